@@ -1,0 +1,7 @@
+//! DECIDES: who may be primary, and what each instance does next. Pure, synchronous, printable.
+//!
+//! Never does I/O, reads a clock, or draws a random number: all of it is handed in.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod names;
+pub mod units;
