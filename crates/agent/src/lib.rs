@@ -1,0 +1,5 @@
+//! RUNS ONE PostgreSQL: starts it, stops it, fences it, and speaks for it to its peers.
+//!
+//! Never decides who is primary (`pgherd-core` does), and knows no platform.
+
+pub mod durable;
