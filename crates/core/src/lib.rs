@@ -5,3 +5,18 @@
 
 pub mod names;
 pub mod units;
+
+pub mod intent;
+pub mod message;
+pub mod record;
+pub mod seen;
+pub mod timers;
+
+pub mod answer;
+pub mod audit;
+pub mod instance;
+pub mod notice;
+pub mod plan;
+pub mod ports;
+pub mod reason;
+pub mod rules;

@@ -2,7 +2,7 @@
 //!
 //! Never holds an unchecked string.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A name that was refused: what was given, why, and what would be accepted.
@@ -40,6 +40,13 @@ impl ClusterName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for ClusterName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = String::deserialize(deserializer)?;
+        Self::parse(&given).map_err(serde::de::Error::custom)
     }
 }
 
@@ -82,6 +89,13 @@ impl InstanceName {
 impl fmt::Display for InstanceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.cluster, self.serial)
+    }
+}
+
+impl<'de> Deserialize<'de> for InstanceName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = String::deserialize(deserializer)?;
+        Self::parse(&given).map_err(serde::de::Error::custom)
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Never reads a clock: [`Time`] is handed in.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
 /// An instant on one machine's own clock, in microseconds since an origin of its own. Never
 /// compared between machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Time(pub u64);
 
@@ -42,7 +44,9 @@ impl fmt::Display for Time {
 }
 
 /// A term of office: each has one holder and one fork point, and it only grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
@@ -59,7 +63,9 @@ impl fmt::Display for Epoch {
 }
 
 /// PostgreSQL's timeline id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timeline(pub u32);
 
@@ -76,7 +82,7 @@ impl fmt::Display for Timeline {
 }
 
 /// PostgreSQL's system identifier: two folders with the same one come from one initdb.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SystemId(pub u64);
 
@@ -120,6 +126,13 @@ impl fmt::Display for Lsn {
     }
 }
 
+impl<'de> Deserialize<'de> for Lsn {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = String::deserialize(deserializer)?;
+        Self::parse(&given).map_err(serde::de::Error::custom)
+    }
+}
+
 impl Serialize for Lsn {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -127,7 +140,9 @@ impl Serialize for Lsn {
 }
 
 /// Where a log ends. Ordered by timeline first: a longer log of an older timeline is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct WalPosition {
     pub timeline: Timeline,
     pub lsn: Lsn,
@@ -140,7 +155,9 @@ impl fmt::Display for WalPosition {
 }
 
 /// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
@@ -185,7 +202,7 @@ mod tests {
 
     #[test]
     fn bytes_are_written_in_iec_units() {
-        let shown = [0, 1023, 1024, 1_258_291, 13_314_398_617].map(|n| Bytes(n).to_string());
+        let shown = [0, 1023, 1024, 1_258_291, 13_314_398_618].map(|n| Bytes(n).to_string());
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.2 MiB", "12.4 GiB"]);
     }
 }

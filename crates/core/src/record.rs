@@ -1,0 +1,205 @@
+//! The one record of a cluster: who holds office, under which epoch, with whose consent.
+//!
+//! It is the only arbiter, changed by compare-and-swap on its revision. Never edited in place:
+//! every change is a whole new record made by one of the functions here.
+
+use crate::names::InstanceName;
+use crate::units::{Epoch, Lsn, SystemId, Timeline, WalPosition};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// How many writes the record has seen; 0 stands for "no record". Order of revisions is the order
+/// of writes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+/// One life of one instance on one volume: a restarted agent, or a new volume under the old name,
+/// is somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Holder {
+    pub instance: InstanceName,
+    /// Drawn once per data folder.
+    pub volume: u64,
+    /// Drawn at each start of the agent; kept when it re-executes itself in place.
+    pub incarnation: u64,
+}
+
+/// Identifies one write, so that its writer recognises it after an answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct WriteId {
+    pub incarnation: u64,
+    pub number: u64,
+}
+
+/// What the holder is doing with its office.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    Serving,
+    /// A switchover is under way: nobody but the target may claim by release.
+    HandingOver {
+        target: InstanceName,
+    },
+    /// The holder stopped PostgreSQL cleanly and left: nothing newer than `end` exists.
+    Vacant {
+        end: WalPosition,
+    },
+}
+
+/// A rule for commits: acknowledged once `acks` of `voters` have flushed them.
+///
+/// With zero `acks` the primary acknowledges alone, and nobody can be elected without proof that
+/// nothing newer exists.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pair {
+    pub voters: BTreeSet<InstanceName>,
+    pub acks: usize,
+}
+
+impl Pair {
+    /// The primary acknowledges alone.
+    pub fn solo() -> Self {
+        Self { voters: BTreeSet::new(), acks: 0 }
+    }
+
+    /// How many of the voters must be sealed so that one of them has every acknowledged commit.
+    pub fn election_size(&self) -> usize {
+        (self.voters.len() + 1).saturating_sub(self.acks)
+    }
+
+    pub fn elects(&self, sealed: &BTreeSet<InstanceName>) -> bool {
+        self.voters.intersection(sealed).count() >= self.election_size()
+    }
+
+    /// Whether those whose flushed position suffices are enough to acknowledge.
+    pub fn acknowledges(&self, flushed: &BTreeSet<InstanceName>) -> bool {
+        self.voters.intersection(flushed).count() >= self.acks
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let voters: Vec<String> = self.voters.iter().map(ToString::to_string).collect();
+        write!(f, "{} of ({})", self.acks, voters.join(", "))
+    }
+}
+
+/// One timeline that was handed out: to which epoch, and where it left its parent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    pub epoch: Epoch,
+    pub timeline: Timeline,
+    pub holder: InstanceName,
+    /// Known once the holder has promoted; until then nobody can tell who must rewind.
+    pub began: Option<Lsn>,
+}
+
+/// How many past terms the record keeps; an instance from before them is cloned anew.
+pub const TERMS_KEPT: usize = 32;
+
+/// The record itself. See `docs/adr/0001-one-record-and-peer-grants.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub revision: Revision,
+    pub written: WriteId,
+    pub epoch: Epoch,
+    pub holder: Holder,
+    pub phase: Phase,
+    /// G: of these, enough must grant for the holder to write.
+    pub grantors: BTreeSet<InstanceName>,
+    /// M: who may claim, and whose unanimous grants replace the record while it is out of reach.
+    pub members: BTreeSet<InstanceName>,
+    /// Q: every rule under which a commit may have been acknowledged and not yet been confirmed
+    /// under the newest one. Empty in asynchronous mode.
+    pub quorum: BTreeSet<Pair>,
+    /// The timeline this epoch writes on, and the next one nobody has been given.
+    pub timeline: Timeline,
+    pub next_timeline: Timeline,
+    pub terms: Vec<Term>,
+    pub system_id: SystemId,
+}
+
+/// How many of `grantors` must be granting: q(G) = ceil(|G| / 2).
+pub fn grants_needed(grantors: usize) -> usize {
+    grantors.div_ceil(2)
+}
+
+impl Record {
+    /// The record of a cluster that was just initialised.
+    pub fn first(holder: Holder, system_id: SystemId, written: WriteId) -> Self {
+        let timeline = Timeline(1);
+        let term = Term {
+            epoch: Epoch(1),
+            timeline,
+            holder: holder.instance.clone(),
+            began: Some(Lsn(0)),
+        };
+        Self {
+            revision: Revision(1),
+            written,
+            epoch: Epoch(1),
+            members: BTreeSet::from([holder.instance.clone()]),
+            holder,
+            phase: Phase::Serving,
+            grantors: BTreeSet::new(),
+            quorum: BTreeSet::new(),
+            timeline,
+            next_timeline: timeline.next(),
+            terms: vec![term],
+            system_id,
+        }
+    }
+
+    /// The same record as the next write of `written`.
+    pub fn rewritten(&self, written: WriteId) -> Self {
+        Self { revision: Revision(self.revision.0 + 1), written, ..self.clone() }
+    }
+
+    /// `holder` takes office under `epoch` on a timeline of its own; commits then follow `pair` too.
+    pub fn taken_over(
+        &self,
+        written: WriteId,
+        holder: Holder,
+        epoch: Epoch,
+        pair: Option<Pair>,
+    ) -> Self {
+        let mut next = self.rewritten(written);
+        next.epoch = epoch;
+        next.phase = Phase::Serving;
+        next.grantors = BTreeSet::new();
+        next.quorum.extend(pair);
+        next.timeline = self.next_timeline;
+        next.next_timeline = self.next_timeline.next();
+        let holder_name = holder.instance.clone();
+        next.terms.push(Term { epoch, timeline: next.timeline, holder: holder_name, began: None });
+        let surplus = next.terms.len().saturating_sub(TERMS_KEPT);
+        next.terms.drain(..surplus);
+        next.holder = holder;
+        next
+    }
+
+    /// The holder keeps its office under a higher epoch, on the same timeline: some member has
+    /// promised that epoch in an election that came to nothing.
+    pub fn bumped(&self, written: WriteId, epoch: Epoch) -> Self {
+        let mut next = self.rewritten(written);
+        next.epoch = epoch;
+        next.grantors = BTreeSet::new();
+        next
+    }
+}
+
+/// A conditional write: applies only while the record is at the revision before `record.revision`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    pub record: Record,
+}
+
+impl Write {
+    pub fn expects(&self) -> Revision {
+        Revision(self.record.revision.0.saturating_sub(1))
+    }
+}

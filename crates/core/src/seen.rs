@@ -1,0 +1,360 @@
+//! What one instance has seen: its own disk and server, the record, and what its peers said.
+//!
+//! Not knowing is a value here; only [`notice`](crate::notice) changes it, only `plan` reads it.
+
+use crate::message::{HeartbeatReply, Known, Purpose, Released, Standing, Vote};
+use crate::names::InstanceName;
+use crate::plan::Task;
+use crate::record::{Holder, Pair, Record, Term, Write};
+use crate::units::{Epoch, Lsn, SystemId, Time, Timeline, WalPosition};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything an instance decides from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub me: Holder,
+    /// When this incarnation began to look; grants of an earlier one may run one grant from here.
+    pub began: Time,
+    pub durable: Durable,
+    pub record: RecordSeen,
+    /// The write that was sent and whose fate is not known.
+    pub outstanding: Option<Outstanding>,
+    /// How many writes this incarnation has made.
+    pub writes: u64,
+    pub office: Office,
+    pub grant: GrantGiven,
+    pub peers: BTreeMap<InstanceName, Peer>,
+    pub ballot: Option<Ballot>,
+    /// The last release heard of: somebody's office is free.
+    pub released: Option<Released>,
+    /// Since when this instance has told others that it released its own office.
+    pub release_sent: Option<Time>,
+    pub server: Server,
+    pub health: Health,
+    pub task: Option<Running>,
+    pub failed: Option<Failed>,
+    /// The last switchover and restart that were carried out or given up, by number.
+    pub switchover_done: u64,
+    pub restart_done: u64,
+    /// When the handover of the present epoch began.
+    pub handover_began: Option<Time>,
+}
+
+/// What survives a restart of the agent: written and fsynced before anything relies on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Durable {
+    pub known: Known,
+    /// The server receives WAL only from holders of this epoch or a later one.
+    pub seal: Epoch,
+    /// The last epoch under which this folder was open for writing.
+    pub served: Epoch,
+    /// A rewind was begun and not finished: the folder must not be started.
+    pub rewinding: bool,
+    /// How often rejoining failed since it last worked.
+    pub rejoin_failures: u32,
+    pub system_id: Option<SystemId>,
+    /// The newest record this instance has read.
+    pub record: Option<Record>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordSeen {
+    pub value: Option<Record>,
+    /// When the present revision was first seen: a term is counted from here.
+    pub first_seen: Time,
+    /// When the last read that was answered had been sent.
+    pub read: Option<Time>,
+    /// When the last read was sent.
+    pub asked: Option<Time>,
+    /// The store answered with a lower revision, or none at all, than it once had.
+    pub regressed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outstanding {
+    pub write: Write,
+    pub change: Change,
+    /// A confirmed write proves office from its *first* sending: any of its copies may be the one
+    /// that was applied.
+    pub first_sent: Time,
+    pub last_sent: Time,
+}
+
+/// What a write is for; the same as its difference, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    Create,
+    Claim,
+    Retake,
+    Bump,
+    Restore,
+    DropGrantors,
+    Renew,
+    AddMembers,
+    RemoveMember,
+    WidenQuorum,
+    NarrowQuorum,
+    RecordFork,
+    HandOver,
+    AbortHandOver,
+    Vacate,
+}
+
+/// The proof that this incarnation may write, as long as it holds the newest record.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Office {
+    /// The epoch this incarnation was confirmed for; zero when for none.
+    pub epoch: Epoch,
+    /// When the last confirmed write of the record was first sent.
+    pub confirmed: Option<Time>,
+    /// When the heartbeat was sent that each member last granted in this epoch.
+    pub grants: BTreeMap<InstanceName, Time>,
+    /// A member's promise above our epoch: an election came to nothing, or is under way.
+    pub promised_above: Option<Epoch>,
+    /// Since when a commit has found no standby that could acknowledge it.
+    pub alone_since: Option<Time>,
+    /// The deadline that the fencing thread was last given.
+    pub armed_until: Option<Time>,
+}
+
+/// The grant this instance has given: until then it neither votes nor claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantGiven {
+    pub until: Time,
+    /// The last heartbeat of the highest epoch, and when it came.
+    pub heard: Option<Heard>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    pub from: InstanceName,
+    pub at: Time,
+    pub epoch: Epoch,
+    pub position: Option<WalPosition>,
+    pub terms: Vec<Term>,
+    pub rewind_ready: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Peer {
+    /// When the last heartbeat to it was sent.
+    pub asked: Option<Time>,
+    pub answer: Option<Answer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    pub at: Time,
+    pub knows: Known,
+    pub standing: Standing,
+}
+
+/// A candidate's attempt: first a survey, then a seal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ballot {
+    pub began: Time,
+    pub purpose: Purpose,
+    /// The epoch that is to end and the one that is to follow.
+    pub epoch: Epoch,
+    pub proposed: Epoch,
+    pub asked: Time,
+    pub votes: BTreeMap<InstanceName, Vote>,
+}
+
+/// The state of this instance's PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Server {
+    /// Nobody has looked yet.
+    Unknown,
+    /// There is no data folder.
+    Absent,
+    /// The folder exists and no process of it lives.
+    Down {
+        system_id: SystemId,
+        end: End,
+    },
+    /// Processes exist; it does not answer yet.
+    Starting,
+    Standby(Standby),
+    Primary(Primary),
+}
+
+/// Where the log of a stopped server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum End {
+    /// Stopped after a shutdown checkpoint.
+    Clean { position: WalPosition },
+    /// Stopped as a standby: it may go on from here.
+    CleanStandby { position: WalPosition },
+    /// Died; the end is known once its log was scanned.
+    Crashed { position: Option<WalPosition>, timeline: Timeline },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standby {
+    pub system_id: SystemId,
+    /// Received and flushed, or replayed, whichever is further.
+    pub position: WalPosition,
+    pub replayed: Lsn,
+    /// Replay has come to the end of what is here: the position is final unless more is received.
+    pub settled: bool,
+    /// Whom it is set to receive from, and under which epoch it was set.
+    pub follows: Option<Follows>,
+    /// Its receiver is connected and streaming.
+    pub streaming: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follows {
+    pub primary: InstanceName,
+    pub epoch: Epoch,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Primary {
+    pub system_id: SystemId,
+    /// Where its flushed log ends.
+    pub position: WalPosition,
+    /// The first position of its timeline.
+    pub began: Lsn,
+    pub gate: Gate,
+    /// The pair that every backend and sender obeys, and from which position on.
+    pub obeys: Option<Obeyed>,
+    pub senders: BTreeMap<InstanceName, Sender>,
+    /// A checkpoint on its own timeline was completed.
+    pub checkpointed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Gate {
+    /// Clients are refused until what they would read cannot be lost any more.
+    Closed,
+    Open,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obeyed {
+    pub pair: Option<Pair>,
+    pub since: Lsn,
+}
+
+/// A standby as the primary's WAL sender sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    pub flushed: Lsn,
+    pub streaming: bool,
+}
+
+/// What the local probes say of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Probes in a row that were not answered.
+    pub misses: u32,
+    /// When the log last grew.
+    pub progress: Option<Time>,
+    pub disk_full: bool,
+    /// The configuration number the server runs with.
+    pub configuration: u64,
+    /// What crash recovery would have to replay, divided by the measured rate, in milliseconds.
+    pub redo_milliseconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    pub task: Task,
+    pub since: Time,
+}
+
+/// The last task that failed, and how often in a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    pub task: Task,
+    pub at: Time,
+    pub times: u32,
+    pub why: String,
+}
+
+impl Seen {
+    pub fn new(me: Holder, durable: Durable, began: Time, until: Time) -> Self {
+        Self {
+            me,
+            began,
+            durable,
+            record: RecordSeen {
+                value: None,
+                first_seen: began,
+                read: None,
+                asked: None,
+                regressed: false,
+            },
+            outstanding: None,
+            writes: 0,
+            office: Office::default(),
+            grant: GrantGiven { until, heard: None },
+            peers: BTreeMap::new(),
+            ballot: None,
+            released: None,
+            release_sent: None,
+            server: Server::Unknown,
+            health: Health::default(),
+            task: None,
+            failed: None,
+            switchover_done: 0,
+            restart_done: 0,
+            handover_began: None,
+        }
+    }
+
+    pub fn name(&self) -> &InstanceName {
+        &self.me.instance
+    }
+
+    /// The newest record, when it names this very incarnation and no newer holder is known of.
+    pub fn my_office(&self) -> Option<&Record> {
+        self.record.value.as_ref().filter(|record| {
+            record.holder == self.me
+                && record.epoch == self.office.epoch
+                && self.durable.known.epoch <= record.epoch
+        })
+    }
+
+    /// The members of the record except this instance.
+    pub fn others(&self, members: &BTreeSet<InstanceName>) -> BTreeSet<InstanceName> {
+        members.iter().filter(|name| **name != self.me.instance).cloned().collect()
+    }
+
+    pub fn position(&self) -> Option<WalPosition> {
+        match &self.server {
+            Server::Standby(standby) => Some(standby.position),
+            Server::Primary(primary) => Some(primary.position),
+            Server::Down { end, .. } => match end {
+                End::Clean { position } | End::CleanStandby { position } => Some(*position),
+                End::Crashed { position, .. } => *position,
+            },
+            Server::Unknown | Server::Absent | Server::Starting => None,
+        }
+    }
+
+    pub fn is_writable(&self) -> bool {
+        matches!(self.server, Server::Primary(_))
+    }
+
+    /// The answer of a peer that is not older than `oldest`.
+    pub fn fresh_answer(&self, peer: &InstanceName, oldest: Time) -> Option<&Answer> {
+        self.peers.get(peer)?.answer.as_ref().filter(|answer| answer.at >= oldest)
+    }
+
+    /// The highest epoch this instance knows of in any way.
+    pub fn highest_known(&self) -> Epoch {
+        let record = self.record.value.as_ref().map_or(Epoch(0), |record| record.epoch);
+        record.max(self.durable.known.epoch)
+    }
+}
+
+/// A reply that was heard, for the drivers' convenience.
+pub type HeartbeatAnswer = HeartbeatReply;
