@@ -5,19 +5,19 @@
 use crate::intent::Intent;
 use crate::message::{Reply, Request};
 use crate::names::InstanceName;
+use crate::notice::Event;
 use crate::plan::Step;
 use crate::seen::Seen;
 use crate::units::Time;
-use serde::Serialize;
 
 /// What to do, and then what to say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
     /// Perform these first, in order.
     pub steps: Vec<Step>,
     pub reply: Reply,
-    /// What the request itself tells: note it after the steps, then plan again.
-    pub heard: Option<Request>,
+    /// What the request itself tells: notice it after the steps and before the reply leaves.
+    pub heard: Option<Event>,
 }
 
 pub fn answer(

@@ -18,6 +18,8 @@ pub struct Intent {
     pub first: InstanceName,
     pub durability: Durability,
     pub timers: Timers,
+    /// The cluster was initialised once: nobody may do so again, whatever is missing.
+    pub exists: bool,
     /// How long a lost primary is waited for beyond its detection.
     pub failover_delay: Duration,
     /// How long a clean stop may take before it becomes an immediate one.
@@ -26,6 +28,8 @@ pub struct Intent {
     pub paused: bool,
     /// Instances whose PostgreSQL shall stay down.
     pub fenced: BTreeSet<InstanceName>,
+    /// Instances that shall hand over their office, if they hold it, and stop.
+    pub leaving: BTreeSet<InstanceName>,
     /// The whole cluster shall come to a clean stop.
     pub stopped: bool,
     pub switchover: Option<Switchover>,

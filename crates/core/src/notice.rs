@@ -25,6 +25,12 @@ pub enum Event {
         from: InstanceName,
         reply: Reply,
     },
+    /// A peer's request was answered; `granted_until` when the answer was a grant.
+    Heard {
+        from: InstanceName,
+        request: Request,
+        granted_until: Option<Time>,
+    },
     ReadSent,
     /// The store answered a read that was sent at `sent`.
     RecordRead {

@@ -98,8 +98,6 @@ pub enum Note {
     AloneSince(Option<Time>),
     ReleaseSent(Time),
     HandoverBegan(Option<Time>),
-    SwitchoverDone(u64),
-    RestartDone(u64),
 }
 
 /// One thing done to the server. At most one runs at a time; only fencing interrupts it.

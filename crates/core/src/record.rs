@@ -121,6 +121,8 @@ pub struct Record {
     pub next_timeline: Timeline,
     pub terms: Vec<Term>,
     pub system_id: SystemId,
+    /// The number of the last switchover that was begun.
+    pub switchover: u64,
 }
 
 /// How many of `grantors` must be granting: q(G) = ceil(|G| / 2).
@@ -129,28 +131,31 @@ pub fn grants_needed(grantors: usize) -> usize {
 }
 
 impl Record {
-    /// The record of a cluster that was just initialised.
+    /// The record of a cluster that was just initialised. initdb's timeline 1 is left behind at
+    /// once: every opening is a promotion onto a reserved timeline, the first one too.
     pub fn first(holder: Holder, system_id: SystemId, written: WriteId) -> Self {
-        let timeline = Timeline(1);
-        let term = Term {
-            epoch: Epoch(1),
-            timeline,
-            holder: holder.instance.clone(),
-            began: Some(Lsn(0)),
+        let instance = holder.instance.clone();
+        let timeline = Timeline(2);
+        let term = |epoch, timeline, began| Term {
+            epoch: Epoch(epoch),
+            timeline: Timeline(timeline),
+            holder: instance.clone(),
+            began,
         };
         Self {
             revision: Revision(1),
             written,
             epoch: Epoch(1),
-            members: BTreeSet::from([holder.instance.clone()]),
+            members: BTreeSet::from([instance.clone()]),
             holder,
             phase: Phase::Serving,
             grantors: BTreeSet::new(),
             quorum: BTreeSet::new(),
             timeline,
             next_timeline: timeline.next(),
-            terms: vec![term],
+            terms: vec![term(0, 1, Some(Lsn(0))), term(1, 2, None)],
             system_id,
+            switchover: 0,
         }
     }
 
@@ -192,14 +197,34 @@ impl Record {
     }
 }
 
-/// A conditional write: applies only while the record is at the revision before `record.revision`.
+/// Identifies one stored version of the record, also across a restore of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    pub revision: Revision,
+    pub written: WriteId,
+}
+
+impl Record {
+    pub fn base(&self) -> Base {
+        Base { revision: self.revision, written: self.written }
+    }
+}
+
+/// A conditional write: applies only while the store holds exactly the version `base`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Write {
+    /// None: only while there is no record at all.
+    pub base: Option<Base>,
     pub record: Record,
 }
 
 impl Write {
-    pub fn expects(&self) -> Revision {
-        Revision(self.record.revision.0.saturating_sub(1))
+    pub fn over(current: Option<&Record>, record: Record) -> Self {
+        Self { base: current.map(Record::base), record }
+    }
+
+    /// Whether a store that holds `current` applies this write.
+    pub fn applies_to(&self, current: Option<&Record>) -> bool {
+        self.base == current.map(Record::base)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Not knowing is a value here; only [`notice`](crate::notice) changes it, only `plan` reads it.
 
-use crate::message::{HeartbeatReply, Known, Purpose, Released, Standing, Vote};
+use crate::message::{Known, Purpose, Released, Standing, Vote};
 use crate::names::InstanceName;
 use crate::plan::Task;
 use crate::record::{Holder, Pair, Record, Term, Write};
@@ -34,11 +34,12 @@ pub struct Seen {
     pub health: Health,
     pub task: Option<Running>,
     pub failed: Option<Failed>,
-    /// The last switchover and restart that were carried out or given up, by number.
-    pub switchover_done: u64,
-    pub restart_done: u64,
     /// When the handover of the present epoch began.
     pub handover_began: Option<Time>,
+    /// The last rewind came to its end; the durable marker can go.
+    pub rewound: bool,
+    /// The highest epoch and promise anybody has told of.
+    pub heard: Known,
 }
 
 /// What survives a restart of the agent: written and fsynced before anything relies on it.
@@ -53,6 +54,8 @@ pub struct Durable {
     pub rewinding: bool,
     /// How often rejoining failed since it last worked.
     pub rejoin_failures: u32,
+    /// The number of the last restart that was asked for and begun.
+    pub restarted: u64,
     pub system_id: Option<SystemId>,
     /// The newest record this instance has read.
     pub record: Option<Record>,
@@ -67,8 +70,15 @@ pub struct RecordSeen {
     pub read: Option<Time>,
     /// When the last read was sent.
     pub asked: Option<Time>,
-    /// The store answered with a lower revision, or none at all, than it once had.
-    pub regressed: bool,
+    /// The store has gone back behind what it once held.
+    pub regressed: Option<Regression>,
+}
+
+/// What the store holds instead of the newest record that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regression {
+    pub found: Option<Record>,
+    pub since: Time,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +270,8 @@ pub struct Health {
     pub disk_full: bool,
     /// The configuration number the server runs with.
     pub configuration: u64,
+    /// The receiver was told that the log it needs is gone.
+    pub wal_gone: bool,
     /// What crash recovery would have to replay, divided by the measured rate, in milliseconds.
     pub redo_milliseconds: Option<u64>,
 }
@@ -290,7 +302,7 @@ impl Seen {
                 first_seen: began,
                 read: None,
                 asked: None,
-                regressed: false,
+                regressed: None,
             },
             outstanding: None,
             writes: 0,
@@ -304,9 +316,9 @@ impl Seen {
             health: Health::default(),
             task: None,
             failed: None,
-            switchover_done: 0,
-            restart_done: 0,
             handover_began: None,
+            rewound: false,
+            heard: Known::default(),
         }
     }
 
@@ -319,7 +331,7 @@ impl Seen {
         self.record.value.as_ref().filter(|record| {
             record.holder == self.me
                 && record.epoch == self.office.epoch
-                && self.durable.known.epoch <= record.epoch
+                && self.highest_known() <= record.epoch
         })
     }
 
@@ -352,9 +364,6 @@ impl Seen {
     /// The highest epoch this instance knows of in any way.
     pub fn highest_known(&self) -> Epoch {
         let record = self.record.value.as_ref().map_or(Epoch(0), |record| record.epoch);
-        record.max(self.durable.known.epoch)
+        record.max(self.durable.known.epoch).max(self.heard.epoch)
     }
 }
-
-/// A reply that was heard, for the drivers' convenience.
-pub type HeartbeatAnswer = HeartbeatReply;

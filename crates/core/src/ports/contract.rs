@@ -14,7 +14,7 @@ pub async fn coordinator(store: &impl Coordinator) {
     an_empty_store_has_no_record(store).await;
     let first = sample(1);
     only_the_first_creation_applies(store, &first).await;
-    a_write_applies_only_at_the_revision_it_expects(store, &first).await;
+    a_write_applies_only_over_its_base(store, &first).await;
     a_repeated_write_does_not_apply_twice(store).await;
 }
 
@@ -23,33 +23,38 @@ async fn an_empty_store_has_no_record(store: &impl Coordinator) {
 }
 
 async fn only_the_first_creation_applies(store: &impl Coordinator, first: &Record) {
-    assert_eq!(must(store.write(&Write { record: first.clone() }).await), Written::Applied);
+    assert_eq!(must(store.write(&Write::over(None, first.clone())).await), Written::Applied);
     let other = Record { written: WriteId { incarnation: 2, number: 1 }, ..first.clone() };
-    let conflict = must(store.write(&Write { record: other }).await);
+    let conflict = must(store.write(&Write::over(None, other)).await);
     assert_eq!(conflict, Written::Conflict { current: Some(first.clone()) });
     assert_eq!(must(store.read().await), Some(first.clone()));
 }
 
-async fn a_write_applies_only_at_the_revision_it_expects(store: &impl Coordinator, first: &Record) {
+async fn a_write_applies_only_over_its_base(store: &impl Coordinator, first: &Record) {
     let second = first.rewritten(WriteId { incarnation: 1, number: 2 });
     let third = second.rewritten(WriteId { incarnation: 1, number: 3 });
-    let early = must(store.write(&Write { record: third.clone() }).await);
+    let early = must(store.write(&Write::over(Some(&second), third.clone())).await);
     assert_eq!(early, Written::Conflict { current: Some(first.clone()) });
-    assert_eq!(must(store.write(&Write { record: second.clone() }).await), Written::Applied);
-    let late = Record { written: WriteId { incarnation: 3, number: 1 }, ..second.clone() };
-    let conflict = must(store.write(&Write { record: late }).await);
-    assert_eq!(conflict, Written::Conflict { current: Some(second) });
-    assert_eq!(must(store.write(&Write { record: third.clone() }).await), Written::Applied);
+    let applied = must(store.write(&Write::over(Some(first), second.clone())).await);
+    assert_eq!(applied, Written::Applied);
+    let late = first.rewritten(WriteId { incarnation: 3, number: 1 });
+    let conflict = must(store.write(&Write::over(Some(first), late.clone())).await);
+    assert_eq!(conflict, Written::Conflict { current: Some(second.clone()) });
+    let other_past = must(store.write(&Write::over(Some(&late), third.clone())).await);
+    assert_eq!(other_past, Written::Conflict { current: Some(second.clone()) });
+    let applied = must(store.write(&Write::over(Some(&second), third.clone())).await);
+    assert_eq!(applied, Written::Applied);
     assert_eq!(must(store.read().await), Some(third));
 }
 
 async fn a_repeated_write_does_not_apply_twice(store: &impl Coordinator) {
     let Some(current) = must(store.read().await) else { panic!("the record is gone") };
-    let next = Write { record: current.rewritten(WriteId { incarnation: 1, number: 9 }) };
-    assert_eq!(must(store.write(&next).await), Written::Applied);
-    let again = must(store.write(&next).await);
-    assert_eq!(again, Written::Conflict { current: Some(next.record.clone()) });
-    assert_eq!(must(store.read().await).map(|record| record.revision), Some(next.record.revision));
+    let next = current.rewritten(WriteId { incarnation: 1, number: 9 });
+    let write = Write::over(Some(&current), next.clone());
+    assert_eq!(must(store.write(&write).await), Written::Applied);
+    let again = must(store.write(&write).await);
+    assert_eq!(again, Written::Conflict { current: Some(next.clone()) });
+    assert_eq!(must(store.read().await), Some(next));
 }
 
 /// A first record of a cluster called `contract`.
