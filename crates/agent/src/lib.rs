@@ -2,4 +2,6 @@
 //!
 //! Never decides who is primary (`pgherd-core` does), and knows no platform.
 
+pub mod chain;
 pub mod durable;
+pub mod tls;
