@@ -3,5 +3,7 @@
 //! Never decides who is primary (`pgherd-core` does), and knows no platform.
 
 pub mod chain;
+pub mod config;
 pub mod durable;
+pub mod run;
 pub mod tls;

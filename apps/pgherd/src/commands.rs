@@ -1,0 +1,5 @@
+//! One file per command.
+//!
+//! Never shares state between commands: each is given its arguments and ends with an exit code.
+
+pub(crate) mod agent;

@@ -1,0 +1,27 @@
+//! The one program: every command of pgherd.
+//!
+//! Never decides or reconciles: each command calls the part that does.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod commands;
+
+/// PostgreSQL that stays up.
+#[derive(Parser)]
+#[command(name = "pgherd", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Agent(commands::agent::Agent),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Agent(agent) => agent.run(),
+    }
+}

@@ -1,0 +1,219 @@
+//! What an agent must know before it can ask anybody: who it is, where its folder is, and whom it
+//! can reach where.
+//!
+//! Never holds a secret, and never what the user wants of the cluster: that comes with the
+//! specification.
+
+use pgherd_core::names::{ClusterName, InstanceName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("reading the agent's configuration {path:?}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path:?} is not an agent's configuration")]
+    Parse { path: PathBuf, source: serde_json::Error },
+    #[error("{path:?} is refused: {why}")]
+    Refused { path: PathBuf, why: String },
+}
+
+/// The agent's configuration file. It may be replaced while the agent runs: peers come and go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    pub cluster: ClusterName,
+    pub instance: InstanceName,
+    /// The instance's folder; see [`Folder`].
+    pub folder: PathBuf,
+    /// Where `postgres` and its tools are.
+    pub bindir: PathBuf,
+    pub postgres: PostgresAddress,
+    /// Where peers and the supervisor reach this agent.
+    pub listen: SocketAddr,
+    /// Every other instance of the cluster.
+    pub peers: BTreeMap<InstanceName, PeerAddress>,
+    pub record: RecordAddress,
+}
+
+/// Where clients and standbys reach this instance's PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresAddress {
+    pub listen: IpAddr,
+    pub port: u16,
+}
+
+/// Where this instance reaches another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerAddress {
+    pub agent: SocketAddr,
+    pub postgres: SocketAddr,
+}
+
+/// Where this instance reaches the keeper of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordAddress {
+    /// The name on the keeper's certificate.
+    pub server_name: String,
+    pub address: SocketAddr,
+}
+
+impl AgentConfig {
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let content = std::fs::read(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Self = serde_json::from_slice(&content)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
+        match config.refusal() {
+            None => Ok(config),
+            Some(why) => Err(ConfigError::Refused { path: path.to_owned(), why }),
+        }
+    }
+
+    /// The configuration after a change of its file. Only addresses of others may change: the
+    /// rest is what this process was started as.
+    pub fn reloaded(&self, path: &Path) -> Result<Self, ConfigError> {
+        let next = Self::load(path)?;
+        let kept = Self { peers: next.peers.clone(), record: next.record.clone(), ..self.clone() };
+        if kept == next {
+            return Ok(next);
+        }
+        let why = "only peers and record may change while the agent runs: restart it".to_owned();
+        Err(ConfigError::Refused { path: path.to_owned(), why })
+    }
+
+    pub fn folder(&self) -> Folder {
+        Folder { root: self.folder.clone() }
+    }
+
+    fn refusal(&self) -> Option<String> {
+        let Self { cluster, instance, .. } = self;
+        if instance.cluster() != cluster {
+            return Some(format!("instance {instance} is not of cluster {cluster}"));
+        }
+        if let Some(other) = self.peers.keys().find(|name| name.cluster() != cluster) {
+            return Some(format!("peer {other} is not of cluster {cluster}"));
+        }
+        if self.peers.contains_key(instance) {
+            return Some(format!("{instance} is its own peer"));
+        }
+        let relative = [&self.folder, &self.bindir].into_iter().find(|path| !path.is_absolute())?;
+        Some(format!("{} is not an absolute path", relative.display()))
+    }
+}
+
+/// The files of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// PostgreSQL's data folder.
+    pub fn pgdata(&self) -> PathBuf {
+        self.root.join("pgdata")
+    }
+
+    /// The agent's memory: promises, seal, epochs.
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state.json")
+    }
+
+    /// The newest specification, for a start without the supervisor.
+    pub fn specification(&self) -> PathBuf {
+        self.root.join("intent.json")
+    }
+
+    /// Private sockets (0700).
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{
+        "cluster": "db", "instance": "db-1", "folder": "/srv/db-1", "bindir": "/usr/bin",
+        "postgres": {"listen": "127.0.0.1", "port": 5501}, "listen": "127.0.0.1:7001",
+        "peers": {"db-2": {"agent": "127.0.0.1:7102", "postgres": "127.0.0.1:5602"}},
+        "record": {"server_name": "record", "address": "127.0.0.1:7000"}
+    }"#;
+
+    fn load(text: &str) -> Result<AgentConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.json");
+        std::fs::write(&path, text).unwrap();
+        AgentConfig::load(&path).map_err(|error| match error {
+            ConfigError::Refused { why, .. } => why,
+            ConfigError::Parse { source, .. } => source.to_string(),
+            ConfigError::Read { source, .. } => source.to_string(),
+        })
+    }
+
+    #[test]
+    fn a_configuration_reads_back_as_written() {
+        let config = load(GOOD).unwrap();
+        assert_eq!(load(&serde_json::to_string(&config).unwrap()), Ok(config));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let refusals = [
+            ("db-1\"", "other-1\""),
+            ("\"db-2\"", "\"db-1\""),
+            ("\"db-2\"", "\"other-2\""),
+            ("/srv/", "srv/"),
+            ("/usr/bin", "bin"),
+            ("\"postgres\":", "\"postgre\":"),
+        ]
+        .map(|(old, new)| load(&GOOD.replacen(old, new, 1)).unwrap_err());
+        expect_test::expect![[r"
+            instance other-1 is not of cluster db
+            db-1 is its own peer
+            peer other-2 is not of cluster db
+            srv/db-1 is not an absolute path
+            bin is not an absolute path
+            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record` at line 3 column 17"]]
+        .assert_eq(&refusals.join("\n"));
+    }
+
+    #[test]
+    fn only_addresses_of_others_may_change_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.json");
+        std::fs::write(&path, GOOD).unwrap();
+        let config = AgentConfig::load(&path).unwrap();
+        std::fs::write(&path, GOOD.replace("db-2", "db-3").replace(":7000", ":7009")).unwrap();
+        assert!(config.reloaded(&path).unwrap().peers.keys().all(|name| name.serial() == 3));
+        std::fs::write(&path, GOOD.replace("5501", "5509")).unwrap();
+        assert!(matches!(config.reloaded(&path), Err(ConfigError::Refused { .. })));
+    }
+}

@@ -1,0 +1,54 @@
+//! What an agent is told, and what it tells: the bodies of its HTTP interface.
+//!
+//! Never an order: a specification says what is wanted, a status what is.
+//!
+//! Every body is JSON with camel-case keys. Unknown keys are ignored, so that an older agent can
+//! read a newer supervisor; a key that was added later has a default.
+
+use pgherd_core::record::Record;
+use serde::{Deserialize, Serialize};
+
+mod specification;
+mod status;
+
+pub use specification::{InitDb, PostgresSpec, Specification, SpecificationAfter, Superuser};
+pub use status::{Happening, Role, RunningTask, ServerStatus, Status, StoppedAt, VerdictSeen};
+
+/// Where each request goes. All of them are `POST`, except that a segment of the log is a `GET`.
+pub mod paths {
+    /// To an agent: one request of the protocol between instances, answered by one reply.
+    pub const MESSAGE: &str = "/v1/message";
+    /// To an agent: answered by a [`Status`](super::Status).
+    pub const STATUS: &str = "/v1/status";
+    /// To an agent: followed by the name of a segment of `pg_wal`; answered by its bytes.
+    pub const WAL: &str = "/v1/wal/";
+    /// To the keeper of the record: answered by a [`RecordAnswer`](super::RecordAnswer).
+    pub const RECORD_READ: &str = "/v1/record/read";
+    /// To the keeper of the record: a write, answered by a [`WriteAnswer`](super::WriteAnswer).
+    pub const RECORD_WRITE: &str = "/v1/record/write";
+    /// To the keeper of the record: a [`SpecificationAfter`](super::SpecificationAfter), answered
+    /// by a [`Specification`](super::Specification), or `null` if there is no newer one in time.
+    pub const SPECIFICATION_READ: &str = "/v1/specification/read";
+}
+
+/// The record as its keeper has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordAnswer {
+    /// None when no record exists.
+    pub record: Option<Record>,
+}
+
+/// What became of a conditional write of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "lives as long as one answer")]
+pub enum WriteAnswer {
+    /// The record is now the one that was sent, also after a loss of power.
+    Applied,
+    /// Not applied, and it never will be unless it is sent again.
+    Conflict {
+        /// What the record is instead; none when there is none.
+        current: Option<Record>,
+    },
+}

@@ -1,0 +1,6 @@
+//! PROMISES: everything another process or version reads.
+//!
+//! Never decides, and never talks to anything: text comes in, checked values go out.
+#![warn(missing_docs)]
+
+pub mod agent;
