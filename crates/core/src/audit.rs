@@ -2,10 +2,13 @@
 //!
 //! Never repairs a plan: a refused one is a bug, and doing nothing is the safe answer.
 
+use crate::instance::lease;
 use crate::intent::Intent;
-use crate::plan::Plan;
-use crate::seen::Seen;
-use crate::units::Time;
+use crate::plan::{Plan, Step, Task};
+use crate::record::{Pair, Record, Write};
+use crate::rules::{Rule, broken};
+use crate::seen::{Change, Durable, Seen, Server};
+use crate::units::{Epoch, Time};
 
 /// The invariant that a plan would have broken; ARCHITECTURE.md lists them by number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +18,137 @@ pub struct Refusal {
     pub what: String,
 }
 
-pub fn audit(_plan: &Plan, _intent: &Intent, _seen: &Seen, _now: Time) -> Result<(), Refusal> {
+/// Checks every step against what is seen and what the steps before it have persisted.
+pub fn audit(plan: &Plan, intent: &Intent, seen: &Seen, now: Time) -> Result<(), Refusal> {
+    let mut durable = seen.durable.clone();
+    for step in &plan.steps {
+        match step {
+            Step::Persist(next) => {
+                never_forgets(&durable, next)?;
+                durable = next.clone();
+            }
+            Step::WriteRecord { write, change } => writes_lawfully(seen, &durable, write, *change)?,
+            Step::Perform(task) => acts_lawfully(intent, (seen, &durable), task, now)?,
+            Step::Remember(_)
+            | Step::Send { .. }
+            | Step::ReadRecord
+            | Step::Arm { .. }
+            | Step::Disarm
+            | Step::Fence { .. } => {}
+        }
+    }
     Ok(())
+}
+
+/// I1: what was promised, sealed or seen is never lowered.
+fn never_forgets(before: &Durable, after: &Durable) -> Result<(), Refusal> {
+    let kept = after.known.epoch >= before.known.epoch
+        && after.known.promise >= before.known.promise
+        && after.seal >= before.seal
+        && after.served >= before.served;
+    require(kept, "I1", || format!("{before:?} would become {after:?}"))
+}
+
+/// I2: epochs and timelines only grow. I3: only the holder changes a record without taking it
+/// over. I4: a claim follows a persisted promise. I5: no pair is dropped by a takeover.
+fn writes_lawfully(
+    seen: &Seen,
+    durable: &Durable,
+    write: &Write,
+    change: Change,
+) -> Result<(), Refusal> {
+    let next = &write.record;
+    let Some(known) = seen.record.value.as_ref() else {
+        return require(change == Change::Create, "I3", || format!("{change:?} of no record"));
+    };
+    let resent = seen.outstanding.as_ref().is_some_and(|sent| sent.write == *write);
+    if resent {
+        return Ok(());
+    }
+    require(next.epoch >= known.epoch, "I2", || format!("epoch {} falls", known.epoch))?;
+    let takeover = matches!(change, Change::Claim | Change::Retake);
+    if takeover {
+        let grows = next.epoch > known.epoch && next.timeline > known.timeline;
+        require(grows || broken(Rule::ReserveTimeline), "I2", || "a takeover reuses".to_owned())?;
+        let promised = durable.known.promise >= next.epoch;
+        require(promised, "I4", || format!("epoch {} was not promised", next.epoch))?;
+        let keeps = known.quorum.is_subset(&next.quorum) || broken(Rule::KeepOldPairs);
+        return require(keeps, "I5", || "a takeover drops a pair".to_owned());
+    }
+    require(seen.my_office().is_some(), "I3", || format!("{change:?} without office"))?;
+    require(next.holder == known.holder, "I3", || "the holder changes".to_owned())
+}
+
+fn acts_lawfully(
+    intent: &Intent,
+    (seen, durable): (&Seen, &Durable),
+    task: &Task,
+    now: Time,
+) -> Result<(), Refusal> {
+    require(seen.task.is_none(), "I6", || "a task is running".to_owned())?;
+    match task {
+        Task::Promote { epoch, obey, .. } => {
+            promotes_lawfully(intent, (seen, durable), *epoch, now)
+                .and_then(|()| obeys_lawfully(seen, obey.as_ref()))
+        }
+        Task::Obey { pair, .. } => obeys_lawfully(seen, pair.as_ref()),
+        Task::Follow { epoch, .. } => {
+            let allowed = *epoch >= durable.seal || broken(Rule::SealBinds);
+            require(allowed, "I8", || format!("sealed below {}", durable.seal))?;
+            require(!seen.is_writable(), "I8", || "an open server cannot follow".to_owned())
+        }
+        Task::Start => {
+            let whole = !durable.rewinding || broken(Rule::RewindMarker);
+            require(whole, "I9", || "the folder is half-rewound".to_owned())
+        }
+        Task::Rewind { .. } | Task::Clone { .. } => {
+            let still = matches!(seen.server, Server::Down { .. } | Server::Absent);
+            require(still, "I9", || "the folder is in use".to_owned())
+        }
+        Task::OpenGate { .. } | Task::Checkpoint { .. } => {
+            require(seen.my_office().is_some(), "I7", || "no office is held".to_owned())
+        }
+        Task::Initialise => {
+            let fresh = durable.record.is_none() && !intent.exists && seen.record.value.is_none();
+            require(fresh, "I10", || "the cluster exists already".to_owned())
+        }
+        Task::Seal { .. }
+        | Task::Stop { .. }
+        | Task::Reload { .. }
+        | Task::ScanEnd
+        | Task::FetchTail { .. } => Ok(()),
+    }
+}
+
+/// I7: a server is opened only under a confirmed office, once per epoch, with time left.
+fn promotes_lawfully(
+    intent: &Intent,
+    (seen, durable): (&Seen, &Durable),
+    epoch: Epoch,
+    now: Time,
+) -> Result<(), Refusal> {
+    let office = seen.my_office().map(|record| record.epoch);
+    require(office == Some(epoch), "I7", || format!("office {office:?}, not {epoch}"))?;
+    require(seen.durable.served < epoch, "I7", || format!("epoch {epoch} was open already"))?;
+    require(durable.served == epoch, "I7", || "the opening is not on disk".to_owned())?;
+    let until = lease::writable_until(intent, seen);
+    require(now < until, "I7", || "the proof of office is over".to_owned())
+}
+
+/// I11: the rule that commits obey is always one that the record has.
+fn obeys_lawfully(seen: &Seen, pair: Option<&Pair>) -> Result<(), Refusal> {
+    let recorded = |record: &Record| match pair {
+        None => record.quorum.is_empty() || broken(Rule::ObeyBeforePromote),
+        Some(pair) => record.quorum.contains(pair),
+    };
+    let lawful = seen.my_office().is_some_and(recorded) || broken(Rule::RecordBeforeObey);
+    require(lawful, "I11", || format!("the record has no pair {pair:?}"))
+}
+
+fn require(
+    holds: bool,
+    invariant: &'static str,
+    what: impl FnOnce() -> String,
+) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal { invariant, what: what() }) }
 }

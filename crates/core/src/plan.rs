@@ -98,6 +98,8 @@ pub enum Note {
     AloneSince(Option<Time>),
     ReleaseSent(Time),
     HandoverBegan(Option<Time>),
+    /// That the folder is whole again is on disk.
+    FolderWhole,
 }
 
 /// One thing done to the server. At most one runs at a time; only fencing interrupts it.
@@ -161,6 +163,28 @@ pub enum Task {
         epoch: Epoch,
         primary: InstanceName,
     },
+}
+
+impl Task {
+    /// What the task does, without whom and under which epoch: failures are counted by it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Initialise => "initialise",
+            Self::Start => "start",
+            Self::Seal { .. } => "seal",
+            Self::Follow { .. } => "follow",
+            Self::Promote { .. } => "promote",
+            Self::Obey { .. } => "obey",
+            Self::OpenGate { .. } => "open gate",
+            Self::Checkpoint { .. } => "checkpoint",
+            Self::Stop { .. } => "stop",
+            Self::Reload { .. } => "reload",
+            Self::ScanEnd => "scan end",
+            Self::FetchTail { .. } => "fetch tail",
+            Self::Rewind { .. } => "rewind",
+            Self::Clone { .. } => "clone",
+        }
+    }
 }
 
 /// What a finished task left behind, beyond what the next look at the server shows.

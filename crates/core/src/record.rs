@@ -93,6 +93,8 @@ impl fmt::Display for Pair {
 pub struct Term {
     pub epoch: Epoch,
     pub timeline: Timeline,
+    /// The timeline that its holder's log was on when it claimed.
+    pub parent: Timeline,
     pub holder: InstanceName,
     /// Known once the holder has promoted; until then nobody can tell who must rewind.
     pub began: Option<Lsn>,
@@ -125,6 +127,16 @@ pub struct Record {
     pub switchover: u64,
 }
 
+/// What a candidate brings into office.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Takeover {
+    pub holder: Holder,
+    pub epoch: Epoch,
+    /// The timeline its log is on.
+    pub parent: Timeline,
+    pub pair: Option<Pair>,
+}
+
 /// How many of `grantors` must be granting: q(G) = ceil(|G| / 2).
 pub fn grants_needed(grantors: usize) -> usize {
     grantors.div_ceil(2)
@@ -139,6 +151,7 @@ impl Record {
         let term = |epoch, timeline, began| Term {
             epoch: Epoch(epoch),
             timeline: Timeline(timeline),
+            parent: Timeline(1),
             holder: instance.clone(),
             began,
         };
@@ -164,14 +177,9 @@ impl Record {
         Self { revision: Revision(self.revision.0 + 1), written, ..self.clone() }
     }
 
-    /// `holder` takes office under `epoch` on a timeline of its own; commits then follow `pair` too.
-    pub fn taken_over(
-        &self,
-        written: WriteId,
-        holder: Holder,
-        epoch: Epoch,
-        pair: Option<Pair>,
-    ) -> Self {
+    /// A new holder takes office on a timeline of its own; commits then follow its pair too.
+    pub fn taken_over(&self, written: WriteId, takeover: Takeover) -> Self {
+        let Takeover { holder, epoch, parent, pair } = takeover;
         let mut next = self.rewritten(written);
         next.epoch = epoch;
         next.phase = Phase::Serving;
@@ -179,8 +187,13 @@ impl Record {
         next.quorum.extend(pair);
         next.timeline = self.next_timeline;
         next.next_timeline = self.next_timeline.next();
-        let holder_name = holder.instance.clone();
-        next.terms.push(Term { epoch, timeline: next.timeline, holder: holder_name, began: None });
+        next.terms.push(Term {
+            epoch,
+            timeline: next.timeline,
+            parent,
+            holder: holder.instance.clone(),
+            began: None,
+        });
         let surplus = next.terms.len().saturating_sub(TERMS_KEPT);
         next.terms.drain(..surplus);
         next.holder = holder;

@@ -27,7 +27,7 @@ pub struct Seen {
     pub peers: BTreeMap<InstanceName, Peer>,
     pub ballot: Option<Ballot>,
     /// The last release heard of: somebody's office is free.
-    pub released: Option<Released>,
+    pub released: Option<ReleaseHeard>,
     /// Since when this instance has told others that it released its own office.
     pub release_sent: Option<Time>,
     pub server: Server,
@@ -54,6 +54,8 @@ pub struct Durable {
     pub rewinding: bool,
     /// How often rejoining failed since it last worked.
     pub rejoin_failures: u32,
+    /// The folder cannot be made to follow: only a fresh copy will do.
+    pub must_clone: bool,
     /// The number of the last restart that was asked for and begun.
     pub restarted: u64,
     pub system_id: Option<SystemId>,
@@ -91,7 +93,7 @@ pub struct Outstanding {
     pub last_sent: Time,
 }
 
-/// What a write is for; the same as its difference, in one word.
+/// What a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Change {
@@ -100,13 +102,8 @@ pub enum Change {
     Retake,
     Bump,
     Restore,
-    DropGrantors,
-    Renew,
-    AddMembers,
-    RemoveMember,
-    WidenQuorum,
-    NarrowQuorum,
-    RecordFork,
+    /// Everything the holder keeps up to date while it serves: G, M, Q, the fork, the term.
+    Amend,
     HandOver,
     AbortHandOver,
     Vacate,
@@ -145,6 +142,12 @@ pub struct Heard {
     pub position: Option<WalPosition>,
     pub terms: Vec<Term>,
     pub rewind_ready: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseHeard {
+    pub release: Released,
+    pub at: Time,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -350,6 +353,11 @@ impl Seen {
             },
             Server::Unknown | Server::Absent | Server::Starting => None,
         }
+    }
+
+    /// Whether this instance's server is a standby that receives the primary's log.
+    pub fn server_streams(&self) -> bool {
+        matches!(&self.server, Server::Standby(standby) if standby.streaming)
     }
 
     pub fn is_writable(&self) -> bool {

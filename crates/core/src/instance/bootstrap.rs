@@ -1,0 +1,42 @@
+//! Creates the cluster and its record: once, and by one instance only.
+//!
+//! Never initialises anything when the platform, the disk or a peer knows of an earlier record.
+
+use super::{View, next_write, perform, write};
+use crate::plan::{Step, Task, Verdict};
+use crate::reason::Reason;
+use crate::record::Record;
+use crate::seen::{Change, Server};
+use crate::units::Epoch;
+
+pub(super) fn plan(view: View<'_>, steps: &mut Vec<Step>) -> Verdict {
+    let seen = view.seen;
+    if seen.record.read.is_none() {
+        return waiting(Reason::RecordUnread);
+    }
+    let once_existed = view.intent.exists && seen.durable.served > Epoch(0);
+    if once_existed || seen.durable.record.is_some() || seen.highest_known() > Epoch(0) {
+        return waiting(Reason::RecordLost { missing: Vec::new() });
+    }
+    if view.intent.first != *seen.name() || view.intent.exists {
+        return waiting(Reason::NoCluster { first: view.intent.first.clone() });
+    }
+    match &seen.server {
+        Server::Absent => {
+            let reason = perform(view, steps, Task::Initialise).unwrap_or(Reason::NothingToDo);
+            Verdict::Rejoining { because: reason }
+        }
+        Server::Down { system_id, .. } => {
+            let record = Record::first(seen.me.clone(), *system_id, next_write(view));
+            write(view, steps, record, Change::Create);
+            waiting(Reason::Writing { change: Change::Create })
+        }
+        Server::Unknown | Server::Starting | Server::Standby(_) | Server::Primary(_) => {
+            waiting(Reason::ServerNotSeen)
+        }
+    }
+}
+
+fn waiting(because: Reason) -> Verdict {
+    Verdict::Waiting { because }
+}

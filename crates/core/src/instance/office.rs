@@ -1,0 +1,322 @@
+//! What the holder of the office does: asks for grants, opens its server, serves, keeps the
+//! record up to date.
+//!
+//! Never opens a server under an epoch it was open under before: that takes a new one.
+
+use super::{
+    View, crash, fence, free_epoch, is_leaving, lease, members, next_write, perform, persist,
+    quorum, resend, switchover, write,
+};
+use crate::intent::Durability;
+use crate::message::{Heartbeat, Request};
+use crate::names::InstanceName;
+use crate::plan::{Note, Step, Task, Verdict};
+use crate::reason::Reason;
+use crate::record::{Phase, Record, Takeover, Term};
+use crate::rules::{Rule, broken};
+use crate::seen::{Change, Gate, Primary, Server, Standby};
+use crate::units::Time;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How many of the latest terms a heartbeat carries.
+const TERMS_TOLD: usize = 8;
+
+pub(super) fn plan(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> Verdict {
+    let seen = view.seen;
+    resend(view, steps);
+    if seen.release_sent.is_none() {
+        heartbeats(view, record, steps);
+        arm(view, record, steps);
+    }
+    match &seen.server {
+        Server::Unknown | Server::Starting => {
+            Verdict::Opening { epoch: record.epoch, because: Reason::ServerNotSeen }
+        }
+        Server::Absent => crash::volume_lost(view, record, steps),
+        Server::Down { end, .. } => crash::plan(view, record, *end, steps),
+        Server::Standby(standby) => open(view, record, standby, steps),
+        Server::Primary(primary) => serve(view, record, primary, steps),
+    }
+}
+
+/// Everybody who belongs to the cluster or shall: all but this instance.
+pub(super) fn peers(view: View<'_>, record: &Record) -> BTreeSet<InstanceName> {
+    let mut peers = view.seen.others(&record.members);
+    peers.extend(view.seen.others(&view.intent.instances));
+    peers
+}
+
+fn heartbeats(view: View<'_>, record: &Record, steps: &mut Vec<Step>) {
+    let every = view.intent.timers.heartbeat;
+    for to in peers(view, record) {
+        let asked = view.seen.peers.get(&to).and_then(|peer| peer.asked);
+        if asked.is_none_or(|asked| view.now >= asked.after(every)) {
+            let request = Request::Heartbeat(heartbeat(view, record));
+            steps.push(Step::Send { to, request });
+        }
+    }
+}
+
+fn heartbeat(view: View<'_>, record: &Record) -> Heartbeat {
+    let primary = match &view.seen.server {
+        Server::Primary(primary) => Some(primary),
+        Server::Unknown
+        | Server::Absent
+        | Server::Down { .. }
+        | Server::Starting
+        | Server::Standby(_) => None,
+    };
+    let surplus = record.terms.len().saturating_sub(TERMS_TOLD);
+    let mut terms: Vec<Term> = record.terms.iter().skip(surplus).cloned().collect();
+    if let (Some(primary), Some(last)) = (primary, terms.last_mut()) {
+        last.began = last.began.or(Some(primary.began));
+    }
+    Heartbeat {
+        epoch: record.epoch,
+        revision: record.revision,
+        sent: view.now,
+        incarnation: view.seen.me.incarnation,
+        position: primary.map(|primary| primary.position),
+        terms,
+        rewind_ready: primary.is_some_and(|primary| primary.checkpointed),
+    }
+}
+
+/// The fencing thread is told of every change of the deadline, in either direction.
+fn arm(view: View<'_>, record: &Record, steps: &mut Vec<Step>) {
+    let until = deadline(view);
+    if view.seen.is_writable() && view.seen.office.armed_until != Some(until) {
+        steps.push(Step::Arm { epoch: record.epoch, until });
+    }
+}
+
+fn deadline(view: View<'_>) -> Time {
+    if broken(Rule::FenceOnExpiry) {
+        return Time::NEVER;
+    }
+    lease::writable_until(view.intent, view.seen)
+}
+
+/// The office is held and the server is still a standby.
+fn open(view: View<'_>, record: &Record, standby: &Standby, steps: &mut Vec<Step>) -> Verdict {
+    let seen = view.seen;
+    let opening = |because| Verdict::Opening { epoch: record.epoch, because };
+    if view.intent.is_fenced(seen.name()) || view.intent.stopped || is_leaving(view) {
+        let because = perform(view, steps, Task::Stop { epoch: record.epoch });
+        return Verdict::Leaving { because: because.unwrap_or(Reason::Stopped) };
+    }
+    if standby.follows.is_some() {
+        let because = perform(view, steps, Task::Seal { epoch: record.epoch });
+        return opening(because.unwrap_or(Reason::NothingToDo));
+    }
+    if was_open(view, record, standby) {
+        if view.intent.paused {
+            return opening(Reason::Paused);
+        }
+        if let Some(left) = crash::patience_left(view) {
+            return opening(Reason::TermRuns { left });
+        }
+        return retake(view, record, standby, steps);
+    }
+    promote(view, record, steps)
+}
+
+/// Whether this epoch's timeline may have been written to already.
+fn was_open(view: View<'_>, record: &Record, standby: &Standby) -> bool {
+    view.seen.durable.served >= record.epoch
+        || view.seen.release_sent.is_some()
+        || record.phase != Phase::Serving
+        || standby.position.timeline >= record.timeline
+}
+
+/// Takes office anew, as the one whose log has everything: a new epoch and a new timeline.
+pub(super) fn retake(
+    view: View<'_>,
+    record: &Record,
+    standby: &Standby,
+    steps: &mut Vec<Step>,
+) -> Verdict {
+    let seen = view.seen;
+    if let Some(outstanding) = &seen.outstanding {
+        return Verdict::Claiming { because: Reason::Outstanding { change: outstanding.change } };
+    }
+    if !standby.settled {
+        return Verdict::Claiming { because: Reason::NotReplayed };
+    }
+    let epoch = free_epoch(view);
+    persist(view, steps, |durable| {
+        durable.known.promise = durable.known.promise.max(epoch);
+        durable.seal = durable.seal.max(epoch);
+    });
+    let takeover = Takeover {
+        holder: seen.me.clone(),
+        epoch,
+        parent: standby.position.timeline,
+        pair: quorum::first_pair(view, record),
+    };
+    let next = record.taken_over(next_write(view), takeover);
+    write(view, steps, next, Change::Retake);
+    Verdict::Claiming { because: Reason::Retaking }
+}
+
+fn promote(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> Verdict {
+    const LEAST: Duration = Duration::from_millis(300);
+    let opening = |because| Verdict::Opening { epoch: record.epoch, because };
+    let until = deadline(view);
+    if until < view.now.after(LEAST) {
+        return opening(Reason::PermissionOver);
+    }
+    let gate = match view.intent.durability {
+        Durability::Required { .. } if !broken(Rule::GateUntilConfirmed) => Gate::Closed,
+        Durability::Required { .. }
+        | Durability::Preferred { .. }
+        | Durability::Asynchronous { .. } => Gate::Open,
+    };
+    let obey = quorum::opening_pair(view, record);
+    let obey = if broken(Rule::ObeyBeforePromote) { None } else { obey };
+    let (epoch, timeline) = (record.epoch, record.timeline);
+    let mut act = Vec::new();
+    if let Some(busy) = perform(view, &mut act, Task::Promote { epoch, timeline, obey, gate }) {
+        return opening(busy);
+    }
+    persist(view, steps, |durable| {
+        durable.served = epoch;
+        durable.seal = durable.seal.max(epoch);
+    });
+    steps.push(Step::Arm { epoch, until });
+    steps.append(&mut act);
+    opening(Reason::Promoting { timeline })
+}
+
+/// The office is held and the server is open.
+fn serve(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec<Step>) -> Verdict {
+    if primary.position.timeline != record.timeline && !broken(Rule::ReserveTimeline) {
+        let (found, reserved) = (primary.position.timeline, record.timeline);
+        return fence(steps, Reason::WrongTimeline { found, reserved });
+    }
+    if let Some(misses) = crash::is_hung(view) {
+        return fence(steps, Reason::Hung { misses });
+    }
+    persist(view, steps, |durable| {
+        durable.served = durable.served.max(record.epoch);
+    });
+    note_alone(view, record, primary, steps);
+    let wanted = quorum::wanted(view, record, primary);
+    amend(view, record, (primary, wanted.as_ref()), steps);
+    if view.intent.is_fenced(view.seen.name()) {
+        let because = perform(view, steps, Task::Stop { epoch: record.epoch });
+        return Verdict::Leaving { because: because.unwrap_or(Reason::Fenced) };
+    }
+    if let Some(verdict) = switchover::plan(view, record, primary, steps) {
+        return verdict;
+    }
+    let because = upkeep(view, record, (primary, wanted.as_ref()), steps);
+    match primary.gate {
+        Gate::Open => Verdict::Serving { epoch: record.epoch, because },
+        Gate::Closed => Verdict::Opening { epoch: record.epoch, because },
+    }
+}
+
+fn note_alone(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec<Step>) {
+    let alone = quorum::is_alone(view, record, primary);
+    if alone != view.seen.office.alone_since.is_some() {
+        steps.push(Step::Remember(Note::AloneSince(alone.then_some(view.now))));
+    }
+}
+
+type Kept<'a> = (&'a Primary, Option<&'a crate::record::Pair>);
+
+/// One write brings everything the holder keeps in the record up to date, and renews its term.
+fn amend(view: View<'_>, record: &Record, (primary, wanted): Kept<'_>, steps: &mut Vec<Step>) {
+    let seen = view.seen;
+    if seen.outstanding.is_some() {
+        return;
+    }
+    if let Some(regression) = &seen.record.regressed {
+        // Only the unanimous consent of the members shows that nobody else has taken office.
+        if lease::members_agree_until(view.intent, seen) > view.now {
+            let mut next = record.bumped(next_write(view), free_epoch(view));
+            let found = regression.found.as_ref().map_or(0, |found| found.revision.0);
+            next.revision.0 = next.revision.0.max(found + 1);
+            write(view, steps, next, Change::Restore);
+        }
+        return;
+    }
+    let promised = seen.office.promised_above.filter(|promised| *promised > record.epoch);
+    if let Some(promised) = promised.filter(|_| !broken(Rule::EpochBump)) {
+        write(view, steps, record.bumped(next_write(view), promised), Change::Bump);
+        return;
+    }
+    let mut next = record.clone();
+    next.members = members::wanted_members(view, record);
+    next.grantors = members::wanted_grantors(view, record, &next.members);
+    next.quorum = quorum::next_quorum(record, primary, wanted);
+    if let Some(term) = next.terms.last_mut() {
+        term.began = term.began.or(Some(primary.began));
+    }
+    let timers = &view.intent.timers;
+    let due = seen.office.confirmed.is_none_or(|at| view.now >= at.after(timers.renew));
+    if due || next != *record {
+        write(view, steps, next.rewritten(next_write(view)), Change::Amend);
+    }
+}
+
+/// Tasks on the open server, the most pressing first; what is being done or waited for.
+fn upkeep(
+    view: View<'_>,
+    record: &Record,
+    (primary, wanted): Kept<'_>,
+    steps: &mut Vec<Step>,
+) -> Reason {
+    let epoch = record.epoch;
+    if let Some(pair) = quorum::to_obey(record, primary, wanted) {
+        let busy = perform(view, steps, Task::Obey { epoch, pair });
+        if primary.gate == Gate::Open {
+            return busy.unwrap_or(Reason::NothingToDo);
+        }
+    }
+    if primary.gate == Gate::Closed {
+        return open_gate(view, record, primary, steps);
+    }
+    if let Some(restart) = &view.intent.restart
+        && restart.number > view.seen.durable.restarted
+        && restart.instances.contains(view.seen.name())
+        && view.seen.task.is_none()
+    {
+        persist(view, steps, |durable| {
+            durable.restarted = restart.number;
+            durable.served = durable.served.max(epoch);
+        });
+        steps.push(Step::Perform(Task::Stop { epoch }));
+        return Reason::RestartInPlace;
+    }
+    let configuration = view.intent.configuration;
+    let task = if view.seen.health.configuration != configuration {
+        Task::Reload { configuration }
+    } else if !primary.checkpointed {
+        Task::Checkpoint { epoch }
+    } else {
+        let solo = record.quorum.iter().any(|pair| pair.acks == 0);
+        return if solo { Reason::DegradedToSolo } else { Reason::NothingToDo };
+    };
+    if view.seen.task.is_some() || steps.iter().any(|step| matches!(step, Step::Perform(_))) {
+        return Reason::NothingToDo;
+    }
+    perform(view, steps, task).unwrap_or(Reason::NothingToDo)
+}
+
+/// Clients are let in once what they would read cannot be lost any more.
+fn open_gate(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec<Step>) -> Reason {
+    let pair = primary.obeys.as_ref().and_then(|obeyed| obeyed.pair.clone());
+    let required = matches!(view.intent.durability, Durability::Required { .. });
+    if let Some(pair) = pair.filter(|_| required)
+        && !quorum::is_confirmed(primary, &pair)
+    {
+        return Reason::GateWaits { pair };
+    }
+    if steps.iter().any(|step| matches!(step, Step::Perform(_))) {
+        return Reason::NothingToDo;
+    }
+    perform(view, steps, Task::OpenGate { epoch: record.epoch }).unwrap_or(Reason::NothingToDo)
+}

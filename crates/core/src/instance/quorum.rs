@@ -1,0 +1,151 @@
+//! Decides the rule for commits and moves it: recorded first, then obeyed, then confirmed.
+//!
+//! Invariant: whoever can acknowledge a commit shares a member with whoever can be elected.
+
+use super::View;
+use crate::intent::Durability;
+use crate::names::InstanceName;
+use crate::record::{Pair, Record};
+use crate::rules::{Rule, broken};
+use crate::seen::Primary;
+use crate::units::Lsn;
+use std::collections::BTreeSet;
+
+/// The most pairs a record carries at once: beyond that, the present move is finished first.
+const PAIRS_AT_ONCE: usize = 6;
+
+/// The rule that shall hold while `primary` serves; none in asynchronous mode.
+pub(super) fn wanted(view: View<'_>, record: &Record, primary: &Primary) -> Option<Pair> {
+    let live = live_standbys(view, record, primary);
+    let present = primary.obeys.as_ref().and_then(|obeyed| obeyed.pair.clone());
+    match view.intent.durability {
+        Durability::Asynchronous { .. } => None,
+        Durability::Required { acks } => {
+            if live.len() >= acks {
+                return Some(Pair { voters: live, acks });
+            }
+            // Too few to acknowledge: commits wait. The voters stay, so that an election still
+            // needs those who may have acknowledged.
+            let stays = present.filter(|pair| pair.acks == acks);
+            stays.or_else(|| Some(Pair { voters: others(view, record), acks }))
+        }
+        Durability::Preferred { acks } => {
+            if !live.is_empty() {
+                let acks = acks.min(live.len());
+                return Some(Pair { voters: live, acks });
+            }
+            let patience = view.intent.timers.grant;
+            let alone =
+                view.seen.office.alone_since.is_some_and(|at| view.now >= at.after(patience));
+            let alone = alone || others(view, record).is_empty();
+            if alone { Some(Pair::solo()) } else { present.or_else(|| first_pair(view, record)) }
+        }
+    }
+}
+
+/// Whether no standby can acknowledge at the moment.
+pub(super) fn is_alone(view: View<'_>, record: &Record, primary: &Primary) -> bool {
+    live_standbys(view, record, primary).is_empty()
+}
+
+/// The rule a new holder starts with: before it has a single sender.
+pub(super) fn first_pair(view: View<'_>, record: &Record) -> Option<Pair> {
+    let others = others(view, record);
+    match view.intent.durability {
+        Durability::Asynchronous { .. } => None,
+        Durability::Required { acks } => Some(Pair { voters: others, acks }),
+        Durability::Preferred { acks } => {
+            let acks = acks.min(others.len());
+            Some(Pair { voters: others, acks })
+        }
+    }
+}
+
+/// The rule of a candidate: those who voted for it are those who will acknowledge first.
+pub(super) fn candidate_pair(
+    view: View<'_>,
+    record: &Record,
+    voted: &BTreeSet<InstanceName>,
+) -> Option<Pair> {
+    let pair = first_pair(view, record)?;
+    let voters: BTreeSet<InstanceName> = pair.voters.intersection(voted).cloned().collect();
+    if voters.len() >= pair.acks.max(1) {
+        Some(Pair { voters, acks: pair.acks })
+    } else {
+        Some(pair)
+    }
+}
+
+/// The recorded quorum's next state on the way to `wanted`.
+pub(super) fn next_quorum(
+    record: &Record,
+    primary: &Primary,
+    wanted: Option<&Pair>,
+) -> BTreeSet<Pair> {
+    let mut quorum = record.quorum.clone();
+    let Some(wanted) = wanted else { return BTreeSet::new() };
+    if !quorum.contains(wanted) {
+        if quorum.len() < PAIRS_AT_ONCE {
+            quorum.insert(wanted.clone());
+        }
+        return quorum;
+    }
+    if quorum.len() > 1 && is_confirmed(primary, wanted) {
+        quorum = BTreeSet::from([wanted.clone()]);
+    }
+    quorum
+}
+
+/// The rule the server shall obey now: `wanted`, once the record has it.
+pub(super) fn to_obey(
+    record: &Record,
+    primary: &Primary,
+    wanted: Option<&Pair>,
+) -> Option<Option<Pair>> {
+    let obeyed = primary.obeys.as_ref();
+    if obeyed.is_some_and(|obeyed| obeyed.pair.as_ref() == wanted) {
+        return None;
+    }
+    let recorded = match wanted {
+        None => record.quorum.is_empty(),
+        Some(pair) => record.quorum.contains(pair),
+    };
+    (recorded || broken(Rule::RecordBeforeObey)).then(|| wanted.cloned())
+}
+
+/// The rule to open with: a recorded one that this instance is not a voter of itself.
+pub(super) fn opening_pair(view: View<'_>, record: &Record) -> Option<Pair> {
+    let mine = record.quorum.iter().filter(|pair| !pair.voters.contains(view.seen.name()));
+    mine.max_by_key(|pair| (pair.acks > 0, pair.voters.len())).cloned()
+}
+
+/// Whether enough voters have everything that was written before the rule was in force.
+pub(super) fn is_confirmed(primary: &Primary, pair: &Pair) -> bool {
+    if broken(Rule::ConfirmBeforeNarrow) {
+        return true;
+    }
+    let obeyed = primary.obeys.as_ref().filter(|obeyed| obeyed.pair.as_ref() == Some(pair));
+    obeyed.is_some_and(|obeyed| pair.acknowledges(&flushed_to(primary, obeyed.since)))
+}
+
+fn flushed_to(primary: &Primary, lsn: Lsn) -> BTreeSet<InstanceName> {
+    let senders = primary.senders.iter();
+    senders.filter(|(_, sender)| sender.flushed >= lsn).map(|(name, _)| name.clone()).collect()
+}
+
+fn others(view: View<'_>, record: &Record) -> BTreeSet<InstanceName> {
+    let mut others = view.seen.others(&record.members);
+    others.retain(|name| view.intent.instances.contains(name));
+    others
+}
+
+/// Members that stream and grant: they can acknowledge, and they are heard.
+fn live_standbys(view: View<'_>, record: &Record, primary: &Primary) -> BTreeSet<InstanceName> {
+    let oldest = view.now.before(view.intent.timers.grantor_silence());
+    let mut live = others(view, record);
+    live.retain(|name| {
+        primary.senders.get(name).is_some_and(|sender| sender.streaming)
+            && view.seen.office.grants.get(name).is_some_and(|sent| *sent >= oldest)
+    });
+    live
+}
