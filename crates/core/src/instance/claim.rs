@@ -238,7 +238,7 @@ fn may_claim(
     let sealed = sealed(view, ballot);
     let bound = seen.durable.known.promise >= ballot.proposed
         && (seen.durable.seal >= ballot.proposed || broken(Rule::SealBinds));
-    let still = standby.follows.is_none() || broken(Rule::SealBinds);
+    let still = (standby.follows.is_none() && standby.settled) || broken(Rule::SealBinds);
     if !bound || !still || seen.task.is_some() {
         return because(Reason::Sealing { revoked: revoked.len(), needed: needed(record) });
     }

@@ -270,8 +270,8 @@ fn upkeep(
     steps: &mut Vec<Step>,
 ) -> Reason {
     let epoch = record.epoch;
-    if let Some(pair) = quorum::to_obey(record, primary, wanted) {
-        let busy = perform(view, steps, Task::Obey { epoch, pair });
+    if let Some(order) = quorum::order(record, primary, wanted) {
+        let busy = perform(view, steps, order);
         if primary.gate == Gate::Open {
             return busy.unwrap_or(Reason::NothingToDo);
         }

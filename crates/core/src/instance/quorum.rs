@@ -5,6 +5,7 @@
 use super::View;
 use crate::intent::Durability;
 use crate::names::InstanceName;
+use crate::plan::Task;
 use crate::record::{Pair, Record};
 use crate::rules::{Rule, broken};
 use crate::seen::Primary;
@@ -96,12 +97,8 @@ pub(super) fn next_quorum(
     quorum
 }
 
-/// The rule the server shall obey now: `wanted`, once the record has it.
-pub(super) fn to_obey(
-    record: &Record,
-    primary: &Primary,
-    wanted: Option<&Pair>,
-) -> Option<Option<Pair>> {
+/// The order that makes the server obey `wanted`, once the record has it; none when it does.
+pub(super) fn order(record: &Record, primary: &Primary, wanted: Option<&Pair>) -> Option<Task> {
     let obeyed = primary.obeys.as_ref();
     if obeyed.is_some_and(|obeyed| obeyed.pair.as_ref() == wanted) {
         return None;
@@ -110,7 +107,8 @@ pub(super) fn to_obey(
         None => record.quorum.is_empty(),
         Some(pair) => record.quorum.contains(pair),
     };
-    (recorded || broken(Rule::RecordBeforeObey)).then(|| wanted.cloned())
+    let pair = wanted.cloned();
+    (recorded || broken(Rule::RecordBeforeObey)).then(|| Task::Obey { epoch: record.epoch, pair })
 }
 
 /// The rule to open with: a recorded one that this instance is not a voter of itself.

@@ -127,13 +127,11 @@ fn choose(
     wish: Option<&InstanceName>,
 ) -> Option<InstanceName> {
     let ready = |name: &InstanceName| ready_position(view, record, primary, name);
-    match wish {
-        Some(name) => ready(name).map(|_| name.clone()),
-        None => {
-            let others = view.seen.others(&record.members).into_iter();
-            others.filter_map(|name| Some((ready(&name)?, name))).max().map(|(_, name)| name)
-        }
+    if let Some(name) = wish {
+        return ready(name).map(|_| name.clone());
     }
+    let others = view.seen.others(&record.members).into_iter();
+    others.filter_map(|name| Some((ready(&name)?, name))).max().map(|(_, name)| name)
 }
 
 fn ready_position(
