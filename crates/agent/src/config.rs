@@ -143,14 +143,24 @@ impl Folder {
         self.root.join("run")
     }
 
+    /// This instance's certificate and key, and the cluster's authority: `tls.crt`, `tls.key` and
+    /// `ca.crt`. PostgreSQL uses the same ones towards its clients.
     pub fn tls(&self) -> PathBuf {
         self.root.join("tls")
     }
 
+    /// The same three files for the role that standbys connect as.
+    pub fn replication_tls(&self) -> PathBuf {
+        self.tls().join("replication")
+    }
+
+    /// One file per password, without a line end: `replication`, `app` and `superuser`. Whoever
+    /// makes the folder puts them there; they are the same on every instance.
     pub fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
     }
 
+    /// The agent's own log, `agent.log`.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
     }

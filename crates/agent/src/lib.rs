@@ -5,5 +5,8 @@
 pub mod chain;
 pub mod config;
 pub mod durable;
+pub mod events;
 pub mod run;
+pub mod state;
+pub mod tasks;
 pub mod tls;

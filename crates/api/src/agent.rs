@@ -14,21 +14,23 @@ mod status;
 pub use specification::{InitDb, PostgresSpec, Specification, SpecificationAfter, Superuser};
 pub use status::{Happening, Role, RunningTask, ServerStatus, Status, StoppedAt, VerdictSeen};
 
-/// Where each request goes. All of them are `POST`, except that a segment of the log is a `GET`.
-pub mod paths {
+/// The names of the requests: each goes to `/v1/NAME`.
+pub mod names {
     /// To an agent: one request of the protocol between instances, answered by one reply.
-    pub const MESSAGE: &str = "/v1/message";
+    pub const MESSAGE: &str = "message";
     /// To an agent: answered by a [`Status`](super::Status).
-    pub const STATUS: &str = "/v1/status";
-    /// To an agent: followed by the name of a segment of `pg_wal`; answered by its bytes.
-    pub const WAL: &str = "/v1/wal/";
-    /// To the keeper of the record: answered by a [`RecordAnswer`](super::RecordAnswer).
-    pub const RECORD_READ: &str = "/v1/record/read";
-    /// To the keeper of the record: a write, answered by a [`WriteAnswer`](super::WriteAnswer).
-    pub const RECORD_WRITE: &str = "/v1/record/write";
+    pub const STATUS: &str = "status";
+    /// To an agent, with `GET` and followed by the name of a file of `pg_wal`: answered by its
+    /// bytes.
+    pub const WAL: &str = "wal";
+    /// To the keeper of the record: `null`, answered by a [`RecordAnswer`](super::RecordAnswer).
+    pub const RECORD_READ: &str = "record/read";
+    /// To the keeper of the record: a `pgherd_core::record::Write`, answered by a
+    /// [`WriteAnswer`](super::WriteAnswer).
+    pub const RECORD_WRITE: &str = "record/write";
     /// To the keeper of the record: a [`SpecificationAfter`](super::SpecificationAfter), answered
     /// by a [`Specification`](super::Specification), or `null` if there is no newer one in time.
-    pub const SPECIFICATION_READ: &str = "/v1/specification/read";
+    pub const SPECIFICATION_READ: &str = "specification/read";
 }
 
 /// The record as its keeper has it.
