@@ -20,3 +20,8 @@ pub mod plan;
 pub mod ports;
 pub mod reason;
 pub mod rules;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;

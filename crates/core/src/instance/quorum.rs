@@ -108,7 +108,7 @@ pub(super) fn order(record: &Record, primary: &Primary, wanted: Option<&Pair>) -
         Some(pair) => record.quorum.contains(pair),
     };
     let pair = wanted.cloned();
-    (recorded || broken(Rule::RecordBeforeObey)).then(|| Task::Obey { epoch: record.epoch, pair })
+    (recorded || broken(Rule::RecordBeforeObey)).then_some(Task::Obey { epoch: record.epoch, pair })
 }
 
 /// The rule to open with: a recorded one that this instance is not a voter of itself.
