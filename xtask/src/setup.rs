@@ -45,7 +45,7 @@ pub(crate) fn postgres(asked: Option<Major>) -> Result<PathBuf> {
     match asked.unwrap_or(Major::Fifteen) {
         Major::Fifteen => Ok(PathBuf::from(debian::POSTGRESQL_BINDIR)),
         major @ (Major::Sixteen | Major::Eighteen) => {
-            if !wheel::can_install() {
+            if !wheel::is_installed()? && !wheel::can_install() {
                 debian::install(&[debian::PIP])?;
             }
             wheel::bindir(major)

@@ -44,6 +44,10 @@ pub(super) fn bindir(major: Major) -> Result<PathBuf> {
     Ok(bindir)
 }
 
+pub(super) fn is_installed() -> Result<bool> {
+    Ok(cache()?.join(NAME).exists())
+}
+
 /// Whether this machine's Python can install packages.
 pub(super) fn can_install() -> bool {
     let asked = Command::new("python3").args(["-m", "pip", "--version"]).output();
@@ -52,8 +56,8 @@ pub(super) fn can_install() -> bool {
 
 /// Where root's processes and an unprivileged user can both read.
 fn cache() -> Result<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let own = || std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let own = || named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
     let shared = Path::new("/var/cache");
     let base = if is_root()? { Some(shared.to_path_buf()) } else { own() };
     let cache = base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("pgherd");
