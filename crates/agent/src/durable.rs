@@ -64,6 +64,14 @@ impl Access {
     pub fn owned_by(self, user: u32, group: u32) -> Self {
         Self { owner: Some((Uid::from_raw(user), Gid::from_raw(group))), ..self }
     }
+
+    /// Sets owner and mode of what is at `path`.
+    pub(crate) fn apply(self, path: &Path) -> io::Result<()> {
+        if let Some((user, group)) = self.owner {
+            rustix::fs::chown(path, Some(user), Some(group))?;
+        }
+        Ok(rustix::fs::chmod(path, self.mode)?)
+    }
 }
 
 /// Replaces the content of `path`. When this returns, the new content survives a power loss;

@@ -6,6 +6,7 @@ pub mod chain;
 pub mod config;
 pub mod durable;
 pub mod events;
+pub mod http;
 pub mod run;
 pub mod state;
 pub mod tasks;
