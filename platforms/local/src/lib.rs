@@ -2,4 +2,11 @@
 //!
 //! Never knows Kubernetes, and never decides who is primary: the agents do.
 
+pub mod account;
+pub mod failure;
+pub mod folder;
+pub mod ports;
+pub mod registration;
+
+pub mod processes;
 pub mod store;

@@ -115,6 +115,6 @@ fn write_until_killed(path: &Path) -> ! {
             store.write_record(&Write::over(current.as_ref(), next)).unwrap(),
             Written::Applied
         );
-        writeln!(std::io::stdout(), "acknowledged {revision}").unwrap();
+        writeln!(io::stdout(), "acknowledged {revision}").unwrap();
     }
 }

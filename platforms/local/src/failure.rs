@@ -1,0 +1,82 @@
+//! A "no" for people: what could not be done, why, and what to do about it.
+//!
+//! Never a bare code: each is one sentence that stands alone, and its kind decides the exit code.
+
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+
+/// Why a command ends without success. It also travels from the supervisor to the command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{what}")]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    pub kind: Kind,
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+/// What kind of "no" it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// It was tried and did not work.
+    Failed,
+    /// The request itself is wrong.
+    Usage,
+    /// It names something that does not exist.
+    NotFound,
+    /// It would do harm, or what it needs is not there: nothing was changed.
+    Refused,
+    /// It is still going on; nobody waits for it any more.
+    TimedOut,
+    /// The user stopped waiting.
+    Interrupted,
+}
+
+impl Kind {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Refused => 4,
+            Self::TimedOut => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Failure {
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), cause: None, fix: None }
+    }
+
+    /// From an error: its own text, and those of the errors below it as the cause.
+    pub fn from_error(kind: Kind, error: &dyn Error) -> Self {
+        let cause = error.source().map(chain);
+        Self { kind, what: error.to_string(), cause, fix: None }
+    }
+
+    pub fn because(self, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    pub fn fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
+    }
+}
+
+/// An error and all that caused it, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
