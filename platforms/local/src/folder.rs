@@ -226,6 +226,6 @@ mod tests {
                 "x".repeat(90)
             )
         );
-        assert!(Home::at(PathBuf::from("/").join("x".repeat(80))).cluster(&name("db")).is_ok());
+        assert!(Home::at(PathBuf::from("/").join("x".repeat(79))).cluster(&name("db")).is_ok());
     }
 }
