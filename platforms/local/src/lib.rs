@@ -7,6 +7,8 @@ pub mod failure;
 pub mod folder;
 pub mod ports;
 pub mod registration;
+pub mod wishes;
 
+pub mod keeper;
 pub mod processes;
 pub mod store;

@@ -15,39 +15,59 @@ const REQUIRED: Durability = Durability::Required { acks: 1 };
 
 #[test]
 fn a_deserted_standby_asks_before_it_binds_itself() {
-    check(&intent(3, asynchronous()), &deserted(2, &record(3)), expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &deserted(2, &record(3)),
+        expect![[r#"
         claiming: 0 of 2 needed grantors no longer hear the primary
         send db-1 revoke
         send db-3 revoke
-        remember Ballot"#]]);
+        remember Ballot"#]],
+    );
 }
 
 #[test]
 fn with_all_grantors_revoked_and_sealed_it_claims() {
     let seen = sealing(2, &record(3), &[(3, Stance::Sealed { position: at(3, 2_000) })]);
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         claiming: writing the record (Claim)
-        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]]);
+        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
 }
 
 #[test]
 fn it_waits_for_one_whose_log_is_longer() {
     let seen = sealing(2, &record(3), &[(3, Stance::Sealed { position: at(3, 2_001) })]);
-    check(&intent(3, asynchronous()), &seen, expect!["claiming: db-3 is further, at 0/7D1 on timeline 3"]);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect!["claiming: db-3 is further, at 0/7D1 on timeline 3"],
+    );
 }
 
 #[test]
 fn a_longer_log_of_an_older_timeline_is_behind() {
     let seen = sealing(2, &record(3), &[(3, Stance::Sealed { position: at(2, 9_000) })]);
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         claiming: writing the record (Claim)
-        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]]);
+        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
 }
 
 #[test]
 fn a_grantor_that_still_hears_the_primary_prevents_the_claim() {
     let seen = sealing(2, &record(3), &[(3, Stance::Refused)]);
-    check(&intent(3, asynchronous()), &seen, expect!["claiming: 1 of 2 needed grantors no longer hear the primary"]);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect!["claiming: 1 of 2 needed grantors no longer hear the primary"],
+    );
 }
 
 #[test]
@@ -58,7 +78,11 @@ fn in_required_mode_a_promise_without_a_seal_is_no_vote() {
     if let Some(ballot) = &mut seen.ballot {
         ballot.began = NOW.before(ms(1_000));
     }
-    check(&intent(3, REQUIRED), &seen, expect!["claiming: 1 voters are sealed, 2 are needed of the rule 1 of (db-2, db-3)"]);
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect!["claiming: 1 voters are sealed, 2 are needed of the rule 1 of (db-2, db-3)"],
+    );
 }
 
 #[test]
@@ -68,19 +92,33 @@ fn a_solo_primary_is_followed_by_nobody_without_proof() {
     let votes = [(3, Stance::Sealed { position: at(3, 2_000) })];
     let mut seen = sealing(2, &record, &votes);
     let preferred = intent(3, Durability::Preferred { acks: 1 });
-    check(&preferred, &seen, expect!["claiming: the primary acknowledged commits alone, so nobody can show that none is missing"]);
+    check(
+        &preferred,
+        &seen,
+        expect![
+            "claiming: the primary acknowledged commits alone, so nobody can show that none is missing"
+        ],
+    );
     let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_000)) };
     seen.released = Some(ReleaseHeard { release, at: NOW });
-    check(&preferred, &seen, expect![[r#"
+    check(
+        &preferred,
+        &seen,
+        expect![[r#"
         claiming: writing the record (Claim)
-        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {0 of (); 1 of (db-3)}"#]]);
+        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {0 of (); 1 of (db-3)}"#]],
+    );
 }
 
 #[test]
 fn in_asynchronous_mode_nobody_too_far_behind_claims() {
     let mut seen = sealing(2, &record(3), &[(3, Stance::Sealed { position: at(3, 900) })]);
     standby(&mut seen).position = at(3, 900);
-    check(&intent(3, asynchronous()), &seen, expect!["claiming: 1.0 KiB behind the lost primary, the limit is 1000 B"]);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect!["claiming: 1.0 KiB behind the lost primary, the limit is 1000 B"],
+    );
 }
 
 #[test]
@@ -88,9 +126,13 @@ fn a_released_tail_is_fetched_first() {
     let mut seen = sealing(2, &record(3), &[(3, Stance::Sealed { position: at(3, 2_000) })]);
     let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_100)) };
     seen.released = Some(ReleaseHeard { release, at: NOW });
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         claiming: db-1 has released the office
-        perform FetchTail { epoch: Epoch(2), from: InstanceName { cluster: ClusterName("db"), serial: 1 }, until: WalPosition { timeline: Timeline(3), lsn: Lsn(2100) } }"#]]);
+        perform FetchTail { epoch: Epoch(2), from: InstanceName { cluster: ClusterName("db"), serial: 1 }, until: WalPosition { timeline: Timeline(3), lsn: Lsn(2100) } }"#]],
+    );
 }
 
 #[test]
@@ -99,12 +141,16 @@ fn a_dead_primary_with_a_standby_at_hand_releases_its_office() {
     let mut seen = serving(&record);
     let end = End::Crashed { position: Some(at(3, 2_000)), timeline: Timeline(3) };
     seen.server = Server::Down { system_id: record.system_id, end };
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         leaving: PostgreSQL died; db-3 can take over at once
         disarm
         remember ReleaseSent
         send db-2 released
-        send db-3 released"#]]);
+        send db-3 released"#]],
+    );
 }
 
 #[test]
@@ -113,9 +159,13 @@ fn a_dead_primary_without_a_standby_restarts_in_place() {
     let mut seen = serving(&record);
     let end = End::Crashed { position: Some(at(3, 2_000)), timeline: Timeline(3) };
     seen.server = Server::Down { system_id: record.system_id, end };
-    check(&intent(1, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(1, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: restarting in place
-        perform Start"#]]);
+        perform Start"#]],
+    );
 }
 
 #[test]
@@ -125,9 +175,13 @@ fn a_full_disk_is_no_reason_to_fail_over() {
     let end = End::Crashed { position: None, timeline: Timeline(3) };
     seen.server = Server::Down { system_id: record.system_id, end };
     seen.health.disk_full = true;
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: restarting in place
-        perform Start"#]]);
+        perform Start"#]],
+    );
 }
 
 #[test]
@@ -135,9 +189,13 @@ fn a_hung_server_is_killed() {
     let mut seen = serving(&record(3));
     seen.health.misses = 3;
     seen.health.progress = Some(NOW.before(ms(3_500)));
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         fencing: PostgreSQL left 3 probes unanswered and writes no log
-        fence"#]]);
+        fence"#]],
+    );
 }
 
 #[test]
@@ -164,10 +222,14 @@ fn a_restarted_holder_takes_its_office_anew_on_a_timeline_of_its_own() {
     seen.durable.served = Epoch(2);
     standby(&mut seen).follows = None;
     standby(&mut seen).streaming = false;
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         claiming: its own log has everything: taking the office anew
         persist promise 3 seal 3 served 2
-        write Retake: epoch 3 db-1 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]]);
+        write Retake: epoch 3 db-1 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
 }
 
 #[test]
@@ -177,7 +239,11 @@ fn an_empty_volume_under_an_old_name_takes_nothing() {
     seen.me.incarnation = 9;
     seen.me.volume = 99;
     seen.server = Server::Absent;
-    check(&intent(3, asynchronous()), &seen, expect!["waiting: there is nobody to take over or to copy from"]);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect!["waiting: there is nobody to take over or to copy from"],
+    );
 }
 
 #[test]
@@ -186,9 +252,13 @@ fn a_vacant_office_is_taken_by_whoever_has_everything() {
     record.quorum.insert(pair(1, [2, 3]));
     record.phase = Phase::Vacant { end: at(3, 2_000) };
     let seen = sealing(2, &record, &[(3, Stance::Sealed { position: at(3, 2_000) })]);
-    check(&intent(3, REQUIRED), &seen, expect![[r#"
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect![[r#"
         claiming: writing the record (Claim)
-        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {1 of (db-2, db-3); 1 of (db-3)}"#]]);
+        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {1 of (db-2, db-3); 1 of (db-3)}"#]],
+    );
 }
 
 fn revoke(purpose: Purpose) -> Request {
@@ -246,5 +316,9 @@ fn a_survey_binds_nobody() {
 fn nobody_outside_the_members_claims() {
     let mut record = record(3);
     record.members = names([1, 3]);
-    check(&intent(3, asynchronous()), &deserted(2, &record), expect!["waiting: db-1 has been silent for 3010 ms"]);
+    check(
+        &intent(3, asynchronous()),
+        &deserted(2, &record),
+        expect!["waiting: db-1 has been silent for 3010 ms"],
+    );
 }

@@ -24,9 +24,13 @@ fn every_election_meets_every_acknowledgement() {
 #[test]
 fn the_first_rule_is_recorded_before_it_is_obeyed() {
     let record = record(3);
-    check(&intent(3, REQUIRED), &serving(&record), expect![[r#"
+    check(
+        &intent(3, REQUIRED),
+        &serving(&record),
+        expect![[r#"
         serving: nothing to do
-        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {1 of (db-2, db-3)}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {1 of (db-2, db-3)}"#]],
+    );
 }
 
 #[test]
@@ -35,9 +39,13 @@ fn a_recorded_rule_is_obeyed() {
     record.quorum.insert(pair(1, [2, 3]));
     let mut seen = serving(&record);
     primary(&mut seen).obeys = Some(Obeyed { pair: None, since: Lsn(1_000) });
-    check(&intent(3, REQUIRED), &seen, expect![[r#"
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        perform Obey { epoch: Epoch(2), pair: Some(Pair { voters: {InstanceName { cluster: ClusterName("db"), serial: 2 }, InstanceName { cluster: ClusterName("db"), serial: 3 }}, acks: 1 }) }"#]]);
+        perform Obey { epoch: Epoch(2), pair: Some(Pair { voters: {InstanceName { cluster: ClusterName("db"), serial: 2 }, InstanceName { cluster: ClusterName("db"), serial: 3 }}, acks: 1 }) }"#]],
+    );
 }
 
 #[test]
@@ -46,9 +54,13 @@ fn a_dead_voter_is_replaced_by_a_joint_rule() {
     record.quorum.insert(pair(1, [2, 3]));
     let mut seen = serving(&record);
     seen.office.grants.insert(name(3), NOW.before(ms(1_500)));
-    check(&intent(3, REQUIRED), &seen, expect![[r#"
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2} M {db-1 db-2 db-3} Q {1 of (db-2); 1 of (db-2, db-3)}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2} M {db-1 db-2 db-3} Q {1 of (db-2); 1 of (db-2, db-3)}"#]],
+    );
 }
 
 #[test]
@@ -60,9 +72,13 @@ fn the_old_rule_goes_once_the_new_one_has_confirmed() {
     primary(&mut seen).obeys = Some(Obeyed { pair: Some(pair(1, [2, 3])), since: Lsn(2_001) });
     check(&intent(3, REQUIRED), &seen, expect!["serving: nothing to do"]);
     primary(&mut seen).obeys = Some(Obeyed { pair: Some(pair(1, [2, 3])), since: Lsn(2_000) });
-    check(&intent(3, REQUIRED), &seen, expect![[r#"
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {1 of (db-2, db-3)}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {1 of (db-2, db-3)}"#]],
+    );
 }
 
 #[test]
@@ -72,9 +88,13 @@ fn in_required_mode_too_few_standbys_change_nothing() {
     record.grantors.clear();
     let mut seen = serving(&record);
     seen.office.grants.clear();
-    check(&intent(3, REQUIRED), &seen, expect![[r#"
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        remember AloneSince"#]]);
+        remember AloneSince"#]],
+    );
 }
 
 #[test]
@@ -87,9 +107,13 @@ fn in_preferred_mode_the_primary_goes_on_alone_after_a_while_and_says_so_first()
     seen.office.alone_since = Some(NOW.before(ms(2_000)));
     check(&intent(3, PREFERRED), &seen, expect!["serving: nothing to do"]);
     seen.office.alone_since = Some(NOW.before(ms(3_000)));
-    check(&intent(3, PREFERRED), &seen, expect![[r#"
+    check(
+        &intent(3, PREFERRED),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Amend: epoch 2 db-1 serving, timeline 3, G {} M {db-1 db-2 db-3} Q {0 of (); 1 of (db-2, db-3)}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {} M {db-1 db-2 db-3} Q {0 of (); 1 of (db-2, db-3)}"#]],
+    );
 }
 
 #[test]
@@ -99,9 +123,17 @@ fn clients_wait_until_the_end_of_recovery_is_confirmed() {
     let mut seen = serving(&record);
     primary(&mut seen).gate = Gate::Closed;
     primary(&mut seen).obeys = Some(Obeyed { pair: Some(pair(1, [2, 3])), since: Lsn(2_001) });
-    check(&intent(3, REQUIRED), &seen, expect!["opening: clients wait until 1 of (db-2, db-3) have the end of recovery"]);
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect!["opening: clients wait until 1 of (db-2, db-3) have the end of recovery"],
+    );
     primary(&mut seen).obeys = Some(Obeyed { pair: Some(pair(1, [2, 3])), since: Lsn(2_000) });
-    check(&intent(3, REQUIRED), &seen, expect![[r#"
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect![[r#"
         opening: nothing to do
-        perform OpenGate { epoch: Epoch(2) }"#]]);
+        perform OpenGate { epoch: Epoch(2) }"#]],
+    );
 }

@@ -15,17 +15,25 @@ fn down(lsn: u64) -> Seen {
 
 #[test]
 fn a_log_that_ends_before_the_fork_goes_on() {
-    check(&intent(3, asynchronous()), &down(1_000), expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &down(1_000),
+        expect![[r#"
         rejoining: not streaming yet
-        perform Start"#]]);
+        perform Start"#]],
+    );
 }
 
 #[test]
 fn a_log_that_goes_on_past_the_fork_is_rewound() {
-    check(&intent(3, asynchronous()), &down(1_001), expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &down(1_001),
+        expect![[r#"
         rejoining: its log ends at 0/3E9 on timeline 2, but the primary's past left it at 0/3E8 on timeline 2
         persist promise 2 seal 0 served 0 rewinding
-        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]]);
+        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
 }
 
 #[test]
@@ -34,29 +42,45 @@ fn nothing_is_rewound_from_a_primary_that_has_not_checkpointed() {
     if let Some(heard) = &mut seen.grant.heard {
         heard.rewind_ready = false;
     }
-    check(&intent(3, asynchronous()), &seen, expect!["rejoining: db-1 has not checkpointed on its timeline yet"]);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect!["rejoining: db-1 has not checkpointed on its timeline yet"],
+    );
 }
 
 #[test]
 fn after_two_failed_rewinds_the_folder_is_copied() {
     let mut seen = down(1_001);
     seen.durable.rejoin_failures = 2;
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: its log ends at 0/3E9 on timeline 2, but the primary's past left it at 0/3E8 on timeline 2
-        persist promise 2 seal 0 served 0 must clone"#]]);
+        persist promise 2 seal 0 served 0 must clone"#]],
+    );
     seen.durable.must_clone = true;
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: not streaming yet
-        perform Clone { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]]);
+        perform Clone { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
 }
 
 #[test]
 fn a_half_rewound_folder_is_rewound_again_and_never_started() {
     let mut seen = down(900);
     seen.durable.rewinding = true;
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: a rewind was begun and not finished
-        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]]);
+        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
 }
 
 #[test]
@@ -65,19 +89,27 @@ fn a_failed_rewind_is_counted_on_disk() {
     seen.durable.rewinding = true;
     let task = Task::Rewind { epoch: Epoch(2), primary: crate::fixtures::name(1) };
     seen.failed = Some(Failed { task, at: Time(1), times: 1, why: "no route".to_owned() });
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: a rewind was begun and not finished
         persist promise 2 seal 0 served 0 rewinding
-        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]]);
+        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
 }
 
 #[test]
 fn a_timeline_that_was_never_handed_out_means_a_copy() {
     let mut seen = streaming(2, &record(3));
     seen.server = Server::Down { system_id: SystemId(7), end: End::Clean { position: at(9, 100) } };
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: timeline 9 is in nobody's past: a fresh copy is needed
-        persist promise 2 seal 0 served 0 must clone"#]]);
+        persist promise 2 seal 0 served 0 must clone"#]],
+    );
 }
 
 #[test]
@@ -88,10 +120,14 @@ fn a_dead_end_that_was_handed_out_is_rewound() {
     record.terms[2].began = Some(Lsn(1_000));
     let mut seen = streaming(2, &record);
     seen.server = Server::Down { system_id: SystemId(7), end: End::Clean { position: at(2, 600) } };
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: its log ends at 0/258 on timeline 2, but the primary's past left it at 0/1F4 on timeline 1
         persist promise 2 seal 0 served 0 rewinding
-        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]]);
+        perform Rewind { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
 }
 
 #[test]
@@ -100,23 +136,37 @@ fn a_running_standby_past_the_fork_is_stopped_to_be_rewound() {
     standby(&mut seen).position = at(2, 1_500);
     standby(&mut seen).follows = None;
     standby(&mut seen).streaming = false;
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: its log ends at 0/5DC on timeline 2, but the primary's past left it at 0/3E8 on timeline 2
-        perform Stop { epoch: Epoch(2) }"#]]);
+        perform Stop { epoch: Epoch(2) }"#]],
+    );
 }
 
 #[test]
 fn a_folder_of_another_cluster_is_left_alone() {
     let mut seen = down(900);
     seen.server = Server::Down { system_id: SystemId(8), end: End::Clean { position: at(2, 900) } };
-    check(&intent(3, asynchronous()), &seen, expect!["waiting: its data folder belongs to another cluster (system identifier differs); move it away to have it cloned"]);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![
+            "waiting: its data folder belongs to another cluster (system identifier differs); move it away to have it cloned"
+        ],
+    );
 }
 
 #[test]
 fn an_empty_volume_is_filled_from_the_primary() {
     let mut seen = down(900);
     seen.server = Server::Absent;
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: not streaming yet
-        perform Clone { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]]);
+        perform Clone { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
 }

@@ -18,27 +18,39 @@ fn a_quiet_primary_has_nothing_to_do() {
 fn a_silent_grantor_is_dropped() {
     let mut seen = serving(&record(3));
     seen.office.grants.insert(name(3), NOW.before(ms(1_300)));
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2} M {db-1 db-2 db-3} Q {}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2} M {db-1 db-2 db-3} Q {}"#]],
+    );
 }
 
 #[test]
 fn the_term_is_renewed() {
     let mut seen = serving(&record(3));
     seen.office.confirmed = Some(NOW.before(ms(5_000)));
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]],
+    );
 }
 
 #[test]
 fn an_epoch_promised_in_vain_is_adopted() {
     let mut seen = serving(&record(3));
     seen.office.promised_above = Some(Epoch(3));
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Bump: epoch 3 db-1 serving, timeline 3, G {} M {db-1 db-2 db-3} Q {}"#]]);
+        write Bump: epoch 3 db-1 serving, timeline 3, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
 }
 
 #[test]
@@ -48,41 +60,61 @@ fn a_streaming_instance_becomes_a_member_and_a_removed_one_leaves_step_by_step()
     record.grantors = names([2]);
     let mut seen = serving(&crate::fixtures::record(3));
     seen.record.value = Some(record);
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         serving: nothing to do
         persist promise 2 seal 0 served 2
-        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]],
+    );
     let seen = serving(&crate::fixtures::record(3));
-    check(&intent(2, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(2, asynchronous()),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2} M {db-1 db-2 db-3} Q {}"#]]);
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2} M {db-1 db-2 db-3} Q {}"#]],
+    );
 }
 
 #[test]
 fn without_proof_the_server_is_fenced() {
     let mut seen = serving(&record(3));
     seen.office.grants.clear();
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         fencing: the proof of office has run out
-        fence"#]]);
+        fence"#]],
+    );
 }
 
 #[test]
 fn a_server_on_a_timeline_that_is_not_its_own_is_fenced() {
     let mut seen = serving(&record(3));
     primary(&mut seen).position = at(4, 2_000);
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         fencing: opened on timeline 4, but 3 was reserved for it
-        fence"#]]);
+        fence"#]],
+    );
 }
 
 #[test]
 fn a_record_that_was_set_back_is_restored_while_everybody_grants() {
     let mut seen = serving(&record(3));
     seen.record.regressed = Some(Regression { found: None, since: NOW });
-    check(&intent(3, asynchronous()), &seen, expect![[r#"
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        write Restore: epoch 3 db-1 serving, timeline 3, G {} M {db-1 db-2 db-3} Q {}"#]]);
+        write Restore: epoch 3 db-1 serving, timeline 3, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
     seen.office.grants.remove(&name(2));
     check(&intent(3, asynchronous()), &seen, expect!["serving: nothing to do"]);
 }
@@ -93,29 +125,45 @@ fn a_stopped_cluster_is_left_vacant() {
     intent.stopped = true;
     let record = record(3);
     let mut seen = serving(&record);
-    check(&intent, &seen, expect![[r#"
+    check(
+        &intent,
+        &seen,
+        expect![[r#"
         leaving: shall be stopped
-        perform Stop { epoch: Epoch(2) }"#]]);
+        perform Stop { epoch: Epoch(2) }"#]],
+    );
     seen.server =
         Server::Down { system_id: SystemId(7), end: End::Clean { position: at(3, 2_000) } };
-    check(&intent, &seen, expect![[r#"
+    check(
+        &intent,
+        &seen,
+        expect![[r#"
         waiting: shall be stopped
-        write Vacate: epoch 2 db-1 vacant at 0/7D0 on timeline 3, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]]);
+        write Vacate: epoch 2 db-1 vacant at 0/7D0 on timeline 3, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]],
+    );
     let mut vacant = record;
     vacant.phase = Phase::Vacant { end: at(3, 2_000) };
     seen.record.value = Some(vacant);
-    check(&intent, &seen, expect![[r#"
+    check(
+        &intent,
+        &seen,
+        expect![[r#"
         waiting: shall be stopped
-        persist promise 2 seal 0 served 2"#]]);
+        persist promise 2 seal 0 served 2"#]],
+    );
 }
 
 #[test]
 fn a_fenced_primary_keeps_its_office_and_stops_its_server() {
     let mut intent = intent(3, asynchronous());
     intent.fenced = names([1]);
-    check(&intent, &serving(&record(3)), expect![[r#"
+    check(
+        &intent,
+        &serving(&record(3)),
+        expect![[r#"
         leaving: fenced by its user
-        perform Stop { epoch: Epoch(2) }"#]]);
+        perform Stop { epoch: Epoch(2) }"#]],
+    );
 }
 
 #[test]
@@ -127,13 +175,21 @@ fn the_first_instance_initialises_and_records_the_cluster() {
     seen.record.read = Some(NOW);
     seen.record.asked = Some(NOW);
     seen.server = Server::Absent;
-    check(&intent, &seen, expect![[r#"
+    check(
+        &intent,
+        &seen,
+        expect![[r#"
         rejoining: nothing to do
-        perform Initialise"#]]);
+        perform Initialise"#]],
+    );
     seen.server = Server::Down { system_id: SystemId(7), end: End::Clean { position: at(1, 500) } };
-    check(&intent, &seen, expect![[r#"
+    check(
+        &intent,
+        &seen,
+        expect![[r#"
         waiting: writing the record (Create)
-        write Create: epoch 1 db-1 serving, timeline 2, G {} M {db-1} Q {}"#]]);
+        write Create: epoch 1 db-1 serving, timeline 2, G {} M {db-1} Q {}"#]],
+    );
     intent.first = None;
     check(&intent, &seen, expect!["waiting: the record is gone or was set back"]);
 }

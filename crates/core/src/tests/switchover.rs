@@ -31,19 +31,31 @@ fn unready(seen: &mut Seen, serial: u32) {
 #[test]
 fn it_checkpoints_then_records_then_stops() {
     let mut seen = serving(&record(3));
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         leaving: handing over to db-2
         perform Checkpoint { epoch: Epoch(2) }
-        remember HandoverBegan"#]]);
+        remember HandoverBegan"#]],
+    );
     seen.handover_began = Some(NOW.before(ms(100)));
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         leaving: handing over to db-2
-        write HandOver: epoch 2 db-1 handing over to db-2, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]]);
+        write HandOver: epoch 2 db-1 handing over to db-2, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]],
+    );
     let mut seen = serving(&handing_over());
     seen.handover_began = Some(NOW.before(ms(200)));
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         leaving: handing over to db-2
-        perform Stop { epoch: Epoch(2) }"#]]);
+        perform Stop { epoch: Epoch(2) }"#]],
+    );
 }
 
 #[test]
@@ -52,12 +64,16 @@ fn the_office_is_released_after_the_clean_stop() {
     seen.handover_began = Some(NOW.before(ms(300)));
     seen.server =
         Server::Down { system_id: SystemId(7), end: End::Clean { position: at(3, 2_100) } };
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         leaving: db-1 has released the office
         disarm
         remember ReleaseSent
         send db-2 released
-        send db-3 released"#]]);
+        send db-3 released"#]],
+    );
 }
 
 #[test]
@@ -67,9 +83,13 @@ fn the_target_claims_at_once_and_the_others_leave_it_the_office() {
     let votes = [(3, Stance::Sealed { position: at(3, 2_000) })];
     let mut seen = sealing(2, &handing_over(), &votes);
     seen.released.clone_from(&released);
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         claiming: writing the record (Claim)
-        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]]);
+        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
     let mut other = streaming(3, &handing_over());
     other.released = released;
     check(&asked(), &other, expect!["waiting: the office is meant for db-2"]);
@@ -80,32 +100,48 @@ fn a_target_that_fell_away_ends_the_handover_before_the_stop() {
     let mut seen = serving(&handing_over());
     seen.handover_began = Some(NOW.before(ms(200)));
     unready(&mut seen, 2);
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         serving: db-2 is not ready to take over; going on
         write AbortHandOver: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}
-        remember HandoverBegan"#]]);
+        remember HandoverBegan"#]],
+    );
 }
 
 #[test]
 fn a_request_without_a_ready_target_is_given_up_after_a_while() {
     let mut seen = serving(&record(3));
     unready(&mut seen, 2);
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         serving: nothing to do
-        remember HandoverBegan"#]]);
+        remember HandoverBegan"#]],
+    );
     seen.handover_began = Some(NOW.before(ms(5_000)));
-    check(&asked(), &seen, expect![[r#"
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
         serving: nothing to do
         write AbortHandOver: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}
-        remember HandoverBegan"#]]);
+        remember HandoverBegan"#]],
+    );
 }
 
 #[test]
 fn a_leaving_primary_hands_over_to_the_best_standby() {
     let mut intent = intent(3, asynchronous());
     intent.leaving.insert(name(1));
-    check(&intent, &serving(&record(3)), expect![[r#"
+    check(
+        &intent,
+        &serving(&record(3)),
+        expect![[r#"
         leaving: handing over to db-3
         perform Checkpoint { epoch: Epoch(2) }
-        remember HandoverBegan"#]]);
+        remember HandoverBegan"#]],
+    );
 }
