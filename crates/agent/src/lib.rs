@@ -7,6 +7,8 @@ pub mod config;
 pub mod durable;
 pub mod events;
 pub mod http;
+pub mod postgres;
+pub mod process;
 pub mod run;
 pub mod state;
 pub mod tasks;

@@ -1,0 +1,13 @@
+//! One PostgreSQL server and its folder: each module is one thing done to it or seen of it.
+//!
+//! Never decides: a performer does what it was told, or says why it could not.
+
+pub mod config;
+pub mod control;
+pub mod folder;
+pub mod initdb;
+pub mod install;
+pub mod scram;
+pub mod server;
+pub mod session;
+pub mod site;

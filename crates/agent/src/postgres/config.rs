@@ -1,0 +1,142 @@
+//! Writes PostgreSQL's configuration: the user's parameters between our defaults and our own.
+//!
+//! Never lets a user's line come after ours, and never contains a secret.
+
+mod hba;
+pub mod parameters;
+pub mod quote;
+mod render;
+
+use crate::durable::{self, DurableError};
+use crate::postgres::site::{Site, SocketPathError};
+use pgherd_core::names::InstanceName;
+use pgherd_core::record::Pair;
+use pgherd_core::seen::Gate;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+pub use parameters::Refused;
+pub use render::{connection_to, slot_of, standby_names};
+
+/// The role that standbys connect as, and that rewinds read with.
+pub const REPLICATION_ROLE: &str = "streaming_replica";
+/// How slots of standbys are named unless the user says otherwise, as users of CNPG know them.
+pub const SLOT_PREFIX: &str = "_cnpg_";
+
+/// Everything the configuration of one instance is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub instance: InstanceName,
+    pub listen: BTreeSet<String>,
+    pub transport: Transport,
+    /// The operating system's users that may be `postgres` through the private socket.
+    pub agent_users: BTreeSet<String>,
+    /// Holds the password of [`REPLICATION_ROLE`], in libpq's format.
+    pub passfile: PathBuf,
+    /// The user's parameters, already accepted by [`parameters::check`].
+    pub parameters: BTreeMap<String, String>,
+    /// The user's lines of pg_hba.conf.
+    pub hba: Vec<String>,
+    pub profile: Profile,
+    pub archive: Archive,
+    /// The rule for commits. A standby should carry the rule that its promotion would begin with:
+    /// PostgreSQL reads only at its start, and after a checkpoint at times, *whether* there is one.
+    pub commits: Option<Pair>,
+    pub receive: Receive,
+    pub gate: Gate,
+}
+
+/// Whom the server receives WAL from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receive {
+    /// A primary, or a standby that is sealed; queries that hold replay up are cancelled at once.
+    FromNobody,
+    From(Upstream),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    pub primary: InstanceName,
+    pub address: IpAddr,
+    pub port: u16,
+    /// The slot that keeps WAL for us there. Streaming fails while it does not exist.
+    pub slot: Option<String>,
+}
+
+/// How connections from other machines are protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    Tls(TlsFiles),
+    /// Only for servers built without OpenSSL, and only over loopback.
+    Plain,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub authority: PathBuf,
+    pub server_certificate: PathBuf,
+    pub server_key: PathBuf,
+    /// What this instance shows when it connects as a standby.
+    pub client_certificate: PathBuf,
+    pub client_key: PathBuf,
+}
+
+/// What the defaults are chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    Server,
+    /// Several instances and other work on one machine.
+    Laptop,
+}
+
+/// How finished WAL segments leave and return.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Archive {
+    pub command: Option<String>,
+    pub restore_command: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("placing the unix socket")]
+    PlaceSocket { source: SocketPathError },
+    #[error("reading the present {name} to see whether it changed")]
+    ReadFile { name: &'static str, source: DurableError },
+    #[error("writing {name}")]
+    WriteFile { name: &'static str, source: DurableError },
+}
+
+/// A configuration file with its whole content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub name: &'static str,
+    pub text: String,
+}
+
+/// The files of this configuration, for a server of that site.
+pub fn render(site: &Site, settings: &Settings) -> Vec<File> {
+    render::files(site, settings)
+}
+
+/// Writes the files that differ into `data`, and tells which. A running server takes notice when
+/// it is told to reload.
+pub fn apply(
+    site: &Site,
+    data: &Path,
+    settings: &Settings,
+) -> Result<Vec<&'static str>, ConfigError> {
+    site.socket().map_err(|source| ConfigError::PlaceSocket { source })?;
+    let mut changed = Vec::new();
+    for File { name, text } in render(site, settings) {
+        let path = data.join(name);
+        let present =
+            durable::read(&path).map_err(|source| ConfigError::ReadFile { name, source })?;
+        if present.as_deref() != Some(text.as_bytes()) {
+            durable::write(&path, text.as_bytes(), site.private())
+                .map_err(|source| ConfigError::WriteFile { name, source })?;
+            changed.push(name);
+        }
+    }
+    Ok(changed)
+}

@@ -1,0 +1,242 @@
+//! The parameters of PostgreSQL that are ours, those we only suggest, and what a user may set.
+//!
+//! Never accepts a user's value that would make a failover unsafe.
+
+use crate::postgres::config::Profile;
+use std::collections::BTreeMap;
+
+/// A parameter that a user may not set, or not to this value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("parameter {name} {why}")]
+pub struct Refused {
+    pub name: String,
+    pub why: &'static str,
+}
+
+/// Values that hold unless the user sets others.
+const SUGGESTED: [(&str, &str); 22] = [
+    ("archive_timeout", "5min"),
+    ("default_text_search_config", "pg_catalog.english"),
+    ("dynamic_shared_memory_type", "posix"),
+    ("lc_messages", "C"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
+    ("log_line_prefix", "%m [%p] %q%u@%d/%a "),
+    ("log_timezone", "Etc/UTC"),
+    ("max_parallel_workers", "32"),
+    ("max_replication_slots", "32"),
+    ("max_slot_wal_keep_size", "16GB"),
+    ("max_wal_senders", "32"),
+    ("max_worker_processes", "32"),
+    ("shared_memory_type", "mmap"),
+    ("timezone", "Etc/UTC"),
+    ("wal_keep_size", "512MB"),
+    ("wal_level", "logical"),
+    // A dead connection must be noticed while the term of its primary lasts.
+    ("wal_receiver_status_interval", "1s"),
+    ("wal_receiver_timeout", "3s"),
+    ("wal_sender_timeout", "3s"),
+    ("track_io_timing", "off"),
+];
+
+/// Several instances share one small disk and memory.
+const SUGGESTED_FOR_LAPTOPS: [(&str, &str); 5] = [
+    ("max_parallel_workers", "4"),
+    ("max_slot_wal_keep_size", "1GB"),
+    ("max_worker_processes", "8"),
+    ("shared_buffers", "32MB"),
+    ("wal_keep_size", "64MB"),
+];
+
+/// Values that are the same for every instance and that no user may change.
+pub(super) const FIXED: [(&str, &str); 18] = [
+    // A commit must survive power loss on the standby that acknowledges it.
+    ("fsync", "on"),
+    ("full_page_writes", "on"),
+    ("data_sync_retry", "off"),
+    ("hot_standby", "on"),
+    ("log_destination", "stderr"),
+    ("logging_collector", "off"),
+    ("password_encryption", "scram-sha-256"),
+    ("recovery_min_apply_delay", "0"),
+    ("recovery_target", ""),
+    ("recovery_target_lsn", ""),
+    ("recovery_target_name", ""),
+    ("recovery_target_time", ""),
+    ("recovery_target_timeline", "latest"),
+    ("recovery_target_xid", ""),
+    // The agent decides what follows a crash; PostgreSQL must not come back by itself.
+    ("restart_after_crash", "off"),
+    ("unix_socket_permissions", "0700"),
+    // pg_rewind needs this or page checksums.
+    ("wal_log_hints", "on"),
+    // With the 5 s default, six of sixteen promotions took 5 s instead of 0.1 s.
+    ("wal_retrieve_retry_interval", "100ms"),
+];
+
+/// Set by us with values of the instance.
+const OURS: [&str; 26] = [
+    "allow_alter_system",
+    "archive_cleanup_command",
+    "archive_command",
+    "archive_library",
+    "archive_mode",
+    "cluster_name",
+    "config_file",
+    "data_directory",
+    "external_pid_file",
+    "hba_file",
+    "ident_file",
+    "listen_addresses",
+    "port",
+    "primary_conninfo",
+    "primary_slot_name",
+    "promote_trigger_file",
+    "recovery_end_command",
+    "recovery_target_action",
+    "recovery_target_inclusive",
+    "restore_command",
+    "synchronous_standby_names",
+    "unix_socket_directories",
+    "unix_socket_group",
+    "include",
+    "include_dir",
+    "include_if_exists",
+];
+
+/// The values that PostgreSQL writes into its control file and that a standby may not undercut:
+/// raise them on the standbys first, lower them on the primary first.
+pub const NOT_BELOW_PRIMARY: [&str; 5] = [
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+];
+
+/// What of the user's parameters cannot be accepted; empty when all is well.
+pub fn check(parameters: &BTreeMap<String, String>) -> Vec<Refused> {
+    parameters
+        .iter()
+        .filter_map(|(name, value)| {
+            let why = refusal(&name.to_ascii_lowercase(), value)?;
+            Some(Refused { name: name.clone(), why })
+        })
+        .collect()
+}
+
+fn refusal(name: &str, value: &str) -> Option<&'static str> {
+    const OUR_OWN: &str = "is set by pgherd: remove it from the cluster's definition";
+    if !is_name(name) {
+        return Some("is not the name of a parameter: use letters, digits, '_' and '.'");
+    }
+    if value.contains('\0') {
+        return Some("has a value with a zero byte, which PostgreSQL cannot read");
+    }
+    if OURS.contains(&name) || name.starts_with("ssl") && !SSL_FOR_USERS.contains(&name) {
+        return Some(OUR_OWN);
+    }
+    if let Some((_, fixed)) = FIXED.iter().find(|(ours, _)| *ours == name) {
+        // The same value in other words is refused as well: there is no use in setting it.
+        return (!value.eq_ignore_ascii_case(fixed)).then_some(OUR_OWN);
+    }
+    match name {
+        "wal_level" if !["replica", "logical"].contains(&value.to_ascii_lowercase().as_str()) => {
+            Some(
+                "must be 'replica' or 'logical', because standbys need the log: choose one of them",
+            )
+        }
+        "max_slot_wal_keep_size" if value.trim() == "-1" => Some(
+            "must be bounded, because a standby that is away must not fill the disk: give a size such as 16GB",
+        ),
+        _ => None,
+    }
+}
+
+const SSL_FOR_USERS: [&str; 7] = [
+    "ssl_ciphers",
+    "ssl_ecdh_curve",
+    "ssl_groups",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "ssl_prefer_server_ciphers",
+    "ssl_tls13_ciphers",
+];
+
+fn is_name(name: &str) -> bool {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
+}
+
+/// Our suggestions, without what the user has set.
+pub(super) fn suggested(
+    profile: Profile,
+    user: &BTreeMap<String, String>,
+) -> BTreeMap<&'static str, &'static str> {
+    let mut all = BTreeMap::from(SUGGESTED);
+    match profile {
+        Profile::Server => {}
+        Profile::Laptop => all.extend(SUGGESTED_FOR_LAPTOPS),
+    }
+    all.retain(|name, _| !user.keys().any(|set| set.eq_ignore_ascii_case(name)));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, value: &str) -> Option<String> {
+        let parameters = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        check(&parameters).first().map(ToString::to_string)
+    }
+
+    #[test]
+    fn what_is_ours_is_refused_with_a_reason() {
+        expect_test::expect![[r"
+            parameter port is set by pgherd: remove it from the cluster's definition
+            parameter SSL_CERT_FILE is set by pgherd: remove it from the cluster's definition
+            parameter fsync is set by pgherd: remove it from the cluster's definition
+            parameter wal_level must be 'replica' or 'logical', because standbys need the log: choose one of them
+            parameter max_slot_wal_keep_size must be bounded, because a standby that is away must not fill the disk: give a size such as 16GB
+            parameter work mem is not the name of a parameter: use letters, digits, '_' and '.'
+            parameter a has a value with a zero byte, which PostgreSQL cannot read"]]
+        .assert_eq(
+            &[
+                refused("port", "5433"),
+                refused("SSL_CERT_FILE", "x"),
+                refused("fsync", "off"),
+                refused("wal_level", "minimal"),
+                refused("max_slot_wal_keep_size", "-1"),
+                refused("work mem", "1"),
+                refused("a", "\0"),
+            ]
+            .map(Option::unwrap)
+            .join("\n"),
+        );
+    }
+
+    #[test]
+    fn the_rest_is_the_users() {
+        for (name, value) in [
+            ("work_mem", "8MB"),
+            ("wal_level", "replica"),
+            ("wal_log_hints", "on"),
+            ("pg_stat_statements.max", "100"),
+            ("ssl_min_protocol_version", "TLSv1.2"),
+            ("wal_sender_timeout", "10s"),
+        ] {
+            assert_eq!(refused(name, value), None);
+        }
+    }
+
+    #[test]
+    fn a_users_value_replaces_our_suggestion() {
+        let user = BTreeMap::from([("Shared_Buffers".to_owned(), "1GB".to_owned())]);
+        assert!(!suggested(Profile::Laptop, &user).contains_key("shared_buffers"));
+        let nothing = BTreeMap::new();
+        assert_eq!(suggested(Profile::Laptop, &nothing)["shared_buffers"], "32MB");
+        assert!(!suggested(Profile::Server, &nothing).contains_key("shared_buffers"));
+    }
+}

@@ -1,0 +1,316 @@
+//! Turns settings into the text of the configuration files. Pure: the same in, the same out.
+//!
+//! Never reads the disk.
+
+use crate::postgres::config::parameters::{FIXED, suggested};
+use crate::postgres::config::quote::{conninfo, identifier, setting};
+use crate::postgres::config::{
+    File, REPLICATION_ROLE, Receive, Settings, Transport, Upstream, hba,
+};
+use crate::postgres::site::Site;
+use pgherd_core::names::InstanceName;
+use pgherd_core::record::Pair;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+const HEAD: &str = "# Written by pgherd; changes are lost.\n";
+/// Nobody has this name: a rule without voters must block, not be ignored.
+const NOBODY: &str = "_nobody_";
+/// Seconds to reach a primary, and milliseconds to wait for it to acknowledge what we sent.
+const CONNECT_SECONDS: &str = "2";
+const USER_TIMEOUT_MILLISECONDS: &str = "3000";
+
+pub(super) fn files(site: &Site, settings: &Settings) -> Vec<File> {
+    let user = settings.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let ours = own(site, settings);
+    vec![
+        File {
+            name: "pgherd.defaults.conf",
+            text: lines(suggested(settings.profile, &settings.parameters)),
+        },
+        File { name: "pgherd.user.conf", text: lines(user) },
+        File {
+            name: "pgherd.conf",
+            text: lines(ours.iter().map(|(name, value)| (*name, value.as_str()))),
+        },
+        // ALTER SYSTEM would overrule everything above.
+        File { name: "postgresql.auto.conf", text: HEAD.to_owned() },
+        File { name: "pg_hba.conf", text: hba::hba(settings) },
+        File { name: "pg_ident.conf", text: hba::ident(settings) },
+        File {
+            name: "postgresql.conf",
+            text: format!(
+                "{HEAD}include 'pgherd.defaults.conf'\ninclude 'pgherd.user.conf'\ninclude 'pgherd.conf'\n"
+            ),
+        },
+    ]
+}
+
+fn lines<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = HEAD.to_owned();
+    for (name, value) in parameters {
+        let _infallible = writeln!(text, "{name} = {}", setting(value));
+    }
+    text
+}
+
+fn own(site: &Site, settings: &Settings) -> BTreeMap<&'static str, String> {
+    let mut all: BTreeMap<_, _> =
+        FIXED.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let listen: Vec<_> = settings.listen.iter().map(String::as_str).collect();
+    all.extend([
+        ("cluster_name", settings.instance.to_string()),
+        ("listen_addresses", listen.join(",")),
+        ("port", site.port.to_string()),
+        ("unix_socket_directories", site.sockets.display().to_string()),
+        ("synchronous_standby_names", standby_names(settings.commits.as_ref())),
+    ]);
+    if site.installation.version.major >= 17 {
+        all.insert("allow_alter_system", "off".to_owned());
+    }
+    tls(&mut all, &settings.transport);
+    archive(&mut all, settings);
+    receive(&mut all, settings);
+    all
+}
+
+fn tls(all: &mut BTreeMap<&'static str, String>, transport: &Transport) {
+    match transport {
+        Transport::Plain => {
+            all.insert("ssl", "off".to_owned());
+        }
+        Transport::Tls(files) => all.extend([
+            ("ssl", "on".to_owned()),
+            ("ssl_ca_file", files.authority.display().to_string()),
+            ("ssl_cert_file", files.server_certificate.display().to_string()),
+            ("ssl_key_file", files.server_key.display().to_string()),
+        ]),
+    }
+}
+
+fn archive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
+    let command = settings.archive.command.clone();
+    let mode = if command.is_some() { "on" } else { "off" };
+    all.insert("archive_mode", mode.to_owned());
+    all.insert("archive_command", command.unwrap_or_default());
+    let restore = settings.archive.restore_command.clone();
+    all.insert("restore_command", restore.unwrap_or_default());
+}
+
+fn receive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
+    let (connection, slot) = match &settings.receive {
+        Receive::From(upstream) => {
+            (connection_to(upstream, settings), upstream.slot.clone().unwrap_or_default())
+        }
+        Receive::FromNobody => {
+            // What was received must be replayed now. Received by streaming, it counts as read
+            // from the archive once the receiver has stopped.
+            all.insert("max_standby_archive_delay", "0".to_owned());
+            all.insert("max_standby_streaming_delay", "0".to_owned());
+            (String::new(), String::new())
+        }
+    };
+    all.insert("primary_conninfo", connection);
+    all.insert("primary_slot_name", slot);
+}
+
+/// The connection string by which this instance reaches a primary.
+pub fn connection_to(upstream: &Upstream, settings: &Settings) -> String {
+    let text = |path: &std::path::Path| path.display().to_string();
+    let mut parts = vec![
+        ("host", upstream.primary.to_string()),
+        ("hostaddr", upstream.address.to_string()),
+        ("port", upstream.port.to_string()),
+        ("user", REPLICATION_ROLE.to_owned()),
+        ("passfile", text(&settings.passfile)),
+        ("application_name", settings.instance.to_string()),
+        ("connect_timeout", CONNECT_SECONDS.to_owned()),
+        ("tcp_user_timeout", USER_TIMEOUT_MILLISECONDS.to_owned()),
+        ("gssencmode", "disable".to_owned()),
+    ];
+    match &settings.transport {
+        Transport::Tls(files) => parts.extend([
+            ("sslmode", "verify-full".to_owned()),
+            ("sslrootcert", text(&files.authority)),
+            ("sslcert", text(&files.client_certificate)),
+            ("sslkey", text(&files.client_key)),
+        ]),
+        Transport::Plain => parts.push(("sslmode", "disable".to_owned())),
+    }
+    let parts: Vec<_> =
+        parts.iter().map(|(name, value)| format!("{name}={}", conninfo(value))).collect();
+    parts.join(" ")
+}
+
+/// A rule for commits in the words of `synchronous_standby_names`.
+pub fn standby_names(rule: Option<&Pair>) -> String {
+    let Some(rule) = rule.filter(|rule| rule.acks > 0) else { return String::new() };
+    let mut voters: Vec<_> =
+        rule.voters.iter().map(|voter| identifier(&voter.to_string())).collect();
+    if voters.is_empty() {
+        voters.push(identifier(NOBODY));
+    }
+    format!("ANY {} ({})", rule.acks, voters.join(", "))
+}
+
+/// The name of the slot that keeps WAL for a standby.
+pub fn slot_of(prefix: &str, standby: &InstanceName) -> String {
+    format!("{prefix}{}", standby.to_string().replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::config::{Archive, Profile, TlsFiles};
+    use crate::postgres::install::{Installation, Tls, Version};
+    use pgherd_core::seen::Gate;
+    use std::collections::BTreeSet;
+
+    fn name(name: &str) -> InstanceName {
+        InstanceName::parse(name).unwrap()
+    }
+
+    fn site(major: u32) -> Site {
+        let version = Version { major, minor: 1 };
+        let installation = Installation { bindir: "/pg/bin".into(), version, tls: Tls::Available };
+        Site::new("/v".into(), "/v/run".into(), 5432, installation)
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            instance: name("db-2"),
+            listen: BTreeSet::from(["127.0.0.1".to_owned()]),
+            transport: Transport::Tls(TlsFiles {
+                authority: "/c/ca.crt".into(),
+                server_certificate: "/c/server.crt".into(),
+                server_key: "/c/server.key".into(),
+                client_certificate: "/c/client.crt".into(),
+                client_key: "/c/client.key".into(),
+            }),
+            agent_users: BTreeSet::from(["postgres".to_owned(), "root".to_owned()]),
+            passfile: "/c/pass".into(),
+            parameters: BTreeMap::from([("work_mem".to_owned(), "it's\n8MB".to_owned())]),
+            hba: vec!["hostssl app app 10.0.0.0/8 cert".to_owned(), "a\nb".to_owned()],
+            profile: Profile::Laptop,
+            archive: Archive::default(),
+            commits: Some(Pair { voters: BTreeSet::from([name("db-1"), name("db-3")]), acks: 1 }),
+            receive: Receive::From(Upstream {
+                primary: name("db-1"),
+                address: "127.0.0.1".parse().unwrap(),
+                port: 6001,
+                slot: Some(slot_of("_cnpg_", &name("db-2"))),
+            }),
+            gate: Gate::Open,
+        }
+    }
+
+    fn text(file: &str, settings: &Settings) -> String {
+        let files = files(&site(17), settings);
+        files.into_iter().find(|other| other.name == file).unwrap().text
+    }
+
+    #[test]
+    fn our_own_file() {
+        expect_test::expect![[r#"
+            # Written by pgherd; changes are lost.
+            allow_alter_system = 'off'
+            archive_command = ''
+            archive_mode = 'off'
+            cluster_name = 'db-2'
+            data_sync_retry = 'off'
+            fsync = 'on'
+            full_page_writes = 'on'
+            hot_standby = 'on'
+            listen_addresses = '127.0.0.1'
+            log_destination = 'stderr'
+            logging_collector = 'off'
+            password_encryption = 'scram-sha-256'
+            port = '5432'
+            primary_conninfo = 'host=''db-1'' hostaddr=''127.0.0.1'' port=''6001'' user=''streaming_replica'' passfile=''/c/pass'' application_name=''db-2'' connect_timeout=''2'' tcp_user_timeout=''3000'' gssencmode=''disable'' sslmode=''verify-full'' sslrootcert=''/c/ca.crt'' sslcert=''/c/client.crt'' sslkey=''/c/client.key'''
+            primary_slot_name = '_cnpg_db_2'
+            recovery_min_apply_delay = '0'
+            recovery_target = ''
+            recovery_target_lsn = ''
+            recovery_target_name = ''
+            recovery_target_time = ''
+            recovery_target_timeline = 'latest'
+            recovery_target_xid = ''
+            restart_after_crash = 'off'
+            restore_command = ''
+            ssl = 'on'
+            ssl_ca_file = '/c/ca.crt'
+            ssl_cert_file = '/c/server.crt'
+            ssl_key_file = '/c/server.key'
+            synchronous_standby_names = 'ANY 1 ("db-1", "db-3")'
+            unix_socket_directories = '/v/run'
+            unix_socket_permissions = '0700'
+            wal_log_hints = 'on'
+            wal_retrieve_retry_interval = '100ms'
+        "#]]
+        .assert_eq(&text("pgherd.conf", &settings()));
+    }
+
+    #[test]
+    fn the_users_file() {
+        expect_test::expect![[r"
+            # Written by pgherd; changes are lost.
+            work_mem = 'it''s\n8MB'
+        "]]
+        .assert_eq(&text("pgherd.user.conf", &settings()));
+    }
+
+    #[test]
+    fn who_may_connect() {
+        expect_test::expect![[r#"
+            # Written by pgherd; changes are lost. The user's lines stand in the cluster's definition.
+            local all postgres peer map=pgherd
+            local replication postgres peer map=pgherd
+            hostssl replication "streaming_replica" all scram-sha-256 clientcert=verify-ca
+            hostssl postgres "streaming_replica" all scram-sha-256 clientcert=verify-ca
+            # The gate is closed: what clients would read could still be lost.
+            local all all reject
+            host all all all reject
+            hostssl app app 10.0.0.0/8 cert
+            a b
+            hostssl all all all scram-sha-256
+        "#]]
+        .assert_eq(&text("pg_hba.conf", &Settings { gate: Gate::Closed, ..settings() }));
+        assert!(!text("pg_hba.conf", &settings()).contains("reject"));
+        assert_eq!(
+            text("pg_ident.conf", &settings()).lines().nth(1),
+            Some("pgherd \"postgres\" postgres")
+        );
+    }
+
+    #[test]
+    fn who_receives_from_nobody_lets_no_query_hold_replay_up() {
+        let sealed = text("pgherd.conf", &Settings { receive: Receive::FromNobody, ..settings() });
+        for line in [
+            "primary_conninfo = ''",
+            "primary_slot_name = ''",
+            "max_standby_streaming_delay = '0'",
+            "max_standby_archive_delay = '0'",
+        ] {
+            assert!(sealed.lines().any(|other| other == line), "{line} is missing");
+        }
+        assert!(!text("pgherd.conf", &settings()).contains("max_standby"));
+    }
+
+    #[test]
+    fn a_rule_without_voters_blocks() {
+        let rule = |voters: &[&str], acks| {
+            let voters = voters.iter().map(|voter| name(voter)).collect();
+            standby_names(Some(&Pair { voters, acks }))
+        };
+        assert_eq!(standby_names(None), "");
+        assert_eq!(rule(&["db-1"], 0), "");
+        assert_eq!(rule(&[], 1), "ANY 1 (\"_nobody_\")");
+        assert_eq!(rule(&["db-1", "db-3"], 2), "ANY 2 (\"db-1\", \"db-3\")");
+    }
+
+    #[test]
+    fn only_servers_that_know_a_parameter_get_it() {
+        let old = files(&site(16), &settings());
+        assert!(!old.iter().any(|file| file.text.contains("allow_alter_system")));
+    }
+}

@@ -1,0 +1,265 @@
+//! Makes the data folder of a new cluster: initdb, roles, the application's database.
+//!
+//! Never puts a password into SQL, and never leaves a half-made cluster under the final name.
+
+use crate::postgres::config::quote::{identifier, literal};
+use crate::postgres::config::{self, Archive, ConfigError, REPLICATION_ROLE, Receive, Settings};
+use crate::postgres::control::{self, Control, ControlError};
+use crate::postgres::folder::{self, FolderError};
+use crate::postgres::scram::Verifier;
+use crate::postgres::server::{self, Mode, Postmaster, ServerError, Stop};
+use crate::postgres::session::{SUPERUSER, Session, SessionError};
+use crate::postgres::site::Site;
+use crate::process::tool::{Tool, ToolError};
+use pgherd_core::seen::Gate;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What a new cluster begins with.
+#[derive(Debug, Clone)]
+pub struct NewCluster {
+    pub encoding: String,
+    pub locale: Locale,
+    /// Megabytes; PostgreSQL's own default when none is given.
+    pub segment_size_megabytes: Option<u32>,
+    pub replication_password: Verifier,
+    pub application: Option<Application>,
+    /// The user's statements, in the databases `postgres` and `template1`.
+    pub statements: Vec<String>,
+    pub template_statements: Vec<String>,
+}
+
+/// A database with the role that owns it.
+#[derive(Debug, Clone)]
+pub struct Application {
+    pub database: String,
+    pub owner: String,
+    pub password: Verifier,
+    /// The user's statements, in this database.
+    pub statements: Vec<String>,
+}
+
+/// How text is compared and classified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locale {
+    pub collate: String,
+    pub ctype: String,
+    /// Further options of initdb about locales, such as `--locale-provider=icu`.
+    pub options: Vec<String>,
+}
+
+impl Default for Locale {
+    fn default() -> Self {
+        Self { collate: "C".to_owned(), ctype: "C".to_owned(), options: Vec::new() }
+    }
+}
+
+/// How long the parts may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub initdb: Duration,
+    pub start: Duration,
+    /// Each of the user's statements.
+    pub statement: Duration,
+    pub stop: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            initdb: Duration::from_mins(5),
+            start: Duration::from_mins(1),
+            statement: Duration::from_hours(1),
+            stop: Duration::from_mins(2),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error("preparing the folder")]
+    PrepareFolder { source: FolderError },
+    #[error("ending what an interrupted attempt left running")]
+    EndEarlier { source: ServerError },
+    #[error("running initdb")]
+    RunInitdb { source: ToolError },
+    #[error("writing the configuration")]
+    Configure { source: ConfigError },
+    #[error("starting the new server")]
+    Start { source: ServerError },
+    #[error("connecting to the new server")]
+    Connect { source: SessionError },
+    #[error("creating the role {role:?}")]
+    CreateRole { role: String, source: SessionError },
+    #[error("creating the database {database:?}")]
+    CreateDatabase { database: String, source: SessionError },
+    #[error("running statement {number} of {list}: correct it in the cluster's definition")]
+    RunStatement { list: &'static str, number: usize, source: SessionError },
+    #[error("stopping the new server")]
+    Stop { source: ServerError },
+    #[error("reading the new control file")]
+    ReadControl { source: ControlError },
+    #[error("giving the new folder its name")]
+    Publish { source: FolderError },
+}
+
+/// Makes the cluster and stops it cleanly. Begins anew whatever an interrupted attempt left; does
+/// nothing to a data folder that exists already.
+pub async fn create(
+    site: &Site,
+    new: &NewCluster,
+    settings: &Settings,
+    patience: Patience,
+) -> Result<Control, InitError> {
+    let staged = site.staged();
+    server::sweep(&staged, patience.stop)
+        .await
+        .map_err(|source| InitError::EndEarlier { source })?;
+    folder::begin_staging(site).map_err(|source| InitError::PrepareFolder { source })?;
+    initdb(&staged, new, patience.initdb).await?;
+    let configure = |settings: &Settings| {
+        config::apply(&staged, &staged.data, settings)
+            .map(drop)
+            .map_err(|source| InitError::Configure { source })
+    };
+    configure(&alone(settings))?;
+    let postmaster =
+        server::start(&staged, Mode::ReadWrite).map_err(|source| InitError::Start { source })?;
+    let filled = fill_and_stop(&staged, &postmaster, new, patience).await;
+    if let Err(error) = filled {
+        // The folder is of no use, but a server that nobody knows of must not stay.
+        let _first_error_counts = server::sweep(&staged, patience.stop).await;
+        return Err(error);
+    }
+    configure(settings)?;
+    let control =
+        control::read_file(&staged.data).map_err(|source| InitError::ReadControl { source })?;
+    folder::publish(site).map_err(|source| InitError::Publish { source })?;
+    Ok(control)
+}
+
+/// Nobody but the agent can connect while the cluster is made.
+fn alone(settings: &Settings) -> Settings {
+    Settings {
+        listen: BTreeSet::new(),
+        gate: Gate::Closed,
+        receive: Receive::FromNobody,
+        commits: None,
+        archive: Archive::default(),
+        ..settings.clone()
+    }
+}
+
+async fn initdb(staged: &Site, new: &NewCluster, within: Duration) -> Result<(), InitError> {
+    let mut tool = Tool::new(staged.installation.tool("initdb"))
+        .argument("-D")
+        .argument(&staged.data)
+        .argument(format!("--username={SUPERUSER}"))
+        .argument("--auth-local=peer")
+        .argument("--auth-host=reject")
+        .argument("--data-checksums")
+        .argument(format!("--encoding={}", new.encoding))
+        .argument(format!("--lc-collate={}", new.locale.collate))
+        .argument(format!("--lc-ctype={}", new.locale.ctype))
+        .run_as(staged.owner);
+    for option in &new.locale.options {
+        tool = tool.argument(option);
+    }
+    if let Some(size) = new.segment_size_megabytes {
+        tool = tool.argument(format!("--wal-segsize={size}"));
+    }
+    tool.run(within).await.map(drop).map_err(|source| InitError::RunInitdb { source })
+}
+
+async fn fill_and_stop(
+    staged: &Site,
+    postmaster: &Postmaster,
+    new: &NewCluster,
+    patience: Patience,
+) -> Result<(), InitError> {
+    postmaster.ready(staged, patience.start).await.map_err(|source| InitError::Start { source })?;
+    fill(staged, new, patience).await?;
+    postmaster
+        .stop(staged, Stop::Fast, patience.stop)
+        .await
+        .map(drop)
+        .map_err(|source| InitError::Stop { source })
+}
+
+async fn fill(staged: &Site, new: &NewCluster, patience: Patience) -> Result<(), InitError> {
+    let within = patience.statement;
+    let mut session = connect(staged, SUPERUSER, patience).await?;
+    create_role(&mut session, REPLICATION_ROLE, "REPLICATION", &new.replication_password).await?;
+    session
+        .run(REWIND_GRANTS, within)
+        .await
+        .map_err(|source| InitError::CreateRole { role: REPLICATION_ROLE.to_owned(), source })?;
+    if let Some(application) = &new.application {
+        create_role(&mut session, &application.owner, "", &application.password).await?;
+        let (database, owner) = (identifier(&application.database), identifier(&application.owner));
+        session.run(&format!("CREATE DATABASE {database} OWNER {owner}"), within).await.map_err(
+            |source| InitError::CreateDatabase { database: application.database.clone(), source },
+        )?;
+    }
+    run_all(&mut session, "postInitSQL", &new.statements, within).await?;
+    if !new.template_statements.is_empty() {
+        let mut session = connect(staged, "template1", patience).await?;
+        run_all(&mut session, "postInitTemplateSQL", &new.template_statements, within).await?;
+    }
+    if let Some(application) = &new.application
+        && !application.statements.is_empty()
+    {
+        let mut session = connect(staged, &application.database, patience).await?;
+        run_all(&mut session, "postInitApplicationSQL", &application.statements, within).await?;
+    }
+    Ok(())
+}
+
+/// What pg_rewind's manual asks for when its role is no superuser.
+const REWIND_GRANTS: &str = "GRANT EXECUTE ON FUNCTION \
+    pg_catalog.pg_ls_dir(text, boolean, boolean), \
+    pg_catalog.pg_stat_file(text, boolean), \
+    pg_catalog.pg_read_binary_file(text), \
+    pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) \
+    TO streaming_replica";
+
+async fn connect(staged: &Site, database: &str, patience: Patience) -> Result<Session, InitError> {
+    let connect = |source| InitError::Connect { source };
+    let mut session = Session::open(staged, database, patience.start).await.map_err(connect)?;
+    session.run(QUIET, patience.start).await.map_err(connect)?;
+    Ok(session)
+}
+
+/// Not even a verifier belongs into a log.
+const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+    SET log_min_error_statement = 'panic'";
+
+async fn create_role(
+    session: &mut Session,
+    role: &str,
+    attributes: &str,
+    password: &Verifier,
+) -> Result<(), InitError> {
+    let (name, password) = (identifier(role), literal(password.reveal()));
+    let statement = format!("CREATE ROLE {name} LOGIN {attributes} PASSWORD {password}");
+    session
+        .run(&statement, Duration::from_secs(30))
+        .await
+        .map_err(|source| InitError::CreateRole { role: role.to_owned(), source })
+}
+
+async fn run_all(
+    session: &mut Session,
+    list: &'static str,
+    statements: &[String],
+    within: Duration,
+) -> Result<(), InitError> {
+    for (index, statement) in statements.iter().enumerate() {
+        session.run(statement, within).await.map_err(|source| InitError::RunStatement {
+            list,
+            number: index + 1,
+            source,
+        })?;
+    }
+    Ok(())
+}

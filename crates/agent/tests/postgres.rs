@@ -1,0 +1,14 @@
+//! The performers against a real PostgreSQL.
+//!
+//! Never leaves a process or a folder behind.
+#![expect(clippy::print_stdout, reason = "the figures are shown with --nocapture")]
+
+#[cfg(test)]
+mod postgres {
+    mod control;
+    mod fence;
+    mod initdb;
+    mod rig;
+    mod server;
+    mod tree;
+}

@@ -1,0 +1,332 @@
+//! Real clusters for tests: folders, certificates, ports and servers that go away with the test.
+//!
+//! Never shares a folder or a port between two tests.
+
+use pgherd_agent::postgres::config::{
+    self, Archive, Profile, Receive, Settings, TlsFiles, Transport, Upstream,
+};
+use pgherd_agent::postgres::initdb::{self, Application, Locale, NewCluster, Patience};
+use pgherd_agent::postgres::install::{self, Installation, Tls};
+use pgherd_agent::postgres::scram::Verifier;
+use pgherd_agent::postgres::server::{self, Mode, Postmaster};
+use pgherd_agent::postgres::session::Session;
+use pgherd_agent::postgres::site::Site;
+use pgherd_agent::process::owner::{self, Owner};
+use pgherd_agent::process::tree::{self, Reaper};
+use pgherd_core::names::InstanceName;
+use pgherd_core::seen::Gate;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+const REPLICATION_PASSWORD: &str = "replicate'me\\";
+pub(crate) const APPLICATION_PASSWORD: &str = "let me in";
+
+/// The folder of one test, with the certificates of its cluster.
+pub(crate) struct Rig {
+    folder: tempfile::TempDir,
+    installation: Installation,
+    owner: Option<Owner>,
+    issuer: Option<Issuer<'static, KeyPair>>,
+}
+
+/// One instance; its processes die with it.
+pub(crate) struct Instance {
+    pub(crate) site: Site,
+    pub(crate) settings: Settings,
+    pub(crate) postmaster: Option<Postmaster>,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        for folder in [self.site.data.clone(), self.site.staging()] {
+            let pid = self.postmaster.as_ref().map(Postmaster::pid);
+            Reaper::new(&folder).unwrap().kill(pid, LONG).unwrap();
+        }
+    }
+}
+
+pub(crate) fn installation() -> Installation {
+    static FOUND: OnceLock<Installation> = OnceLock::new();
+    FOUND.get_or_init(|| install::find(None).unwrap()).clone()
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        tree::adopt_orphans().unwrap();
+        let installation = installation();
+        let is_root = rustix::process::geteuid().is_root();
+        let owner = is_root.then(|| owner::named("postgres").unwrap());
+        let folder = tempfile::Builder::new().prefix("pgherd-").tempdir_in("/tmp").unwrap();
+        let rig = Self { folder, installation, owner, issuer: None };
+        std::fs::set_permissions(rig.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        rig.give_away(rig.path());
+        rig.file("passfile", format!("*:*:*:streaming_replica:{}\n", escaped()).as_bytes());
+        match rig.installation.tls {
+            Tls::Available => rig.with_authority(),
+            Tls::Missing => rig,
+        }
+    }
+
+    fn with_authority(mut self) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "cluster");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        self.file("ca.crt", params.self_signed(&key).unwrap().pem().as_bytes());
+        self.issuer = Some(Issuer::new(params, key));
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn give_away(&self, path: &Path) {
+        if let Some(Owner { user, group }) = self.owner {
+            std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        self.give_away(&path);
+        path
+    }
+
+    fn transport(&self, name: &str) -> Transport {
+        let Some(issuer) = &self.issuer else { return Transport::Plain };
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.signed_by(&key, issuer).unwrap().pem();
+        let certificate = self.file(&format!("{name}.crt"), certificate.as_bytes());
+        let key = self.file(&format!("{name}.key"), key.serialize_pem().as_bytes());
+        Transport::Tls(TlsFiles {
+            authority: self.path().join("ca.crt"),
+            server_certificate: certificate.clone(),
+            server_key: key.clone(),
+            client_certificate: certificate,
+            client_key: key,
+        })
+    }
+
+    /// An instance without a folder.
+    pub(crate) fn instance(&self, name: &str) -> Instance {
+        let base = self.path().join(name);
+        let mut site =
+            Site::new(base.clone(), base.join("run"), free_port(), self.installation.clone());
+        site.owner = self.owner;
+        let settings = Settings {
+            instance: InstanceName::parse(name).unwrap(),
+            listen: BTreeSet::from(["127.0.0.1".to_owned()]),
+            transport: self.transport(name),
+            agent_users: BTreeSet::from([owner::own_name().unwrap(), "postgres".to_owned()]),
+            passfile: self.path().join("passfile"),
+            parameters: BTreeMap::new(),
+            hba: Vec::new(),
+            profile: Profile::Laptop,
+            archive: Archive::default(),
+            commits: None,
+            receive: Receive::FromNobody,
+            gate: Gate::Open,
+        };
+        Instance { site, settings, postmaster: None }
+    }
+
+    /// An instance with a stopped, freshly made cluster. All of one process share its identity, so
+    /// that any of them can follow any other.
+    pub(crate) async fn stopped(&self, name: &str) -> Instance {
+        let instance = self.instance(name);
+        let template = template(self).await;
+        std::fs::create_dir(&instance.site.base).unwrap();
+        copy(&template, &instance.site.data);
+        let user = match self.owner {
+            Some(Owner { user, group }) => format!("{user}:{group}"),
+            None => return instance,
+        };
+        run(Command::new("chown").arg("-R").arg(user).arg(&instance.site.base));
+        instance
+    }
+
+    pub(crate) async fn primary(&self, name: &str) -> Instance {
+        let mut instance = self.stopped(name).await;
+        instance.start(Mode::ReadWrite).await;
+        instance
+    }
+
+    /// A standby that streams from `primary`.
+    pub(crate) async fn standby(&self, name: &str, primary: &Instance) -> Instance {
+        let mut instance = self.stopped(name).await;
+        instance.settings.receive = primary.upstream();
+        instance.start(Mode::Standby).await;
+        instance.until("streams", STREAMS).await;
+        instance
+    }
+}
+
+pub(crate) const STREAMS: &str =
+    "select count(*) = 1 from pg_stat_wal_receiver where status = 'streaming'";
+
+impl Instance {
+    pub(crate) fn upstream(&self) -> Receive {
+        Receive::From(Upstream {
+            primary: self.settings.instance.clone(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: self.site.port,
+            slot: None,
+        })
+    }
+
+    pub(crate) fn configure(&self) -> Vec<&'static str> {
+        config::apply(&self.site, &self.site.data, &self.settings).unwrap()
+    }
+
+    pub(crate) async fn start(&mut self, mode: Mode) {
+        self.configure();
+        let postmaster = server::start(&self.site, mode).unwrap();
+        let ready = postmaster.ready(&self.site, LONG).await;
+        self.postmaster = Some(postmaster);
+        ready.unwrap();
+    }
+
+    pub(crate) fn running(&self) -> &Postmaster {
+        self.postmaster.as_ref().unwrap()
+    }
+
+    pub(crate) async fn session(&self) -> Session {
+        Session::open(&self.site, "postgres", LONG).await.unwrap()
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) -> String {
+        self.session().await.value(sql, LONG).await.unwrap()
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        self.session().await.run(sql, LONG).await.unwrap();
+    }
+
+    /// Waits until a query says true.
+    pub(crate) async fn until(&self, what: &str, sql: &str) {
+        let began = Instant::now();
+        loop {
+            let said = match Session::open(&self.site, "postgres", LONG).await {
+                Ok(mut session) => session.value(sql, LONG).await.unwrap(),
+                Err(error) => error.to_string(),
+            };
+            if said == "t" {
+                return;
+            }
+            assert!(
+                began.elapsed() < LONG,
+                "{}: not {what}, but {said}; it said:\n{}",
+                self.settings.instance,
+                server::log_tail(&self.site)
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A program of the installation, run as PostgreSQL's user.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(self.site.installation.tool(name));
+        command.env_clear().env("LC_ALL", "C").current_dir("/");
+        if let Some(owner) = self.site.owner {
+            command.uid(owner.user).gid(owner.group);
+        }
+        command
+    }
+
+    /// A connection of a client, by TCP with a password.
+    pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> std::process::Output {
+        let encryption = match self.settings.transport {
+            Transport::Tls(_) => "require",
+            Transport::Plain => "disable",
+        };
+        let target = format!(
+            "host=127.0.0.1 port={} user={user} dbname=app sslmode={encryption} connect_timeout=5",
+            self.site.port
+        );
+        let mut command = self.program("psql");
+        command.env("PGPASSWORD", password).args(["-XAtqc", sql, &target]);
+        command.output().unwrap()
+    }
+}
+
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+pub(crate) fn new_cluster() -> NewCluster {
+    NewCluster {
+        encoding: "UTF8".to_owned(),
+        locale: Locale::default(),
+        segment_size_megabytes: None,
+        replication_password: Verifier::of(REPLICATION_PASSWORD),
+        application: Some(Application {
+            database: "app".to_owned(),
+            owner: "app".to_owned(),
+            password: Verifier::of(APPLICATION_PASSWORD),
+            statements: vec![
+                "create table made (by text); alter table made owner to app".to_owned(),
+            ],
+        }),
+        statements: vec!["create role extra".to_owned()],
+        template_statements: vec!["create table everywhere (n int)".to_owned()],
+    }
+}
+
+fn escaped() -> String {
+    REPLICATION_PASSWORD.replace('\\', "\\\\").replace(':', "\\:")
+}
+
+/// A stopped data folder that tests copy: making one takes a second of processor time. Kept with
+/// the build's own files, one per version of PostgreSQL.
+async fn template(rig: &Rig) -> PathBuf {
+    static MADE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let version = rig.installation.version;
+    let name = format!("cluster-{}.{}", version.major, version.minor);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _one_at_a_time = MADE.lock().await;
+    if !path.exists() {
+        let source = rig.instance("template-1");
+        let settings = &source.settings;
+        initdb::create(&source.site, &new_cluster(), settings, Patience::default()).await.unwrap();
+        let unfinished = path.with_extension(std::process::id().to_string());
+        copy(&source.site.data, &unfinished);
+        if std::fs::rename(&unfinished, &path).is_err() {
+            std::fs::remove_dir_all(&unfinished).unwrap();
+        }
+    }
+    path
+}
+
+/// A port that nothing listens on, below those the system hands out by itself.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    static TAKEN: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = TAKEN.lock();
+    let own = u16::try_from(std::process::id() % 1000).unwrap();
+    loop {
+        let port = 10_000 + (own * 20 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
