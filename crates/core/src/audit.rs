@@ -143,7 +143,10 @@ fn obeys_lawfully(seen: &Seen, pair: Option<&Pair>) -> Result<(), Refusal> {
         None => record.quorum.is_empty() || broken(Rule::ObeyBeforePromote),
         Some(pair) => record.quorum.contains(pair),
     };
-    let lawful = seen.my_office().is_some_and(recorded) || broken(Rule::RecordBeforeObey);
+    // A write whose fate is not known may be the record already.
+    let outstanding = seen.outstanding.as_ref().map(|outstanding| &outstanding.write.record);
+    let in_both = |record| recorded(record) && outstanding.is_none_or(recorded);
+    let lawful = seen.my_office().is_some_and(in_both) || broken(Rule::RecordBeforeObey);
     require(lawful, "I11", || format!("the record has no pair {pair:?}"))
 }
 

@@ -8,10 +8,10 @@ use crate::plan::{Note, Outcome, Task};
 use crate::record::{Record, Write};
 use crate::rules::{Rule, broken};
 use crate::seen::{
-    Answer, Change, Durable, End, Failed, Health, Heard, Office, Outstanding, Regression,
+    Answer, Change, Durable, End, Failed, Health, Heard, Obeyed, Office, Outstanding, Regression,
     ReleaseHeard, Running, Seen, Server,
 };
-use crate::units::{Epoch, Time};
+use crate::units::{Epoch, Lsn, Time};
 
 /// Something that happened, as one driver or another noticed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,9 +85,12 @@ impl Seen {
                 }
                 self.server = server;
                 self.health = health;
+                forget_unsettled_rule(self);
             }
             Event::Started(task) => {
                 self.rewound &= !matches!(task, Task::Rewind { .. } | Task::Clone { .. });
+                self.office.rule_unsettled |= matches!(task, Task::Obey { .. });
+                forget_unsettled_rule(self);
                 self.task = Some(Running { task, since: now });
             }
             Event::Finished { task, outcome } => finished(self, task, outcome, now),
@@ -316,8 +319,28 @@ fn reaped(seen: &mut Seen) {
     seen.server = Server::Down { system_id, end: crashed(timeline) };
 }
 
+/// From the first signal on, some processes obey the new rule and some the old one.
+fn forget_unsettled_rule(seen: &mut Seen) {
+    if let Server::Primary(primary) = &mut seen.server
+        && seen.office.rule_unsettled
+    {
+        primary.obeys = None;
+    }
+}
+
+/// Every process obeys the rule of the order from `since` on.
+fn settle_rule(seen: &mut Seen, task: &Task, since: Lsn) {
+    seen.office.rule_unsettled = false;
+    if let (Server::Primary(primary), Task::Obey { pair, .. }) = (&mut seen.server, task) {
+        primary.obeys = Some(Obeyed { pair: pair.clone(), since });
+    }
+}
+
 fn finished(seen: &mut Seen, task: Task, outcome: Outcome, now: Time) {
     seen.task = None;
+    if let Outcome::Obeyed { since } = outcome {
+        settle_rule(seen, &task, since);
+    }
     match outcome {
         Outcome::Done | Outcome::Obeyed { .. } => {
             seen.rewound |= matches!(task, Task::Rewind { .. } | Task::Clone { .. });

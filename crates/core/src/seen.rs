@@ -120,6 +120,9 @@ pub struct Office {
     pub grants: BTreeMap<InstanceName, Time>,
     /// A member's promise above our epoch: an election came to nothing, or is under way.
     pub promised_above: Option<Epoch>,
+    /// An order to obey another rule was begun and has not been confirmed: what each process of
+    /// the server obeys is not known.
+    pub rule_unsettled: bool,
     /// Since when a commit has found no standby that could acknowledge it.
     pub alone_since: Option<Time>,
     /// The deadline that the fencing thread was last given.

@@ -106,6 +106,12 @@ fn open(view: View<'_>, record: &Record, standby: &Standby, steps: &mut Vec<Step
         let because = perform(view, steps, Task::Stop { epoch: record.epoch });
         return Verdict::Leaving { because: because.unwrap_or(Reason::Stopped) };
     }
+    if let Some(running) = &seen.task
+        && matches!(running.task, Task::Promote { .. })
+    {
+        // That it was begun is on disk already; how it ends is not known yet.
+        return opening(Reason::TaskRunning { task: running.task.clone(), since: running.since });
+    }
     if standby.follows.is_some() {
         let because = perform(view, steps, Task::Seal { epoch: record.epoch });
         return opening(because.unwrap_or(Reason::NothingToDo));
@@ -270,7 +276,7 @@ fn upkeep(
     steps: &mut Vec<Step>,
 ) -> Reason {
     let epoch = record.epoch;
-    if let Some(order) = quorum::order(record, primary, wanted) {
+    if let Some(order) = quorum::order(view, record, (primary, wanted)) {
         let busy = perform(view, steps, order);
         if primary.gate == Gate::Open {
             return busy.unwrap_or(Reason::NothingToDo);

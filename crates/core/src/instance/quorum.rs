@@ -98,15 +98,21 @@ pub(super) fn next_quorum(
 }
 
 /// The order that makes the server obey `wanted`, once the record has it; none when it does.
-pub(super) fn order(record: &Record, primary: &Primary, wanted: Option<&Pair>) -> Option<Task> {
+/// A write whose fate is not known may drop the pair again: both records must have it.
+pub(super) fn order(
+    view: View<'_>,
+    record: &Record,
+    (primary, wanted): (&Primary, Option<&Pair>),
+) -> Option<Task> {
     let obeyed = primary.obeys.as_ref();
     if obeyed.is_some_and(|obeyed| obeyed.pair.as_ref() == wanted) {
         return None;
     }
-    let recorded = match wanted {
+    let outstanding = view.seen.outstanding.as_ref().map(|outstanding| &outstanding.write.record);
+    let recorded = [Some(record), outstanding].into_iter().flatten().all(|record| match wanted {
         None => record.quorum.is_empty(),
         Some(pair) => record.quorum.contains(pair),
-    };
+    });
     let pair = wanted.cloned();
     (recorded || broken(Rule::RecordBeforeObey)).then_some(Task::Obey { epoch: record.epoch, pair })
 }
