@@ -1,3 +1,7 @@
+//! Situations after a loss: who asks, who is sealed, who claims, who must wait.
+//!
+//! Never without saying what the others have answered.
+
 use super::check;
 use crate::answer::answer;
 use crate::fixtures::{

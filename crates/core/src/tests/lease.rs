@@ -1,3 +1,7 @@
+//! Until when a holder may write, by its grants and by the record's term.
+//!
+//! Never compares two machines' clocks.
+
 use crate::fixtures::{NOW, asynchronous, intent, ms, name, names, record, serving};
 use crate::instance::lease::writable_until;
 use crate::record::Write;

@@ -1,3 +1,7 @@
+//! How the rule for commits changes, and what is obeyed meanwhile.
+//!
+//! Never narrower than what is confirmed.
+
 use super::check;
 use crate::fixtures::{NOW, intent, ms, name, pair, primary, record, serving};
 use crate::intent::Durability;

@@ -1,3 +1,7 @@
+//! How an instance comes back: follow, rewind, clone, or wait.
+//!
+//! Never starts what is half rewound.
+
 use super::check;
 use crate::fixtures::{asynchronous, at, intent, record, standby, streaming};
 use crate::plan::Task;

@@ -1,3 +1,7 @@
+//! What a holder does while it serves, and what makes it stop.
+//!
+//! Never serves without a proof.
+
 use super::check;
 use crate::answer::answer;
 use crate::fixtures::{

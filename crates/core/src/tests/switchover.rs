@@ -1,3 +1,7 @@
+//! A planned change of primary, step by step, and how it is given up.
+//!
+//! Never leaves two that may write.
+
 use super::check;
 use crate::fixtures::{
     NOW, asynchronous, at, intent, ms, name, record, sealing, serving, streaming,
