@@ -11,4 +11,5 @@ pub mod wishes;
 
 pub mod keeper;
 pub mod processes;
+pub mod relay;
 pub mod store;
