@@ -4,3 +4,9 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod cluster;
+pub mod field;
+mod guess;
+pub mod manifest;
+pub mod quantity;
+pub mod warning;

@@ -1,0 +1,248 @@
+//! Decides what the annotations of a cluster switch on: fences, rest, pause, the greatest lag.
+//!
+//! Never passes over a switch that it does not understand.
+
+use super::problem::{Findings, Refusal};
+use crate::field::FieldPath;
+use crate::guess::closest;
+use crate::quantity::parse_bytes;
+use crate::warning::Caution;
+use pgherd_core::names::{ClusterName, InstanceName};
+use pgherd_core::units::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Instances whose PostgreSQL stays down: a JSON list of their names, or `["*"]` for all.
+pub const FENCED_INSTANCES: &str = "cnpg.io/fencedInstances";
+/// `on` stops the whole cluster cleanly and keeps its data.
+pub const HIBERNATION: &str = "cnpg.io/hibernation";
+/// `disabled` leaves everything as it is: no automatic failover, restart or rejoin.
+pub const RECONCILIATION_LOOP: &str = "cnpg.io/reconciliationLoop";
+/// How much WAL an asynchronous standby may lack and still be promoted, as a quantity such as
+/// `16Mi`. Default: 16Mi, a segment of WAL; more may be lost only with a person's consent.
+pub const MAX_LAG: &str = "pgherd.dev/maxLag";
+
+/// The default of [`MAX_LAG`].
+pub const DEFAULT_MAX_LAG: Bytes = Bytes(16 << 20);
+
+/// Why an annotation is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what the variants are")]
+pub enum AnnotationRefusal {
+    #[error(
+        "is {given:?}, which is not a list: write [\"{cluster}-1\"], or [\"*\"] for all instances"
+    )]
+    FencedList { given: String, cluster: ClusterName },
+    #[error(
+        "names {given:?}, which is not an instance of this cluster: write names such as \"{cluster}-1\""
+    )]
+    FencedName { given: String, cluster: ClusterName },
+    #[error("is {given:?}: write on or off")]
+    Hibernation { given: String },
+}
+
+/// Which instances are fenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fenced {
+    /// Those in the set; nobody if it is empty.
+    Instances(BTreeSet<InstanceName>),
+    /// All instances, also those to come.
+    All,
+}
+
+/// Whether the cluster shall rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hibernation {
+    /// It runs.
+    Awake,
+    /// It is stopped, and its data is kept.
+    Asleep,
+}
+
+/// Whether the cluster is looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// What fails is repaired.
+    Active,
+    /// Somebody is at work: everything is left as it is.
+    Paused,
+}
+
+/// What the annotations of a cluster say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotations {
+    /// Which instances are fenced.
+    pub fenced: Fenced,
+    /// Whether the cluster shall rest.
+    pub hibernation: Hibernation,
+    /// Whether the cluster is looked after.
+    pub care: Care,
+    /// How far behind an asynchronous standby may be promoted, if it is said.
+    pub max_lag: Option<Bytes>,
+}
+
+/// Where an annotation is written.
+pub(super) fn place(name: &str) -> FieldPath {
+    FieldPath::of("metadata.annotations").name(name)
+}
+
+pub(super) fn checked(
+    annotations: &BTreeMap<String, String>,
+    cluster: &ClusterName,
+    findings: &mut Findings,
+) -> Annotations {
+    for name in annotations.keys().filter(|name| name.starts_with("pgherd.dev/")) {
+        if name != MAX_LAG {
+            let guess = closest(name, [MAX_LAG]);
+            findings.warn(&place(name), Caution::UnknownAnnotation { guess });
+        }
+    }
+    let given = |name: &str| annotations.get(name).map(String::as_str);
+    Annotations {
+        fenced: given(FENCED_INSTANCES)
+            .map_or(Fenced::Instances(BTreeSet::new()), |list| fenced(list, cluster, findings)),
+        hibernation: given(HIBERNATION)
+            .map_or(Hibernation::Awake, |value| hibernation(value, findings)),
+        care: given(RECONCILIATION_LOOP).map_or(Care::Active, |value| care(value, findings)),
+        max_lag: given(MAX_LAG).and_then(|quantity| match parse_bytes(quantity) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                findings.refuse(&place(MAX_LAG), Refusal::Quantity(error));
+                None
+            }
+        }),
+    }
+}
+
+fn fenced(list: &str, cluster: &ClusterName, findings: &mut Findings) -> Fenced {
+    let path = place(FENCED_INSTANCES);
+    if list.trim() == "*" {
+        return Fenced::All;
+    }
+    let Ok(names) = serde_json::from_str::<Vec<String>>(list) else {
+        let refusal =
+            AnnotationRefusal::FencedList { given: list.to_owned(), cluster: cluster.clone() };
+        findings.refuse(&path, Refusal::Annotation(refusal));
+        return Fenced::All;
+    };
+    if names.iter().any(|name| name == "*") {
+        return Fenced::All;
+    }
+    let mut instances = BTreeSet::new();
+    for given in names {
+        match InstanceName::parse(&given) {
+            Ok(instance) if instance.cluster() == cluster => _ = instances.insert(instance),
+            Ok(_) | Err(_) => {
+                let refusal = AnnotationRefusal::FencedName { given, cluster: cluster.clone() };
+                findings.refuse(&path, Refusal::Annotation(refusal));
+            }
+        }
+    }
+    Fenced::Instances(instances)
+}
+
+fn hibernation(value: &str, findings: &mut Findings) -> Hibernation {
+    match value {
+        "on" => Hibernation::Asleep,
+        "off" => Hibernation::Awake,
+        _ => {
+            let refusal = AnnotationRefusal::Hibernation { given: value.to_owned() };
+            findings.refuse(&place(HIBERNATION), Refusal::Annotation(refusal));
+            Hibernation::Awake
+        }
+    }
+}
+
+fn care(value: &str, findings: &mut Findings) -> Care {
+    match value {
+        "disabled" => Care::Paused,
+        "enabled" => Care::Active,
+        _ => {
+            let caution = Caution::NoSuchSwitch { known: "disabled" };
+            findings.warn(&place(RECONCILIATION_LOOP), caution);
+            Care::Active
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn outcome(annotations: &[(&str, &str)]) -> String {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut findings = Findings::default();
+        let cluster = ClusterName::parse("db").unwrap();
+        let said = checked(&annotations.iter().map(owned).collect(), &cluster, &mut findings);
+        let fenced = match &said.fenced {
+            Fenced::All => "all".to_owned(),
+            Fenced::Instances(names) => {
+                format!("{:?}", names.iter().map(ToString::to_string).collect::<Vec<_>>())
+            }
+        };
+        let lag = said.max_lag.map(|lag| lag.to_string());
+        let problems = findings.problems.iter().map(|problem| format!("refused: {problem}\n"));
+        let warnings = findings.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        let said = format!("fenced {fenced}, {:?}, {:?}, {lag:?}\n", said.hibernation, said.care);
+        problems.chain(warnings).chain([said]).collect()
+    }
+
+    #[test]
+    fn annotations_switch_what_they_say() {
+        expect![[r#"
+            fenced [], Awake, Active, None
+            fenced [], Awake, Active, None
+            fenced ["db-1", "db-3"], Awake, Active, None
+            fenced all, Awake, Active, None
+            fenced all, Awake, Active, None
+            fenced [], Awake, Active, None
+            fenced [], Asleep, Paused, None
+            fenced [], Awake, Active, Some("0 B")
+            fenced [], Awake, Active, Some("64.0 MiB")
+        "#]]
+        .assert_eq(
+            &[
+                outcome(&[]),
+                outcome(&[("example.org/team", "a")]),
+                outcome(&[(FENCED_INSTANCES, r#"["db-1", "db-3"]"#)]),
+                outcome(&[(FENCED_INSTANCES, r#"["*"]"#)]),
+                outcome(&[(FENCED_INSTANCES, "*")]),
+                outcome(&[(FENCED_INSTANCES, "[]")]),
+                outcome(&[(HIBERNATION, "on"), (RECONCILIATION_LOOP, "disabled")]),
+                outcome(&[(HIBERNATION, "off"), (RECONCILIATION_LOOP, "enabled"), (MAX_LAG, "0")]),
+                outcome(&[(MAX_LAG, "64Mi")]),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        expect![[r#"
+            refused: metadata.annotations["cnpg.io/fencedInstances"] is "db-1", which is not a list: write ["db-1"], or ["*"] for all instances
+            fenced all, Awake, Active, None
+            refused: metadata.annotations["cnpg.io/fencedInstances"] names "other-1", which is not an instance of this cluster: write names such as "db-1"
+            refused: metadata.annotations["cnpg.io/fencedInstances"] names "2", which is not an instance of this cluster: write names such as "db-1"
+            fenced ["db-1"], Awake, Active, None
+            refused: metadata.annotations["cnpg.io/hibernation"] is "true": write on or off
+            fenced [], Awake, Active, None
+            warning: metadata.annotations["cnpg.io/reconciliationLoop"] switches nothing: only "disabled" does
+            fenced [], Awake, Active, None
+            refused: metadata.annotations["pgherd.dev/maxLag"] is refused: "64MB" is not a quantity: write a number and a unit, such as 64Mi
+            fenced [], Awake, Active, None
+            warning: metadata.annotations["pgherd.dev/color"] means nothing: remove it
+            warning: metadata.annotations["pgherd.dev/maxlag"] means nothing: did you mean pgherd.dev/maxLag?
+            fenced [], Awake, Active, None
+        "#]].assert_eq(
+            &[
+                outcome(&[(FENCED_INSTANCES, "db-1")]),
+                outcome(&[(FENCED_INSTANCES, r#"["db-1", "other-1", "2"]"#)]),
+                outcome(&[(HIBERNATION, "true")]),
+                outcome(&[(RECONCILIATION_LOOP, "disable")]),
+                outcome(&[(MAX_LAG, "64MB")]),
+                outcome(&[("pgherd.dev/maxlag", "64Mi"), ("pgherd.dev/color", "red")]),
+            ]
+            .concat(),
+        );
+    }
+}

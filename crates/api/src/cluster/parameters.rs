@@ -1,0 +1,361 @@
+//! Decides which settings of PostgreSQL a user may make.
+//!
+//! Never lets a setting through that the protocol of the cluster depends on.
+
+mod ours;
+
+use super::postgresql::Postgresql;
+use super::problem::{Findings, Refusal};
+use crate::field::FieldPath;
+use crate::warning::Caution;
+use std::collections::BTreeMap;
+
+pub use ours::Owner;
+
+/// Why a setting is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what the variants are")]
+pub enum ParameterRefusal {
+    #[error(
+        "is not the name of a parameter: use letters, digits and _, with a dot behind an extension's name"
+    )]
+    Name,
+    #[error("is set as {other:?}, too, and case makes no difference: remove one of the two")]
+    Twice { other: String },
+    #[error("cannot be set, because {0}")]
+    Ours(Owner),
+    #[error("has a line break in its value: write it in one line")]
+    LineBreak,
+    #[error(
+        "is {given}, but has to be replica or logical for standbys to follow: write one of them or remove it"
+    )]
+    WalLevel { given: String },
+    #[error("is {given}, but has to be on, because {why}: remove it")]
+    Off { given: String, why: &'static str },
+    #[error(
+        "is {given}, but {least} are needed for this number of instances: write {least} or more"
+    )]
+    TooFew { given: String, least: i64 },
+    #[error("holds {given:?}, which is not the name of a library: use letters, digits and _")]
+    Library { given: String },
+}
+
+/// Libraries that have to be loaded as soon as one of their parameters is set.
+const LOADED_WITH_PARAMETERS: [&str; 4] =
+    ["auto_explain", "pg_failover_slots", "pg_stat_statements", "pgaudit"];
+
+/// What the checks of settings need to know of the rest of the cluster.
+pub(super) struct Around {
+    pub(super) instances: i64,
+    pub(super) is_synchronous: bool,
+}
+
+/// The settings that are passed on, by their names in lower case.
+pub(super) fn checked(
+    postgresql: &Postgresql,
+    around: &Around,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
+    let place = FieldPath::of("spec.postgresql.parameters");
+    let mut first = BTreeMap::new();
+    let mut parameters = BTreeMap::new();
+    for (written, value) in &postgresql.parameters {
+        let path = place.name(written);
+        let name = written.to_ascii_lowercase();
+        if let Some(other) = first.insert(name.clone(), written) {
+            let refusal = ParameterRefusal::Twice { other: other.clone() };
+            findings.refuse(&path, Refusal::Parameter(refusal));
+        } else if let Some(refusal) = refusal(&name, value, around) {
+            findings.refuse(&path, Refusal::Parameter(refusal));
+        } else {
+            if let Some(caution) = caution(&name, value, around) {
+                findings.warn(&path, caution);
+            }
+            parameters.insert(name, value.clone());
+        }
+    }
+    let libraries = libraries(postgresql, &parameters, findings);
+    if !libraries.is_empty() {
+        parameters.insert("shared_preload_libraries".to_owned(), libraries.join(","));
+    }
+    parameters
+}
+
+fn refusal(name: &str, value: &str, around: &Around) -> Option<ParameterRefusal> {
+    if !is_name(name) {
+        return Some(ParameterRefusal::Name);
+    }
+    if let Some(owner) = ours::owner(name) {
+        return Some(ParameterRefusal::Ours(owner));
+    }
+    if value.contains(['\n', '\r', '\0']) {
+        return Some(ParameterRefusal::LineBreak);
+    }
+    let given = || value.to_owned();
+    let off = |why| is_off(value).then(|| ParameterRefusal::Off { given: given(), why });
+    let at_least = |least| {
+        let number = value.trim().parse::<i64>().ok()?;
+        (number < least).then(|| ParameterRefusal::TooFew { given: given(), least })
+    };
+    match name {
+        "wal_level" if !matches!(&*value.to_ascii_lowercase(), "replica" | "logical") => {
+            Some(ParameterRefusal::WalLevel { given: given() })
+        }
+        "full_page_writes" => off("pg_rewind needs whole pages to take a lost primary back"),
+        "wal_log_hints" => off("pg_rewind needs it to take a lost primary back"),
+        // One for each standby, one for a clone that is being made, one for a person.
+        "max_wal_senders" => at_least(around.instances + 1),
+        "max_replication_slots" => at_least(around.instances),
+        _ => None,
+    }
+}
+
+fn caution(name: &str, value: &str, around: &Around) -> Option<Caution> {
+    let lower = value.to_ascii_lowercase();
+    let loses = |when| Some(Caution::MayLoseCommits { value: value.to_owned(), when });
+    match name {
+        "fsync" if is_off(value) => loses("when the machine stops, and all data may be with them"),
+        "synchronous_commit" if around.is_synchronous && is_early(&lower) => {
+            loses("in a failover, in spite of spec.postgresql.synchronous")
+        }
+        "password_encryption" if lower == "md5" => Some(Caution::WeakPasswords),
+        _ => None,
+    }
+}
+
+fn is_early(synchronous_commit: &str) -> bool {
+    matches!(synchronous_commit, "local" | "remote_write") || is_off(synchronous_commit)
+}
+
+/// A name that PostgreSQL reads from its configuration file: one or two words.
+fn is_name(name: &str) -> bool {
+    let is_word = |word: &str| {
+        let inside = word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$');
+        inside && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+    };
+    name.len() <= 63 && name.split('.').count() <= 2 && name.split('.').all(is_word)
+}
+
+/// Whether PostgreSQL takes a value for false; it accepts beginnings of words, too.
+fn is_off(value: &str) -> bool {
+    let value = value.trim().to_ascii_lowercase();
+    value == "0"
+        || value == "of"
+        || value == "off"
+        || !value.is_empty() && ["false", "no"].iter().any(|word| word.starts_with(&value))
+}
+
+fn libraries(
+    postgresql: &Postgresql,
+    parameters: &BTreeMap<String, String>,
+    findings: &mut Findings,
+) -> Vec<String> {
+    let place = FieldPath::of("spec.postgresql.shared_preload_libraries");
+    let mut libraries: Vec<String> = Vec::new();
+    for (index, name) in postgresql.shared_preload_libraries.iter().enumerate() {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if name.is_empty() || !name.bytes().all(plain) {
+            let refusal = ParameterRefusal::Library { given: name.clone() };
+            findings.refuse(&place.item(index), Refusal::Parameter(refusal));
+        } else if !libraries.contains(name) {
+            libraries.push(name.clone());
+        }
+    }
+    for library in LOADED_WITH_PARAMETERS {
+        let of_library = |name: &String| name.split_once('.').is_some_and(|(of, _)| of == library);
+        if parameters.keys().any(of_library) && libraries.iter().all(|name| name != library) {
+            libraries.push(library.to_owned());
+        }
+    }
+    libraries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn postgresql(parameters: &[(&str, &str)], libraries: &[&str]) -> Postgresql {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Postgresql {
+            parameters: parameters.iter().map(owned).collect(),
+            shared_preload_libraries: libraries.iter().map(ToString::to_string).collect(),
+            ..Postgresql::default()
+        }
+    }
+
+    /// What comes of settings of three synchronous instances: refusals, warnings, settings.
+    fn outcome(parameters: &[(&str, &str)], libraries: &[&str]) -> String {
+        let mut findings = Findings::default();
+        let around = Around { instances: 3, is_synchronous: true };
+        let kept = checked(&postgresql(parameters, libraries), &around, &mut findings);
+        let problems = findings.problems.iter().map(|problem| format!("refused: {problem}\n"));
+        let warnings = findings.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        let kept = kept.iter().map(|(name, value)| format!("{name} = {value}\n"));
+        problems.chain(warnings).chain(kept).collect()
+    }
+
+    #[test]
+    fn settings_are_passed_on_in_lower_case() {
+        let given = [("work_mem", "8MB"), ("TimeZone", "UTC"), ("my.setting", "it's"), ("a", "")];
+        expect![[r#"
+            a = 
+            my.setting = it's
+            timezone = UTC
+            work_mem = 8MB
+        "#]]
+        .assert_eq(&outcome(&given, &[]));
+    }
+
+    #[test]
+    fn names_and_values_that_would_break_the_file_are_refused() {
+        expect![[r#"
+            refused: spec.postgresql.parameters[""] is not the name of a parameter: use letters, digits and _, with a dot behind an extension's name
+            refused: spec.postgresql.parameters.1a is not the name of a parameter: use letters, digits and _, with a dot behind an extension's name
+            refused: spec.postgresql.parameters["a'b"] is not the name of a parameter: use letters, digits and _, with a dot behind an extension's name
+            refused: spec.postgresql.parameters["a.b.c"] is not the name of a parameter: use letters, digits and _, with a dot behind an extension's name
+            refused: spec.postgresql.parameters.search_path has a line break in its value: write it in one line
+            refused: spec.postgresql.parameters["work mem"] is not the name of a parameter: use letters, digits and _, with a dot behind an extension's name
+            refused: spec.postgresql.parameters.work_mem is set as "Work_Mem", too, and case makes no difference: remove one of the two
+            refused: spec.postgresql.parameters["x = 1\ninclude"] is not the name of a parameter: use letters, digits and _, with a dot behind an extension's name
+            work_mem = 9MB
+        "#]].assert_eq(&outcome(
+            &[
+                ("work mem", "8MB"),
+                ("a.b.c", "1"),
+                ("1a", "1"),
+                ("a'b", "1"),
+                ("", "1"),
+                ("x = 1\ninclude", "'/etc/passwd'"),
+                ("work_mem", "8MB\nport = 1"),
+                ("Work_Mem", "9MB"),
+                ("search_path", "a\rb"),
+            ],
+            &[],
+        ));
+    }
+
+    #[test]
+    fn settings_of_the_cluster_are_refused_with_what_to_use_instead() {
+        expect![[r#"
+            refused: spec.postgresql.parameters.Primary_ConnInfo cannot be set, because the cluster decides who follows whom: remove it
+            refused: spec.postgresql.parameters.allow_alter_system cannot be set, because it has a field of its own: use spec.postgresql.enableAlterSystem
+            refused: spec.postgresql.parameters.archive_command cannot be set, because the cluster archives by itself: use spec.backup
+            refused: spec.postgresql.parameters.cluster_name cannot be set, because it carries the instance's name: remove it
+            refused: spec.postgresql.parameters.data_directory cannot be set, because the cluster knows its own files: remove it
+            refused: spec.postgresql.parameters.hba_file cannot be set, because the cluster writes this file: use spec.postgresql.pg_hba
+            refused: spec.postgresql.parameters.include_dir cannot be set, because the cluster knows its own files: remove it
+            refused: spec.postgresql.parameters.jit_provider cannot be set, because it can destroy a server from within: remove it
+            refused: spec.postgresql.parameters.logging_collector cannot be set, because the agent collects the log: remove it
+            refused: spec.postgresql.parameters.port cannot be set, because the cluster places every instance: remove it
+            refused: spec.postgresql.parameters.recovery_target_time cannot be set, because the cluster directs every recovery: use spec.bootstrap.recovery
+            refused: spec.postgresql.parameters.restart_after_crash cannot be set, because the cluster decides what follows a crash: remove it
+            refused: spec.postgresql.parameters.shared_preload_libraries cannot be set, because it is kept as a list: use spec.postgresql.shared_preload_libraries
+            refused: spec.postgresql.parameters.ssl_cert_file cannot be set, because the cluster keeps the certificates: use spec.certificates
+            refused: spec.postgresql.parameters.synchronized_standby_slots cannot be set, because the cluster keeps the slots of standbys: use spec.replicationSlots
+            refused: spec.postgresql.parameters.synchronous_standby_names cannot be set, because the cluster keeps this list up to date: use spec.postgresql.synchronous
+        "#]].assert_eq(&outcome(
+            &[
+                ("port", "5433"),
+                ("Primary_ConnInfo", "host=a"),
+                ("synchronous_standby_names", "*"),
+                ("shared_preload_libraries", "pgaudit"),
+                ("archive_command", "true"),
+                ("recovery_target_time", "now"),
+                ("restart_after_crash", "on"),
+                ("ssl_cert_file", "a"),
+                ("logging_collector", "off"),
+                ("hba_file", "a"),
+                ("data_directory", "a"),
+                ("include_dir", "a"),
+                ("cluster_name", "a"),
+                ("allow_alter_system", "on"),
+                ("synchronized_standby_slots", "a"),
+                ("jit_provider", "a"),
+            ],
+            &[],
+        ));
+    }
+
+    #[test]
+    fn values_that_take_the_cluster_apart_are_refused() {
+        expect![[r#"
+            refused: spec.postgresql.parameters.full_page_writes is Off, but has to be on, because pg_rewind needs whole pages to take a lost primary back: remove it
+            refused: spec.postgresql.parameters.max_replication_slots is 2, but 3 are needed for this number of instances: write 3 or more
+            refused: spec.postgresql.parameters.max_wal_senders is 3, but 4 are needed for this number of instances: write 4 or more
+            refused: spec.postgresql.parameters.wal_level is minimal, but has to be replica or logical for standbys to follow: write one of them or remove it
+            refused: spec.postgresql.parameters.wal_log_hints is fal, but has to be on, because pg_rewind needs it to take a lost primary back: remove it
+        "#]].assert_eq(&outcome(
+            &[
+                ("wal_level", "minimal"),
+                ("full_page_writes", "Off"),
+                ("wal_log_hints", "fal"),
+                ("max_wal_senders", "3"),
+                ("max_replication_slots", "2"),
+            ],
+            &[],
+        ));
+        expect![[r#"
+            full_page_writes = on
+            max_replication_slots = 3
+            max_wal_senders = 4
+            wal_level = Logical
+            wal_log_hints = 1
+        "#]]
+        .assert_eq(&outcome(
+            &[
+                ("wal_level", "Logical"),
+                ("full_page_writes", "on"),
+                ("wal_log_hints", "1"),
+                ("max_wal_senders", "4"),
+                ("max_replication_slots", "3"),
+            ],
+            &[],
+        ));
+    }
+
+    #[test]
+    fn values_that_may_lose_commits_are_passed_on_with_a_warning() {
+        expect![[r#"
+            warning: spec.postgresql.parameters.fsync is off: confirmed commits can be lost when the machine stops, and all data may be with them
+            warning: spec.postgresql.parameters.password_encryption is md5: new passwords will not work with the default access rule, which asks for scram-sha-256
+            warning: spec.postgresql.parameters.synchronous_commit is local: confirmed commits can be lost in a failover, in spite of spec.postgresql.synchronous
+            fsync = off
+            password_encryption = md5
+            synchronous_commit = local
+        "#]].assert_eq(&outcome(
+            &[("fsync", "off"), ("synchronous_commit", "local"), ("password_encryption", "md5")],
+            &[],
+        ));
+        expect![[r#"
+            fsync = on
+            synchronous_commit = remote_apply
+        "#]]
+        .assert_eq(&outcome(&[("synchronous_commit", "remote_apply"), ("fsync", "on")], &[]));
+    }
+
+    #[test]
+    fn libraries_are_loaded_once_and_with_their_parameters() {
+        expect![[r#"
+            auto_explain.log_min_duration = 1s
+            pg_stat_statements.max = 1000
+            shared_preload_libraries = timescaledb,auto_explain,pg_stat_statements
+        "#]]
+        .assert_eq(&outcome(
+            &[("pg_stat_statements.max", "1000"), ("auto_explain.log_min_duration", "1s")],
+            &["timescaledb", "auto_explain", "timescaledb"],
+        ));
+        expect![[r#"
+            refused: spec.postgresql.shared_preload_libraries[0] holds "a,b", which is not the name of a library: use letters, digits and _
+            refused: spec.postgresql.shared_preload_libraries[1] holds "", which is not the name of a library: use letters, digits and _
+            refused: spec.postgresql.shared_preload_libraries[2] holds "$libdir/x", which is not the name of a library: use letters, digits and _
+        "#]].assert_eq(&outcome(&[], &["a,b", "", "$libdir/x"]));
+    }
+
+    #[test]
+    fn false_is_recognised_as_postgresql_does() {
+        let off = ["0", "off", "of", "OFF", "f", "false", "n", "no"];
+        let on = ["", "o", "on", "1", "true", "yes", "never"];
+        assert!(off.iter().all(|value| is_off(value)) && !on.iter().any(|value| is_off(value)));
+    }
+}
