@@ -10,8 +10,8 @@ use std::path::Path;
 /// A layer and the folders its files are in; the first that fits a file wins.
 const LAYERS: &[(&str, &[&str])] = &[
     ("promise", &["crates/api/"]),
-    ("one PostgreSQL", &["crates/core/src/instance", "crates/agent/"]),
     ("decision", &["crates/core/"]),
+    ("one PostgreSQL", &["crates/agent/"]),
     ("proof", &["platforms/simulator/", "e2e/"]),
     ("platforms", &["platforms/"]),
     ("people", &["apps/", "docs/features/", "docs/runbooks/"]),
@@ -78,12 +78,12 @@ pub(crate) fn create(word: &str) -> Result<()> {
         capitalised(&title)
     );
     let files = [
-        ("crates/core/src/cluster", format!("{word}.rs"), decides),
+        ("crates/core/src/instance", format!("{word}.rs"), decides),
         ("platforms/simulator/src/scenarios", format!("{word}.rs"), proves),
         ("docs/features", format!("{}.md", word.replace('_', "-")), page),
     ];
     for (folder, name, text) in files {
-        if repository::root().join(folder).is_dir() {
+        if folder.starts_with("docs/") || repository::root().join(folder).is_dir() {
             lay_down(&format!("{folder}/{name}"), &text)?;
         } else {
             println!("left out {folder}/{name}: the folder does not exist yet");
@@ -123,7 +123,11 @@ fn lay_down(path: &str, text: &str) -> Result<()> {
     if Path::exists(&place) {
         bail!("{path} is already there");
     }
-    fs::write(&place, text).with_context(|| format!("writing {path}"))?;
+    let write = || {
+        fs::create_dir_all(place.parent().unwrap_or(&place))?;
+        fs::write(&place, text)
+    };
+    write().with_context(|| format!("writing {path}"))?;
     println!("wrote {path}");
     Ok(())
 }
@@ -142,8 +146,8 @@ mod tests {
     fn a_word_is_found_in_every_layer() {
         let paths = [
             "apps/pgherd/src/commands/switchover.rs",
-            "crates/core/src/cluster/switchover.rs",
-            "crates/core/src/instance/switchover_stop.rs",
+            "crates/agent/src/perform/switchover_stop.rs",
+            "crates/core/src/instance/switchover.rs",
             "crates/core/src/switchovers.rs",
             "docs/adr/0012-planned-switchover.md",
         ];
@@ -156,8 +160,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "one PostgreSQL: crates/core/src/instance/switchover_stop.rs",
-                "decision: crates/core/src/cluster/switchover.rs",
+                "decision: crates/core/src/instance/switchover.rs",
+                "one PostgreSQL: crates/agent/src/perform/switchover_stop.rs",
                 "people: apps/pgherd/src/commands/switchover.rs",
                 "reasons: docs/adr/0012-planned-switchover.md",
             ]
