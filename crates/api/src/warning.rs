@@ -49,11 +49,14 @@ pub enum Caution {
     MayLoseCommits {
         /// The value that does.
         value: String,
-        /// When commits are lost.
-        when: &'static str,
     },
-    /// Passwords would be stored in a way the access rules do not take.
-    WeakPasswords,
+    /// A setting that has one value in every cluster.
+    Kept {
+        /// What was asked for.
+        value: String,
+        /// What it is.
+        kept: &'static str,
+    },
     /// An access rule lets people in without a password.
     Trust,
     /// No time is left for a fast stop.
@@ -111,13 +114,14 @@ impl fmt::Display for Caution {
                 f,
                 "is {given}: beyond 5, each instance costs more than it adds to safety; 3 or 5 do"
             ),
-            Self::MayLoseCommits { value, when } => {
-                write!(f, "is {value}: confirmed commits can be lost {when}")
-            }
-            Self::WeakPasswords => f.write_str(
-                "is md5: new passwords will not work with the default access rule, which asks for \
-                 scram-sha-256",
+            Self::MayLoseCommits { value } => write!(
+                f,
+                "is {value}: confirmed commits can be lost in a failover, in spite of \
+                 spec.postgresql.synchronous"
             ),
+            Self::Kept { value, kept } => {
+                write!(f, "is {value}, but stays {kept}, which failovers are timed for: remove it")
+            }
             Self::Trust => f.write_str(
                 "lets everybody in whom it matches, without a password: prefer scram-sha-256",
             ),

@@ -39,6 +39,10 @@ pub enum LineRefusal {
         "asks for addresses of pods, which are not known here: write a network such as 10.0.0.0/8"
     )]
     Pods,
+    #[error(
+        "belongs to the map {OUR_MAP}, which lets the agent in: choose another name for the map"
+    )]
+    OurMap,
     #[error("has the method {given:?}, which is none: write {instead}")]
     Method { given: String, instead: String },
     #[error("has the method {method}, which needs {kind}: begin the line with {kind}")]
@@ -58,6 +62,8 @@ pub enum LineRefusal {
 }
 
 const KINDS: [&str; 6] = ["host", "hostgssenc", "hostnogssenc", "hostnossl", "hostssl", "local"];
+/// Whoever is in this map may act as superuser without a password.
+const OUR_MAP: &str = "pgherd";
 const LOCAL_FORM: &str = "local DATABASE USER METHOD";
 const HOST_FORM: &str = "host DATABASE USER ADDRESS METHOD";
 const MAP_FORM: &str = "MAP SYSTEM-USER DATABASE-USER";
@@ -113,8 +119,9 @@ fn rule(line: &str) -> Result<Option<&'static str>, LineRefusal> {
 fn map(line: &str) -> Result<(), LineRefusal> {
     let fields = fields(line)?;
     match fields.as_slice() {
-        [] | [_, _, _] => Ok(()),
         [first, ..] if first.starts_with("include") => Err(LineRefusal::Include),
+        [first, ..] if first == OUR_MAP => Err(LineRefusal::OurMap),
+        [] | [_, _, _] => Ok(()),
         [_, _, last, _, ..] => Err(LineRefusal::Long { given: last.clone(), form: MAP_FORM }),
         [_, ..] => Err(LineRefusal::Short { form: MAP_FORM }),
     }
@@ -287,6 +294,7 @@ mod tests {
             refused: spec.postgresql.pg_ident[4] goes on after "database": write MAP SYSTEM-USER DATABASE-USER
             refused: spec.postgresql.pg_ident[5] includes other files, which no instance has: write their lines here
             refused: spec.postgresql.pg_ident[6] has a line break: write each rule as an item of its own
+            refused: spec.postgresql.pg_ident[7] belongs to the map pgherd, which lets the agent in: choose another name for the map
         "#]].assert_eq(&outcome(
             maps,
             &[
@@ -297,6 +305,7 @@ mod tests {
                 "map system database more",
                 "include_dir maps",
                 "map system\ndatabase",
+                "pgherd eve postgres",
             ],
         ));
     }

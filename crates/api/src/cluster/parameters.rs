@@ -36,6 +36,12 @@ pub enum ParameterRefusal {
         "is {given}, but {least} are needed for this number of instances: write {least} or more"
     )]
     TooFew { given: String, least: i64 },
+    #[error(
+        "is {given}, but has to have a bound, or a standby that is away fills the disk: write a size such as 16GB"
+    )]
+    NoBound { given: String },
+    #[error("is {given}, but logins need scram-sha-256: remove it")]
+    Passwords { given: String },
     #[error("holds {given:?}, which is not the name of a library: use letters, digits and _")]
     Library { given: String },
 }
@@ -43,6 +49,15 @@ pub enum ParameterRefusal {
 /// Libraries that have to be loaded as soon as one of their parameters is set.
 const LOADED_WITH_PARAMETERS: [&str; 4] =
     ["auto_explain", "pg_failover_slots", "pg_stat_statements", "pgaudit"];
+
+/// Settings that have one value in every cluster: saying it again is allowed, and changes nothing.
+const SAME_FOR_ALL: [&str; 5] = [
+    "fsync",
+    "full_page_writes",
+    "password_encryption",
+    "wal_log_hints",
+    "wal_retrieve_retry_interval",
+];
 
 /// What the checks of settings need to know of the rest of the cluster.
 pub(super) struct Around {
@@ -71,7 +86,9 @@ pub(super) fn checked(
             if let Some(caution) = caution(&name, value, around) {
                 findings.warn(&path, caution);
             }
-            parameters.insert(name, value.clone());
+            if !SAME_FOR_ALL.contains(&&*name) {
+                parameters.insert(name, value.clone());
+            }
         }
     }
     let libraries = libraries(postgresql, &parameters, findings);
@@ -101,8 +118,15 @@ fn refusal(name: &str, value: &str, around: &Around) -> Option<ParameterRefusal>
         "wal_level" if !matches!(&*value.to_ascii_lowercase(), "replica" | "logical") => {
             Some(ParameterRefusal::WalLevel { given: given() })
         }
+        "fsync" => off("a commit has to survive a power cut on the standby that confirms it"),
         "full_page_writes" => off("pg_rewind needs whole pages to take a lost primary back"),
         "wal_log_hints" => off("pg_rewind needs it to take a lost primary back"),
+        "password_encryption" if !value.eq_ignore_ascii_case("scram-sha-256") => {
+            Some(ParameterRefusal::Passwords { given: given() })
+        }
+        "max_slot_wal_keep_size" if value.trim_start().starts_with('-') => {
+            Some(ParameterRefusal::NoBound { given: given() })
+        }
         // One for each standby, one for a clone that is being made, one for a person.
         "max_wal_senders" => at_least(around.instances + 1),
         "max_replication_slots" => at_least(around.instances),
@@ -112,13 +136,13 @@ fn refusal(name: &str, value: &str, around: &Around) -> Option<ParameterRefusal>
 
 fn caution(name: &str, value: &str, around: &Around) -> Option<Caution> {
     let lower = value.to_ascii_lowercase();
-    let loses = |when| Some(Caution::MayLoseCommits { value: value.to_owned(), when });
     match name {
-        "fsync" if is_off(value) => loses("when the machine stops, and all data may be with them"),
         "synchronous_commit" if around.is_synchronous && is_early(&lower) => {
-            loses("in a failover, in spite of spec.postgresql.synchronous")
+            Some(Caution::MayLoseCommits { value: value.to_owned() })
         }
-        "password_encryption" if lower == "md5" => Some(Caution::WeakPasswords),
+        "wal_retrieve_retry_interval" if lower.trim() != "100ms" => {
+            Some(Caution::Kept { value: value.to_owned(), kept: "100ms" })
+        }
         _ => None,
     }
 }
@@ -130,7 +154,7 @@ fn is_early(synchronous_commit: &str) -> bool {
 /// A name that PostgreSQL reads from its configuration file: one or two words.
 fn is_name(name: &str) -> bool {
     let is_word = |word: &str| {
-        let inside = word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$');
+        let inside = word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         inside && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
     };
     name.len() <= 63 && name.split('.').count() <= 2 && name.split('.').all(is_word)
@@ -252,6 +276,7 @@ mod tests {
             refused: spec.postgresql.parameters.restart_after_crash cannot be set, because the cluster decides what follows a crash: remove it
             refused: spec.postgresql.parameters.shared_preload_libraries cannot be set, because it is kept as a list: use spec.postgresql.shared_preload_libraries
             refused: spec.postgresql.parameters.ssl_cert_file cannot be set, because the cluster keeps the certificates: use spec.certificates
+            refused: spec.postgresql.parameters.ssl_of_tomorrow cannot be set, because the cluster keeps the certificates: use spec.certificates
             refused: spec.postgresql.parameters.synchronized_standby_slots cannot be set, because the cluster keeps the slots of standbys: use spec.replicationSlots
             refused: spec.postgresql.parameters.synchronous_standby_names cannot be set, because the cluster keeps this list up to date: use spec.postgresql.synchronous
         "#]].assert_eq(&outcome(
@@ -264,6 +289,7 @@ mod tests {
                 ("recovery_target_time", "now"),
                 ("restart_after_crash", "on"),
                 ("ssl_cert_file", "a"),
+                ("ssl_of_tomorrow", "a"),
                 ("logging_collector", "off"),
                 ("hba_file", "a"),
                 ("data_directory", "a"),
@@ -280,9 +306,12 @@ mod tests {
     #[test]
     fn values_that_take_the_cluster_apart_are_refused() {
         expect![[r#"
+            refused: spec.postgresql.parameters.fsync is 0, but has to be on, because a commit has to survive a power cut on the standby that confirms it: remove it
             refused: spec.postgresql.parameters.full_page_writes is Off, but has to be on, because pg_rewind needs whole pages to take a lost primary back: remove it
             refused: spec.postgresql.parameters.max_replication_slots is 2, but 3 are needed for this number of instances: write 3 or more
+            refused: spec.postgresql.parameters.max_slot_wal_keep_size is -1, but has to have a bound, or a standby that is away fills the disk: write a size such as 16GB
             refused: spec.postgresql.parameters.max_wal_senders is 3, but 4 are needed for this number of instances: write 4 or more
+            refused: spec.postgresql.parameters.password_encryption is md5, but logins need scram-sha-256: remove it
             refused: spec.postgresql.parameters.wal_level is minimal, but has to be replica or logical for standbys to follow: write one of them or remove it
             refused: spec.postgresql.parameters.wal_log_hints is fal, but has to be on, because pg_rewind needs it to take a lost primary back: remove it
         "#]].assert_eq(&outcome(
@@ -290,23 +319,28 @@ mod tests {
                 ("wal_level", "minimal"),
                 ("full_page_writes", "Off"),
                 ("wal_log_hints", "fal"),
+                ("fsync", "0"),
+                ("password_encryption", "md5"),
+                ("max_slot_wal_keep_size", "-1"),
                 ("max_wal_senders", "3"),
                 ("max_replication_slots", "2"),
             ],
             &[],
         ));
         expect![[r#"
-            full_page_writes = on
             max_replication_slots = 3
+            max_slot_wal_keep_size = 1GB
             max_wal_senders = 4
             wal_level = Logical
-            wal_log_hints = 1
         "#]]
         .assert_eq(&outcome(
             &[
                 ("wal_level", "Logical"),
                 ("full_page_writes", "on"),
                 ("wal_log_hints", "1"),
+                ("fsync", "true"),
+                ("password_encryption", "SCRAM-SHA-256"),
+                ("max_slot_wal_keep_size", "1GB"),
                 ("max_wal_senders", "4"),
                 ("max_replication_slots", "3"),
             ],
@@ -315,23 +349,22 @@ mod tests {
     }
 
     #[test]
-    fn values_that_may_lose_commits_are_passed_on_with_a_warning() {
+    fn unwise_values_are_accepted_with_a_warning() {
         expect![[r#"
-            warning: spec.postgresql.parameters.fsync is off: confirmed commits can be lost when the machine stops, and all data may be with them
-            warning: spec.postgresql.parameters.password_encryption is md5: new passwords will not work with the default access rule, which asks for scram-sha-256
             warning: spec.postgresql.parameters.synchronous_commit is local: confirmed commits can be lost in a failover, in spite of spec.postgresql.synchronous
-            fsync = off
-            password_encryption = md5
+            warning: spec.postgresql.parameters.wal_retrieve_retry_interval is 2s, but stays 100ms, which failovers are timed for: remove it
             synchronous_commit = local
         "#]].assert_eq(&outcome(
-            &[("fsync", "off"), ("synchronous_commit", "local"), ("password_encryption", "md5")],
+            &[("synchronous_commit", "local"), ("wal_retrieve_retry_interval", "2s")],
             &[],
         ));
         expect![[r#"
-            fsync = on
             synchronous_commit = remote_apply
         "#]]
-        .assert_eq(&outcome(&[("synchronous_commit", "remote_apply"), ("fsync", "on")], &[]));
+        .assert_eq(&outcome(
+            &[("synchronous_commit", "remote_apply"), ("wal_retrieve_retry_interval", "100ms")],
+            &[],
+        ));
     }
 
     #[test]

@@ -65,20 +65,6 @@ const OURS: &[(Owner, &[&str])] = &[
         ],
     ),
     (
-        Owner::Certificates,
-        &[
-            "ssl",
-            "ssl_ca_file",
-            "ssl_cert_file",
-            "ssl_crl_dir",
-            "ssl_crl_file",
-            "ssl_dh_params_file",
-            "ssl_key_file",
-            "ssl_passphrase_command",
-            "ssl_passphrase_command_supports_reload",
-        ],
-    ),
-    (
         Owner::Log,
         &[
             "event_source",
@@ -118,8 +104,22 @@ const OURS: &[(Owner, &[&str])] = &[
     (Owner::Unsafe, &["allow_system_table_mods", "jit_provider"]),
 ];
 
+/// What of TLS is not about files and who may read them.
+const TLS_FOR_USERS: [&str; 7] = [
+    "ssl_ciphers",
+    "ssl_ecdh_curve",
+    "ssl_groups",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "ssl_prefer_server_ciphers",
+    "ssl_tls13_ciphers",
+];
+
 /// The owner of the setting `name`, which is in lower case.
 pub(super) fn owner(name: &str) -> Option<Owner> {
+    if name.starts_with("ssl") && !name.contains('.') && !TLS_FOR_USERS.contains(&name) {
+        return Some(Owner::Certificates);
+    }
     OURS.iter().find(|(_, names)| names.contains(&name)).map(|(owner, _)| *owner)
 }
 
@@ -165,6 +165,8 @@ mod tests {
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
         assert!(names.iter().all(|name| **name == name.to_ascii_lowercase()));
         assert_eq!(owner("port"), Some(Owner::Network));
+        assert_eq!(owner("ssl"), Some(Owner::Certificates));
+        assert_eq!(owner("ssl_ciphers"), None);
         assert_eq!(owner("work_mem"), None);
     }
 }
