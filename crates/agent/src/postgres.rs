@@ -2,12 +2,25 @@
 //!
 //! Never decides: a performer does what it was told, or says why it could not.
 
+pub mod clone;
+pub mod commits;
 pub mod config;
 pub mod control;
+pub mod flushed;
 pub mod folder;
+pub mod follow;
 pub mod initdb;
 pub mod install;
+pub mod lost_and_found;
+pub mod probe;
+pub mod promote;
+pub mod rewind;
+pub mod running;
 pub mod scram;
+pub mod seal;
 pub mod server;
 pub mod session;
+pub mod sessions;
 pub mod site;
+pub mod slots;
+pub mod wal;

@@ -5,10 +5,15 @@
 
 #[cfg(test)]
 mod postgres {
+    mod commits;
     mod control;
+    mod copies;
+    mod failover;
     mod fence;
     mod initdb;
+    mod probe;
     mod rig;
     mod server;
     mod tree;
+    mod wal;
 }

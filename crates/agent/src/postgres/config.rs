@@ -24,6 +24,16 @@ pub const REPLICATION_ROLE: &str = "streaming_replica";
 /// How slots of standbys are named unless the user says otherwise, as users of CNPG know them.
 pub const SLOT_PREFIX: &str = "_cnpg_";
 
+/// A password in the clear. Never shown; on disk only in a file that its owner alone can read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
 /// Everything the configuration of one instance is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -32,8 +42,8 @@ pub struct Settings {
     pub transport: Transport,
     /// The operating system's users that may be `postgres` through the private socket.
     pub agent_users: BTreeSet<String>,
-    /// Holds the password of [`REPLICATION_ROLE`], in libpq's format.
-    pub passfile: PathBuf,
+    /// The password of [`REPLICATION_ROLE`].
+    pub password: Password,
     /// The user's parameters, already accepted by [`parameters::check`].
     pub parameters: BTreeMap<String, String>,
     /// The user's lines of pg_hba.conf.
@@ -105,6 +115,12 @@ pub enum ConfigError {
     ReadFile { name: &'static str, source: DurableError },
     #[error("writing {name}")]
     WriteFile { name: &'static str, source: DurableError },
+    #[error("writing the password that opens the primary")]
+    GiveKey { source: DurableError },
+    #[error("taking away the password that opens the primary")]
+    TakeKey { source: DurableError },
+    #[error("the disk did not answer: the work on it was broken off")]
+    Finish,
 }
 
 /// A configuration file with its whole content.
@@ -127,6 +143,7 @@ pub fn apply(
     settings: &Settings,
 ) -> Result<Vec<&'static str>, ConfigError> {
     site.socket().map_err(|source| ConfigError::PlaceSocket { source })?;
+    set_key(site, settings)?;
     let mut changed = Vec::new();
     for File { name, text } in render(site, settings) {
         let path = data.join(name);
@@ -139,4 +156,37 @@ pub fn apply(
         }
     }
     Ok(changed)
+}
+
+/// The same without holding up whoever else runs on this thread: the disk may be slow.
+pub async fn apply_aside(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
+    let (site, settings) = (site.clone(), settings.clone());
+    let work = tokio::task::spawn_blocking(move || apply(&site, &site.data, &settings).map(drop));
+    work.await.unwrap_or(Err(ConfigError::Finish))
+}
+
+/// Who shall receive from nobody has no key: a receiver that PostgreSQL starts in the very moment
+/// in which it is told of a change still reads the key, and comes no further without it.
+fn set_key(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
+    let path = site.passfile();
+    match &settings.receive {
+        Receive::FromNobody if path.exists() => {
+            durable::remove(&path).map_err(|source| ConfigError::TakeKey { source })
+        }
+        Receive::FromNobody => Ok(()),
+        Receive::From(_) => write_key(site, settings),
+    }
+}
+
+/// Writes the file that libpq reads the password from.
+pub(crate) fn write_key(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
+    let path = site.passfile();
+    let escaped = settings.password.0.replace('\\', "\\\\").replace(':', "\\:");
+    let line = format!("*:*:*:{REPLICATION_ROLE}:{escaped}\n");
+    let present = durable::read(&path).map_err(|source| ConfigError::GiveKey { source })?;
+    if present.as_deref() == Some(line.as_bytes()) {
+        return Ok(());
+    }
+    durable::write(&path, line.as_bytes(), site.private())
+        .map_err(|source| ConfigError::GiveKey { source })
 }

@@ -239,3 +239,12 @@ pub fn remove_tree(path: &Path) -> Result<(), FolderError> {
         other => other.map_err(|source| FolderError::Remove { path: path.to_owned(), source }),
     }
 }
+
+/// Removes what is in a folder, and not the folder.
+pub(crate) fn empty(path: &Path) -> Result<(), FolderError> {
+    let look = |source| FolderError::Look { path: path.to_owned(), source };
+    for entry in std::fs::read_dir(path).map_err(look)? {
+        remove_tree(&entry.map_err(look)?.path())?;
+    }
+    Ok(())
+}

@@ -239,6 +239,11 @@ impl Postmaster {
         self.signal(Signal::HUP, "SIGHUP")
     }
 
+    /// Makes it look for the promote file.
+    pub(crate) fn look_for_promotion(&self) -> Result<(), ServerError> {
+        self.signal(Signal::USR1, "SIGUSR1")
+    }
+
     pub fn request_stop(&self, stop: Stop) -> Result<(), ServerError> {
         match stop {
             Stop::Smart => self.signal(Signal::TERM, "SIGTERM"),

@@ -73,6 +73,11 @@ impl Site {
         self.base.join("postgres.log")
     }
 
+    /// The key to the primary; exists while this instance may receive from one.
+    pub fn passfile(&self) -> PathBuf {
+        self.base.join("replication.pgpass")
+    }
+
     pub fn socket(&self) -> Result<PathBuf, SocketPathError> {
         let path = self.sockets.join(format!(".s.PGSQL.{}", self.port));
         if path.as_os_str().len() < SOCKET_PATH_LIMIT {

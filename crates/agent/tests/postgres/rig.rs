@@ -2,11 +2,15 @@
 //!
 //! Never shares a folder or a port between two tests.
 
+use pgherd_agent::postgres::clone;
 use pgherd_agent::postgres::config::{
-    self, Archive, Profile, Receive, Settings, TlsFiles, Transport, Upstream,
+    self, Archive, Password, Profile, Receive, Settings, TlsFiles, Transport, Upstream,
 };
+use pgherd_agent::postgres::follow;
 use pgherd_agent::postgres::initdb::{self, Application, Locale, NewCluster, Patience};
 use pgherd_agent::postgres::install::{self, Installation, Tls};
+use pgherd_agent::postgres::promote::{self, Promoted};
+use pgherd_agent::postgres::running::Running;
 use pgherd_agent::postgres::scram::Verifier;
 use pgherd_agent::postgres::server::{self, Mode, Postmaster};
 use pgherd_agent::postgres::session::Session;
@@ -15,6 +19,7 @@ use pgherd_agent::process::owner::{self, Owner};
 use pgherd_agent::process::tree::{self, Reaper};
 use pgherd_core::names::InstanceName;
 use pgherd_core::seen::Gate;
+use pgherd_core::units::Timeline;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -26,7 +31,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) const LONG: Duration = Duration::from_secs(30);
-const REPLICATION_PASSWORD: &str = "replicate'me\\";
+const REPLICATION_PASSWORD: &str = "replicate'me:\\";
 pub(crate) const APPLICATION_PASSWORD: &str = "let me in";
 
 /// The folder of one test, with the certificates of its cluster.
@@ -68,7 +73,6 @@ impl Rig {
         let rig = Self { folder, installation, owner, issuer: None };
         std::fs::set_permissions(rig.path(), PermissionsExt::from_mode(0o700)).unwrap();
         rig.give_away(rig.path());
-        rig.file("passfile", format!("*:*:*:streaming_replica:{}\n", escaped()).as_bytes());
         match rig.installation.tls {
             Tls::Available => rig.with_authority(),
             Tls::Missing => rig,
@@ -131,7 +135,7 @@ impl Rig {
             listen: BTreeSet::from(["127.0.0.1".to_owned()]),
             transport: self.transport(name),
             agent_users: BTreeSet::from([owner::own_name().unwrap(), "postgres".to_owned()]),
-            passfile: self.path().join("passfile"),
+            password: Password(REPLICATION_PASSWORD.to_owned()),
             parameters: BTreeMap::new(),
             hba: Vec::new(),
             profile: Profile::Laptop,
@@ -164,6 +168,17 @@ impl Rig {
         instance
     }
 
+    /// A standby made by copying `source`, streaming from it.
+    pub(crate) async fn copy_of(&self, name: &str, source: &Instance) -> Instance {
+        let mut instance = self.instance(name);
+        instance.settings.receive = source.upstream();
+        let order = super::copies::COPY;
+        clone::clone(&instance.site, &instance.settings, order, &mut |_| ()).await.unwrap();
+        instance.start(Mode::Standby).await;
+        instance.until("streams", STREAMS).await;
+        instance
+    }
+
     /// A standby that streams from `primary`.
     pub(crate) async fn standby(&self, name: &str, primary: &Instance) -> Instance {
         let mut instance = self.stopped(name).await;
@@ -185,6 +200,43 @@ impl Instance {
             port: self.site.port,
             slot: None,
         })
+    }
+
+    pub(crate) fn acting(&self) -> Running<'_> {
+        Running { site: &self.site, postmaster: self.running() }
+    }
+
+    /// Dies as a node does.
+    pub(crate) fn crash(&self) {
+        let pid = self.running().pid();
+        Reaper::new(&self.site.data).unwrap().kill(Some(pid), LONG).unwrap();
+    }
+
+    /// Cuts it off, and makes it a primary on that timeline.
+    pub(crate) async fn promote(&mut self, timeline: u32) -> Promoted {
+        self.settings.receive = Receive::FromNobody;
+        let running = Running { site: &self.site, postmaster: self.postmaster.as_ref().unwrap() };
+        promote::promote(running, &self.settings, Timeline(timeline), LONG).await.unwrap()
+    }
+
+    pub(crate) async fn follow(&mut self, primary: &Self) {
+        self.settings.receive = primary.upstream();
+        follow::follow(self.acting(), &self.settings).await.unwrap();
+    }
+
+    pub(crate) async fn until_streams_from(&self, primary: &Self) {
+        let sql = format!(
+            "select count(*) = 1 from pg_stat_wal_receiver where status = 'streaming' \
+             and sender_host = '{}'",
+            primary.settings.instance
+        );
+        self.until("streams from its primary", &sql).await;
+    }
+
+    /// Waits until it has replayed what the primary has written by now.
+    pub(crate) async fn until_caught_up(&self, primary: &Self) {
+        let lsn = primary.sql("select pg_current_wal_insert_lsn()").await;
+        self.until("caught up", &format!("select pg_last_wal_replay_lsn() >= '{lsn}'")).await;
     }
 
     pub(crate) fn configure(&self) -> Vec<&'static str> {
@@ -247,8 +299,24 @@ impl Instance {
         command
     }
 
+    /// Every process of it stands still.
+    pub(crate) fn freeze(&self) {
+        let postmaster = self.running().pid().as_raw_pid();
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let ids = children.split_whitespace().map(|id| id.parse().unwrap());
+        for id in ids.chain([postmaster]) {
+            let id = rustix::process::Pid::from_raw(id).unwrap();
+            rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+        }
+    }
+
     /// A connection of a client, by TCP with a password.
     pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> std::process::Output {
+        self.client(user, sql).env("PGPASSWORD", password).output().unwrap()
+    }
+
+    pub(crate) fn client(&self, user: &str, sql: &str) -> Command {
         let encryption = match self.settings.transport {
             Transport::Tls(_) => "require",
             Transport::Plain => "disable",
@@ -258,8 +326,8 @@ impl Instance {
             self.site.port
         );
         let mut command = self.program("psql");
-        command.env("PGPASSWORD", password).args(["-XAtqc", sql, &target]);
-        command.output().unwrap()
+        command.env("PGPASSWORD", APPLICATION_PASSWORD).args(["-XAtqc", sql, &target]);
+        command
     }
 }
 
@@ -292,16 +360,12 @@ pub(crate) fn new_cluster() -> NewCluster {
     }
 }
 
-fn escaped() -> String {
-    REPLICATION_PASSWORD.replace('\\', "\\\\").replace(':', "\\:")
-}
-
 /// A stopped data folder that tests copy: making one takes a second of processor time. Kept with
 /// the build's own files, one per version of PostgreSQL.
 async fn template(rig: &Rig) -> PathBuf {
     static MADE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let version = rig.installation.version;
-    let name = format!("cluster-{}.{}", version.major, version.minor);
+    let name = format!("cluster-2-{}.{}", version.major, version.minor);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _one_at_a_time = MADE.lock().await;
     if !path.exists() {

@@ -70,7 +70,7 @@ fn own(site: &Site, settings: &Settings) -> BTreeMap<&'static str, String> {
     }
     tls(&mut all, &settings.transport);
     archive(&mut all, settings);
-    receive(&mut all, settings);
+    receive(&mut all, site, settings);
     all
 }
 
@@ -97,10 +97,10 @@ fn archive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
     all.insert("restore_command", restore.unwrap_or_default());
 }
 
-fn receive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
+fn receive(all: &mut BTreeMap<&'static str, String>, site: &Site, settings: &Settings) {
     let (connection, slot) = match &settings.receive {
         Receive::From(upstream) => {
-            (connection_to(upstream, settings), upstream.slot.clone().unwrap_or_default())
+            (connection_to(site, settings, upstream), upstream.slot.clone().unwrap_or_default())
         }
         Receive::FromNobody => {
             // What was received must be replayed now. Received by streaming, it counts as read
@@ -115,14 +115,14 @@ fn receive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
 }
 
 /// The connection string by which this instance reaches a primary.
-pub fn connection_to(upstream: &Upstream, settings: &Settings) -> String {
+pub fn connection_to(site: &Site, settings: &Settings, upstream: &Upstream) -> String {
     let text = |path: &std::path::Path| path.display().to_string();
     let mut parts = vec![
         ("host", upstream.primary.to_string()),
         ("hostaddr", upstream.address.to_string()),
         ("port", upstream.port.to_string()),
         ("user", REPLICATION_ROLE.to_owned()),
-        ("passfile", text(&settings.passfile)),
+        ("passfile", text(&site.passfile())),
         ("application_name", settings.instance.to_string()),
         ("connect_timeout", CONNECT_SECONDS.to_owned()),
         ("tcp_user_timeout", USER_TIMEOUT_MILLISECONDS.to_owned()),
@@ -161,7 +161,7 @@ pub fn slot_of(prefix: &str, standby: &InstanceName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::config::{Archive, Profile, TlsFiles};
+    use crate::postgres::config::{Archive, Password, Profile, TlsFiles};
     use crate::postgres::install::{Installation, Tls, Version};
     use pgherd_core::seen::Gate;
     use std::collections::BTreeSet;
@@ -188,7 +188,7 @@ mod tests {
                 client_key: "/c/client.key".into(),
             }),
             agent_users: BTreeSet::from(["postgres".to_owned(), "root".to_owned()]),
-            passfile: "/c/pass".into(),
+            password: Password("secret".to_owned()),
             parameters: BTreeMap::from([("work_mem".to_owned(), "it's\n8MB".to_owned())]),
             hba: vec!["hostssl app app 10.0.0.0/8 cert".to_owned(), "a\nb".to_owned()],
             profile: Profile::Laptop,
@@ -226,7 +226,7 @@ mod tests {
             logging_collector = 'off'
             password_encryption = 'scram-sha-256'
             port = '5432'
-            primary_conninfo = 'host=''db-1'' hostaddr=''127.0.0.1'' port=''6001'' user=''streaming_replica'' passfile=''/c/pass'' application_name=''db-2'' connect_timeout=''2'' tcp_user_timeout=''3000'' gssencmode=''disable'' sslmode=''verify-full'' sslrootcert=''/c/ca.crt'' sslcert=''/c/client.crt'' sslkey=''/c/client.key'''
+            primary_conninfo = 'host=''db-1'' hostaddr=''127.0.0.1'' port=''6001'' user=''streaming_replica'' passfile=''/v/replication.pgpass'' application_name=''db-2'' connect_timeout=''2'' tcp_user_timeout=''3000'' gssencmode=''disable'' sslmode=''verify-full'' sslrootcert=''/c/ca.crt'' sslcert=''/c/client.crt'' sslkey=''/c/client.key'''
             primary_slot_name = '_cnpg_db_2'
             recovery_min_apply_delay = '0'
             recovery_target = ''

@@ -1,0 +1,120 @@
+//! Sealing, promoting on a chosen timeline, and following through it.
+
+use super::rig::{LONG, Rig};
+use pgherd_agent::postgres::config::Receive;
+use pgherd_agent::postgres::promote::{self, PromoteError};
+use pgherd_agent::postgres::seal;
+use pgherd_agent::postgres::wal::history;
+use pgherd_core::units::{Lsn, Timeline};
+use std::time::Instant;
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_sealed_standby_has_all_that_was_acknowledged_and_gets_nothing_more() {
+    let rig = Rig::new();
+    let primary = rig.primary("db-1").await;
+    let mut standby = rig.standby("db-2", &primary).await;
+    primary.run("create table t (n int)").await;
+    for _ in 0..5 {
+        primary.run("insert into t select generate_series(1, 1000)").await;
+        let lsn = Lsn::parse(&primary.sql("select pg_current_wal_flush_lsn()").await).unwrap();
+        standby.until_caught_up(&primary).await;
+        standby.settings.receive = Receive::FromNobody;
+        let began = Instant::now();
+        let sealed = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
+        println!("sealed in {:?}", began.elapsed());
+        assert_eq!(sealed.position.timeline, Timeline(1));
+        assert!(sealed.position.lsn >= lsn, "{sealed:?} is behind {lsn}");
+        assert!(sealed.settled);
+
+        primary.run("insert into t select generate_series(1, 1000)").await;
+        primary.run("checkpoint").await;
+        let again = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
+        assert_eq!(again.position, sealed.position);
+        standby.follow(&primary).await;
+        standby.until_streams_from(&primary).await;
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_promotion_takes_the_timeline_it_was_given_and_a_standby_follows_through_the_gap() {
+    let rig = Rig::new();
+    let first = rig.primary("db-1").await;
+    let mut second = rig.standby("db-2", &first).await;
+    let mut third = rig.standby("db-3", &first).await;
+    first.run("create table t (n int); insert into t values (1)").await;
+    second.until_caught_up(&first).await;
+    third.until_caught_up(&first).await;
+    first.crash();
+
+    for standby in [&mut second, &mut third] {
+        standby.settings.receive = Receive::FromNobody;
+        seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
+    }
+    let began = Instant::now();
+    let promoted = second.promote(4).await;
+    println!("promoted in {:?}", began.elapsed());
+    assert_eq!(promoted.timeline, Timeline(4));
+    second.run("insert into t values (2)").await;
+    println!("first write after {:?}", began.elapsed());
+    third.follow(&second).await;
+    third.until_streams_from(&second).await;
+    println!("the other one streams after {:?}", began.elapsed());
+    third.until_caught_up(&second).await;
+    assert_eq!(third.sql("select string_agg(n::text, ' ' order by n) from t").await, "1 2");
+    let real = history::read(&third.site.data, Timeline(4)).unwrap().unwrap();
+    assert_eq!(real.leaves(Timeline(1)), Some(promoted.began));
+    let reserved = history::read(&third.site.data, Timeline(3)).unwrap().unwrap();
+    assert_eq!(reserved.forks, []);
+
+    // And once more, the other way round.
+    second.crash();
+    assert_eq!(third.promote(7).await.timeline, Timeline(7));
+    third.run("insert into t values (3)").await;
+    let chain = history::read(&third.site.data, Timeline(7)).unwrap().unwrap();
+    let ancestors: Vec<_> = chain.forks.iter().map(|fork| fork.timeline.0).collect();
+    assert_eq!(ancestors, [1, 4]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_timeline_that_is_taken_is_refused_before_anything_happens() {
+    let rig = Rig::new();
+    let primary = rig.primary("db-1").await;
+    let mut standby = rig.standby("db-2", &primary).await;
+    standby.settings.receive = Receive::FromNobody;
+    history::reserve_below(&standby.site.data, Timeline(6), standby.site.private()).unwrap();
+    let error =
+        promote::promote(standby.acting(), &standby.settings, Timeline(4), LONG).await.unwrap_err();
+    assert!(matches!(error, PromoteError::TakeTimeline { .. }), "{error}");
+    assert_eq!(standby.sql("select pg_is_in_recovery()").await, "t");
+    // Reservations that came to nothing are no obstacle to following.
+    standby.follow(&primary).await;
+    standby.until_streams_from(&primary).await;
+    assert_eq!(history::highest(&standby.site.data).unwrap(), None);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_copy_that_never_saw_the_timelines_between_leads_others_on() {
+    let rig = Rig::new();
+    let first = rig.primary("db-1").await;
+    let mut second = rig.standby("db-2", &first).await;
+    first.run("create table t (n int)").await;
+    second.until_caught_up(&first).await;
+    first.crash();
+    second.promote(3).await;
+    // It gets the history of timeline 3 and no other.
+    let mut copy = rig.copy_of("db-4", &second).await;
+    let mut sibling = rig.copy_of("db-5", &second).await;
+    second.run("insert into t values (1)").await;
+    copy.until_caught_up(&second).await;
+    sibling.until_caught_up(&second).await;
+    second.crash();
+    assert_eq!(copy.promote(9).await.timeline, Timeline(9));
+    copy.run("insert into t values (2)").await;
+    sibling.follow(&copy).await;
+    sibling.until_streams_from(&copy).await;
+    sibling.until_caught_up(&copy).await;
+    assert_eq!(sibling.sql("select count(*) from t").await, "2");
+    for timeline in 2..=9 {
+        assert!(history::read(&copy.site.data, Timeline(timeline)).unwrap().is_some());
+    }
+}
