@@ -10,6 +10,7 @@ pub mod registration;
 pub mod wishes;
 
 pub mod keeper;
+pub mod ledger;
 pub mod processes;
 pub mod relay;
 pub mod store;
