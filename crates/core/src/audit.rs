@@ -3,7 +3,7 @@
 //! Never repairs a plan: a refused one is a bug, and doing nothing is the safe answer.
 
 use crate::instance::lease;
-use crate::intent::Intent;
+use crate::intent::{Durability, Intent};
 use crate::plan::{Plan, Step, Task};
 use crate::record::{Pair, Record, Write};
 use crate::rules::{Rule, broken};
@@ -89,7 +89,7 @@ fn acts_lawfully(
     match task {
         Task::Promote { epoch, obey, .. } => {
             promotes_lawfully(intent, (seen, durable), *epoch, now)
-                .and_then(|()| obeys_lawfully(seen, obey.as_ref()))
+                .and_then(|()| opens_lawfully(intent, seen, obey.as_ref()))
         }
         Task::Obey { pair, .. } => obeys_lawfully(seen, pair.as_ref()),
         Task::Follow { epoch, .. } => {
@@ -135,6 +135,18 @@ fn promotes_lawfully(
     require(durable.served == epoch, "I7", || "the opening is not on disk".to_owned())?;
     let until = lease::writable_until(intent, seen);
     require(now < until, "I7", || "the proof of office is over".to_owned())
+}
+
+/// I11, for a server that is about to open. In asynchronous mode nothing is promised, so old pairs
+/// may stay in the record until its holder clears them.
+fn opens_lawfully(intent: &Intent, seen: &Seen, obey: Option<&Pair>) -> Result<(), Refusal> {
+    match (obey, intent.durability) {
+        (None, Durability::Asynchronous { .. }) => Ok(()),
+        (Some(_), Durability::Asynchronous { .. })
+        | (_, Durability::Required { .. } | Durability::Preferred { .. }) => {
+            obeys_lawfully(seen, obey)
+        }
+    }
 }
 
 /// I11: the rule that commits obey is always one that the record has.

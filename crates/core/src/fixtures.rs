@@ -76,7 +76,13 @@ pub(crate) fn record(instances: u32) -> Record {
     let first = Record::first(holder(1), SYSTEM, written);
     let mut record = first.taken_over(
         written,
-        Takeover { holder: holder(1), epoch: Epoch(2), parent: Timeline(2), pair: None },
+        Takeover {
+            holder: holder(1),
+            epoch: Epoch(2),
+            parent: Timeline(2),
+            parent_began: Lsn(0),
+            pair: None,
+        },
     );
     record.terms[1].began = Some(Lsn(500));
     record.terms[2].began = Some(Lsn(1_000));
@@ -147,6 +153,7 @@ pub(crate) fn streaming(serial: u32, record: &Record) -> Seen {
     seen.server = Server::Standby(Standby {
         system_id: SYSTEM,
         position: at(3, 2_000),
+        began: Lsn(1_000),
         replayed: Lsn(2_000),
         settled: true,
         follows: Some(Follows { primary: name(1), epoch: record.epoch }),

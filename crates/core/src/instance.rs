@@ -203,10 +203,20 @@ fn free_epoch(view: View<'_>) -> Epoch {
     seen.highest_known().next().max(promised)
 }
 
-/// Whether this instance shall give up its office and stop.
-fn is_leaving(view: View<'_>) -> bool {
+/// Whether this instance shall hand over its office, if it holds it, and stop.
+fn shall_go(view: View<'_>) -> bool {
     let name = view.seen.name();
     view.intent.leaving.contains(name) || !view.intent.instances.contains(name)
+}
+
+/// Whether it shall stop even if nobody can take over. One that is removed for good and that the
+/// record still names stays: it may be the only one with all of the data.
+fn is_leaving(view: View<'_>) -> bool {
+    let seen = view.seen;
+    let named = seen.record.value.as_ref().is_some_and(|record| {
+        record.holder.instance == seen.me.instance && record.holder.volume == seen.me.volume
+    });
+    shall_go(view) && (!named || view.intent.leaving.contains(seen.name()))
 }
 
 fn server_is_running(server: &Server) -> bool {

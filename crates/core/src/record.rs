@@ -132,8 +132,10 @@ pub struct Record {
 pub struct Takeover {
     pub holder: Holder,
     pub epoch: Epoch,
-    /// The timeline its log is on.
+    /// The timeline its log is on, and where that one began: its holder may have died before it
+    /// could say so in the record.
     pub parent: Timeline,
+    pub parent_began: Lsn,
     pub pair: Option<Pair>,
 }
 
@@ -179,7 +181,7 @@ impl Record {
 
     /// A new holder takes office on a timeline of its own; commits then follow its pair too.
     pub fn taken_over(&self, written: WriteId, takeover: Takeover) -> Self {
-        let Takeover { holder, epoch, parent, pair } = takeover;
+        let Takeover { holder, epoch, parent, parent_began, pair } = takeover;
         let mut next = self.rewritten(written);
         next.epoch = epoch;
         next.phase = Phase::Serving;
@@ -187,6 +189,9 @@ impl Record {
         next.quorum.extend(pair);
         next.timeline = self.next_timeline;
         next.next_timeline = self.next_timeline.next();
+        for term in next.terms.iter_mut().filter(|term| term.timeline == parent) {
+            term.began = term.began.or(Some(parent_began));
+        }
         next.terms.push(Term {
             epoch,
             timeline: next.timeline,

@@ -215,6 +215,8 @@ pub struct Standby {
     pub system_id: SystemId,
     /// Received and flushed, or replayed, whichever is further.
     pub position: WalPosition,
+    /// The first position of its timeline, from the timeline's history file.
+    pub began: Lsn,
     pub replayed: Lsn,
     /// The position is final unless more is received: either something was received since the
     /// server started, or replay has come to the end of what is here.

@@ -3,9 +3,7 @@
 //! Never claims while its own grant runs, without having sealed itself, or behind anybody who
 //! answered.
 
-use super::{
-    View, follow, free_epoch, is_leaving, next_write, office, perform, persist, quorum, write,
-};
+use super::{View, free_epoch, is_leaving, next_write, office, perform, persist, quorum, write};
 use crate::intent::Durability;
 use crate::message::{Purpose, Released, Request, Revoke, Stance};
 use crate::names::InstanceName;
@@ -71,18 +69,22 @@ pub(super) fn plan(
     Some(Verdict::Claiming { because })
 }
 
-/// The record names this very volume: an earlier life of this instance held the office, and its
-/// log has everything that was ever acknowledged under it.
+/// An earlier life of this instance held the office: it need not ask anybody.
 fn may_retake(view: View<'_>, record: &Record) -> bool {
+    is_own_log(view, record)
+        && view.seen.record.regressed.is_none()
+        && !view.intent.stopped
+        && !is_leaving(view)
+}
+
+/// The newest record names this very volume: its log has everything that was ever acknowledged.
+fn is_own_log(view: View<'_>, record: &Record) -> bool {
     let seen = view.seen;
     let same_volume = record.holder.volume == seen.me.volume || broken(Rule::RetakeOnlySameVolume);
     record.holder.instance == seen.me.instance
         && same_volume
         && (seen.durable.known.promise >= record.epoch || broken(Rule::RetakeOnlySameVolume))
         && seen.highest_known() <= record.epoch
-        && seen.record.regressed.is_none()
-        && !view.intent.stopped
-        && !is_leaving(view)
 }
 
 fn retake(view: View<'_>, record: &Record, standby: &Standby, steps: &mut Vec<Step>) -> Verdict {
@@ -195,13 +197,15 @@ fn seal(
         Err(Refused::TailElsewhere { from, until }) => {
             let epoch = record.epoch;
             let busy = perform(view, steps, Task::FetchTail { epoch, from: from.clone(), until });
+            ask_again(view, record, ballot, steps);
             busy.unwrap_or(Reason::Released { by: from })
         }
         Ok(voted) => {
             let takeover = Takeover {
                 holder: view.seen.me.clone(),
                 epoch: ballot.proposed,
-                parent: follow::parent(standby),
+                parent: standby.position.timeline,
+                parent_began: standby.began,
                 pair: quorum::candidate_pair(view, record, &voted),
             };
             let mut next = record.taken_over(next_write(view), takeover);
@@ -255,9 +259,9 @@ fn may_claim(
     }
     not_behind(standby, ballot).map_err(Refused::Because)?;
     let end = release_of(view, record).and_then(|released| released.end);
-    let has_all = end.is_some_and(|end| standby.position >= end);
+    let has_all = end.is_some_and(|end| standby.position >= end) || is_own_log(view, record);
     if !has_all {
-        has_quorum(record, &sealed).map_err(Refused::Because)?;
+        has_quorum(record, &sealed).map_err(|short| tail_instead(record, standby, end, short))?;
         near_enough(view, record, standby, end)?;
     }
     Ok(sealed)
@@ -374,6 +378,20 @@ fn has_quorum(record: &Record, sealed: &BTreeSet<InstanceName>) -> Result<(), Re
         }
     }
     Ok(())
+}
+
+/// Too few votes to know that nothing is missing, but the holder has told where its log ends: its
+/// agent can still hand over what this one lacks.
+fn tail_instead(
+    record: &Record,
+    standby: &Standby,
+    end: Option<WalPosition>,
+    short: Reason,
+) -> Refused {
+    match end.filter(|end| end.timeline == standby.position.timeline) {
+        Some(until) => Refused::TailElsewhere { from: record.holder.instance.clone(), until },
+        None => Refused::Because(short),
+    }
 }
 
 /// In asynchronous mode: fetch what the dead holder's agent still has, else keep to the limit.

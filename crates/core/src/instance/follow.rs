@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::record::{Record, Term};
 use crate::rules::{Rule, broken};
 use crate::seen::{End, Heard, Standby};
-use crate::units::{Timeline, WalPosition};
+use crate::units::WalPosition;
 
 /// Failed rewinds before a copy is made instead.
 const REWINDS: u32 = 2;
@@ -264,9 +264,4 @@ fn silence(view: View<'_>, record: &Record) -> Reason {
         primary: record.holder.instance.clone(),
         silent: view.now.since(heard_at),
     }
-}
-
-/// The timeline a claim would leave.
-pub(super) fn parent(standby: &Standby) -> Timeline {
-    standby.position.timeline
 }

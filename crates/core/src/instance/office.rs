@@ -159,6 +159,7 @@ pub(super) fn retake(
         holder: seen.me.clone(),
         epoch,
         parent: standby.position.timeline,
+        parent_began: standby.began,
         pair: quorum::first_pair(view, record),
     };
     let next = record.taken_over(next_write(view), takeover);
@@ -319,6 +320,10 @@ fn open_gate(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec
     if let Some(pair) = pair.filter(|_| required)
         && !quorum::is_confirmed(primary, &pair)
     {
+        // Whoever shall confirm it may have to be rewound first, which takes a checkpoint here.
+        if !primary.checkpointed && view.seen.task.is_none() {
+            perform(view, steps, Task::Checkpoint { epoch: record.epoch });
+        }
         return Reason::GateWaits { pair };
     }
     if steps.iter().any(|step| matches!(step, Step::Perform(_))) {

@@ -3,7 +3,7 @@
 //! Never stops the primary before the record names the target, and never stops it for a target
 //! that is not ready.
 
-use super::{View, is_leaving, members, next_write, perform, write};
+use super::{View, is_leaving, members, next_write, perform, shall_go, write};
 use crate::message::Standing;
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
@@ -46,7 +46,7 @@ fn prepare(
 ) -> Option<Verdict> {
     let request = view.intent.switchover.as_ref().filter(|wish| wish.number > record.switchover);
     let began = view.seen.handover_began;
-    if request.is_none() && !is_leaving(view) {
+    if request.is_none() && !shall_go(view) {
         if began.is_some() {
             steps.push(Step::Remember(Note::HandoverBegan(None)));
         }
@@ -55,8 +55,8 @@ fn prepare(
     let wish = request.and_then(|request| request.target.as_ref());
     let number = request.map_or(record.switchover, |request| request.number);
     let Some(target) = choose(view, record, primary, wish) else {
-        if is_leaving(view) {
-            return Some(stop(view, record, Reason::NoCandidate, steps));
+        if shall_go(view) {
+            return leave_alone(view, record, steps);
         }
         give_up_in_time(view, record, number, steps);
         return None;
@@ -75,8 +75,25 @@ fn prepare(
     let mut next = record.rewritten(next_write(view));
     next.phase = Phase::HandingOver { target: target.clone() };
     next.switchover = number;
-    write(view, steps, next, Change::HandOver);
+    if write(view, steps, next, Change::HandOver) {
+        // It may have waited long for a target: the stop has its own time.
+        steps.push(Step::Remember(Note::HandoverBegan(Some(view.now))));
+    }
     leaving(Reason::HandingOver { target })
+}
+
+/// Nobody can take over. An instance that is removed for good waits until somebody can; one that
+/// stops for a while waits only so long.
+fn leave_alone(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> Option<Verdict> {
+    let stops = is_leaving(view);
+    match view.seen.handover_began {
+        None => steps.push(Step::Remember(Note::HandoverBegan(Some(view.now)))),
+        Some(began) if view.now >= began.after(PATIENCE) && stops => {
+            return Some(stop(view, record, Reason::NoCandidate, steps));
+        }
+        Some(_) => {}
+    }
+    None
 }
 
 /// A request that finds no ready standby is remembered as done after a while, not for ever.

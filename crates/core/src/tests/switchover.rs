@@ -48,8 +48,9 @@ fn it_checkpoints_then_records_then_stops() {
         &asked(),
         &seen,
         expect![[r#"
-        leaving: handing over to db-2
-        write HandOver: epoch 2 db-1 handing over to db-2, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]],
+            leaving: handing over to db-2
+            write HandOver: epoch 2 db-1 handing over to db-2, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}
+            remember HandoverBegan"#]],
     );
     let mut seen = serving(&handing_over());
     seen.handover_began = Some(NOW.before(ms(200)));
