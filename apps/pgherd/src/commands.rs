@@ -3,3 +3,4 @@
 //! Never shares state between commands: each is given its arguments and ends with an exit code.
 
 pub(crate) mod agent;
+pub(crate) mod bound;

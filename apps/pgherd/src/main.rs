@@ -18,10 +18,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Agent(commands::agent::Agent),
+    Bound(commands::bound::Bound),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Agent(agent) => agent.run(),
+        Command::Bound(bound) => bound.run(),
     }
 }

@@ -6,7 +6,7 @@
 
 use pgherd_core::names::{ClusterName, InstanceName};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -121,6 +121,12 @@ impl Folder {
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What the agent and whoever made the folder keep beside PostgreSQL's data.
+    pub fn names(&self) -> BTreeSet<String> {
+        let ours = ["state.json", "intent.json", "run", "tls", "secrets", "log", "agent.json"];
+        ours.map(str::to_owned).into()
     }
 
     /// PostgreSQL's data folder.

@@ -4,12 +4,22 @@
 
 pub mod chain;
 pub mod config;
+pub mod coordinator;
 pub mod durable;
 pub mod events;
 pub mod http;
+pub mod log;
+pub mod observe;
+pub mod perform;
 pub mod postgres;
 pub mod process;
+pub mod reexec;
 pub mod run;
+pub mod serve;
+pub mod settings;
+pub mod signals;
+pub mod specification;
 pub mod state;
 pub mod tasks;
 pub mod tls;
+pub mod wake;

@@ -1,18 +1,277 @@
-//! The agent's one loop.
+//! The agent's one loop: wake, notice, plan, audit, perform, publish.
 //!
-//! Never decides: it asks `plan` what to do and does it.
+//! Never decides: it notes what happened, asks the core what to do, and does exactly that. One
+//! owner of all state, no locks.
 
-use crate::config::{AgentConfig, ConfigError};
-use std::path::Path;
+mod ask;
+mod leave;
+mod server;
+mod start;
+mod status;
+mod step;
+mod upkeep;
+
+use crate::chain::chain;
+use crate::config::{AgentConfig, Folder};
+use crate::events::Events;
+use crate::http::client::Client;
+use crate::observe::watch::Order;
+use crate::perform::Hands;
+use crate::postgres::site::Site;
+use crate::process::clock;
+use crate::process::fence::Fence;
+use crate::reexec;
+use crate::specification;
+use crate::state::Memory;
+use crate::tasks::Tasks;
+use crate::wake::{Signalled, Wake, Waker, Wakes};
+use jiff::Timestamp;
+use pgherd_api::agent::Specification;
+use pgherd_core::answer::answer;
+use pgherd_core::audit::audit;
+use pgherd_core::instance;
+use pgherd_core::intent::Intent;
+use pgherd_core::message::{Reply, Request};
+use pgherd_core::names::InstanceName;
+use pgherd_core::notice::Event;
+use pgherd_core::plan::Plan;
+use pgherd_core::seen::Seen;
+use pgherd_core::units::Time;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tracing::{error, info, warn};
+
+pub use start::StartError;
+
+/// How often in a row the loop plans before it lets others run.
+const TURNS: usize = 16;
+/// How long a refused plan, or one that could not be performed, is left alone.
+const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("configuring the agent")]
-    Configure(#[source] ConfigError),
+    #[error("starting the agent")]
+    Start(#[source] StartError),
+    #[error("starting the agent's runtime")]
+    StartRuntime(#[source] std::io::Error),
 }
 
 /// Runs one instance until SIGTERM.
 pub fn run(config: &Path) -> Result<(), RunError> {
-    let _config = AgentConfig::load(config).map_err(RunError::Configure)?;
-    Ok(())
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_stack_size(512 * 1024)
+        .build()
+        .map_err(RunError::StartRuntime)?;
+    runtime.block_on(async {
+        match start::start(config).await {
+            Ok(mut agent) => {
+                agent.work().await;
+                Ok(())
+            }
+            Err(error) => {
+                error!(error = %chain(&error), "the agent cannot start");
+                Err(RunError::Start(error))
+            }
+        }
+    })
+}
+
+/// One instance's agent: everything it knows and works with.
+struct Agent {
+    me: InstanceName,
+    folder: Folder,
+    site: Site,
+    memory: Memory,
+    fence: Arc<Fence>,
+    /// What is wanted, as it was last told.
+    specification: Option<Arc<Specification>>,
+    /// The same for the core, with what this process was asked for itself.
+    intent: Option<Intent>,
+    seen: Seen,
+    hands: Hands,
+    running: Option<server::Running>,
+    /// How many tasks have begun.
+    serial: u64,
+    /// Fences before this are known to the core.
+    fenced_at: Time,
+    deadline: Time,
+    leaving: Option<leave::Leaving>,
+    reexecuting: Option<PathBuf>,
+    upkeep: upkeep::Upkeep,
+    events: Events,
+    started: Timestamp,
+    outside: Outside,
+}
+
+/// How the agent reaches others, and they it.
+struct Outside {
+    config_path: PathBuf,
+    config: watch::Sender<Arc<AgentConfig>>,
+    program: PathBuf,
+    client: Arc<Client>,
+    tasks: Tasks,
+    waker: Waker,
+    wakes: Wakes,
+    orders: watch::Sender<Order>,
+}
+
+impl Agent {
+    async fn work(&mut self) {
+        loop {
+            let wake = self.outside.wakes.next(self.deadline).await;
+            self.notice(wake).await;
+            self.turn().await;
+            self.publish();
+            if self.has_left().await {
+                info!("stopped cleanly");
+                return;
+            }
+            self.reexecute_when_idle();
+        }
+    }
+
+    /// Takes note of what happened.
+    async fn notice(&mut self, wake: Wake) {
+        match wake {
+            Wake::Deadline => {}
+            Wake::Asked { from, request, answer } => self.answer(&from, &request, answer).await,
+            // Nobody waits any more: then nobody needs it.
+            Wake::StatusAsked { answer } => drop(answer.send(self.status())),
+            Wake::Replied { from, reply } => self.see(Event::Replied { from, reply }),
+            Wake::RecordRead { sent, record } => self.see(Event::RecordRead { sent, record }),
+            Wake::Specified(specification) => self.specify(*specification),
+            Wake::Looked(look) => self.looked(*look),
+            Wake::TaskEnded(ended) => self.task_ended(*ended),
+            Wake::KeptUp(duty) => self.kept_up(duty),
+            Wake::PostmasterEnded { postmaster } => self.postmaster_ended(postmaster).await,
+            Wake::Fenced(fenced) => self.fenced(fenced).await,
+            Wake::Signalled(Signalled::Leave) => self.leave(),
+            Wake::Signalled(Signalled::Reexecute) => {
+                info!("asked to re-execute in place");
+                self.reexecuting = Some(self.outside.program.clone());
+            }
+            Wake::Signalled(Signalled::Reload) => self.reload(),
+        }
+    }
+
+    /// Plans and performs until there is nothing more to do at once.
+    async fn turn(&mut self) {
+        for _ in 0..TURNS {
+            let Some(plan) = self.plan() else { return };
+            if plan.steps.is_empty() {
+                return;
+            }
+            for step in plan.steps {
+                if let Err(error) = self.perform(step).await {
+                    error!(error = %chain(&error), "the rest of the plan is put off");
+                    self.deadline = clock::now().after(PAUSE);
+                    return;
+                }
+            }
+        }
+        self.deadline = clock::now();
+    }
+
+    /// The next plan, unless nothing is wanted yet or the plan is refused.
+    fn plan(&mut self) -> Option<Plan> {
+        let now = clock::now();
+        self.deadline = now.after(PAUSE);
+        let intent = self.intent.as_ref()?;
+        let plan = instance::plan(intent, &self.seen, now);
+        if let Err(refusal) = audit(&plan, intent, &self.seen, now) {
+            error!(%refusal, plan = ?plan, "nothing is done");
+            return None;
+        }
+        self.deadline = now.after(plan.look_again_after);
+        self.events.note(&plan.verdict, Timestamp::now());
+        Some(plan)
+    }
+
+    /// Answers a peer at once. Without an answer the peer must assume the worst, which is right.
+    async fn answer(
+        &mut self,
+        from: &InstanceName,
+        request: &Request,
+        reply: oneshot::Sender<Reply>,
+    ) {
+        let Some(intent) = &self.intent else { return };
+        let answered = answer(intent, &self.seen, from, request, clock::now());
+        for step in answered.steps {
+            if let Err(error) = self.perform(step).await {
+                error!(%from, error = %chain(&error), "a request stays unanswered");
+                return;
+            }
+        }
+        if let Some(heard) = answered.heard {
+            self.see(heard);
+        }
+        // A peer that no longer waits asks again.
+        drop(reply.send(answered.reply));
+    }
+
+    fn see(&mut self, event: Event) {
+        self.seen.notice(event, clock::now());
+    }
+
+    fn specify(&mut self, specification: Specification) {
+        let known = self.specification.as_ref().map_or(0, |known| known.number);
+        if specification.number <= known {
+            return;
+        }
+        info!(number = specification.number, "a new specification");
+        if let Err(error) = specification::keep(&self.folder.specification(), &specification) {
+            warn!(error = %chain(&error), "the specification is not kept for a later start");
+        }
+        self.specification = Some(Arc::new(specification));
+        self.intend();
+    }
+
+    /// What the core is told is wanted.
+    fn intend(&mut self) {
+        self.intent = self.specification.as_ref().map(|told| {
+            let mut intent = told.intent.clone();
+            if self.leaving.is_some() {
+                intent.leaving.insert(self.me.clone());
+            }
+            intent
+        });
+    }
+
+    fn reload(&mut self) {
+        let present = Arc::clone(&self.outside.config.borrow());
+        match present.reloaded(&self.outside.config_path) {
+            Ok(next) if next == *present => {}
+            Ok(next) => {
+                info!(peers = next.peers.len(), "a new configuration");
+                self.outside.config.send_replace(Arc::new(next));
+            }
+            Err(error) => warn!(error = %chain(&error), "the configuration stays as it was"),
+        }
+    }
+
+    /// Lets those who look at the server know how closely to look.
+    fn publish(&mut self) {
+        let order = self.order();
+        self.outside.orders.send_if_modified(|present| {
+            let changed = *present != order;
+            *present = order;
+            changed
+        });
+        self.keep_up();
+        self.forget_ended_tasks();
+    }
+
+    fn reexecute_when_idle(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        let Some(program) = self.reexecuting.take() else { return };
+        info!(program = %program.display(), "re-executing in place");
+        let error = reexec::reexecute(&self.folder, &program, self.handover());
+        error!(error = %chain(&error), "re-execution failed: going on as before");
+    }
 }

@@ -36,7 +36,6 @@ impl Tasks {
         name: impl Into<Name>,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> bool {
-        self.forget_ended();
         let name = name.into();
         let has_room = self.names.values().filter(|other| **other == name).count() < most;
         if has_room {
@@ -45,8 +44,9 @@ impl Tasks {
         has_room
     }
 
-    /// Forgets those that have ended, and tells of those that broke.
-    pub fn forget_ended(&mut self) {
+    /// Forgets those that have ended, and names those that broke.
+    pub fn forget_ended(&mut self) -> Vec<Name> {
+        let mut broke = Vec::new();
         while let Some(ended) = self.running.try_join_next_with_id() {
             let (id, broken) = match ended {
                 Ok((id, ())) => (id, None),
@@ -55,8 +55,10 @@ impl Tasks {
             let name = self.names.remove(&id).unwrap_or_default();
             if let Some(error) = broken {
                 error!(task = %name, error = %error, "a task broke");
+                broke.push(name);
             }
         }
+        broke
     }
 }
 

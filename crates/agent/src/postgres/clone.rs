@@ -84,7 +84,7 @@ pub async fn clone(
     site: &Site,
     settings: &Settings,
     copy: Copy<'_>,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Control, CloneError> {
     let Receive::From(upstream) = &settings.receive else { return Err(CloneError::FindSource) };
     let prepare = |source| CloneError::PrepareFolder { source };
@@ -110,7 +110,7 @@ async fn make(
     settings: &Settings,
     upstream: &Upstream,
     copy: Copy<'_>,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Control, CloneError> {
     config::write_key(staged, settings).map_err(|source| CloneError::Configure { source })?;
     run(staged, &connection_to(staged, settings, upstream), copy, progress).await?;
@@ -139,7 +139,7 @@ async fn run(
     staged: &Site,
     connection: &str,
     copy: Copy<'_>,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), CloneError> {
     let mut tool = Tool::new(staged.installation.tool("pg_basebackup"))
         .argument("--pgdata")

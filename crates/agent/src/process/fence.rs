@@ -159,9 +159,16 @@ impl Fence {
 
     /// Waits until a fence was carried out.
     pub async fn fenced(&self) -> Fenced {
+        self.fenced_since(Time::ZERO).await
+    }
+
+    /// Waits until a fence was carried out that began at `since` or later.
+    pub async fn fenced_since(&self, since: Time) -> Fenced {
         loop {
             let told = self.shared.told.notified();
-            if let State::Fenced(fenced) = self.shared.state() {
+            if let State::Fenced(fenced) = self.shared.state()
+                && fenced.began >= since
+            {
                 return fenced;
             }
             told.await;

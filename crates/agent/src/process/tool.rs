@@ -111,7 +111,7 @@ impl Tool {
     pub async fn run_listening(
         self,
         within: Duration,
-        listen: &mut dyn FnMut(Stream, &[u8]) -> Next,
+        listen: &mut (dyn FnMut(Stream, &[u8]) -> Next + Send),
     ) -> Result<String, ToolError> {
         let program = self.program.clone();
         let mut running = Running::start(&self)?;
@@ -169,7 +169,7 @@ impl Running {
     async fn finish(
         &mut self,
         complaint: &mut Vec<u8>,
-        listen: &mut dyn FnMut(Stream, &[u8]) -> Next,
+        listen: &mut (dyn FnMut(Stream, &[u8]) -> Next + Send),
     ) -> io::Result<Option<ExitStatus>> {
         let mut stdout = Pipe::new(self.child.stdout.take());
         let mut stderr = Pipe::new(self.child.stderr.take());

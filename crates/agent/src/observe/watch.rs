@@ -1,0 +1,257 @@
+//! Looks at the running server again and again, as closely as it matters.
+//!
+//! Never reports a server as answering that did not answer this time.
+
+use super::complaints::Complaints;
+use super::probe::{self, PrimarySaid, Receiver, Said, StandbySaid};
+use super::{Look, disk, wal};
+use crate::postgres::control;
+use crate::postgres::server::{Readiness, readiness};
+use crate::postgres::session::{Session, SessionError};
+use crate::postgres::site::Site;
+use crate::postgres::wal::history;
+use crate::process::clock;
+use crate::wake::{Wake, Waker};
+use pgherd_core::seen::{Gate, Health, Primary, Server, Standby};
+use pgherd_core::units::{Lsn, SystemId, Time, Timeline, WalPosition};
+use rustix::process::Pid;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tracing::debug;
+
+/// A server that takes longer is counted as not answering.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Which server to look at, and how closely.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// None: there is nothing to look at.
+    pub postmaster: Option<Pid>,
+    pub closeness: Closeness,
+    /// A look that began at this time or later is waited for.
+    pub at_once: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closeness {
+    /// A standby that streams: nothing is decided from its looks until it is sealed.
+    Following,
+    /// Open for writing: a standby that goes must be noticed.
+    Serving,
+    /// Others wait for what is seen here.
+    Electing,
+}
+
+impl Closeness {
+    fn pause(self) -> Duration {
+        match self {
+            Self::Following => Duration::from_millis(500),
+            Self::Serving => Duration::from_millis(100),
+            Self::Electing => Duration::from_millis(50),
+        }
+    }
+}
+
+/// Looks as ordered, as long as the agent runs.
+pub async fn watch(site: Site, mut orders: watch::Receiver<Order>, waker: Waker) {
+    let mut watcher: Option<Watcher> = None;
+    loop {
+        let order = orders.borrow_and_update().clone();
+        let pause = match order.postmaster {
+            None => {
+                watcher = None;
+                Duration::from_mins(1)
+            }
+            Some(postmaster) => {
+                let present = watcher.take().filter(|watcher| watcher.postmaster == postmaster);
+                let mut present = present.unwrap_or_else(|| Watcher::new(&site, postmaster));
+                let look = present.look(&site).await;
+                watcher = Some(present);
+                waker.wake(Wake::Looked(Box::new(look))).await;
+                order.closeness.pause()
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = orders.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Remembers of one server what its next look is compared with.
+struct Watcher {
+    postmaster: Pid,
+    session: Option<Session>,
+    system_id: Option<SystemId>,
+    last: Option<Server>,
+    misses: u32,
+    progress: Option<Time>,
+    written: Option<SystemTime>,
+    files: wal::Files,
+    began: Option<(Timeline, Lsn)>,
+    checkpointed: Option<Timeline>,
+    complaints: Complaints,
+    /// Since this server started, it has received something or replayed all it has. Until then
+    /// there may be more log here than its position says.
+    position_known: bool,
+}
+
+impl Watcher {
+    fn new(site: &Site, postmaster: Pid) -> Self {
+        Self {
+            postmaster,
+            session: None,
+            system_id: control::read_file(&site.data).ok().map(|control| control.system_id),
+            last: None,
+            misses: 0,
+            progress: None,
+            written: None,
+            files: wal::Files::default(),
+            began: None,
+            checkpointed: None,
+            complaints: Complaints::from_now(site),
+            position_known: false,
+        }
+    }
+
+    async fn look(&mut self, site: &Site) -> Look {
+        let began = clock::now();
+        let server = match self.ask(site).await {
+            Ok(said) => {
+                self.misses = 0;
+                self.answered(site, said)
+            }
+            Err(error) => {
+                debug!(%error, "PostgreSQL did not answer");
+                self.session = None;
+                self.unanswered(site)
+            }
+        };
+        if position(&server) != self.last.as_ref().and_then(position) {
+            self.progress = Some(clock::now());
+        }
+        self.last = Some(server.clone());
+        let health = Health {
+            misses: self.misses,
+            progress: self.progress,
+            disk_full: disk::is_full(&site.data),
+            configuration: 0,
+            wal_gone: self.complaints.say_that_wal_is_gone(site, &server),
+            redo_milliseconds: None,
+        };
+        Look { began, postmaster: self.postmaster, server, health }
+    }
+
+    /// Asks over the present session; if that was closed, once more over a new one.
+    async fn ask(&mut self, site: &Site) -> Result<Said, SessionError> {
+        if let Some(session) = &mut self.session {
+            match probe::ask(session, ANSWER).await {
+                Err(SessionError::Deadline { within }) => {
+                    return Err(SessionError::Deadline { within });
+                }
+                Err(error) => debug!(%error, "the session with PostgreSQL is opened anew"),
+                Ok(said) => return Ok(said),
+            }
+        }
+        self.session = None;
+        let mut session = Session::open(site, "postgres", ANSWER).await?;
+        session.run(probe::PREPARE, ANSWER).await?;
+        let said = probe::ask(&mut session, ANSWER).await?;
+        self.session = Some(session);
+        Ok(said)
+    }
+
+    /// It keeps its last state until it is known to be in another one; starting takes its time.
+    fn unanswered(&mut self, site: &Site) -> Server {
+        let written = wal::last_written(&site.data);
+        if written != self.written {
+            self.progress = self.written.and(Some(clock::now())).or(self.progress);
+            self.written = written;
+        }
+        let starting = match readiness(site, self.postmaster) {
+            Readiness::Silent | Readiness::Starting | Readiness::Standby => true,
+            Readiness::Ready | Readiness::Stopping => false,
+        };
+        if let Some(last @ (Server::Primary(_) | Server::Standby(_))) = &self.last {
+            self.misses += 1;
+            return last.clone();
+        }
+        self.misses = if starting { 0 } else { self.misses + 1 };
+        Server::Starting
+    }
+
+    fn answered(&mut self, site: &Site, said: Said) -> Server {
+        let Some(system_id) = self.system_id else {
+            self.system_id = control::read_file(&site.data).ok().map(|control| control.system_id);
+            return Server::Starting;
+        };
+        match said {
+            Said::Standby(said) => self.standby(site, system_id, &said),
+            Said::Primary(said) => self.primary(site, system_id, said),
+        }
+    }
+
+    fn standby(&mut self, site: &Site, system_id: SystemId, said: &StandbySaid) -> Server {
+        self.position_known |= said.received.is_some() || said.waits;
+        let timeline = self.files.highest_timeline(&site.data);
+        // Without its beginning nobody could tell who has to rewind.
+        let Some((timeline, began)) = timeline.zip(timeline.and_then(|it| self.began(site, it)))
+        else {
+            return Server::Starting;
+        };
+        let lsn = said.received.unwrap_or_default().max(said.replayed);
+        Server::Standby(Standby {
+            system_id,
+            position: WalPosition { timeline, lsn },
+            began,
+            replayed: said.replayed,
+            settled: self.position_known,
+            follows: None,
+            streaming: said.receiver == Receiver::Streaming,
+        })
+    }
+
+    fn primary(&mut self, site: &Site, system_id: SystemId, said: PrimarySaid) -> Server {
+        let timeline = said.timeline;
+        let Some(began) = self.began(site, timeline) else { return Server::Starting };
+        if self.checkpointed != Some(timeline) {
+            let control = control::read_file(&site.data).ok();
+            self.checkpointed = control.map(|control| control.checkpoint.timeline);
+        }
+        Server::Primary(Primary {
+            system_id,
+            position: WalPosition { timeline, lsn: said.flushed },
+            began,
+            gate: Gate::Open,
+            obeys: None,
+            senders: said.senders,
+            checkpointed: self.checkpointed == Some(timeline),
+        })
+    }
+}
+
+impl Watcher {
+    /// Where `timeline` left its parent; the first one has none.
+    fn began(&mut self, site: &Site, timeline: Timeline) -> Option<Lsn> {
+        if timeline <= Timeline(1) {
+            return Some(Lsn(0));
+        }
+        if self.began.is_none_or(|(known, _)| known != timeline) {
+            let history = history::read(&site.data, timeline).ok().flatten();
+            self.began = history.and_then(|history| Some((timeline, history.begins()?)));
+        }
+        self.began.map(|(_, lsn)| lsn)
+    }
+}
+
+fn position(server: &Server) -> Option<WalPosition> {
+    match server {
+        Server::Standby(standby) => Some(standby.position),
+        Server::Primary(primary) => Some(primary.position),
+        Server::Unknown | Server::Absent | Server::Down { .. } | Server::Starting => None,
+    }
+}

@@ -1,0 +1,50 @@
+//! Starts the server as a standby that receives from nobody.
+//!
+//! Never starts it any other way: only a promotion opens it.
+
+use super::{Bench, Hands, Manner};
+use crate::postgres::config::{self, ConfigError};
+use crate::postgres::server::{self, Mode, ServerError};
+use crate::settings::{self, SettingsError};
+use pgherd_core::seen::Gate;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Until it replays; from there on it is looked at.
+const REPLAYING: Duration = Duration::from_mins(1);
+/// It is usually ready right away: then the first look finds it so.
+const READY: Duration = Duration::from_millis(500);
+const CLEANING_UP: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("gathering the settings")]
+    Gather(#[source] SettingsError),
+    #[error("writing the configuration")]
+    Configure(#[source] ConfigError),
+    #[error("starting PostgreSQL")]
+    Start(#[source] ServerError),
+}
+
+pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Error> {
+    let intent = &bench.specification.intent;
+    let manner = Manner {
+        commits: settings::standing_rule(intent, &bench.config.instance),
+        configuration: intent.configuration,
+        gate: Gate::Open,
+        ..Manner::default()
+    };
+    let settings = settings::settings(bench, &manner).map_err(Error::Gather)?;
+    config::apply(&bench.site, &bench.site.data, &settings).map_err(Error::Configure)?;
+    let postmaster = server::start(&bench.site, Mode::Standby).map_err(Error::Start)?;
+    bench.fence.watch(Some(postmaster.pid()));
+    if let Err(error) = postmaster.replaying(&bench.site, REPLAYING).await {
+        // A server that nobody watches must not stay.
+        let _first_error_counts = server::sweep(&bench.site, CLEANING_UP).await;
+        return Err(Error::Start(error));
+    }
+    // Late is fine: the looks go on until it answers.
+    let _late = postmaster.ready(&bench.site, READY).await;
+    *hands = Hands { postmaster: Some(Arc::new(postmaster)), manner };
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Keeps what a server needs besides its plan: slots for its standbys, the superuser's password.
+//!
+//! Never touches a slot that is not ours or that is in use.
+
+use crate::postgres::config::{SLOT_PREFIX, quote};
+use crate::postgres::scram::Verifier;
+use crate::postgres::session::{SUPERUSER, Session, SessionError};
+use crate::settings::{self, SettingsError};
+use pgherd_api::agent::Superuser;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tracing::info;
+
+use super::Bench;
+
+const WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    #[error("connecting to the server")]
+    Connect(#[source] SessionError),
+    #[error("looking at the slots of standbys")]
+    ListSlots(#[source] SessionError),
+    #[error("changing slot {slot}")]
+    ChangeSlot { slot: String, source: SessionError },
+    #[error("reading the superuser's password")]
+    ReadPassword(#[source] SettingsError),
+    #[error("setting the superuser's password")]
+    SetPassword(#[source] SessionError),
+}
+
+/// What there shall be in one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Duty {
+    /// A slot for each standby, and nobody else's.
+    Primary { postmaster: i32, slots: BTreeSet<String>, superuser: Superuser },
+    /// No slots: nobody receives from a standby, and they would keep its log for ever.
+    Standby { postmaster: i32 },
+}
+
+/// Makes it so.
+pub async fn keep(bench: &Bench, duty: &Duty) -> Result<(), UpkeepError> {
+    let mut session =
+        Session::open(&bench.site, SUPERUSER, WITHIN).await.map_err(UpkeepError::Connect)?;
+    match duty {
+        Duty::Primary { slots, superuser, .. } => {
+            keep_slots(&mut session, slots).await?;
+            keep_superuser(bench, &mut session, *superuser).await
+        }
+        Duty::Standby { .. } => keep_slots(&mut session, &BTreeSet::new()).await,
+    }
+}
+
+/// One of our slots, as the server has it.
+struct Slot {
+    name: String,
+    active: bool,
+    lost: bool,
+}
+
+async fn keep_slots(session: &mut Session, wanted: &BTreeSet<String>) -> Result<(), UpkeepError> {
+    let present = slots(session).await?;
+    let idle = |slot: &&Slot| !slot.active && (slot.lost || !wanted.contains(&slot.name));
+    for slot in present.iter().filter(idle) {
+        info!(slot = slot.name, lost = slot.lost, "removing a slot");
+        change(session, "pg_drop_replication_slot", (&slot.name, "")).await?;
+    }
+    for name in wanted {
+        let usable = present.iter().any(|slot| slot.name == *name && (slot.active || !slot.lost));
+        if !usable {
+            info!(slot = name, "creating a slot");
+            change(session, "pg_create_physical_replication_slot", (name, ", true")).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn slots(session: &mut Session) -> Result<Vec<Slot>, UpkeepError> {
+    let sql = "select slot_name, active, coalesce(wal_status, '') = 'lost' \
+        from pg_replication_slots where slot_type = 'physical'";
+    let sets = session.ask(sql, WITHIN).await.map_err(UpkeepError::ListSlots)?;
+    let rows = sets.into_iter().next().unwrap_or_default();
+    let slots = rows.iter().filter_map(|row| {
+        let text = |column| row.try_get(column).ok().flatten();
+        let name = text(0).filter(|name| name.starts_with(SLOT_PREFIX))?;
+        Some(Slot {
+            name: name.to_owned(),
+            active: text(1) == Some("t"),
+            lost: text(2) == Some("t"),
+        })
+    });
+    Ok(slots.collect())
+}
+
+async fn change(
+    session: &mut Session,
+    function: &str,
+    (slot, further): (&str, &str),
+) -> Result<(), UpkeepError> {
+    let sql = format!("select {function}({}{further})", quote::literal(slot));
+    let changed = session.run(&sql, WITHIN).await;
+    changed.map_err(|source| UpkeepError::ChangeSlot { slot: slot.to_owned(), source })
+}
+
+/// Its password is there if it may log in with one, and absent if it may not.
+async fn keep_superuser(
+    bench: &Bench,
+    session: &mut Session,
+    superuser: Superuser,
+) -> Result<(), UpkeepError> {
+    let sql = "select rolpassword is not null from pg_authid where rolname = current_user";
+    let has = session.value(sql, WITHIN).await.map_err(UpkeepError::SetPassword)? == "t";
+    let password = match (superuser, has) {
+        (Superuser::Allowed, true) | (Superuser::Refused, false) => return Ok(()),
+        (Superuser::Refused, true) => "null".to_owned(),
+        (Superuser::Allowed, false) => {
+            let password =
+                settings::password(bench, "superuser").map_err(UpkeepError::ReadPassword)?;
+            quote::literal(Verifier::of(&password).reveal())
+        }
+    };
+    // Not even a verifier belongs into a log.
+    let sql = format!(
+        "set log_statement = 'none'; set log_min_duration_statement = -1; \
+         set log_min_error_statement = 'panic'; alter role current_user password {password}"
+    );
+    session.run(&sql, WITHIN).await.map_err(UpkeepError::SetPassword)
+}

@@ -1,0 +1,58 @@
+//! Ends the agent on SIGTERM: the office is handed over or given up, PostgreSQL is stopped.
+//!
+//! Never ends while a process of PostgreSQL lives, and never takes longer than it was given.
+
+use super::Agent;
+use crate::process::clock;
+use pgherd_core::record::Phase;
+use pgherd_core::units::Time;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Beyond the clean stop: to find a successor before it, and to tell of it after it.
+const BESIDES_STOPPING: Duration = Duration::from_secs(7);
+/// How long a successor is waited for after the office was released.
+const SUCCESSION: Duration = Duration::from_secs(1);
+/// Until PostgreSQL is stopped when nothing is known of what is wanted.
+const STOP_UNTOLD: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaving {
+    until: Time,
+}
+
+impl Agent {
+    pub(super) fn leave(&mut self) {
+        if self.leaving.is_some() {
+            return;
+        }
+        let stop = self.intent.as_ref().map_or(STOP_UNTOLD, |intent| intent.stop_delay);
+        info!(at_most = ?(stop + BESIDES_STOPPING), "asked to stop");
+        self.leaving = Some(Leaving { until: clock::now().after(stop + BESIDES_STOPPING) });
+        self.intend();
+    }
+
+    /// Whether nothing is left to do for one who leaves.
+    pub(super) async fn has_left(&mut self) -> bool {
+        let Some(leaving) = self.leaving else { return false };
+        let is_down = self.hands.postmaster.is_none() && self.running.is_none();
+        if is_down && (self.intent.is_none() || self.is_succeeded()) {
+            return true;
+        }
+        let late = clock::now() >= leaving.until;
+        if late {
+            warn!("the time to stop is over: what is left of PostgreSQL is killed");
+            self.kill_server().await;
+        }
+        late
+    }
+
+    /// Whether the office is in no need of this instance any more.
+    fn is_succeeded(&self) -> bool {
+        let Some(record) = self.seen.my_office() else { return true };
+        let vacated = matches!(record.phase, Phase::Vacant { .. });
+        let nobody_else = self.seen.others(&record.members).is_empty();
+        let told = self.seen.release_sent.is_some_and(|at| clock::now() >= at.after(SUCCESSION));
+        vacated && (told || nobody_else)
+    }
+}

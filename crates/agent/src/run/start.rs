@@ -1,0 +1,262 @@
+//! Brings the agent up: first what can kill PostgreSQL, then what was remembered, then the rest.
+//!
+//! Never lets a PostgreSQL live that this agent did not start, or take over from itself.
+
+use super::{Agent, Outside};
+use crate::chain::chain;
+use crate::config::{AgentConfig, ConfigError, Folder};
+use crate::events::Events;
+use crate::http::client::Client;
+use crate::http::server::{Bounds, Server as HttpServer, ServerError};
+use crate::observe::watch::{self as looks, Closeness, Order};
+use crate::perform::Hands;
+use crate::postgres::folder::{self, FolderError};
+use crate::postgres::install::{self, InstallError};
+use crate::postgres::server::Postmaster;
+use crate::postgres::site::Site;
+use crate::process::clock;
+use crate::process::fence::{self, Fence};
+use crate::process::launch::Launcher;
+use crate::process::tree::{self, Reaper, TreeError};
+use crate::reexec::{self, Handover, ReexecError};
+use crate::serve;
+use crate::signals::{self, SignalError};
+use crate::specification;
+use crate::state::{Memory, StateError};
+use crate::tasks::Tasks;
+use crate::tls::files::IdentityFiles;
+use crate::tls::identity::{Identity, IdentityError};
+use crate::wake::{Wake, Waker, queue};
+use jiff::Timestamp;
+use pgherd_api::agent::Specification;
+use pgherd_core::seen::Seen;
+use pgherd_core::timers::Timers;
+use pgherd_core::units::Time;
+use rustix::process::Pid;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Until the processes that an earlier agent left are dead.
+const LEFTOVERS: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("configuring the agent")]
+    Configure(#[source] ConfigError),
+    #[error("opening the agent's log in {path:?}")]
+    OpenLog { path: std::path::PathBuf, source: io::Error },
+    #[error("handling signals")]
+    HandleSignals(#[source] SignalError),
+    #[error("taking over from the program before this one")]
+    TakeOver(#[source] ReexecError),
+    #[error("adopting the orphans of PostgreSQL")]
+    AdoptOrphans(#[source] TreeError),
+    #[error("killing what an earlier agent left")]
+    KillLeftovers(#[source] TreeError),
+    #[error("finding PostgreSQL")]
+    FindPostgres(#[source] InstallError),
+    #[error("preparing the folder of this instance")]
+    PrepareFolder(#[source] FolderError),
+    #[error("opening the memory of this instance")]
+    Remember(#[source] StateError),
+    #[error("starting what kills PostgreSQL in time")]
+    StartFence(#[source] fence::StartError),
+    #[error("opening the certificate of this instance")]
+    OpenIdentity(#[source] IdentityError),
+    #[error("answering peers")]
+    Serve(#[source] ServerError),
+}
+
+pub(super) async fn start(path: &Path) -> Result<Agent, StartError> {
+    let program = reexec::program();
+    let config = AgentConfig::load(path).map_err(StartError::Configure)?;
+    let folder = config.folder();
+    let logs = folder.log();
+    crate::log::start(&logs).map_err(|source| StartError::OpenLog { path: logs, source })?;
+    reexec::hold_signals().map_err(StartError::TakeOver)?;
+    let (fence, taken) = guard(&folder)?;
+    let site = site(&config).await?;
+    let memory = Memory::open(&folder, &config.instance).map_err(StartError::Remember)?;
+    let (waker, wakes) = queue();
+    let identity = Identity::open(IdentityFiles::in_folder(&folder.tls()));
+    let identity = Arc::new(identity.map_err(StartError::OpenIdentity)?);
+    let server = HttpServer::certified(config.listen, Arc::clone(&identity), Bounds::default())
+        .await
+        .map_err(StartError::Serve)?;
+    let outside = Outside {
+        config_path: path.to_owned(),
+        config: watch::Sender::new(Arc::new(config)),
+        program,
+        client: Arc::new(Client::certified(identity)),
+        tasks: Tasks::default(),
+        waker,
+        wakes,
+        orders: watch::Sender::new(Order {
+            postmaster: None,
+            closeness: Closeness::Following,
+            at_once: None,
+        }),
+    };
+    let told = specification::cached(&folder.specification());
+    let mut agent = assemble((folder, site, memory), (fence, taken), told, outside)?;
+    agent.spawn_all(server)?;
+    agent.look_first().await;
+    Ok(agent)
+}
+
+/// Puts the fencing thread in place before anything else; then nothing of an earlier life is
+/// left, unless it is this very process's.
+fn guard(folder: &Folder) -> Result<(Fence, Option<Handover>), StartError> {
+    let taken = reexec::taken_over(folder).map_err(StartError::TakeOver)?;
+    let fence = Fence::start(&folder.pgdata(), fence::TICK).map_err(StartError::StartFence)?;
+    if let Some((epoch, until)) = taken.as_ref().and_then(|taken| taken.armed) {
+        // Refused only while it kills, and then it does what was to be done.
+        let _killing = fence.arm(epoch, until);
+    }
+    tree::adopt_orphans().map_err(StartError::AdoptOrphans)?;
+    if taken.as_ref().is_none_or(|taken| taken.postmaster.is_none()) {
+        for data in [folder.pgdata(), folder.root().join("pgdata.new")] {
+            let mut reaper = Reaper::new(&data).map_err(StartError::KillLeftovers)?;
+            let dead = reaper.kill(None, LEFTOVERS).map_err(StartError::KillLeftovers)?;
+            if dead.killed > 0 {
+                warn!(killed = dead.killed, "an earlier agent left processes of PostgreSQL");
+            }
+        }
+    }
+    Ok((fence, taken))
+}
+
+async fn site(config: &AgentConfig) -> Result<Site, StartError> {
+    let folder = config.folder();
+    let installation = install::find(Some(&config.bindir)).map_err(StartError::FindPostgres)?;
+    let mut site =
+        Site::new(folder.root().to_owned(), folder.run(), config.postgres.port, installation);
+    // The running program itself is in reach whatever became of its file.
+    site.launcher = Some(Launcher {
+        program: "/proc/self/exe".into(),
+        arguments: vec!["bound".into(), std::process::id().to_string().into()],
+    });
+    let companions = folder.names();
+    folder::inspect(&site, &config.instance, &companions)
+        .await
+        .map_err(StartError::PrepareFolder)?;
+    folder::claim(&site, &config.instance).map_err(StartError::PrepareFolder)?;
+    folder::make_private(&folder.run(), None).map_err(StartError::PrepareFolder)?;
+    Ok(site)
+}
+
+fn assemble(
+    (folder, site, memory): (Folder, Site, Memory),
+    (fence, taken): (Fence, Option<Handover>),
+    told: Option<Specification>,
+    outside: Outside,
+) -> Result<Agent, StartError> {
+    let now = clock::now();
+    let timers = told.as_ref().map_or(Timers::WIDE, |told| told.intent.timers);
+    let taken = if let Some(taken) = taken {
+        taken
+    } else {
+        let me = memory.new_holder().map_err(StartError::Remember)?;
+        // An earlier life may have given a grant just before it ended.
+        let until = now.after(timers.grant);
+        Handover::nothing(Seen::new(me, memory.durable().clone(), now, until))
+    };
+    let mut agent = Agent {
+        me: taken.seen.me.instance.clone(),
+        folder,
+        site,
+        memory,
+        fence: Arc::new(fence),
+        specification: told.map(Arc::new),
+        intent: None,
+        seen: taken.seen,
+        hands: Hands { postmaster: None, manner: taken.manner },
+        running: None,
+        serial: 0,
+        fenced_at: Time::ZERO,
+        deadline: now,
+        leaving: None,
+        reexecuting: None,
+        upkeep: super::upkeep::Upkeep::default(),
+        events: taken.events,
+        started: taken.started,
+        outside,
+    };
+    agent.adopt(taken.postmaster);
+    agent.intend();
+    Ok(agent)
+}
+
+impl Handover {
+    fn nothing(seen: Seen) -> Self {
+        let now = Timestamp::now();
+        Self {
+            seen,
+            postmaster: None,
+            manner: crate::perform::Manner::default(),
+            events: Events::new(now),
+            started: now,
+            armed: None,
+        }
+    }
+}
+
+impl Agent {
+    /// Goes on with the PostgreSQL that this process has been running as another program.
+    fn adopt(&mut self, postmaster: Option<i32>) {
+        let Some(id) = postmaster.and_then(Pid::from_raw) else { return };
+        match Postmaster::watch(id) {
+            Ok(postmaster) => {
+                info!(postmaster = id.as_raw_pid(), "kept PostgreSQL over a re-execution");
+                self.hands.postmaster = Some(Arc::new(postmaster));
+            }
+            // Its death is found at the first look.
+            Err(error) => warn!(error = %chain(&error), "PostgreSQL ended during a re-execution"),
+        }
+    }
+
+    fn spawn_all(&mut self, server: HttpServer) -> Result<(), StartError> {
+        let waker = self.outside.waker.clone();
+        let routes = serve::routes(&self.me, &waker, &self.site.data);
+        let tasks = &mut self.outside.tasks;
+        tasks.spawn("answering", server.serve(routes, std::future::pending()));
+        let signals = signals::listen(&waker).map_err(StartError::HandleSignals)?;
+        tasks.spawn("signals", signals);
+        reexec::release_signals().map_err(StartError::TakeOver)?;
+        let looks = looks::watch(self.site.clone(), self.outside.orders.subscribe(), waker.clone());
+        tasks.spawn("looking", looks);
+        let known = self.specification.as_ref().map_or(0, |told| told.number);
+        let config = self.outside.config.subscribe();
+        let pull =
+            specification::pull(Arc::clone(&self.outside.client), config, waker.clone(), known);
+        tasks.spawn("specification", pull);
+        let path = self.outside.config_path.clone();
+        tasks.spawn("configuration", signals::watch_file(path, waker.clone()));
+        tasks.spawn("fences", report_fences(Arc::clone(&self.fence), waker));
+        tasks.spawn("orphans", signals::reap_orphans(self.site.data.clone()));
+        Ok(())
+    }
+
+    async fn look_first(&mut self) {
+        match self.hands.postmaster.clone() {
+            Some(postmaster) => self.watch(postmaster),
+            None if self.seen.is_writable() || self.seen.task.is_some() => self.kill_server().await,
+            None => self.look_at_stopped(),
+        }
+        info!(instance = %self.me, incarnation = self.seen.me.incarnation, "the agent runs");
+    }
+}
+
+/// Tells the loop whenever the fencing thread has killed.
+async fn report_fences(fence: Arc<Fence>, waker: Waker) {
+    let mut since = Time::ZERO;
+    loop {
+        let fenced = fence.fenced_since(since).await;
+        since = Time(fenced.began.0 + 1);
+        waker.wake(Wake::Fenced(fenced)).await;
+    }
+}

@@ -1,0 +1,82 @@
+//! Sees to it that a running server has what it needs besides its plan.
+//!
+//! Never in the way of a task: it waits until none runs.
+
+use super::Agent;
+use crate::chain::chain;
+use crate::perform::upkeep::{self, Duty};
+use crate::postgres::config::{SLOT_PREFIX, slot_of};
+use crate::process::clock;
+use crate::wake::Wake;
+use pgherd_core::seen::Server;
+use pgherd_core::units::Time;
+use std::time::Duration;
+use tracing::warn;
+
+/// What failed is tried again after this; what was done is looked at again when a standby is away.
+const AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// The duty that was last carried out or begun.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    done: Option<Duty>,
+    begun: Option<(Duty, Time)>,
+}
+
+impl Agent {
+    pub(super) fn keep_up(&mut self) {
+        let Some(duty) = self.duty() else { return };
+        let now = clock::now();
+        let due = match &self.upkeep.begun {
+            Some((begun, at)) if *begun == duty => {
+                let pause = if self.upkeep.done.as_ref() == Some(&duty) {
+                    if self.misses_standby() { LOOK_AGAIN } else { Duration::MAX }
+                } else {
+                    AGAIN
+                };
+                now.since(*at) >= pause
+            }
+            Some(_) | None => true,
+        };
+        let Some(bench) = self.bench().filter(|_| due && self.running.is_none()) else { return };
+        self.upkeep.begun = Some((duty.clone(), now));
+        let waker = self.outside.waker.clone();
+        let work = async move {
+            match upkeep::keep(&bench, &duty).await {
+                Ok(()) => waker.wake(Wake::KeptUp(duty)).await,
+                Err(error) => warn!(error = %chain(&error), "upkeep is tried again"),
+            }
+        };
+        self.outside.tasks.spawn_at_most(1, "upkeep", work);
+    }
+
+    pub(super) fn kept_up(&mut self, duty: Duty) {
+        self.upkeep.done = Some(duty);
+    }
+
+    fn duty(&self) -> Option<Duty> {
+        let postmaster = self.hands.postmaster.as_ref()?.pid().as_raw_pid();
+        let specification = self.specification.as_ref()?;
+        match &self.seen.server {
+            Server::Primary(_) => {
+                let others = specification.intent.instances.iter().filter(|name| **name != self.me);
+                let slots = others.map(|name| slot_of(SLOT_PREFIX, name)).collect();
+                let superuser = specification.postgres.superuser;
+                Some(Duty::Primary { postmaster, slots, superuser })
+            }
+            Server::Standby(_) => Some(Duty::Standby { postmaster }),
+            Server::Unknown | Server::Absent | Server::Down { .. } | Server::Starting => None,
+        }
+    }
+
+    /// Somebody who should stream does not: its slot may have been lost.
+    fn misses_standby(&self) -> bool {
+        let Server::Primary(primary) = &self.seen.server else { return false };
+        let intent = self.intent.as_ref();
+        intent.is_some_and(|intent| {
+            let mut others = intent.instances.iter().filter(|name| **name != self.me);
+            others.any(|name| !primary.senders.contains_key(name))
+        })
+    }
+}

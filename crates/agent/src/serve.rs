@@ -1,0 +1,89 @@
+//! What this agent answers: peers' requests, its status, and files of its log.
+//!
+//! Never decides: a request wakes the loop, which answers it from what it has seen.
+
+use crate::http::refusal::{Kind, Refusal};
+use crate::http::routes::{Opened, Routes};
+use crate::tls::peer::Peer;
+use crate::wake::{Wake, Waker};
+use pgherd_api::agent::names;
+use pgherd_core::message::Request;
+use pgherd_core::names::InstanceName;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The length of the name of a segment: timeline, log and segment in hexadecimal.
+const SEGMENT_NAME: usize = 24;
+
+/// The routes of `me`, whose data folder is `pgdata`.
+pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
+    let (cluster, own, to_loop) = (me.cluster().clone(), me.clone(), waker.clone());
+    let message = move |peer: Peer, request: Request| {
+        let from = peer.instance().filter(|from| **from != own && *from.cluster() == cluster);
+        let (from, to_loop) = (from.cloned(), to_loop.clone());
+        async move {
+            let from = from.ok_or_else(not_a_peer)?;
+            to_loop.ask(|answer| Wake::Asked { from, request, answer }).await
+        }
+    };
+    let to_loop = waker.clone();
+    let status = move |_: Peer, (): ()| {
+        let to_loop = to_loop.clone();
+        async move { to_loop.ask(|answer| Wake::StatusAsked { answer }).await }
+    };
+    let (cluster, wal) = (me.cluster().clone(), pgdata.join("pg_wal"));
+    let file = move |peer: Peer, name: String| {
+        let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
+        let path = wal.join(&name);
+        async move {
+            if !is_peer {
+                return Err(not_a_peer());
+            }
+            open(&name, path)
+        }
+    };
+    Routes::default()
+        .call(names::MESSAGE, message)
+        .call(names::STATUS, status)
+        .file(names::WAL, file)
+}
+
+fn open(name: &str, path: PathBuf) -> Result<Opened, Refusal> {
+    if !is_of_the_log(name) {
+        return Err(Refusal::new(Kind::Malformed, format!("{name:?} is no file of the log")));
+    }
+    File::open(path).and_then(Opened::whole).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Refusal::new(Kind::Absent, format!("{name} is not here")),
+        _ => Refusal::new(Kind::Failed, format!("opening {name}: {error}")),
+    })
+}
+
+fn is_of_the_log(name: &str) -> bool {
+    let is_hex = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte))
+    };
+    match name.strip_suffix(".history") {
+        Some(timeline) => timeline.len() == 8 && is_hex(timeline),
+        None => name.len() == SEGMENT_NAME && is_hex(name),
+    }
+}
+
+fn not_a_peer() -> Refusal {
+    Refusal::new(Kind::Forbidden, "only another instance of this cluster may ask this")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_the_log;
+
+    #[test]
+    fn only_segments_and_histories_are_served() {
+        for good in ["000000010000000000000001", "0000000A.history"] {
+            assert!(is_of_the_log(good), "{good}");
+        }
+        for bad in ["archive_status", "00000001000000000000000g", "0000000a.history", "x.history"] {
+            assert!(!is_of_the_log(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Turns what the operating system tells into wakes: signals, a changed file, dead orphans.
+//!
+//! Never acts on a signal itself.
+
+use crate::process::tree::Reaper;
+use crate::wake::{Signalled, Wake, Waker};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
+
+/// How often the configuration file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Orphans are in nobody's way: they are reaped together.
+const REAP_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+#[error("listening for {signal}")]
+pub struct SignalError {
+    signal: &'static str,
+    source: io::Error,
+}
+
+/// Listens from now on; what it returns tells the loop.
+pub fn listen(waker: &Waker) -> Result<impl Future<Output = ()> + Send + use<>, SignalError> {
+    let open = |kind, name| signal(kind).map_err(|source| SignalError { signal: name, source });
+    let mut terminate = open(SignalKind::terminate(), "SIGTERM")?;
+    let mut interrupt = open(SignalKind::interrupt(), "SIGINT")?;
+    let mut first_user = open(SignalKind::user_defined1(), "SIGUSR1")?;
+    let mut hang_up = open(SignalKind::hangup(), "SIGHUP")?;
+    let waker = waker.clone();
+    Ok(async move {
+        loop {
+            let signalled = tokio::select! {
+                _ = terminate.recv() => Signalled::Leave,
+                _ = interrupt.recv() => Signalled::Leave,
+                _ = first_user.recv() => Signalled::Reexecute,
+                _ = hang_up.recv() => Signalled::Reload,
+            };
+            waker.wake(Wake::Signalled(signalled)).await;
+        }
+    })
+}
+
+/// Asks for a reload whenever the file changes.
+pub async fn watch_file(path: PathBuf, waker: Waker) {
+    let modified = || -> Option<SystemTime> { std::fs::metadata(&path).ok()?.modified().ok() };
+    let mut known = modified();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let present = modified();
+        if present != known {
+            known = present;
+            waker.wake(Wake::Signalled(Signalled::Reload)).await;
+        }
+    }
+}
+
+/// Reaps what was left to this process by children that ended.
+pub async fn reap_orphans(data: PathBuf) {
+    let (mut ended, mut reaper) = match (signal(SignalKind::child()), Reaper::new(&data)) {
+        (Ok(ended), Ok(reaper)) => (ended, reaper),
+        (Err(error), _) => return warn!(%error, "orphans stay in the process table"),
+        (_, Err(error)) => return warn!(%error, "orphans stay in the process table"),
+    };
+    while ended.recv().await.is_some() {
+        tokio::time::sleep(REAP_AFTER).await;
+        if let Err(error) = reaper.reap_strays() {
+            warn!(%error, "orphans stay in the process table for now");
+        }
+    }
+}

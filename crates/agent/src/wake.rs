@@ -1,0 +1,112 @@
+//! Everything that can wake the agent's loop, in one queue.
+//!
+//! Never carries work: a wake says that something happened, and the plan decides what follows.
+
+use crate::http::refusal::{Kind, Refusal};
+use crate::observe::Look;
+use crate::perform::Ended;
+use crate::perform::upkeep::Duty;
+use crate::process::clock;
+use crate::process::fence::Fenced;
+use pgherd_api::agent::{Specification, Status};
+use pgherd_core::message::{Reply, Request};
+use pgherd_core::names::InstanceName;
+use pgherd_core::record::Record;
+use pgherd_core::units::Time;
+use rustix::process::Pid;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many may wait; whoever brings another one waits, too.
+const QUEUE: usize = 256;
+
+#[derive(Debug)]
+pub enum Wake {
+    /// It is time to plan again.
+    Deadline,
+    /// A peer asks, and waits for the reply.
+    Asked {
+        from: InstanceName,
+        request: Request,
+        answer: oneshot::Sender<Reply>,
+    },
+    /// Somebody wants to know how this instance is doing.
+    StatusAsked {
+        answer: oneshot::Sender<Status>,
+    },
+    Replied {
+        from: InstanceName,
+        reply: Reply,
+    },
+    /// The record as it was at some moment after `sent`.
+    RecordRead {
+        sent: Time,
+        record: Option<Record>,
+    },
+    Specified(Box<Specification>),
+    Looked(Box<Look>),
+    TaskEnded(Box<Ended>),
+    /// What a server needs besides its plan is there.
+    KeptUp(Duty),
+    /// The postmaster has ended and is reaped; others of its tree may live.
+    PostmasterEnded {
+        postmaster: Pid,
+    },
+    /// The fencing thread has killed the tree.
+    Fenced(Fenced),
+    Signalled(Signalled),
+}
+
+/// What the process was asked for by a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signalled {
+    /// SIGTERM or SIGINT: hand over, stop PostgreSQL and end.
+    Leave,
+    /// SIGUSR1: become the program that is installed now, and keep PostgreSQL.
+    Reexecute,
+    /// SIGHUP: read the agent's configuration again.
+    Reload,
+}
+
+/// Brings wakes from tasks and requests to the loop.
+#[derive(Debug, Clone)]
+pub struct Waker(mpsc::Sender<Wake>);
+
+/// The loop's end of the queue.
+#[derive(Debug)]
+pub struct Wakes(mpsc::Receiver<Wake>);
+
+pub fn queue() -> (Waker, Wakes) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Waker(sender), Wakes(receiver))
+}
+
+impl Waker {
+    /// Waits for a place. A loop that has ended needs no wake.
+    pub async fn wake(&self, wake: Wake) {
+        let _ended = self.0.send(wake).await;
+    }
+
+    /// Wakes the loop with a question and waits for what it answers.
+    pub async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Wake,
+    ) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.wake(question(answer)).await;
+        answered.await.map_err(|_| {
+            Refusal::new(Kind::Unavailable, "this instance cannot answer yet: ask again later")
+        })
+    }
+}
+
+impl Wakes {
+    /// The next wake, or [`Wake::Deadline`] at `deadline`.
+    pub async fn next(&mut self, deadline: Time) -> Wake {
+        let left = deadline.since(clock::now());
+        match tokio::time::timeout(left, self.0.recv()).await {
+            Ok(Some(wake)) => wake,
+            // No waker is left only while everything is being dropped.
+            Ok(None) | Err(_) => Wake::Deadline,
+        }
+    }
+}
