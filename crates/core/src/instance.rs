@@ -209,14 +209,14 @@ fn shall_go(view: View<'_>) -> bool {
     view.intent.leaving.contains(name) || !view.intent.instances.contains(name)
 }
 
-/// Whether it shall stop even if nobody can take over. One that is removed for good and that the
-/// record still names stays: it may be the only one with all of the data.
+/// Whether it shall stop even if nobody can take over. One that is removed for good stays for as
+/// long as it is a member: it may have what nobody else has, and the others need its vote.
 fn is_leaving(view: View<'_>) -> bool {
     let seen = view.seen;
-    let named = seen.record.value.as_ref().is_some_and(|record| {
-        record.holder.instance == seen.me.instance && record.holder.volume == seen.me.volume
+    let belongs = seen.record.value.as_ref().is_some_and(|record| {
+        record.members.contains(seen.name()) && seen.durable.known.epoch > Epoch(0)
     });
-    shall_go(view) && (!named || view.intent.leaving.contains(seen.name()))
+    shall_go(view) && (!belongs || view.intent.leaving.contains(seen.name()))
 }
 
 fn server_is_running(server: &Server) -> bool {

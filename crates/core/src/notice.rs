@@ -209,8 +209,10 @@ fn record_read(seen: &mut Seen, sent: Time, record: Option<Record>, now: Time) {
         (_, None) => false,
         (None, Some(_)) => true,
         (Some(known), Some(found)) => {
-            found.revision > known.revision
-                && (found.epoch >= known.epoch || broken(Rule::NeverLowerEpoch))
+            // A store that was set back counts its revisions anew; epochs only grow.
+            let by_revision = found.revision > known.revision
+                && (found.epoch >= known.epoch || broken(Rule::NeverLowerEpoch));
+            by_revision || found.epoch > known.epoch
         }
     };
     let known_to_durable = seen.durable.record.as_ref();
@@ -253,7 +255,7 @@ fn settle_outstanding(seen: &mut Seen) {
         return;
     }
     let Some(record) = &seen.record.value else { return };
-    if record.revision < outstanding.write.record.revision {
+    if Some(record.base()) == outstanding.write.base {
         return;
     }
     let won = record.written == outstanding.write.record.written;

@@ -258,8 +258,13 @@ fn may_claim(
         return because(Reason::Sealing { revoked: revoked.len(), needed: needed(record) });
     }
     not_behind(standby, ballot).map_err(Refused::Because)?;
+    let own = is_own_log(view, record);
+    if seen.record.regressed.is_some() && !own && !sealed.contains(&record.holder.instance) {
+        // What the holder has shows what was acknowledged; nothing else does any more.
+        return because(Reason::RecordLost { missing: vec![record.holder.instance.clone()] });
+    }
     let end = release_of(view, record).and_then(|released| released.end);
-    let has_all = end.is_some_and(|end| standby.position >= end) || is_own_log(view, record);
+    let has_all = end.is_some_and(|end| standby.position >= end) || own;
     if !has_all {
         has_quorum(record, &sealed).map_err(|short| tail_instead(record, standby, end, short))?;
         near_enough(view, record, standby, end)?;
@@ -275,6 +280,10 @@ fn authority(
 ) -> Result<(), Reason> {
     if let Some(regression) = &view.seen.record.regressed {
         return everybody_agrees(view, record, (revoked, regression.since));
+    }
+    if view.seen.highest_known() > record.epoch && !broken(Rule::NeverLowerEpoch) {
+        // Somebody held a later office: the record was set back, or is about to be read anew.
+        return Err(Reason::RecordLost { missing: Vec::new() });
     }
     if release_of(view, record).is_some() {
         return Ok(());
@@ -303,15 +312,15 @@ fn term_over(view: View<'_>) -> Duration {
     view.intent.timers.outlasts(view.intent.timers.term)
 }
 
-/// The record was set back, so what it says of grantors may be old: all other members, and a
-/// whole term.
+/// The record was set back, so what it and this instance know of grantors and of the rule for
+/// commits may be old: all members, also its holder, whose log has everything, and a whole term.
 fn everybody_agrees(
     view: View<'_>,
     record: &Record,
     (revoked, since): (&BTreeSet<InstanceName>, Time),
 ) -> Result<(), Reason> {
     let mut missing: Vec<InstanceName> = record.members.difference(revoked).cloned().collect();
-    missing.retain(|name| *name != record.holder.instance);
+    missing.retain(|name| name != view.seen.name());
     let over = since.after(term_over(view));
     if missing.is_empty() && view.now >= over {
         return Ok(());

@@ -172,6 +172,7 @@ fn promote(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> Verdict {
     let opening = |because| Verdict::Opening { epoch: record.epoch, because };
     let until = deadline(view);
     if until < view.now.after(LEAST) {
+        prove_anew(view, record, steps);
         return opening(Reason::PermissionOver);
     }
     let gate = match view.intent.durability {
@@ -194,6 +195,26 @@ fn promote(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> Verdict {
     steps.push(Step::Arm { epoch, until });
     steps.append(&mut act);
     opening(Reason::Promoting { timeline })
+}
+
+/// The answer to the claim came so late that its proof is over: another write gives a new one, if
+/// the office is still held.
+fn prove_anew(view: View<'_>, record: &Record, steps: &mut Vec<Step>) {
+    if !raise_epoch(view, record, steps) {
+        write(view, steps, record.rewritten(next_write(view)), Change::Amend);
+    }
+}
+
+/// Some member has promised a higher epoch in vain: take it, or that member never grants again.
+fn raise_epoch(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> bool {
+    let promised = view.seen.office.promised_above.filter(|promised| *promised > record.epoch);
+    match promised.filter(|_| !broken(Rule::EpochBump)) {
+        Some(promised) => {
+            write(view, steps, record.bumped(next_write(view), promised), Change::Bump);
+            true
+        }
+        None => false,
+    }
 }
 
 /// The office is held and the server is open.
@@ -250,9 +271,7 @@ fn amend(view: View<'_>, record: &Record, (primary, wanted): Kept<'_>, steps: &m
         }
         return;
     }
-    let promised = seen.office.promised_above.filter(|promised| *promised > record.epoch);
-    if let Some(promised) = promised.filter(|_| !broken(Rule::EpochBump)) {
-        write(view, steps, record.bumped(next_write(view), promised), Change::Bump);
+    if raise_epoch(view, record, steps) {
         return;
     }
     let mut next = record.clone();

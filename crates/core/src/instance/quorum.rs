@@ -12,7 +12,8 @@ use crate::seen::Primary;
 use crate::units::Lsn;
 use std::collections::BTreeSet;
 
-/// The most pairs a record carries at once: beyond that, the present move is finished first.
+/// With so many pairs the present move is finished first, if it can be. The number of sets of
+/// voters bounds them anyway.
 const PAIRS_AT_ONCE: usize = 6;
 
 /// The rule that shall hold while `primary` serves; none in asynchronous mode.
@@ -86,9 +87,12 @@ pub(super) fn next_quorum(
     let mut quorum = record.quorum.clone();
     let Some(wanted) = wanted else { return BTreeSet::new() };
     if !quorum.contains(wanted) {
-        if quorum.len() < PAIRS_AT_ONCE {
-            quorum.insert(wanted.clone());
+        let obeyed = primary.obeys.as_ref().and_then(|obeyed| obeyed.pair.as_ref());
+        let done = obeyed.filter(|pair| quorum.contains(pair) && is_confirmed(primary, pair));
+        if let Some(pair) = done.filter(|_| quorum.len() >= PAIRS_AT_ONCE) {
+            return BTreeSet::from([pair.clone()]);
         }
+        quorum.insert(wanted.clone());
         return quorum;
     }
     if quorum.len() > 1 && is_confirmed(primary, wanted) {
