@@ -10,7 +10,10 @@ mod postgres {
     mod copies;
     mod failover;
     mod fence;
+    mod folder;
+    mod gate;
     mod initdb;
+    mod launch;
     mod probe;
     mod rig;
     mod server;

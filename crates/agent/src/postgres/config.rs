@@ -2,21 +2,22 @@
 //!
 //! Never lets a user's line come after ours, and never contains a secret.
 
-mod hba;
+pub mod hba;
 pub mod parameters;
 pub mod quote;
 mod render;
+pub mod trial;
 
 use crate::durable::{self, DurableError};
 use crate::postgres::site::{Site, SocketPathError};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
 use pgherd_core::seen::Gate;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-pub use parameters::Refused;
+pub use parameters::{Parameters, Refused};
 pub use render::{connection_to, slot_of, standby_names};
 
 /// The role that standbys connect as, and that rewinds read with.
@@ -44,10 +45,10 @@ pub struct Settings {
     pub agent_users: BTreeSet<String>,
     /// The password of [`REPLICATION_ROLE`].
     pub password: Password,
-    /// The user's parameters, already accepted by [`parameters::check`].
-    pub parameters: BTreeMap<String, String>,
-    /// The user's lines of pg_hba.conf.
-    pub hba: Vec<String>,
+    /// The user's parameters that the server accepts.
+    pub parameters: Parameters,
+    /// The user's lines of pg_hba.conf that the server accepts.
+    pub hba: hba::Lines,
     pub profile: Profile,
     pub archive: Archive,
     /// The rule for commits. A standby should carry the rule that its promotion would begin with:

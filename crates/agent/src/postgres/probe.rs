@@ -28,6 +28,9 @@ pub struct Observation {
     pub disk_free: Option<Bytes>,
     /// Parameters that were changed and wait for a restart; empty unless they were asked for.
     pub pending_restart: Vec<String>,
+    /// Lines of the configuration files that the server could not accept and ignores until it is
+    /// restarted, which would fail; empty unless they were asked for.
+    pub mistakes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub struct ServerTime(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     Brief,
-    /// Also which parameters wait for a restart, which costs milliseconds.
+    /// Also which parameters wait for a restart and which are wrong, which costs milliseconds.
     WithParameters,
 }
 
@@ -173,6 +176,7 @@ impl Prober {
             server_time: said.server_time,
             disk_free: free_space(&self.site.data),
             pending_restart: said.pending_restart,
+            mistakes: said.mistakes,
         })
     }
 

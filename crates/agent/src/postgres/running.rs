@@ -54,7 +54,7 @@ impl Running<'_> {
 
     /// Writes the configuration and tells the server to read it. It takes effect a moment later,
     /// in each process at its own time.
-    pub(crate) async fn configure(&self, settings: &Settings) -> Result<(), RunningError> {
+    pub async fn configure(&self, settings: &Settings) -> Result<(), RunningError> {
         config::apply_aside(self.site, settings)
             .await
             .map_err(|source| RunningError::Configure { source })?;

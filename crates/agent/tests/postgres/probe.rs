@@ -19,7 +19,7 @@ async fn a_primary_and_its_standby_are_seen() {
     slots::ensure(primary.acting(), &names, LONG).await.unwrap();
     slots::ensure(primary.acting(), &names, LONG).await.unwrap();
     slots::ensure(standby.acting(), &names, LONG).await.unwrap();
-    primary.settings.parameters.insert("max_connections".to_owned(), "70".to_owned());
+    primary.set(&[("max_connections", "70")]).await;
     primary.configure();
     primary.running().reload().unwrap();
     let pending = "select count(*) = 1 from pg_settings where pending_restart";

@@ -3,8 +3,10 @@
 //! Never shares a folder or a port between two tests.
 
 use pgherd_agent::postgres::clone;
+use pgherd_agent::postgres::config::hba::Lines;
+use pgherd_agent::postgres::config::trial;
 use pgherd_agent::postgres::config::{
-    self, Archive, Password, Profile, Receive, Settings, TlsFiles, Transport, Upstream,
+    self, Archive, Parameters, Password, Profile, Receive, Settings, TlsFiles, Transport, Upstream,
 };
 use pgherd_agent::postgres::follow;
 use pgherd_agent::postgres::initdb::{self, Application, Locale, NewCluster, Patience};
@@ -21,7 +23,7 @@ use pgherd_core::names::InstanceName;
 use pgherd_core::seen::Gate;
 use pgherd_core::units::Timeline;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -136,8 +138,8 @@ impl Rig {
             transport: self.transport(name),
             agent_users: BTreeSet::from([owner::own_name().unwrap(), "postgres".to_owned()]),
             password: Password(REPLICATION_PASSWORD.to_owned()),
-            parameters: BTreeMap::new(),
-            hba: Vec::new(),
+            parameters: Parameters::default(),
+            hba: Lines::default(),
             profile: Profile::Laptop,
             archive: Archive::default(),
             commits: None,
@@ -237,6 +239,15 @@ impl Instance {
     pub(crate) async fn until_caught_up(&self, primary: &Self) {
         let lsn = primary.sql("select pg_current_wal_insert_lsn()").await;
         self.until("caught up", &format!("select pg_last_wal_replay_lsn() >= '{lsn}'")).await;
+    }
+
+    /// Sets parameters of a user; all of them must be good.
+    pub(crate) async fn set(&mut self, parameters: &[(&str, &str)]) {
+        let given =
+            parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (accepted, refused) = trial::accept(&self.site, &given.collect()).await.unwrap();
+        assert_eq!(refused, []);
+        self.settings.parameters = accepted;
     }
 
     pub(crate) fn configure(&self) -> Vec<&'static str> {

@@ -48,19 +48,18 @@ async fn a_second_server_is_refused_and_a_killed_one_leaves_no_lock() {
 async fn a_server_that_does_not_come_up_says_why() {
     let rig = Rig::new();
     let mut instance = rig.stopped("db-1").await;
-    instance.settings.parameters.insert("no_such_parameter".to_owned(), "1".to_owned());
+    instance.set(&[("shared_preload_libraries", "no_such_library")]).await;
     instance.configure();
     let postmaster = server::start(&instance.site, Mode::ReadWrite).unwrap();
     let error = postmaster.ready(&instance.site, LONG).await.unwrap_err();
-    assert!(error.to_string().contains("no_such_parameter"), "{error}");
+    assert!(error.to_string().contains("no_such_library"), "{error}");
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_reload_takes_effect_and_restarts_are_announced() {
     let rig = Rig::new();
     let mut instance = rig.primary("db-1").await;
-    instance.settings.parameters.insert("work_mem".to_owned(), "9MB".to_owned());
-    instance.settings.parameters.insert("max_connections".to_owned(), "50".to_owned());
+    instance.set(&[("work_mem", "9MB"), ("max_connections", "50")]).await;
     assert_eq!(instance.configure(), ["pgherd.user.conf"]);
     assert_eq!(instance.configure(), [""; 0]);
     instance.running().reload().unwrap();

@@ -19,7 +19,7 @@ async fn connections(instance: &Instance, count: usize) -> Vec<Session> {
 async fn three_hundred_connections_die_in_no_time() {
     let rig = Rig::new();
     let mut instance = rig.stopped("db-1").await;
-    instance.settings.parameters.insert("max_connections".to_owned(), "320".to_owned());
+    instance.set(&[("max_connections", "320")]).await;
     instance.start(Mode::ReadWrite).await;
     let sessions = connections(&instance, 300).await;
     let mut reaper = Reaper::new(&instance.site.data).unwrap();
@@ -120,4 +120,23 @@ async fn a_stopped_strangers_id_is_not_touched() {
     stranger.wait().unwrap();
     assert!(alive);
     assert_eq!(dead.unwrap().killed, 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn backends_that_end_by_themselves_are_reaped() {
+    let rig = Rig::new();
+    let instance = rig.primary("db-1").await;
+    let postmaster = instance.running().pid().as_raw_pid();
+    let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+    let children = std::fs::read_to_string(children).unwrap();
+    rustix::process::kill_process(instance.running().pid(), Signal::KILL).unwrap();
+    instance.running().ended().await;
+    let mut reaper = Reaper::new(&instance.site.data).unwrap();
+    let began = Instant::now();
+    let left = |id: &&str| std::path::Path::new("/proc").join(id).exists();
+    while let Some(id) = children.split_whitespace().find(left) {
+        assert!(began.elapsed() < LONG, "process {id} is still there");
+        reaper.reap_strays().unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -2,10 +2,14 @@
 //!
 //! Never says `trust`, and never lets a user's line open the gate while it is closed.
 
+mod lines;
+
 use crate::postgres::config::quote::identifier;
 use crate::postgres::config::{REPLICATION_ROLE, Settings, Transport};
 use pgherd_core::seen::Gate;
 use std::fmt::Write;
+
+pub use lines::{Lines, RefusedLine};
 
 /// Maps the agent's user of the operating system to the role `postgres`.
 const MAP: &str = "pgherd";
@@ -34,8 +38,9 @@ pub(super) fn hba(settings: &Settings) -> String {
         lines.push("# The gate is closed: what clients would read could still be lost.".to_owned());
         lines.push("local all all reject".to_owned());
         lines.push("host all all all reject".to_owned());
+    } else {
+        lines.extend(settings.hba.iter().map(str::to_owned));
     }
-    lines.extend(settings.hba.iter().map(|line| line.replace(['\n', '\r'], " ")));
     lines.push(format!("{remote} all all all scram-sha-256"));
     lines.push(String::new());
     lines.join("\n")

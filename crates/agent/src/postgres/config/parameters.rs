@@ -3,6 +3,7 @@
 //! Never accepts a user's value that would make a failover unsafe.
 
 use crate::postgres::config::Profile;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A parameter that a user may not set, or not to this value.
@@ -10,7 +11,21 @@ use std::collections::BTreeMap;
 #[error("parameter {name} {why}")]
 pub struct Refused {
     pub name: String,
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
+}
+
+/// Parameters of a user that the server accepts; see [`trial`](crate::postgres::config::trial).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    pub(super) fn accepted(parameters: BTreeMap<String, String>) -> Self {
+        Self(parameters)
+    }
+
+    pub(super) fn get(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
 }
 
 /// Values that hold unless the user sets others.
@@ -115,13 +130,13 @@ pub const NOT_BELOW_PRIMARY: [&str; 5] = [
     "max_worker_processes",
 ];
 
-/// What of the user's parameters cannot be accepted; empty when all is well.
+/// What of the user's parameters cannot be accepted by any server; empty when all is well.
 pub fn check(parameters: &BTreeMap<String, String>) -> Vec<Refused> {
     parameters
         .iter()
         .filter_map(|(name, value)| {
             let why = refusal(&name.to_ascii_lowercase(), value)?;
-            Some(Refused { name: name.clone(), why })
+            Some(Refused { name: name.clone(), why: why.into() })
         })
         .collect()
 }

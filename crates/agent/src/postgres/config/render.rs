@@ -21,12 +21,13 @@ const CONNECT_SECONDS: &str = "2";
 const USER_TIMEOUT_MILLISECONDS: &str = "3000";
 
 pub(super) fn files(site: &Site, settings: &Settings) -> Vec<File> {
-    let user = settings.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let user =
+        settings.parameters.get().iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let ours = own(site, settings);
     vec![
         File {
             name: "pgherd.defaults.conf",
-            text: lines(suggested(settings.profile, &settings.parameters)),
+            text: lines(suggested(settings.profile, settings.parameters.get())),
         },
         File { name: "pgherd.user.conf", text: lines(user) },
         File {
@@ -161,7 +162,7 @@ pub fn slot_of(prefix: &str, standby: &InstanceName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::config::{Archive, Password, Profile, TlsFiles};
+    use crate::postgres::config::{Archive, Parameters, Password, Profile, TlsFiles};
     use crate::postgres::install::{Installation, Tls, Version};
     use pgherd_core::seen::Gate;
     use std::collections::BTreeSet;
@@ -189,8 +190,11 @@ mod tests {
             }),
             agent_users: BTreeSet::from(["postgres".to_owned(), "root".to_owned()]),
             password: Password("secret".to_owned()),
-            parameters: BTreeMap::from([("work_mem".to_owned(), "it's\n8MB".to_owned())]),
-            hba: vec!["hostssl app app 10.0.0.0/8 cert".to_owned(), "a\nb".to_owned()],
+            parameters: Parameters::accepted(BTreeMap::from([(
+                "work_mem".to_owned(),
+                "it's\n8MB".to_owned(),
+            )])),
+            hba: hba::Lines::accept(&["hostssl app app 10.0.0.0/8 cert".to_owned()]).0,
             profile: Profile::Laptop,
             archive: Archive::default(),
             commits: Some(Pair { voters: BTreeSet::from([name("db-1"), name("db-3")]), acks: 1 }),
@@ -270,12 +274,16 @@ mod tests {
             # The gate is closed: what clients would read could still be lost.
             local all all reject
             host all all all reject
-            hostssl app app 10.0.0.0/8 cert
-            a b
             hostssl all all all scram-sha-256
         "#]]
         .assert_eq(&text("pg_hba.conf", &Settings { gate: Gate::Closed, ..settings() }));
-        assert!(!text("pg_hba.conf", &settings()).contains("reject"));
+        let open = text("pg_hba.conf", &settings());
+        assert!(!open.contains("reject"));
+        assert!(
+            open.ends_with(
+                "\nhostssl app app 10.0.0.0/8 cert\nhostssl all all all scram-sha-256\n"
+            )
+        );
         assert_eq!(
             text("pg_ident.conf", &settings()).lines().nth(1),
             Some("pgherd \"postgres\" postgres")

@@ -22,6 +22,7 @@ pub(super) struct Said {
     pub(super) senders: Vec<Sender>,
     pub(super) slots: Vec<Slot>,
     pub(super) pending_restart: Vec<String>,
+    pub(super) mistakes: Vec<String>,
 }
 
 const SELF: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint, \
@@ -44,6 +45,13 @@ const SLOTS: &str = "select slot_name, active, restart_lsn, wal_status from pg_r
 
 const PENDING: &str = "select name from pg_settings where pending_restart order by name";
 
+// A parameter that is only waiting for its restart is in this view too, and is no mistake.
+const MISTAKES: &str = "select coalesce(name || ': ', '') || error from pg_file_settings \
+    where error is not null and not coalesce(name = any \
+    (array(select name from pg_settings where pending_restart)), false) \
+    union all select 'line ' || line_number || ' of pg_hba.conf: ' || error \
+    from pg_hba_file_rules where error is not null";
+
 pub(super) async fn ask(
     session: &mut Session,
     depth: Depth,
@@ -52,14 +60,17 @@ pub(super) async fn ask(
     let mut questions = vec![SELF, RECEIVER, SENDERS, SLOTS];
     match depth {
         Depth::Brief => {}
-        Depth::WithParameters => questions.push(PENDING),
+        Depth::WithParameters => questions.extend([PENDING, MISTAKES]),
     }
     let answers = session.ask(&questions.join(";"), within).await?;
     understand(&answers).ok_or(SessionError::Understand { what: "what was asked for" })
 }
 
 fn understand(answers: &[Rows]) -> Option<Said> {
-    let [own, receiver, senders, slots, pending @ ..] = answers else { return None };
+    let [own, receiver, senders, slots, parameters @ ..] = answers else { return None };
+    let list = |at: usize| -> Vec<String> {
+        parameters.get(at).into_iter().flatten().filter_map(|row| text(row, 0)).collect()
+    };
     let own = own.first()?;
     Some(Said {
         server_time: time(own, 0)?,
@@ -72,7 +83,8 @@ fn understand(answers: &[Rows]) -> Option<Said> {
         receiver: receiver.first().and_then(read_receiver),
         senders: senders.iter().filter_map(read_sender).collect(),
         slots: slots.iter().filter_map(read_slot).collect(),
-        pending_restart: pending.iter().flatten().filter_map(|row| text(row, 0)).collect(),
+        pending_restart: list(0),
+        mistakes: list(1),
     })
 }
 
