@@ -2,6 +2,7 @@
 //!
 //! Never decides who is primary (`pgherd-core` does), and knows no platform.
 
+pub mod accepted;
 pub mod chain;
 pub mod config;
 pub mod coordinator;

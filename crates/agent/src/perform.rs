@@ -18,6 +18,7 @@ mod start;
 mod stop;
 pub mod upkeep;
 
+use crate::accepted::Accepted;
 use crate::chain::chain;
 use crate::config::AgentConfig;
 use crate::http::client::Client;
@@ -42,6 +43,7 @@ pub struct Bench {
     pub specification: Arc<Specification>,
     pub client: Arc<Client>,
     pub fence: Arc<Fence>,
+    pub accepted: Arc<Accepted>,
     /// The cluster this instance belongs to, once that is known.
     pub system_id: Option<SystemId>,
     /// The recent timelines, as the primary told them.

@@ -11,6 +11,7 @@ mod status;
 mod step;
 mod upkeep;
 
+use crate::accepted::Accepted;
 use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
 use crate::events::Events;
@@ -87,6 +88,7 @@ struct Agent {
     site: Site,
     memory: Memory,
     fence: Arc<Fence>,
+    accepted: Arc<Accepted>,
     /// What is wanted, as it was last told.
     specification: Option<Arc<Specification>>,
     /// The same for the core, with what this process was asked for itself.

@@ -2,6 +2,7 @@
 //!
 //! Never lets a secret into them: they become files that PostgreSQL shows to its users.
 
+use crate::accepted;
 use crate::durable::{self, DurableError};
 use crate::perform::{Bench, Manner};
 use crate::postgres::config::{
@@ -31,7 +32,7 @@ pub enum SettingsError {
 }
 
 /// The settings of a server that is set up in this manner.
-pub fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, SettingsError> {
+pub async fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, SettingsError> {
     let postgres = &bench.specification.postgres;
     let folder = bench.config.folder();
     let own = folder.tls();
@@ -53,8 +54,8 @@ pub fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, SettingsErro
         transport,
         agent_users: BTreeSet::from([owner::own_name().map_err(SettingsError::NameUser)?]),
         password: Password(password(bench, "replication")?),
-        parameters: postgres.parameters.clone(),
-        hba: postgres.hba.clone(),
+        parameters: bench.accepted.parameters(&bench.site, &postgres.parameters).await,
+        hba: accepted::lines(&postgres.hba),
         profile: Profile::Laptop,
         archive: Archive::default(),
         commits: manner.commits.clone(),

@@ -14,7 +14,6 @@ mod postgres {
     mod gate;
     mod initdb;
     mod launch;
-    mod probe;
     mod rig;
     mod server;
     mod tree;

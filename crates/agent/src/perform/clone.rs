@@ -31,7 +31,7 @@ pub(super) async fn perform(
 ) -> Result<(), Error> {
     let follows = Some(Follows { primary: primary.clone(), epoch });
     let manner = Manner { follows, ..Manner::default() };
-    let settings = settings::settings(bench, &manner).map_err(Error::Gather)?;
+    let settings = settings::settings(bench, &manner).await.map_err(Error::Gather)?;
     let slot = slot_of(SLOT_PREFIX, &bench.config.instance);
     let order =
         |old| Copy { system_id: bench.system_id, slot: Some(slot.as_str()), old, within: WITHIN };

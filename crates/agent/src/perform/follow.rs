@@ -25,6 +25,7 @@ pub(super) async fn perform(
 ) -> Result<(), Error> {
     let manner = Manner { follows: Some(Follows { primary, epoch }), ..hands.manner.clone() };
     let settings = settings::settings(bench, &manner)
+        .await
         .map_err(|error| Error::Prepare(UnreadyError::Gather(error)))?;
     let running = hands.running(bench).map_err(Error::Prepare)?;
     let followed = follow::follow(running, &settings).await;

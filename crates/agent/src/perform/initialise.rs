@@ -17,7 +17,7 @@ pub(super) enum Error {
 }
 
 pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
-    let settings = settings::settings(bench, &Manner::default()).map_err(Error::Gather)?;
+    let settings = settings::settings(bench, &Manner::default()).await.map_err(Error::Gather)?;
     let new = new_cluster(bench).map_err(Error::Gather)?;
     let created = initdb::create(&bench.site, &new, &settings, Patience::default()).await;
     created.map(drop).map_err(Error::Create)

@@ -28,6 +28,7 @@ pub(super) async fn perform(
 ) -> Result<Lsn, Error> {
     let manner = Manner { commits: pair.clone(), obeys: None, ..hands.manner.clone() };
     let settings = settings::settings(bench, &manner)
+        .await
         .map_err(|error| Error::Prepare(UnreadyError::Gather(error)))?;
     let running = hands.running(bench).map_err(Error::Prepare)?;
     let obeyed = commits::obey(running, &settings, WITHIN).await;

@@ -18,6 +18,7 @@ pub(super) enum Error {
 pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Error> {
     let manner = Manner { gate: Gate::Open, ..hands.manner.clone() };
     let settings = settings::settings(bench, &manner)
+        .await
         .map_err(|error| Error::Prepare(UnreadyError::Gather(error)))?;
     let running = hands.running(bench).map_err(Error::Prepare)?;
     running.configure(&settings).await.map_err(Error::Open)?;

@@ -30,6 +30,7 @@ pub(super) async fn perform(
     let manner =
         Manner { commits: obey.clone(), obeys: None, follows: None, gate, ..hands.manner.clone() };
     let settings = settings::settings(bench, &manner)
+        .await
         .map_err(|error| Error::Prepare(UnreadyError::Gather(error)))?;
     let running = hands.running(bench).map_err(Error::Prepare)?;
     let promoted = promote::promote(running, &settings, timeline, WITHIN).await;

@@ -34,6 +34,7 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
     let configuration = bench.specification.intent.configuration;
     let manner = Manner { configuration, ..hands.manner.clone() };
     let settings = settings::settings(bench, &manner)
+        .await
         .map_err(|error| Error::Prepare(UnreadyError::Gather(error)))?;
     let running = hands.running(bench).map_err(Error::Prepare)?;
     running.configure(&settings).await.map_err(Error::Reload)?;

@@ -31,7 +31,7 @@ pub(super) async fn perform(
     primary: InstanceName,
 ) -> Result<(), Error> {
     let manner = Manner { follows: Some(Follows { primary, epoch }), ..Manner::default() };
-    let settings = settings::settings(bench, &manner).map_err(Error::Gather)?;
+    let settings = settings::settings(bench, &manner).await.map_err(Error::Gather)?;
     let control = control::read_file(&bench.site.data).map_err(Error::ReadControl)?;
     let timeline = control.checkpoint.timeline;
     let left = bench.terms.iter().find(|term| term.parent == timeline);

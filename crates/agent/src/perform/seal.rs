@@ -21,6 +21,7 @@ pub(super) enum Error {
 pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Error> {
     let manner = Manner { follows: None, ..hands.manner.clone() };
     let settings = settings::settings(bench, &manner)
+        .await
         .map_err(|error| Error::Prepare(UnreadyError::Gather(error)))?;
     let running = hands.running(bench).map_err(Error::Prepare)?;
     let _sealed = seal::seal(running, &settings, WITHIN).await.map_err(Error::Seal)?;

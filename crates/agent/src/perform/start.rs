@@ -34,7 +34,7 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
         gate: Gate::Open,
         ..Manner::default()
     };
-    let settings = settings::settings(bench, &manner).map_err(Error::Gather)?;
+    let settings = settings::settings(bench, &manner).await.map_err(Error::Gather)?;
     config::apply(&bench.site, &bench.site.data, &settings).map_err(Error::Configure)?;
     let postmaster = server::start(&bench.site, Mode::Standby).map_err(Error::Start)?;
     bench.fence.watch(Some(postmaster.pid()));

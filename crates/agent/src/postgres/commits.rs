@@ -1,6 +1,9 @@
-//! Sets the rule for commits, and makes sure that the server has taken it up.
+//! Sets the rule for commits, and makes sure that every process of the server obeys it.
 //!
 //! Never says that a rule holds while a commit could pass without looking at it.
+
+mod checkpointer;
+mod senders;
 
 use crate::postgres::config::{Settings, quote, standby_names};
 use crate::postgres::running::{Deadline, Running, RunningError, until};
@@ -12,72 +15,66 @@ use std::time::Duration;
 pub enum CommitsError {
     #[error("changing the rule for commits")]
     Change { source: RunningError },
-    #[error("reading the present rule for commits")]
-    ReadRule { source: SessionError },
-    #[error("making the checkpointer take the rule up")]
-    Checkpoint { source: SessionError },
+    #[error("looking at the checkpointer")]
+    WatchCheckpointer { source: SessionError },
+    #[error("the checkpointer did not take up the rule in time: it is busy, try again")]
+    AwaitCheckpointer,
+    #[error("looking at the processes that send to standbys")]
+    WatchSenders { source: SessionError },
+    #[error("a process that sends to a standby did not take up the rule in time: try again")]
+    AwaitSenders,
     #[error("reading how far the log is")]
     ReadPosition { source: SessionError },
 }
 
-/// Makes the rule in `settings` the server's. New and waiting commits obey it when this returns;
-/// WAL senders take it up when they next wake, which only what their standbys confirm can show.
+/// Makes the rule in `settings` the server's: new commits wait when this returns. Which standbys
+/// they wait for is for the senders to say, and those of before may still obey the old rule.
 pub async fn set_rule(
     running: Running<'_>,
     settings: &Settings,
     within: Duration,
 ) -> Result<(), CommitsError> {
-    let deadline = Deadline::after(within);
-    let change = |source| CommitsError::Change { source };
-    let mut session = running.connect(deadline).await.map_err(change)?;
-    let before = session
-        .value("show synchronous_standby_names", deadline.left())
-        .await
-        .map_err(|source| CommitsError::ReadRule { source })?;
-    running.configure(settings).await.map_err(change)?;
-    let wanted = standby_names(settings.commits.as_ref());
-    let has_it = format!(
-        "select current_setting('synchronous_standby_names') = {}",
-        quote::literal(&wanted)
-    );
-    until(&mut session, deadline, "the new rule for commits", &has_it).await.map_err(change)?;
-    if before.is_empty() && !wanted.is_empty() {
-        wake_checkpointer(running, deadline).await?;
-    }
-    Ok(())
+    change(running, settings, Deadline::after(within)).await.map(drop)
 }
 
-/// Whether there is a rule at all is a flag in shared memory that the checkpointer sets when it
-/// reads the configuration; before that, commits do not wait. It reads it before it begins a
-/// checkpoint that is asked for. That the postmaster takes a connection means that it has passed
-/// the reload on.
-async fn wake_checkpointer(running: Running<'_>, deadline: Deadline) -> Result<(), CommitsError> {
-    let mut session =
-        running.connect(deadline).await.map_err(|source| CommitsError::Change { source })?;
-    session
-        .run("checkpoint", deadline.left())
-        .await
-        .map_err(|source| CommitsError::Checkpoint { source })
-}
-
-/// Where the log of a primary has been written to disk up to.
-pub(crate) async fn flushed(
-    session: &mut Session,
-    deadline: Deadline,
-) -> Result<Lsn, SessionError> {
-    let said = session.value("select pg_current_wal_flush_lsn()", deadline.left()).await?;
-    Lsn::parse(&said).map_err(|_| SessionError::Understand { what: "a position in the log" })
-}
-
-/// The same as [`set_rule`]; then tells the position from which on the rule holds for every commit.
+/// The same, for all senders too; tells the position from which on the rule holds.
 pub async fn obey(
     running: Running<'_>,
     settings: &Settings,
     within: Duration,
 ) -> Result<Lsn, CommitsError> {
     let deadline = Deadline::after(within);
-    set_rule(running, settings, within).await?;
-    let mut session =
-        running.connect(deadline).await.map_err(|source| CommitsError::Change { source })?;
-    flushed(&mut session, deadline).await.map_err(|source| CommitsError::ReadPosition { source })
+    let mut session = change(running, settings, deadline).await?;
+    senders::obey(&mut session, deadline).await?;
+    let said = session
+        .value("select pg_current_wal_flush_lsn()", deadline.left())
+        .await
+        .map_err(|source| CommitsError::ReadPosition { source })?;
+    Lsn::parse(&said).map_err(|_| CommitsError::ReadPosition {
+        source: SessionError::Understand { what: "a position in the log" },
+    })
+}
+
+/// Returns a session that was begun after the postmaster had told every process of the change.
+async fn change(
+    running: Running<'_>,
+    settings: &Settings,
+    deadline: Deadline,
+) -> Result<Session, CommitsError> {
+    let change = |source| CommitsError::Change { source };
+    running.configure(settings).await.map_err(change)?;
+    let mut session = running.connect(deadline).await.map_err(change)?;
+    let wanted = standby_names(settings.commits.as_ref());
+    let has_it = format!(
+        "select current_setting('synchronous_standby_names') = {}",
+        quote::literal(&wanted)
+    );
+    until(&mut session, deadline, "the new rule for commits", &has_it).await.map_err(change)?;
+    // A process that has the new rule was told of it while the postmaster may still have been
+    // telling others. It takes a new connection only when it is done with that.
+    let mut session = running.connect(deadline).await.map_err(change)?;
+    if !wanted.is_empty() {
+        checkpointer::take_up(&mut session, deadline).await?;
+    }
+    Ok(session)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Between two questions while something is waited for.
-const ASK_EVERY: Duration = Duration::from_millis(2);
+pub(crate) const ASK_EVERY: Duration = Duration::from_millis(2);
 
 /// What the performers act on.
 #[derive(Debug, Clone, Copy)]

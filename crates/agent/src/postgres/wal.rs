@@ -4,7 +4,6 @@
 
 pub mod end;
 pub mod history;
-pub mod tail;
 
 use pgherd_core::units::{Bytes, Lsn, Timeline};
 use std::fs::File;

@@ -57,6 +57,7 @@ impl Agent {
             specification: Arc::clone(self.specification.as_ref()?),
             client: Arc::clone(&self.outside.client),
             fence: Arc::clone(&self.fence),
+            accepted: Arc::clone(&self.accepted),
             system_id: self.seen.record.value.as_ref().map(|record| record.system_id),
             terms: self.seen.grant.heard.as_ref().map_or_else(Vec::new, |it| it.terms.clone()),
         })

@@ -171,6 +171,7 @@ fn assemble(
         site,
         memory,
         fence: Arc::new(fence),
+        accepted: Arc::default(),
         specification: told.map(Arc::new),
         intent: None,
         seen: taken.seen,

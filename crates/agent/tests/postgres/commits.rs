@@ -1,10 +1,10 @@
 //! The rule for commits.
 
 use super::rig::{LONG, Rig};
-use pgherd_agent::postgres::{commits, flushed, sessions};
+use pgherd_agent::postgres::commits::{self, CommitsError};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
-use std::collections::BTreeSet;
+use rustix::process::Signal;
 use std::time::Duration;
 
 fn rule(voters: &[&str]) -> Pair {
@@ -28,23 +28,55 @@ async fn commits_wait_from_the_moment_the_rule_is_set() {
         assert!(waited.is_err(), "a commit passed without its standby in round {round}");
 
         primary.settings.commits = Some(rule(&["db-2", "db-3"]));
+        let began = std::time::Instant::now();
         let lsn = commits::obey(primary.acting(), &primary.settings, LONG).await.unwrap();
-        let rule = primary.settings.commits.clone().unwrap();
-        flushed::wait(primary.acting(), &rule, lsn, LONG).await.unwrap();
+        println!("obeyed after {:?}", began.elapsed());
+        let flushed =
+            format!("select count(*) = 1 from pg_stat_replication where flush_lsn >= '{lsn}'");
+        primary.until("flushed", &flushed).await;
         primary.settings.commits = None;
         commits::set_rule(primary.acting(), &primary.settings, LONG).await.unwrap();
     }
-    let names = BTreeSet::from(["db-2".to_owned()]);
-    assert_eq!(sessions::end_senders(primary.acting(), &names, LONG).await.unwrap(), 1);
-    let _client = rig_client(&primary).await;
-    assert!(sessions::end_clients(primary.acting(), LONG).await.unwrap() >= 1);
 }
 
-async fn rig_client(primary: &super::rig::Instance) -> std::process::Child {
-    let mut client = primary.client("app", "select pg_sleep(60)");
-    client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let client = client.spawn().unwrap();
-    let busy = "select count(*) = 1 from pg_stat_activity where usename = 'app'";
-    primary.until("busy", busy).await;
-    client
+#[tokio::test(flavor = "current_thread")]
+async fn a_sender_that_stands_still_cannot_keep_the_old_rule() {
+    let rig = Rig::new();
+    let mut primary = rig.primary("db-1").await;
+    let _standby = rig.standby("db-2", &primary).await;
+    primary.settings.commits = Some(rule(&["db-2"]));
+    commits::obey(primary.acting(), &primary.settings, LONG).await.unwrap();
+    let sender: i32 = primary.sql("select pid from pg_stat_replication").await.parse().unwrap();
+    let sender = rustix::process::Pid::from_raw(sender).unwrap();
+    rustix::process::kill_process(sender, Signal::STOP).unwrap();
+    primary.settings.commits = Some(rule(&["db-3"]));
+    // It cannot be ended either while it stands still: then the rule is not said to hold.
+    let short = Duration::from_millis(1500);
+    let error = commits::obey(primary.acting(), &primary.settings, short).await.unwrap_err();
+    // Late by its own clock, or while it asks.
+    let late = matches!(error, CommitsError::AwaitSenders | CommitsError::WatchSenders { .. });
+    assert!(late, "{error}");
+    rustix::process::kill_process(sender, Signal::CONT).unwrap();
+    commits::obey(primary.acting(), &primary.settings, LONG).await.unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_checkpointer_that_stands_still_is_waited_for() {
+    let rig = Rig::new();
+    let mut primary = rig.primary("db-1").await;
+    let id = "select pid from pg_stat_activity where backend_type = 'checkpointer'";
+    let id = rustix::process::Pid::from_raw(primary.sql(id).await.parse().unwrap()).unwrap();
+    rustix::process::kill_process(id, Signal::STOP).unwrap();
+    primary.settings.commits = Some(rule(&["db-2"]));
+    let short = Duration::from_secs(1);
+    let error = commits::set_rule(primary.acting(), &primary.settings, short).await.unwrap_err();
+    rustix::process::kill_process(id, Signal::CONT).unwrap();
+    let late =
+        matches!(error, CommitsError::AwaitCheckpointer | CommitsError::WatchCheckpointer { .. });
+    assert!(late, "{error}");
+    commits::set_rule(primary.acting(), &primary.settings, LONG).await.unwrap();
+    primary.run("create table t (n int)").await;
+    let mut session = primary.session().await;
+    session.run("set synchronous_commit = on", LONG).await.unwrap();
+    assert!(session.run("insert into t values (1)", short).await.is_err());
 }

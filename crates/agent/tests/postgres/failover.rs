@@ -2,12 +2,10 @@
 
 use super::rig::{LONG, Rig};
 use pgherd_agent::postgres::config::Receive;
-use pgherd_agent::postgres::control;
 use pgherd_agent::postgres::promote::{self, PromoteError};
 use pgherd_agent::postgres::seal;
-use pgherd_agent::postgres::wal::{self, history, tail};
+use pgherd_agent::postgres::wal::history;
 use pgherd_core::units::{Lsn, Timeline};
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "current_thread")]
@@ -55,34 +53,6 @@ async fn a_seal_holds_also_against_a_receiver_that_is_just_being_started() {
         let again = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
         assert_eq!(again.position.lsn, sealed.position.lsn, "in round {round}");
     }
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn the_tail_of_a_dead_primary_is_replayed_from_its_folder() {
-    let rig = Rig::new();
-    let primary = rig.primary("db-1").await;
-    let mut standby = rig.standby("db-2", &primary).await;
-    primary.run("create table t (n int)").await;
-    standby.until_caught_up(&primary).await;
-    standby.settings.receive = Receive::FromNobody;
-    let sealed = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
-    primary.run("insert into t select generate_series(1, 400000)").await;
-    primary.crash();
-    let control = control::read_file(&primary.site.data).unwrap();
-    let end = wal::end::find(&primary.site, &control, LONG).await.unwrap();
-    let size = control.segment_size;
-    let wanted = tail::wanted(end.timeline, sealed.position.lsn, end.lsn, size);
-    assert!(wanted.len() > 1, "{wanted:?}");
-    for segment in wanted {
-        let mut content = Vec::new();
-        let mut file = wal::open(&primary.site.data, &segment.to_string()).unwrap();
-        file.read_to_end(&mut content).unwrap();
-        tail::install(&standby.site, segment, &content, size).unwrap();
-    }
-    let replayed = format!("select pg_last_wal_replay_lsn() >= '{}'", end.lsn);
-    standby.until("replayed", &replayed).await;
-    standby.promote(2).await;
-    assert_eq!(standby.sql("select count(*) from t").await, "400000");
 }
 
 #[tokio::test(flavor = "current_thread")]

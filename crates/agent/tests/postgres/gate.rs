@@ -3,7 +3,6 @@
 use super::rig::{APPLICATION_PASSWORD, LONG, Rig};
 use pgherd_agent::postgres::config::hba::Lines;
 use pgherd_agent::postgres::config::trial;
-use pgherd_agent::postgres::probe::{Depth, Prober};
 use pgherd_core::seen::Gate;
 
 #[tokio::test(flavor = "current_thread")]
@@ -58,10 +57,11 @@ async fn what_postgres_would_not_accept_is_left_out() {
     primary.configure();
     primary.running().reload().unwrap();
     primary.until("reloaded", r"select current_setting('log_line_prefix') = E'it\'s \\ \n '").await;
-    let mut prober = Prober::new(primary.site.clone());
-    let seen = prober.observe(Depth::WithParameters, LONG).await.unwrap();
-    assert_eq!(seen.mistakes, [""; 0]);
-    assert_eq!(seen.pending_restart, ["max_connections"]);
+    let pending = "select string_agg(name, ' ') from pg_settings where pending_restart";
+    assert_eq!(primary.sql(pending).await, "max_connections");
+    // Nothing else is wrong in the file: the server would start with it.
+    let wrong = "select count(*) from pg_file_settings where error is not null";
+    assert_eq!(primary.sql(wrong).await, "1");
 }
 
 const LINES: [&str; 34] = [

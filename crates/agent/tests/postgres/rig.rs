@@ -310,18 +310,6 @@ impl Instance {
         command
     }
 
-    /// Every process of it stands still.
-    pub(crate) fn freeze(&self) {
-        let postmaster = self.running().pid().as_raw_pid();
-        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
-        let children = std::fs::read_to_string(children).unwrap();
-        let ids = children.split_whitespace().map(|id| id.parse().unwrap());
-        for id in ids.chain([postmaster]) {
-            let id = rustix::process::Pid::from_raw(id).unwrap();
-            rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
-        }
-    }
-
     /// A connection of a client, by TCP with a password.
     pub(crate) fn psql(&self, user: &str, password: &str, sql: &str) -> std::process::Output {
         self.client(user, sql).env("PGPASSWORD", password).output().unwrap()
