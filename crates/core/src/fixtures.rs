@@ -9,7 +9,7 @@ use crate::intent::{Durability, Intent};
 use crate::message::{Purpose, Stance, Standing, Vote};
 use crate::names::{ClusterName, InstanceName};
 use crate::plan::{Plan, Step};
-use crate::record::{Holder, Pair, Phase, Record, Takeover, WriteId};
+use crate::record::{Cause, Holder, Pair, Phase, Record, Takeover, WriteId};
 use crate::seen::{
     Answer, Ballot, Durable, Follows, Gate, Heard, Obeyed, Office, Peer, Primary, Seen, Sender,
     Server, Standby,
@@ -81,6 +81,7 @@ pub(crate) fn record(instances: u32) -> Record {
             epoch: Epoch(2),
             parent: Timeline(2),
             parent_began: Lsn(0),
+            cause: Cause::Retaken,
             pair: None,
         },
     );

@@ -88,6 +88,37 @@ impl fmt::Display for Pair {
     }
 }
 
+/// How an office came to its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// The cluster was new.
+    Initialised,
+    /// Its predecessor had lost the grants of too many members.
+    GrantsLost,
+    /// Its predecessor had not written the record for a whole term.
+    TermOver,
+    /// Its predecessor's PostgreSQL had died, and its agent released the office.
+    Released,
+    /// A switchover.
+    HandedOver,
+    /// It had held the office before, and its log had everything.
+    Retaken,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initialised => "the cluster was initialised",
+            Self::GrantsLost => "the members no longer heard the primary before it",
+            Self::TermOver => "the primary before it was silent for a whole term",
+            Self::Released => "PostgreSQL died on the primary before it",
+            Self::HandedOver => "the primary before it handed over",
+            Self::Retaken => "it was the primary before, and was restarted",
+        })
+    }
+}
+
 /// One timeline that was handed out: to which epoch, and where it left its parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Term {
@@ -96,6 +127,7 @@ pub struct Term {
     /// The timeline that its holder's log was on when it claimed.
     pub parent: Timeline,
     pub holder: InstanceName,
+    pub cause: Cause,
     /// Known once the holder has promoted; until then nobody can tell who must rewind.
     pub began: Option<Lsn>,
 }
@@ -136,6 +168,7 @@ pub struct Takeover {
     /// could say so in the record.
     pub parent: Timeline,
     pub parent_began: Lsn,
+    pub cause: Cause,
     pub pair: Option<Pair>,
 }
 
@@ -154,6 +187,7 @@ impl Record {
             epoch: Epoch(epoch),
             timeline: Timeline(timeline),
             parent: Timeline(1),
+            cause: Cause::Initialised,
             holder: instance.clone(),
             began,
         };
@@ -181,7 +215,7 @@ impl Record {
 
     /// A new holder takes office on a timeline of its own; commits then follow its pair too.
     pub fn taken_over(&self, written: WriteId, takeover: Takeover) -> Self {
-        let Takeover { holder, epoch, parent, parent_began, pair } = takeover;
+        let Takeover { holder, epoch, parent, parent_began, cause, pair } = takeover;
         let mut next = self.rewritten(written);
         next.epoch = epoch;
         next.phase = Phase::Serving;
@@ -196,6 +230,7 @@ impl Record {
             epoch,
             timeline: next.timeline,
             parent,
+            cause,
             holder: holder.instance.clone(),
             began: None,
         });

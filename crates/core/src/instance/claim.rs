@@ -9,7 +9,7 @@ use crate::message::{Purpose, Released, Request, Revoke, Stance};
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
-use crate::record::{Phase, Record, Takeover, grants_needed};
+use crate::record::{Cause, Phase, Record, Takeover, grants_needed};
 use crate::rules::{Rule, broken};
 use crate::seen::{Ballot, Change, Standby};
 use crate::units::{Bytes, Time, WalPosition};
@@ -206,6 +206,7 @@ fn seal(
                 epoch: ballot.proposed,
                 parent: standby.position.timeline,
                 parent_began: standby.began,
+                cause: cause(view, record),
                 pair: quorum::candidate_pair(view, record, &voted),
             };
             let mut next = record.taken_over(next_write(view), takeover);
@@ -270,6 +271,17 @@ fn may_claim(
         near_enough(view, record, standby, end)?;
     }
     Ok(sealed)
+}
+
+/// What the history will say of this claim.
+fn cause(view: View<'_>, record: &Record) -> Cause {
+    let released = release_of(view, record).is_some();
+    match &record.phase {
+        Phase::HandingOver { .. } | Phase::Vacant { .. } if released => Cause::HandedOver,
+        Phase::Serving if released => Cause::Released,
+        _ if record.grantors.contains(view.seen.name()) => Cause::GrantsLost,
+        Phase::Serving | Phase::HandingOver { .. } | Phase::Vacant { .. } => Cause::TermOver,
+    }
 }
 
 /// Whether the holder's right to write is over: released, revoked by its grantors, or run out.

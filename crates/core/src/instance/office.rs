@@ -12,7 +12,7 @@ use crate::message::{Heartbeat, Request};
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
-use crate::record::{Phase, Record, Takeover, Term};
+use crate::record::{Cause, Phase, Record, Takeover, Term};
 use crate::rules::{Rule, broken};
 use crate::seen::{Change, Gate, Primary, Server, Standby};
 use crate::units::Time;
@@ -160,6 +160,7 @@ pub(super) fn retake(
         epoch,
         parent: standby.position.timeline,
         parent_began: standby.began,
+        cause: Cause::Retaken,
         pair: quorum::first_pair(view, record),
     };
     let next = record.taken_over(next_write(view), takeover);
