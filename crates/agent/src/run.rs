@@ -253,6 +253,12 @@ impl Agent {
             }
             Err(error) => warn!(error = %chain(&error), "the configuration stays as it was"),
         }
+        // Renewed certificates are in use for the next connection; PostgreSQL has to be told.
+        if let Some(postmaster) = self.hands.postmaster.as_ref().filter(|_| self.running.is_none())
+            && let Err(error) = postmaster.reload()
+        {
+            warn!(error = %chain(&error), "PostgreSQL keeps its certificate until it is reloaded");
+        }
     }
 
     /// Lets those who look at the server know how closely to look.

@@ -1,7 +1,10 @@
-//! Turns what the operating system tells into wakes: signals, a changed file, dead orphans.
+//! Turns what the operating system tells into wakes: signals, changed files, dead orphans.
 //!
 //! Never acts on a signal itself.
 
+use crate::chain::chain;
+use crate::postgres::server;
+use crate::postgres::site::Site;
 use crate::process::tree::Reaper;
 use crate::wake::{Signalled, Wake, Waker};
 use std::future::Future;
@@ -13,6 +16,8 @@ use tracing::warn;
 
 /// How often the configuration file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const BOUND_EVERY: Duration = Duration::from_mins(1);
+const LOG_LIMIT: u64 = 32 << 20;
 /// Orphans are in nobody's way: they are reaped together.
 const REAP_AFTER: Duration = Duration::from_secs(1);
 
@@ -44,16 +49,28 @@ pub fn listen(waker: &Waker) -> Result<impl Future<Output = ()> + Send + use<>, 
     })
 }
 
-/// Asks for a reload whenever the file changes.
-pub async fn watch_file(path: PathBuf, waker: Waker) {
-    let modified = || -> Option<SystemTime> { std::fs::metadata(&path).ok()?.modified().ok() };
-    let mut known = modified();
+/// Asks for a reload whenever one of the files changes.
+pub async fn watch_files(paths: [PathBuf; 2], waker: Waker) {
+    let modified = |path: &PathBuf| std::fs::metadata(path).ok()?.modified().ok();
+    let mut known: [Option<SystemTime>; 2] = paths.each_ref().map(modified);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let present = modified();
+        let present = paths.each_ref().map(modified);
         if present != known {
             known = present;
             waker.wake(Wake::Signalled(Signalled::Reload)).await;
+        }
+    }
+}
+
+/// Keeps PostgreSQL's log within its bound.
+pub async fn bound_log(site: Site) {
+    loop {
+        tokio::time::sleep(BOUND_EVERY).await;
+        let bounded = site.clone();
+        let work = move || server::bound_log(&bounded, LOG_LIMIT);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
+            warn!(error = %chain(&error), "PostgreSQL's log grows on");
         }
     }
 }

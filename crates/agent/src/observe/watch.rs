@@ -17,10 +17,14 @@ use pgherd_core::units::{Lsn, SystemId, Time, Timeline, WalPosition};
 use rustix::process::Pid;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::debug;
 
 /// A server that takes longer is counted as not answering.
 const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long one session is used.
+const RENEW_AFTER: Duration = Duration::from_secs(2);
 
 /// Which server to look at, and how closely.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +86,40 @@ pub async fn watch(site: Site, mut orders: watch::Receiver<Order>, waker: Waker)
     }
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Silence {
+    /// Nobody says anything: it hangs, or is not there.
+    #[error("no answer: {0}")]
+    Mute(SessionError),
+    /// Somebody says that there is no answer: it lives, however busy it is.
+    #[error("refused: {0}")]
+    Refused(SessionError),
+}
+
+impl Silence {
+    fn of(error: SessionError) -> Self {
+        match error {
+            SessionError::Deadline { .. } => Self::Mute(error),
+            SessionError::Connect { .. } if error.server_error().is_none() => Self::Mute(error),
+            SessionError::Connect { .. }
+            | SessionError::Ask { .. }
+            | SessionError::Closed
+            | SessionError::Understand { .. } => Self::Refused(error),
+        }
+    }
+}
+
+async fn open(site: &Site) -> Result<Session, Silence> {
+    let mut session = Session::open(site, "postgres", ANSWER).await.map_err(Silence::of)?;
+    session.run(probe::PREPARE, ANSWER).await.map_err(Silence::of)?;
+    Ok(session)
+}
+
 /// Remembers of one server what its next look is compared with.
 struct Watcher {
     postmaster: Pid,
-    session: Option<Session>,
+    session: Option<(Session, Instant)>,
     system_id: Option<SystemId>,
     last: Option<Server>,
     misses: u32,
@@ -125,10 +159,10 @@ impl Watcher {
                 self.misses = 0;
                 self.answered(site, said)
             }
-            Err(error) => {
-                debug!(%error, "PostgreSQL did not answer");
+            Err(silence) => {
+                debug!(%silence, "PostgreSQL did not answer");
                 self.session = None;
-                self.unanswered(site)
+                self.unanswered(site, &silence)
             }
         };
         if position(&server) != self.last.as_ref().and_then(position) {
@@ -146,42 +180,58 @@ impl Watcher {
         Look { began, postmaster: self.postmaster, server, health }
     }
 
-    /// Asks over the present session; if that was closed, once more over a new one.
-    async fn ask(&mut self, site: &Site) -> Result<Said, SessionError> {
-        if let Some(session) = &mut self.session {
-            match probe::ask(session, ANSWER).await {
-                Err(SessionError::Deadline { within }) => {
-                    return Err(SessionError::Deadline { within });
-                }
-                Err(error) => debug!(%error, "the session with PostgreSQL is opened anew"),
-                Ok(said) => return Ok(said),
-            }
+    /// Asks over the present session. It is renewed often: a server whose postmaster stands still
+    /// answers its old sessions, and lets nobody in.
+    async fn ask(&mut self, site: &Site) -> Result<Said, Silence> {
+        let renewed = self.session.as_ref().is_none_or(|(_, since)| since.elapsed() > RENEW_AFTER);
+        if renewed {
+            self.renew(site).await?;
         }
-        self.session = None;
-        let mut session = Session::open(site, "postgres", ANSWER).await?;
-        session.run(probe::PREPARE, ANSWER).await?;
-        let said = probe::ask(&mut session, ANSWER).await?;
-        self.session = Some(session);
-        Ok(said)
+        match self.ask_once().await {
+            // It was closed, for example by a restart of the server's processes.
+            Err(Silence::Refused(_)) if !renewed => {
+                self.session = None;
+                self.renew(site).await?;
+                self.ask_once().await
+            }
+            said => said,
+        }
+    }
+
+    async fn renew(&mut self, site: &Site) -> Result<(), Silence> {
+        match open(site).await {
+            Ok(session) => self.session = Some((session, Instant::now())),
+            // It answers, only not with another session: the present one must do.
+            Err(Silence::Refused(_)) if self.session.is_some() => {}
+            Err(silence) => return Err(silence),
+        }
+        Ok(())
+    }
+
+    async fn ask_once(&mut self) -> Result<Said, Silence> {
+        let Some((session, _)) = &mut self.session else {
+            return Err(Silence::Refused(SessionError::Closed));
+        };
+        probe::ask(session, ANSWER).await.map_err(Silence::of)
     }
 
     /// It keeps its last state until it is known to be in another one; starting takes its time.
-    fn unanswered(&mut self, site: &Site) -> Server {
+    fn unanswered(&mut self, site: &Site, silence: &Silence) -> Server {
         let written = wal::last_written(&site.data);
         if written != self.written {
             self.progress = self.written.and(Some(clock::now())).or(self.progress);
             self.written = written;
         }
-        let starting = match readiness(site, self.postmaster) {
-            Readiness::Silent | Readiness::Starting | Readiness::Standby => true,
-            Readiness::Ready | Readiness::Stopping => false,
+        let ready = readiness(site, self.postmaster) == Readiness::Ready;
+        self.misses = match (silence, &self.last) {
+            (Silence::Mute(_), Some(Server::Primary(_) | Server::Standby(_))) => self.misses + 1,
+            (Silence::Mute(_), _) if ready => self.misses + 1,
+            (Silence::Mute(_) | Silence::Refused(_), _) => 0,
         };
-        if let Some(last @ (Server::Primary(_) | Server::Standby(_))) = &self.last {
-            self.misses += 1;
-            return last.clone();
+        match &self.last {
+            Some(last @ (Server::Primary(_) | Server::Standby(_))) => last.clone(),
+            Some(_) | None => Server::Starting,
         }
-        self.misses = if starting { 0 } else { self.misses + 1 };
-        Server::Starting
     }
 
     fn answered(&mut self, site: &Site, said: Said) -> Server {

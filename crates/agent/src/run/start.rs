@@ -235,8 +235,12 @@ impl Agent {
         let pull =
             specification::pull(Arc::clone(&self.outside.client), config, waker.clone(), known);
         tasks.spawn("specification", pull);
-        let path = self.outside.config_path.clone();
-        tasks.spawn("configuration", signals::watch_file(path, waker.clone()));
+        let files = [
+            self.outside.config_path.clone(),
+            IdentityFiles::in_folder(&self.folder.tls()).certificate,
+        ];
+        tasks.spawn("files", signals::watch_files(files, waker.clone()));
+        tasks.spawn("bounding PostgreSQL's log", signals::bound_log(self.site.clone()));
         tasks.spawn("fences", report_fences(Arc::clone(&self.fence), waker));
         tasks.spawn("orphans", signals::reap_orphans(self.site.data.clone()));
         Ok(())
