@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 use tracing::debug;
 
 /// How long nobody is dialled after no host would do.
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(10);
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(20);
 
 // Who answered is part of the answer, so that nobody has to be asked afterwards.
 const INSERT: &str = "insert into pgherd_ledger (run, number) values ($1, $2) returning \

@@ -1,0 +1,155 @@
+//! The proofs' commands; `cargo xtask torture` and `cargo xtask bench` call them.
+//!
+//! Never ships.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use pgherd_e2e::bench::{self, Plan, Product, Table};
+use pgherd_e2e::rig::{Durability, Fault, Site};
+use pgherd_e2e::{orphans, wait};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Proof on real processes.
+#[derive(Parser)]
+#[command(bin_name = "pgherd-e2e")]
+struct Arguments {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// Measures outages of real clusters.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Measures how long a client cannot write after a fault, beside another product.
+    #[command(after_help = "Example: cargo xtask bench failover --rounds 20")]
+    Failover(Failover),
+}
+
+#[derive(clap::Args)]
+struct Failover {
+    /// How often each fault happens to each product.
+    #[arg(long, default_value_t = 20)]
+    rounds: u32,
+    /// Whose clusters to measure [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    products: Vec<Product>,
+    /// When commits are acknowledged [default: both].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    durability: Vec<Durability>,
+    /// Which faults happen [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    faults: Vec<Fault>,
+    #[command(flatten)]
+    site: SiteAsked,
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(clap::Args)]
+struct SiteAsked {
+    /// The folder of PostgreSQL's programs [default: PGHERD_PG_BINDIR, else Debian's 15].
+    #[arg(long)]
+    bindir: Option<PathBuf>,
+    /// Keep the clusters' folders and logs, in this one.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().act) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(act: Act) -> Result<()> {
+    orphans::adopt()?;
+    // The ledger runs on the worker while this thread does things to clusters.
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let _guard = runtime.enter();
+    let mut ends = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
+    let mut terminations = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut tasks = pgherd_agent::tasks::Tasks::default();
+    let _listening = tasks.spawn("signals", async move {
+        tokio::select! {
+            _ = ends.recv() => {}
+            _ = terminations.recv() => {}
+        }
+        wait::interrupt();
+    });
+    match act {
+        Act::Bench { what: Bench::Failover(asked) } => failover(asked, runtime.handle()),
+    }
+}
+
+fn failover(asked: Failover, runtime: &Handle) -> Result<()> {
+    let plan = Plan {
+        products: all_unless(asked.products),
+        durabilities: all_unless(asked.durability),
+        faults: all_unless(asked.faults),
+        rounds: asked.rounds,
+        site: asked.site.site()?,
+    };
+    let measured = bench::run(&plan, runtime, |one| {
+        let seconds = std::time::Duration::from_millis(one.gap_milliseconds).as_secs_f64();
+        eprintln!(
+            "{} {} round {}: {} {seconds:.2} s, {} lost of {}{}{}",
+            one.product,
+            one.durability,
+            one.round,
+            one.fault,
+            one.lost,
+            one.acknowledged,
+            if one.wrong.is_empty() { "" } else { ": " },
+            one.wrong,
+        );
+    })?;
+    let summaries = bench::summarise(&measured);
+    match asked.output {
+        Output::Text => print!("{}", Table(&summaries)),
+        Output::Json => {
+            let whole = serde_json::json!({ "summary": summaries, "measurements": measured });
+            println!("{}", serde_json::to_string_pretty(&whole)?);
+        }
+    }
+    Ok(())
+}
+
+/// What was asked for, or everything there is.
+fn all_unless<T: ValueEnum + Clone>(asked: Vec<T>) -> Vec<T> {
+    if asked.is_empty() { T::value_variants().to_vec() } else { asked }
+}
+
+impl SiteAsked {
+    fn site(self) -> Result<Site> {
+        let given = self.bindir.or_else(|| std::env::var_os("PGHERD_PG_BINDIR").map(PathBuf::from));
+        let bindir = given.unwrap_or_else(|| PathBuf::from("/usr/lib/postgresql/15/bin"));
+        if let Some(folder) = &self.keep {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("making {}", folder.display()))?;
+        }
+        Ok(Site { bindir, keep: self.keep })
+    }
+}
