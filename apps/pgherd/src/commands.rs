@@ -4,3 +4,4 @@
 
 pub(crate) mod agent;
 pub(crate) mod bound;
+pub(crate) mod local;

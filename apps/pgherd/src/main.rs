@@ -17,12 +17,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Local(commands::local::Local),
     Agent(commands::agent::Agent),
     Bound(commands::bound::Bound),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Local(local) => local.run(),
         Command::Agent(agent) => agent.run(),
         Command::Bound(bound) => bound.run(),
     }

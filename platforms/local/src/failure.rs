@@ -2,6 +2,7 @@
 //!
 //! Never a bare code: each is one sentence that stands alone, and its kind decides the exit code.
 
+use pgherd_agent::chain::chain;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 
@@ -55,8 +56,8 @@ impl Failure {
     }
 
     /// From an error: its own text, and those of the errors below it as the cause.
-    pub fn from_error(kind: Kind, error: &dyn Error) -> Self {
-        let cause = error.source().map(chain);
+    pub fn from_error(kind: Kind, error: &(dyn Error + 'static)) -> Self {
+        let cause = error.source().map(|source| chain(source).to_string());
         Self { kind, what: error.to_string(), cause, fix: None }
     }
 
@@ -67,16 +68,4 @@ impl Failure {
     pub fn fix(self, fix: impl Into<String>) -> Self {
         Self { fix: Some(fix.into()), ..self }
     }
-}
-
-/// An error and all that caused it, in one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -122,6 +122,11 @@ impl ClusterFolder {
         self.root.join("supervisor.sock")
     }
 
+    /// Where the network's process is told what to be.
+    pub fn network_socket(&self) -> PathBuf {
+        self.root.join("network.sock")
+    }
+
     pub fn log(&self) -> PathBuf {
         self.root.join("supervisor.log")
     }
@@ -160,6 +165,24 @@ impl ClusterFolder {
 
     pub fn agent_config(&self, instance: &InstanceName) -> PathBuf {
         self.instance(instance).root().join("agent.json")
+    }
+
+    /// The names of everything that is made in here beside the instances' folders.
+    pub fn own_names(&self) -> impl Iterator<Item = String> {
+        let paths = [
+            self.registration(),
+            self.manifest(),
+            self.store(),
+            self.lock(),
+            self.socket(),
+            self.network_socket(),
+            self.log(),
+            self.log().with_extension("log.1"),
+            self.authority(),
+            self.secrets(),
+            self.authority_certificate(),
+        ];
+        paths.into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
     }
 
     fn longest_socket_path(&self) -> usize {

@@ -6,11 +6,28 @@ pub mod account;
 pub mod failure;
 pub mod folder;
 pub mod ports;
+pub mod prepare;
 pub mod registration;
+
+pub mod client;
+pub mod control;
+pub mod explain;
+pub mod history;
+pub mod launch;
+pub mod manifest;
+pub mod specification;
+pub mod summary;
+pub mod uri;
 pub mod wishes;
 
+pub mod credentials;
 pub mod keeper;
 pub mod ledger;
+pub mod network;
 pub mod processes;
 pub mod relay;
+pub mod service;
 pub mod store;
+pub mod supervisor;
+
+pub use pgherd_agent::chain::chain as chained;

@@ -83,6 +83,11 @@ impl Ports {
         self.block + offset + 9 * (serial(from) - 1) + serial(to) - 1
     }
 
+    /// All that people do not see.
+    pub fn hidden(self) -> impl Iterator<Item = u16> {
+        self.block..self.block + BLOCK_STEP
+    }
+
     pub fn base(self) -> u16 {
         self.base
     }

@@ -1,8 +1,10 @@
-//! Finds the processes of an instance by where they work, and signals them.
+//! Finds the processes of an instance by where they work and what they are, and signals them.
 //!
 //! Never trusts a number alone: a process is told from a later one with the same id by its start.
+//! Never touches what people run in the same folder: a shell is nobody of ours.
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -62,7 +64,20 @@ impl Act {
     }
 }
 
-/// All processes that work in `instance`, the folder of an instance, or below it.
+/// The programs that an agent runs, as the kernel knows their names.
+const PROGRAMS: [&str; 7] = [
+    "postgres",
+    "initdb",
+    "pg_basebackup",
+    "pg_rewind",
+    "pg_controldata",
+    "pg_waldump",
+    "pg_archivecleanup",
+];
+/// Our own program, also when it was started by way of /proc/self/exe.
+const OWN: [&str; 2] = ["pgherd", "exe"];
+
+/// Our processes that work in `instance`, the folder of an instance, or below it.
 pub fn of(instance: &Path) -> Result<Vec<Process>, ProcessesError> {
     let list = |source| ProcessesError::List { source };
     let mut found = Vec::new();
@@ -75,6 +90,38 @@ pub fn of(instance: &Path) -> Result<Vec<Process>, ProcessesError> {
         }
     }
     Ok(found)
+}
+
+/// The process that is the network of the cluster in `folder`.
+pub fn network_of(folder: &Path) -> Result<Option<Process>, ProcessesError> {
+    let here = |id| std::fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|cwd| cwd == folder);
+    find(|id, words| words.get(1..3) == Some(&["local".into(), "network".into()]) && here(id))
+}
+
+/// The supervisor of the cluster in `folder`.
+pub fn supervisor_of(folder: &Path) -> Result<Option<Process>, ProcessesError> {
+    let supervise = ["local", "supervise", "--staying", "--dir"].map(String::from);
+    let (home, name) = (folder.parent(), folder.file_name());
+    find(|_, words| {
+        words.get(1..5) == Some(&supervise)
+            && words.get(5).map(Path::new) == home
+            && words.get(7).map(OsStr::new) == name
+    })
+}
+
+fn find(is: impl Fn(u32, &[String]) -> bool) -> Result<Option<Process>, ProcessesError> {
+    let list = |source| ProcessesError::List { source };
+    for entry in std::fs::read_dir("/proc").map_err(list)? {
+        let name = entry.map_err(list)?.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        if arguments(id).is_some_and(|words| is(id, &words))
+            && let Some(stat) = stat(id)
+            && let Some(life) = stat.life
+        {
+            return Ok(Some(Process { id, started: stat.started, life, part: Part::Other }));
+        }
+    }
+    Ok(None)
 }
 
 /// Does `act` to a process, unless that process has ended.
@@ -117,9 +164,20 @@ fn look(id: u32, instance: &Path) -> Option<Process> {
     if !folder.starts_with(instance) {
         return None;
     }
-    let stat = stat(id)?;
-    let part = part(&folder, instance, id, &arguments(id)?);
+    let (stat, words) = (stat(id)?, arguments(id)?);
+    if !is_ours(&stat.name, &words) {
+        return None;
+    }
+    let part = part(&folder, instance, id, &words);
     Some(Process { id, started: stat.started, life: stat.life?, part })
+}
+
+fn is_ours(name: &str, words: &[String]) -> bool {
+    let command = words.get(1).map(String::as_str);
+    // `pgherd local` is what people run.
+    let own = OWN.contains(&name) && command.is_some_and(|command| command != "local");
+    // The kernel cuts names after 15 bytes.
+    own || PROGRAMS.iter().any(|program| program.get(..15).unwrap_or(program) == name)
 }
 
 fn part(folder: &Path, instance: &Path, id: u32, arguments: &[String]) -> Part {
@@ -147,6 +205,7 @@ fn arguments(id: u32) -> Option<Vec<String>> {
 }
 
 struct Stat {
+    name: String,
     started: u64,
     /// None: it has ended and is not reaped yet.
     life: Option<Life>,
@@ -158,7 +217,8 @@ fn stat(id: u32) -> Option<Stat> {
 
 /// Reads `id (name) state ...`; the name may hold anything, and the 22nd field is the start.
 fn parse_stat(line: &str) -> Option<Stat> {
-    let (_, rest) = line.rsplit_once(") ")?;
+    let (begin, rest) = line.rsplit_once(") ")?;
+    let (_, name) = begin.split_once('(')?;
     let mut fields = rest.split(' ');
     let life = match fields.next()? {
         "Z" | "X" | "x" => None,
@@ -166,7 +226,7 @@ fn parse_stat(line: &str) -> Option<Stat> {
         _ => Some(Life::Running),
     };
     let started = fields.nth(18)?.parse().ok()?;
-    Some(Stat { started, life })
+    Some(Stat { name: name.to_owned(), started, life })
 }
 
 #[cfg(test)]
@@ -186,8 +246,13 @@ mod tests {
         }
     }
 
-    fn sleeper(folder: &Path) -> Child {
-        Command::new("sleep").arg("60").current_dir(folder).spawn().unwrap()
+    /// A process that sleeps, under the name of a program.
+    fn sleeper(program: &str, folder: &Path) -> Child {
+        let path = folder.join(program);
+        if !path.exists() {
+            std::fs::copy("/bin/sleep", &path).unwrap();
+        }
+        Command::new(path).arg("60").current_dir(folder).spawn().unwrap()
     }
 
     #[test]
@@ -196,14 +261,19 @@ mod tests {
         let instance = folder.path().canonicalize().unwrap();
         let data = instance.join("pgdata");
         std::fs::create_dir(&data).unwrap();
-        let mut children = [sleeper(&data), sleeper(&data), sleeper(&instance)];
+        let mut children = [
+            sleeper("postgres", &data),
+            sleeper("postgres", &data),
+            sleeper("pg_rewind", &instance),
+            sleeper("bash", &data),
+        ];
         std::fs::write(data.join("postmaster.pid"), format!("{}\n/data\n", children[0].id()))
             .unwrap();
         let found = of(&instance).unwrap();
         let part = |child: &Child| found.iter().find(|p| p.id == child.id()).map(|p| p.part);
         assert_eq!(
             children.each_ref().map(part),
-            [Some(Part::Postmaster), Some(Part::Other), Some(Part::Other)]
+            [Some(Part::Postmaster), Some(Part::Other), Some(Part::Other), None]
         );
         for child in &mut children {
             child.kill().unwrap();
@@ -219,7 +289,7 @@ mod tests {
     fn a_process_is_frozen_thawed_and_killed_and_no_other_in_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let instance = folder.path().canonicalize().unwrap();
-        let mut child = sleeper(&instance);
+        let mut child = sleeper("postgres", &instance);
         let only = || of(&instance).unwrap().into_iter().next();
         let process = only().unwrap();
         let is = |life| move || only().filter(|process| process.life == life);
@@ -241,10 +311,24 @@ mod tests {
     }
 
     #[test]
+    fn what_people_run_is_not_ours() {
+        let ours = |name: &str, words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            is_ours(name, &words)
+        };
+        assert!(ours("postgres", &["postgres: checkpointer"]));
+        assert!(ours("exe", &["pgherd", "agent", "--config", "x"]));
+        assert!(!ours("pgherd", &["pgherd", "local", "logs", "-f"]));
+        assert!(!ours("bash", &["bash"]));
+        assert!(!ours("psql", &["psql"]));
+    }
+
+    #[test]
     fn a_name_may_hold_anything() {
         let line = "7 (a) b) T 1 7 7 0 -1 4194560 1 0 0 0 4 5 0 0 20 0 1 0 4242 9 9";
         let stat = parse_stat(line).unwrap();
         assert_eq!((stat.started, stat.life), (4242, Some(Life::Frozen)));
+        assert_eq!(stat.name, "a) b");
         assert!(parse_stat("7 (x").is_none());
     }
 }

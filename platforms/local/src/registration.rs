@@ -66,6 +66,14 @@ impl Registration {
         Self { format, cluster, account, bindir, major, ports, shall: Shall::Run }
     }
 
+    pub fn with_shall(&self, shall: Shall) -> Self {
+        Self { shall, ..self.clone() }
+    }
+
+    pub fn with_bindir(&self, bindir: PathBuf) -> Self {
+        Self { bindir, ..self.clone() }
+    }
+
     /// What is known of the cluster; `None` when it was never made, or is being made just now.
     pub fn load(folder: &ClusterFolder) -> Result<Option<Self>, RegistrationError> {
         let cluster = folder.name().clone();

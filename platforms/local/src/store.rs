@@ -2,6 +2,7 @@
 //!
 //! Never answers before the disk has it, and never takes damage for absence.
 
+use pgherd_agent::chain::chain;
 use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
 use pgherd_core::record::{Record, Write};
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, TableDefinition};
@@ -163,20 +164,11 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, CoordinatorError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|error| CoordinatorError { attempt, why: chain(&error) }),
+        Ok(result) => {
+            result.map_err(|error| CoordinatorError { attempt, why: chain(&error).to_string() })
+        }
         Err(error) => Err(CoordinatorError { attempt, why: error.to_string() }),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 fn encode<T: Serialize>(name: &str, document: &T) -> Result<Vec<u8>, StoreError> {

@@ -18,6 +18,8 @@ pub struct Wishes {
     pub exists: bool,
     pub paused: bool,
     pub instances: BTreeMap<InstanceName, Wish>,
+    /// How many instances were asked for beside the manifest, which then does not count.
+    pub count: Option<u32>,
     pub fenced: BTreeSet<InstanceName>,
     pub switchover: Option<Switchover>,
     pub restart: Option<Restart>,
@@ -82,6 +84,16 @@ impl Wishes {
     /// Lets a stopped or lost instance come back.
     pub fn start(&mut self, name: &InstanceName) -> Result<(), Failure> {
         self.change(name, Wish::Running)
+    }
+
+    /// A cluster that comes up comes up as a whole, whatever was stopped or lost before.
+    pub fn start_all(&mut self) {
+        for wish in self.instances.values_mut() {
+            match wish {
+                Wish::Stopped | Wish::Lost => *wish = Wish::Running,
+                Wish::Running | Wish::Leaving => {}
+            }
+        }
     }
 
     pub fn stop(&mut self, name: &InstanceName) -> Result<(), Failure> {

@@ -2,9 +2,9 @@
 //!
 //! Never sends a number twice, and counts nothing that is not in the book.
 
-use super::Shared;
 use super::book::{Entry, Outcome, Witness};
 use super::session::{DialError, Dialer, Session, Target};
+use super::{Shared, Trace};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::Severity;
@@ -17,6 +17,11 @@ const BETWEEN_ROUNDS: Duration = Duration::from_millis(20);
 // Who answered is part of the answer, so that nobody has to be asked afterwards.
 const INSERT: &str = "insert into pgherd_ledger (run, number) values ($1, $2) returning \
     coalesce(inet_server_port(), 0), ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int";
+
+// A transaction of its own that writes to the log, and so waits for standbys like any other.
+const MESSAGE: &str = "select coalesce(inet_server_port(), 0), \
+    ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int \
+    from pg_logical_emit_message(true, 'pgherd.probe', $1::int8::text || ' ' || $2::int8::text)";
 
 pub(super) async fn run(shared: std::sync::Arc<Shared>, writer: u32) {
     let mut session: Option<Session> = None;
@@ -74,7 +79,11 @@ async fn insert(session: &mut Session, shared: &Shared, number: u64) -> Outcome 
     let number = number.cast_signed();
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
         [(&shared.run, Type::INT8), (&number, Type::INT8)];
-    let answer = session.with(|client| client.query_typed_one(INSERT, &parameters));
+    let statement = match shared.trace {
+        Trace::Rows => INSERT,
+        Trace::Messages => MESSAGE,
+    };
+    let answer = session.with(|client| client.query_typed_one(statement, &parameters));
     let Ok(answer) = timeout(shared.answer_within, answer).await else { return Outcome::Unknown };
     match answer {
         // A commit whose wait for standbys was cut short is answered like any other, after a

@@ -1,0 +1,169 @@
+//! Which cluster a verb is about, and as whom it works there.
+//!
+//! Never works as root: root only finds out whose the cluster is.
+
+use super::output::Output;
+use pgherd_core::names::{ClusterName, NameError};
+use pgherd_local::account::{self, Account};
+use pgherd_local::client::{self, Supervisor};
+use pgherd_local::failure::{Failure, Kind};
+use pgherd_local::folder::{ClusterFolder, Home};
+use pgherd_local::prepare;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) const USUAL_NAME: &str = "local";
+
+#[derive(clap::Args)]
+pub(crate) struct Place {
+    /// The cluster's name (default: local)
+    #[arg(long, short, value_name = "NAME", value_parser = name)]
+    name: Option<ClusterName>,
+    /// The folder clusters are kept in (default: ~/.local/share/pgherd, for root /var/lib/pgherd)
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// How to write the result
+    #[arg(long, short, value_enum, default_value = "text")]
+    output: Output,
+    /// How long to wait, for example 30s or 5m; the operation goes on after that
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    timeout: Duration,
+}
+
+impl Place {
+    pub(crate) fn output(&self) -> Output {
+        self.output
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) fn given_name(&self) -> Option<&ClusterName> {
+        self.name.as_ref()
+    }
+
+    pub(crate) fn home(&self) -> Result<Home, Failure> {
+        match &self.dir {
+            Some(dir) => Ok(Home::at(dir.clone())),
+            None => Home::usual().map_err(|error| Failure::from_error(Kind::Usage, &error)),
+        }
+    }
+
+    pub(crate) fn folder(&self) -> Result<ClusterFolder, Failure> {
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => ClusterName::parse(USUAL_NAME)
+                .map_err(|error| Failure::from_error(Kind::Usage, &error))?,
+        };
+        folder(&self.home()?, &name)
+    }
+
+    /// Runs `work` with the cluster's folder, as its owner.
+    pub(crate) fn inside<T, Working>(
+        &self,
+        work: impl FnOnce(ClusterFolder) -> Working + Send,
+    ) -> Result<T, Failure>
+    where
+        T: Send,
+        Working: Future<Output = Result<T, Failure>>,
+    {
+        let folder = self.folder()?;
+        let account = owner(&folder)?;
+        as_account(&account, || async { work(folder).await })
+    }
+
+    /// Runs `work` with the cluster's supervisor, which is started if it crashed.
+    pub(crate) fn with<T, Working>(
+        &self,
+        work: impl FnOnce(Supervisor) -> Working + Send,
+    ) -> Result<T, Failure>
+    where
+        T: Send,
+        Working: Future<Output = Result<T, Failure>>,
+    {
+        self.inside(|folder| async move { work(client::reach(&folder).await?).await })
+    }
+}
+
+pub(crate) fn folder(home: &Home, name: &ClusterName) -> Result<ClusterFolder, Failure> {
+    home.cluster(name).map_err(|error| Failure::from_error(Kind::Usage, &error))
+}
+
+/// Whose the cluster is; an error when there is none.
+pub(crate) fn owner(folder: &ClusterFolder) -> Result<Account, Failure> {
+    let owner =
+        prepare::owner(folder).map_err(|error| Failure::from_error(Kind::Refused, &error))?;
+    if let Some(owner) = owner {
+        return Ok(owner);
+    }
+    // Nothing is there to belong to anybody.
+    client::registered(folder)?;
+    Err(Failure::new(Kind::NotFound, format!("cluster {} not found", folder.name())))
+}
+
+/// Runs `work` as that account, until it ends or the user interrupts it.
+pub(crate) fn as_account<T, Working>(
+    account: &Account,
+    work: impl FnOnce() -> Working + Send,
+) -> Result<T, Failure>
+where
+    T: Send,
+    Working: Future<Output = Result<T, Failure>>,
+{
+    let working = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+        let ended = runtime.block_on(async {
+            tokio::select! {
+                ended = work() => ended,
+                _ = tokio::signal::ctrl_c() => Err(interrupted()),
+            }
+        });
+        // A thread that still waits for something is not waited for.
+        runtime.shutdown_background();
+        ended
+    };
+    let ended = account::run_as(account, working);
+    ended.map_err(|error| Failure::from_error(Kind::Failed, &error))?
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Kind::Interrupted, "stopped waiting; what was asked for goes on")
+        .fix("pgherd local status shows how far it is, pgherd local down ends it")
+}
+
+fn name(given: &str) -> Result<ClusterName, NameError> {
+    ClusterName::parse(given)
+}
+
+/// Reads `250ms`, `30s`, `5m` or `1h`.
+pub(crate) fn duration(given: &str) -> Result<Duration, String> {
+    let refused = || "write a number with ms, s, m or h, for example 30s".to_owned();
+    let end = given.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
+    let (number, unit) = given.split_at(end);
+    let number: u64 = number.parse().map_err(|_| refused())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
+        _ => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_number_and_a_unit() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(duration("1h"), Ok(Duration::from_hours(1)));
+        for bad in ["", "5", "m", "-1s", "5 s", "1d", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `pgherd local up`: makes a cluster, brings it up, or changes it to what a manifest says.
+//!
+//! Never begins anything before the manifest is understood.
+
+use super::output::{Output, say, say_json, warn};
+use super::place::{self, Place, USUAL_NAME};
+use super::wait::{self, Sight};
+use pgherd_core::names::{ClusterName, InstanceName};
+use pgherd_local::account::Account;
+use pgherd_local::client::{self, Supervisor};
+use pgherd_local::control::{AgentView, Effect, InstanceView, Request, View};
+use pgherd_local::failure::{Failure, Kind};
+use pgherd_local::folder::{ClusterFolder, Home};
+use pgherd_local::manifest::{self, Manifest};
+use pgherd_local::prepare::{self, Placing, PrepareError};
+use pgherd_local::summary::{self, is_ready};
+use pgherd_local::uri;
+use pgherd_local::wishes::Wish;
+use std::error::Error;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// An agent that fails this often in a row will fail again.
+const FAILURES: u32 = 3;
+
+/// Make a cluster, bring it up, or change it to what a manifest says
+#[derive(clap::Args)]
+#[command(after_help = "\
+Without a manifest: three instances; a commit is on two of them when it is acknowledged, as long
+as two are there. The data is kept until `pgherd local destroy`.
+
+Examples:
+  pgherd local up
+  pgherd local up -f cluster.yaml
+  pgherd local up --instances 5")]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// A Cluster manifest (postgresql.cnpg.io/v1); - reads it from stdin
+    #[arg(long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How many instances, whatever the manifest says
+    #[arg(long, value_name = "N")]
+    instances: Option<u32>,
+    /// The folder with PostgreSQL's programs (default: PGHERD_PG_BINDIR, or the newest installed)
+    #[arg(long, value_name = "DIR")]
+    pg_bindir: Option<PathBuf>,
+    /// The port of the first instance; the others follow (default: 5501, or the next free ones)
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Return at once, and let it come up by itself
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl Up {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let text = self.file.as_deref().map(read).transpose()?;
+        let home = self.place.home()?;
+        let name = self.name(text.as_deref())?;
+        let folder = place::folder(&home, &name)?;
+        let wanted = self.understood(&folder, text.as_deref())?;
+        let owner = prepare::owner(&folder).map_err(|error| told(&error))?;
+        let account = if let Some(owner) = owner {
+            owner
+        } else {
+            // Whatever stands against it is told before a folder is made.
+            let found = prepare::find_programs(self.pg_bindir.as_deref());
+            found.map_err(|error| told(&error))?;
+            prepare::claim(&folder).map_err(|error| told(&error))?
+        };
+        let work = Work { home, folder, account: account.clone(), wanted };
+        place::as_account(&account, || self.bring_up(work, text))
+    }
+
+    fn name(&self, text: Option<&str>) -> Result<ClusterName, Failure> {
+        if let Some(name) = self.place.given_name() {
+            return Ok(name.clone());
+        }
+        if let Some(text) = text {
+            return Ok(manifest::understand(text, self.instances)?.checked.name);
+        }
+        ClusterName::parse(USUAL_NAME).map_err(|error| Failure::from_error(Kind::Usage, &error))
+    }
+
+    /// The manifest given or built in; `None` leaves it to the supervisor to take the kept one.
+    fn understood(
+        &self,
+        folder: &ClusterFolder,
+        text: Option<&str>,
+    ) -> Result<Option<Manifest>, Failure> {
+        match text {
+            Some(text) => manifest::understand(text, self.instances).map(Some),
+            None if folder.manifest().exists() => Ok(None),
+            None => {
+                let built_in = manifest::built_in(folder.name(), manifest::USUAL_INSTANCES);
+                manifest::understand(&built_in, self.instances).map(Some)
+            }
+        }
+    }
+
+    async fn bring_up(self, work: Work, text: Option<String>) -> Result<(), Failure> {
+        let Work { home, folder, account, wanted } = work;
+        let placing = Placing { bindir: self.pg_bindir.clone(), port: self.port };
+        let count = wanted.as_ref().map_or(0, |wanted| wanted.checked.instances);
+        let instances: Vec<_> =
+            (1..=count).map(|serial| InstanceName::new(folder.name(), serial)).collect();
+        let registered = prepare::register(&home, &folder, &account, (&instances, &placing));
+        let registration = registered.map_err(|error| told(&error))?;
+        let supervisor = client::reach_or_start(&folder).await?;
+        let request = Request::Apply { manifest: text, instances: self.instances };
+        let done = supervisor.ask(&request).await?;
+        warn(&done.warnings);
+        if self.no_wait {
+            say(&format!("cluster/{} is coming up", folder.name()));
+            return Ok(());
+        }
+        let began = std::time::Instant::now();
+        let look = |view: &View| sight(view);
+        let view = wait::until(&supervisor, self.place.timeout(), look).await?;
+        let bindir = registration.bindir.display();
+        let how = match done.effect {
+            Effect::Unchanged => "is up already, and nothing is to be changed".to_owned(),
+            Effect::Changed => format!("ready in {:.1}s", began.elapsed().as_secs_f64()),
+        };
+        self.tell(&supervisor, &view, &format!("{how} (PostgreSQL from {bindir})"))
+    }
+
+    fn tell(&self, supervisor: &Supervisor, view: &View, how: &str) -> Result<(), Failure> {
+        let summary = summary::summary(view);
+        if self.place.output() == Output::Json {
+            return say_json(&summary);
+        }
+        say(&format!("cluster/{} {how}", view.cluster));
+        let instances = summary.instances.iter();
+        let line = instances.map(|it| format!("{} {} :{}", it.name, it.role, it.port));
+        say(&format!("  {}", line.collect::<Vec<_>>().join("   ")));
+        say(&format!("  {}", summary.commits));
+        say(&format!("  psql \"{}\"", uri::plain(view, supervisor.folder())));
+        let (name, flag) = (view.cluster.as_str(), format!(" --name {}", view.cluster));
+        let flag = if name == USUAL_NAME { "" } else { flag.as_str() };
+        say(&format!("try: pgherd local status{flag}   |   pgherd local kill 1{flag}"));
+        Ok(())
+    }
+}
+
+/// What it takes to bring a cluster up.
+struct Work {
+    home: Home,
+    folder: ClusterFolder,
+    account: Account,
+    wanted: Option<Manifest>,
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Kind::Usage, format!("{} cannot be read", path.display()))
+            .because(error.to_string())
+            .fix("name a file with a Cluster manifest")
+    };
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+fn told(error: &PrepareError) -> Failure {
+    // The innermost error of a preparation says what to do, too.
+    let kind = Kind::Refused;
+    match error.source() {
+        Some(source) => Failure::from_error(kind, source),
+        None => Failure::from_error(kind, error),
+    }
+}
+
+/// Whether every instance does what it is for.
+fn sight(view: &View) -> Sight<View> {
+    let wanted = || view.instances.iter().filter(|instance| instance.wish == Wish::Running);
+    if let Some(failure) = wanted().find_map(hopeless) {
+        return Sight::Never(failure);
+    }
+    let waiting = wanted().filter(|instance| !instance.fenced && !is_ready(view, instance));
+    let waiting: Vec<String> = waiting.map(|instance| missing(view, instance)).collect();
+    if waiting.is_empty() {
+        return Sight::There(view.clone());
+    }
+    Sight::Missing(format!("waiting for {}", waiting.join("; ")))
+}
+
+fn missing(view: &View, instance: &InstanceView) -> String {
+    let summary = summary::of(view, instance);
+    let task = instance.status.as_ref().and_then(|status| status.task.as_ref());
+    match task {
+        Some(task) => format!("{}: {}", instance.name, task.name),
+        None => format!("{}: {}", instance.name, summary.reason),
+    }
+}
+
+/// An agent that fails at each start will not get better by waiting.
+fn hopeless(instance: &InstanceView) -> Option<Failure> {
+    match &instance.agent {
+        AgentView::Restarting { failures, last, .. } if *failures >= FAILURES => {
+            let what = format!("the agent of {} ends again and again", instance.name);
+            Some(
+                Failure::new(Kind::Failed, what)
+                    .because(last.clone())
+                    .fix("remove the cause and run this again, or pgherd local destroy"),
+            )
+        }
+        AgentView::Restarting { .. }
+        | AgentView::Running { .. }
+        | AgentView::Frozen { .. }
+        | AgentView::Ending { .. }
+        | AgentView::Absent => None,
+    }
+}
