@@ -86,6 +86,17 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), DurableE
     attempt().map_err(|source| DurableError::Write { path: path.to_owned(), source })
 }
 
+/// Replaces the content of `path` for every reader at once, and does not wait for the disk: after
+/// a power loss it may be the old content or none. For what is written anew before each use.
+pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), DurableError> {
+    let attempt = || {
+        let unfinished = Unfinished::beside(path)?;
+        unfinished.put(content, access)?;
+        unfinished.publish(path)
+    };
+    attempt().map_err(|source| DurableError::Write { path: path.to_owned(), source })
+}
+
 /// The content of `path`, or `None` when there is no such file.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, DurableError> {
     read_at_most(path, u64::MAX)
@@ -196,13 +207,18 @@ impl Unfinished {
     }
 
     fn fill(&self, content: &[u8], access: Access) -> io::Result<()> {
+        self.put(content, access)?;
+        self.file.sync_all()
+    }
+
+    fn put(&self, content: &[u8], access: Access) -> io::Result<()> {
         (&self.file).write_all(content)?;
         if let Some((user, group)) = access.owner {
             rustix::fs::fchown(self.file.as_fd(), Some(user), Some(group))?;
         }
         // After the owner, because a change of owner drops bits; and not from the umask.
         rustix::fs::fchmod(self.file.as_fd(), access.mode)?;
-        self.file.sync_all()
+        Ok(())
     }
 
     fn publish(self, target: &Path) -> io::Result<()> {
@@ -312,6 +328,18 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(load::<Promise>(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_replaced_file_is_whole_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("postgresql.conf");
+        for content in ["port = 1", "port = 22"] {
+            replace(&path, content.as_bytes(), Access::PRIVATE).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        }
+        assert_eq!(names(folder.path()), ["postgresql.conf"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
 use pgherd_core::seen::Gate;
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -118,8 +119,8 @@ pub enum ConfigError {
     WriteFile { name: &'static str, source: DurableError },
     #[error("writing the password that opens the primary")]
     GiveKey { source: DurableError },
-    #[error("taking away the password that opens the primary")]
-    TakeKey { source: DurableError },
+    #[error("taking away {path:?}, the password that opens the primary")]
+    TakeKey { path: PathBuf, source: io::Error },
     #[error("the disk did not answer: the work on it was broken off")]
     Finish,
 }
@@ -137,7 +138,8 @@ pub fn render(site: &Site, settings: &Settings) -> Vec<File> {
 }
 
 /// Writes the files that differ into `data`, and tells which. A running server takes notice when
-/// it is told to reload.
+/// it is told to reload. To be done before each start too: the disk is not waited for, because a
+/// failover is.
 pub fn apply(
     site: &Site,
     data: &Path,
@@ -151,7 +153,7 @@ pub fn apply(
         let present =
             durable::read(&path).map_err(|source| ConfigError::ReadFile { name, source })?;
         if present.as_deref() != Some(text.as_bytes()) {
-            durable::write(&path, text.as_bytes(), site.private())
+            durable::replace(&path, text.as_bytes(), site.private())
                 .map_err(|source| ConfigError::WriteFile { name, source })?;
             changed.push(name);
         }
@@ -171,10 +173,10 @@ pub async fn apply_aside(site: &Site, settings: &Settings) -> Result<(), ConfigE
 fn set_key(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
     let path = site.passfile();
     match &settings.receive {
-        Receive::FromNobody if path.exists() => {
-            durable::remove(&path).map_err(|source| ConfigError::TakeKey { source })
-        }
-        Receive::FromNobody => Ok(()),
+        Receive::FromNobody => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|source| ConfigError::TakeKey { path, source }),
+        },
         Receive::From(_) => write_key(site, settings),
     }
 }
@@ -188,6 +190,6 @@ pub(crate) fn write_key(site: &Site, settings: &Settings) -> Result<(), ConfigEr
     if present.as_deref() == Some(line.as_bytes()) {
         return Ok(());
     }
-    durable::write(&path, line.as_bytes(), site.private())
+    durable::replace(&path, line.as_bytes(), site.private())
         .map_err(|source| ConfigError::GiveKey { source })
 }

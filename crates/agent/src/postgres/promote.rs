@@ -64,7 +64,7 @@ pub async fn promote(
     let open = |source| PromoteError::Open { source };
     // Connected before, because connections take their time in a server that is opening.
     let mut session = running.connect(deadline).await.map_err(open)?;
-    durable::write(&running.site.data.join("promote"), b"", running.site.private())
+    durable::replace(&running.site.data.join("promote"), b"", running.site.private())
         .map_err(|source| PromoteError::WriteSignal { source })?;
     running.postmaster.look_for_promotion().map_err(|source| PromoteError::Tell { source })?;
     let is_open = "select not pg_is_in_recovery()";

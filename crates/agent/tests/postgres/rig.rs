@@ -364,13 +364,15 @@ pub(crate) fn new_cluster() -> NewCluster {
 async fn template(rig: &Rig) -> PathBuf {
     static MADE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let version = rig.installation.version;
-    let name = format!("cluster-2-{}.{}", version.major, version.minor);
+    let name = format!("cluster-3-{}.{}", version.major, version.minor);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _one_at_a_time = MADE.lock().await;
     if !path.exists() {
         let source = rig.instance("template-1");
         let settings = &source.settings;
-        initdb::create(&source.site, &new_cluster(), settings, Patience::default()).await.unwrap();
+        // Small segments: there is less to copy, and their ends are met more often.
+        let new = NewCluster { segment_size_megabytes: Some(1), ..new_cluster() };
+        initdb::create(&source.site, &new, settings, Patience::default()).await.unwrap();
         let unfinished = path.with_extension(std::process::id().to_string());
         copy(&source.site.data, &unfinished);
         if std::fs::rename(&unfinished, &path).is_err() {
