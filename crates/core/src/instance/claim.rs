@@ -5,7 +5,7 @@
 
 use super::{View, free_epoch, is_leaving, next_write, office, perform, persist, quorum, write};
 use crate::intent::Durability;
-use crate::message::{Purpose, Released, Request, Revoke, Stance};
+use crate::message::{Purpose, Released, Request, Revoke, Stance, Standing, Vote};
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
@@ -252,7 +252,7 @@ fn may_claim(
         .others(&record.members)
         .iter()
         .any(|name| !ballot.votes.contains_key(name) && *name != record.holder.instance);
-    let sealing = revoked.len() > sealed.len();
+    let sealing = ballot.votes.values().any(may_still_seal);
     if (missing && view.now < ballot.began.after(ANSWERS))
         || (sealing && view.now < ballot.began.after(SEALS))
     {
@@ -338,6 +338,15 @@ fn everybody_agrees(
         return Ok(());
     }
     Err(Reason::RecordLost { missing })
+}
+
+/// One that has no running server has nothing to seal: waiting for it would only cost time.
+fn may_still_seal(vote: &Vote) -> bool {
+    let has_server = match vote.standing {
+        Standing::Streaming { .. } | Standing::Waiting { .. } => true,
+        Standing::Unready | Standing::Fenced | Standing::Primary => false,
+    };
+    vote.stance == Stance::Revoked && has_server
 }
 
 /// |G| - q(G) + 1: with so many revoked, too few are left to support the holder.

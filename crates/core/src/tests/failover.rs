@@ -9,7 +9,7 @@ use crate::fixtures::{
     standby, streaming,
 };
 use crate::intent::Durability;
-use crate::message::{Purpose, Released, Reply, Request, Revoke, Stance};
+use crate::message::{Purpose, Released, Reply, Request, Revoke, Stance, Standing};
 use crate::record::Phase;
 use crate::seen::{End, ReleaseHeard, Server};
 use crate::units::{Epoch, Time, Timeline};
@@ -87,6 +87,23 @@ fn in_required_mode_a_promise_without_a_seal_is_no_vote() {
         &seen,
         expect!["claiming: 1 voters are sealed, 2 are needed of the rule 1 of (db-2, db-3)"],
     );
+}
+
+#[test]
+fn a_server_that_is_being_sealed_is_waited_for_and_one_that_is_down_is_not() {
+    let votes = [(1, Stance::Revoked), (3, Stance::Sealed { position: at(3, 2_000) })];
+    let mut seen = sealing(2, &record(3), &votes);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        claiming: writing the record (Claim)
+        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
+    if let Some(vote) = seen.ballot.as_mut().and_then(|ballot| ballot.votes.get_mut(&name(1))) {
+        vote.standing = Standing::Waiting { position: at(3, 2_000) };
+    }
+    check(&intent(3, asynchronous()), &seen, expect!["claiming: sealing: 3 of 2 needed votes"]);
 }
 
 #[test]
