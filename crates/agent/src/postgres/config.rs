@@ -65,6 +65,8 @@ pub enum Receive {
     /// A primary, or a standby that is sealed; queries that hold replay up are cancelled at once.
     FromNobody,
     From(Upstream),
+    /// The same under a name that no rule for commits knows: what is received does not count.
+    Uncounted(Upstream),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +179,7 @@ fn set_key(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|source| ConfigError::TakeKey { path, source }),
         },
-        Receive::From(_) => write_key(site, settings),
+        Receive::From(_) | Receive::Uncounted(_) => write_key(site, settings),
     }
 }
 

@@ -3,7 +3,9 @@
 //! Never leaves a half-rewound folder without a marker, and never writes to the log that diverged.
 
 use crate::durable::{self, DurableError};
-use crate::postgres::config::{self, Archive, ConfigError, Receive, Settings, connection_to};
+use crate::postgres::config::{
+    self, Archive, ConfigError, Receive, Settings, Upstream, connection_to,
+};
 use crate::postgres::control::{self, ControlError};
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::lost_and_found::{self, KeepError, Kept};
@@ -41,9 +43,17 @@ pub enum RewindError {
     RemoveSlots { source: FolderError },
     #[error("making the rewound folder start as a standby")]
     SetMode { source: DurableError },
+    #[error("starting the rewound server")]
+    StartCopy { source: ServerError },
+    #[error("fetching what the source wrote while it was copied")]
+    CompleteCopy { source: ServerError },
     #[error("removing the mark of a half-rewound folder")]
     ClearMarker { source: DurableError },
 }
+
+/// For fetching and replaying what the source wrote while it was copied. A source that dies
+/// meanwhile must not hold the instance up for long.
+const CONSISTENT_WITHIN: Duration = Duration::from_mins(2);
 
 /// How to rewind.
 #[derive(Debug, Clone, Copy)]
@@ -77,19 +87,45 @@ pub async fn rewind(site: &Site, settings: &Settings, order: Rewind) -> Result<K
         tool = tool.argument("--restore-target-wal");
     }
     tool.run(order.rewind_within).await.map_err(|source| RewindError::Rewind { source })?;
-    finish(site, settings)?;
+    finish(site, settings, upstream).await?;
     Ok(kept)
 }
 
 /// What pg_rewind copied is the source's: its configuration, and slots that hold log for others.
-fn finish(site: &Site, settings: &Settings) -> Result<(), RewindError> {
+async fn finish(site: &Site, settings: &Settings, upstream: &Upstream) -> Result<(), RewindError> {
     let slots = site.data.join("pg_replslot");
     folder::empty(&slots).map_err(|source| RewindError::RemoveSlots { source })?;
     config::apply(site, &site.data, settings)
         .map_err(|source| RewindError::Configure { source })?;
     durable::write(&site.data.join("standby.signal"), b"", site.private())
         .map_err(|source| RewindError::SetMode { source })?;
+    become_consistent(site, settings, upstream).await?;
     durable::remove(&site.rewind_marker()).map_err(|source| RewindError::ClearMarker { source })
+}
+
+/// While pg_rewind copied, the source went on: what it wrote until the end is still missing, and
+/// without it the copy is not consistent. It is fetched now, because later the server is started
+/// receiving from nobody, and would wait for it for ever.
+async fn become_consistent(
+    site: &Site,
+    settings: &Settings,
+    upstream: &Upstream,
+) -> Result<(), RewindError> {
+    // Nobody may count on what is received here: until the marker is gone, it may be thrown away.
+    let receive = Receive::Uncounted(Upstream { slot: None, ..upstream.clone() });
+    let settings = Settings { receive, ..alone(settings) };
+    config::apply(site, &site.data, &settings)
+        .map_err(|source| RewindError::Configure { source })?;
+    let started = server::start(site, Mode::Standby);
+    let postmaster = started.map_err(|source| RewindError::StartCopy { source })?;
+    let copied = match postmaster.ready(site, CONSISTENT_WITHIN).await {
+        Ok(()) => postmaster.stop(site, Stop::Fast, CONSISTENT_WITHIN).await.map(drop),
+        Err(error) => Err(error),
+    };
+    if copied.is_err() {
+        let _first_error_counts = server::sweep(site, CONSISTENT_WITHIN).await;
+    }
+    copied.map_err(|source| RewindError::CompleteCopy { source })
 }
 
 /// pg_rewind needs a folder that was shut down. Left to itself it would recover one in single-user

@@ -18,6 +18,8 @@ const HEAD: &str = "# Written by pgherd; changes are lost.\n";
 const NOBODY: &str = "_nobody_";
 /// Seconds to reach a primary, and milliseconds to wait for it to acknowledge what we sent.
 const CONNECT_SECONDS: &str = "2";
+/// Makes the name of no instance, because those end in a number.
+const UNCOUNTED: &str = "-uncounted";
 const USER_TIMEOUT_MILLISECONDS: &str = "3000";
 
 pub(super) fn files(site: &Site, settings: &Settings) -> Vec<File> {
@@ -100,7 +102,7 @@ fn archive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
 
 fn receive(all: &mut BTreeMap<&'static str, String>, site: &Site, settings: &Settings) {
     let (connection, slot) = match &settings.receive {
-        Receive::From(upstream) => {
+        Receive::From(upstream) | Receive::Uncounted(upstream) => {
             (connection_to(site, settings, upstream), upstream.slot.clone().unwrap_or_default())
         }
         Receive::FromNobody => {
@@ -118,13 +120,17 @@ fn receive(all: &mut BTreeMap<&'static str, String>, site: &Site, settings: &Set
 /// The connection string by which this instance reaches a primary.
 pub fn connection_to(site: &Site, settings: &Settings, upstream: &Upstream) -> String {
     let text = |path: &std::path::Path| path.display().to_string();
+    let name = match settings.receive {
+        Receive::From(_) | Receive::FromNobody => settings.instance.to_string(),
+        Receive::Uncounted(_) => format!("{}{UNCOUNTED}", settings.instance),
+    };
     let mut parts = vec![
         ("host", upstream.primary.to_string()),
         ("hostaddr", upstream.address.to_string()),
         ("port", upstream.port.to_string()),
         ("user", REPLICATION_ROLE.to_owned()),
         ("passfile", text(&site.passfile())),
-        ("application_name", settings.instance.to_string()),
+        ("application_name", name),
         ("connect_timeout", CONNECT_SECONDS.to_owned()),
         ("tcp_user_timeout", USER_TIMEOUT_MILLISECONDS.to_owned()),
         ("gssencmode", "disable".to_owned()),
