@@ -167,6 +167,11 @@ impl ClusterFolder {
         self.instance(instance).root().join("agent.json")
     }
 
+    /// Where a probe keeps its book while it measures.
+    pub fn probe_book(&self) -> PathBuf {
+        self.root.join("probe.book")
+    }
+
     /// The names of everything that is made in here beside the instances' folders.
     pub fn own_names(&self) -> impl Iterator<Item = String> {
         let paths = [
@@ -181,6 +186,7 @@ impl ClusterFolder {
             self.authority(),
             self.secrets(),
             self.authority_certificate(),
+            self.probe_book(),
         ];
         paths.into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
     }

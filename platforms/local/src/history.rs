@@ -4,7 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use pgherd_core::names::InstanceName;
-use pgherd_core::record::Record;
+use pgherd_core::record::{self, Cause, Record};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ pub struct Term {
     pub opening: Option<Timestamp>,
     pub serving: Option<Timestamp>,
     pub ended: Option<Timestamp>,
-    /// Why it took office, in its agent's words.
-    pub reason: Option<String>,
+    /// Why it began.
+    pub reason: String,
 }
 
 /// A line of an agent's log that tells of a verdict.
@@ -61,38 +61,48 @@ pub fn verdict(line: &str) -> Option<Verdict> {
 
 /// The terms the record keeps, newest last.
 pub fn terms(record: &Record, told: &BTreeMap<InstanceName, Vec<Verdict>>) -> Vec<Term> {
+    let said = |name: &InstanceName| told.get(name).map(Vec::as_slice).unwrap_or_default();
     let mut terms: Vec<Term> = Vec::new();
+    let mut before: Option<&InstanceName> = None;
     // The first entry is initdb's own timeline, on which nobody ever served.
     for term in record.terms.iter().filter(|term| term.epoch.0 > 0) {
-        let verdicts = told.get(&term.holder).map(Vec::as_slice).unwrap_or_default();
         let of = |state: &str| {
-            verdicts
+            said(&term.holder)
                 .iter()
                 .find(|verdict| verdict.epoch == Some(term.epoch.0) && verdict.state == state)
+                .map(|verdict| verdict.at)
         };
-        let opening = of("opening").or(of("serving"));
+        let (opening, serving) = (of("opening").or(of("serving")), of("serving"));
+        let reason = reason(term, before);
         if let Some(last) = terms.last_mut() {
-            last.ended = opening.map(|verdict| verdict.at);
+            last.ended = opening;
         }
+        before = Some(&term.holder);
         terms.push(Term {
             epoch: term.epoch.0,
             timeline: term.timeline.0,
             primary: term.holder.to_string(),
             began_at: term.began.map(|lsn| lsn.to_string()),
-            opening: opening.map(|verdict| verdict.at),
-            serving: of("serving").map(|verdict| verdict.at),
+            opening,
+            serving,
             ended: None,
-            reason: opening.map(|opening| reason(verdicts, opening)),
+            reason,
         });
     }
     terms
 }
 
-/// The last thing it said before it opened says why it took office.
-fn reason(verdicts: &[Verdict], opening: &Verdict) -> String {
-    let before = verdicts.iter().take_while(|verdict| *verdict != opening);
-    let claim = before.filter(|verdict| verdict.state == "claiming").last();
-    claim.unwrap_or(opening).reason.clone()
+/// Why a term began, as the record says.
+fn reason(term: &record::Term, before: Option<&InstanceName>) -> String {
+    let before = before.map_or_else(|| "nobody".to_owned(), ToString::to_string);
+    match term.cause {
+        Cause::Initialised => "first start".to_owned(),
+        Cause::GrantsLost => format!("failover from {before}: it fell silent"),
+        Cause::TermOver => format!("failover from {before}: its term was over"),
+        Cause::Released => format!("failover from {before}: its PostgreSQL died"),
+        Cause::HandedOver => format!("switchover from {before}"),
+        Cause::Retaken => format!("{} took its office back", term.holder),
+    }
 }
 
 /// How long a term lasted, or has lasted until `now`.
@@ -104,6 +114,8 @@ pub fn lasted(term: &Term, now: Timestamp) -> Option<SignedDuration> {
 mod tests {
     use super::*;
     use pgherd_core::ports::contract;
+    use pgherd_core::record::{Holder, Takeover, WriteId};
+    use pgherd_core::units::{Epoch, Lsn};
 
     #[test]
     fn verdicts_are_found_among_other_lines() {
@@ -121,7 +133,20 @@ mod tests {
 
     #[test]
     fn a_term_has_a_reason_and_ends_where_the_next_begins() {
-        let record = contract::sample(1);
+        let first = contract::sample(1);
+        let name = |serial| InstanceName::new(first.holder.instance.cluster(), serial);
+        let mut record = first.clone();
+        for (epoch, serial, cause) in [(2, 2, Cause::GrantsLost), (3, 1, Cause::HandedOver)] {
+            let takeover = Takeover {
+                holder: Holder { instance: name(serial), ..first.holder.clone() },
+                epoch: Epoch(epoch),
+                parent: record.timeline,
+                parent_began: Lsn(epoch),
+                pair: None,
+                cause,
+            };
+            record = record.taken_over(WriteId::default(), takeover);
+        }
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let say = |second, state: &str, reason: &str, epoch| Verdict {
             at: at(second),
@@ -129,19 +154,29 @@ mod tests {
             reason: reason.to_owned(),
             epoch,
         };
-        let told = BTreeMap::from([(
-            record.holder.instance.clone(),
-            vec![
-                say(1, "waiting", "no cluster yet", None),
-                say(2, "claiming", "first of all", None),
-                say(3, "opening", "promoting", Some(1)),
-                say(5, "serving", "nothing to do", Some(1)),
-            ],
-        )]);
+        let told = BTreeMap::from([
+            (
+                name(1),
+                vec![
+                    say(3, "opening", "promoting", Some(1)),
+                    say(5, "serving", "nothing to do", Some(1)),
+                    say(50, "opening", "promoting", Some(3)),
+                ],
+            ),
+            (name(2), vec![say(20, "opening", "promoting", Some(2))]),
+        ]);
         let terms = terms(&record, &told);
-        let [term] = terms.as_slice() else { panic!("{terms:?}") };
-        assert_eq!((term.opening, term.serving), (Some(at(3)), Some(at(5))));
-        assert_eq!(term.reason.as_deref(), Some("first of all"));
-        assert_eq!(lasted(term, at(65)), Some(SignedDuration::from_secs(60)));
+        let shown: Vec<String> = terms
+            .iter()
+            .map(|term| {
+                let lasted = lasted(term, at(65)).unwrap();
+                format!("{} {} {}s {}", term.epoch, term.primary, lasted.as_secs(), term.reason)
+            })
+            .collect();
+        expect_test::expect![[r#"
+            1 contract-1 15s first start
+            2 contract-2 30s failover from contract-1: it fell silent
+            3 contract-1 15s switchover from contract-2"#]]
+        .assert_eq(&shown.join("\n"));
     }
 }

@@ -190,6 +190,26 @@ pub fn is_ready(view: &View, instance: &InstanceView) -> bool {
     }
 }
 
+/// What the cluster still waits for before it is all that was asked for; none when it is.
+pub fn unsettled(view: &View) -> Option<String> {
+    let Some(record) = &view.record else { return Some("the first record".to_owned()) };
+    let wanted = || view.instances.iter().filter(|it| it.wish == Wish::Running && !it.fenced);
+    if let Some(stranger) = wanted().find(|it| !record.members.contains(&it.name)) {
+        return Some(format!("{} to become a member", stranger.name));
+    }
+    if let Some(leaving) = view.instances.iter().find(|it| it.wish == Wish::Leaving) {
+        return Some(format!("{} to leave", leaving.name));
+    }
+    let acks = match view.durability {
+        Durability::Asynchronous { .. } => return None,
+        Durability::Required { acks } | Durability::Preferred { acks } => acks,
+    };
+    let possible = acks.min(wanted().count().saturating_sub(1));
+    let obeyed = view.primary().and_then(|primary| primary.status.as_ref()).and_then(obeyed_pair);
+    let confirmed = obeyed.is_some_and(|pair| pair.acks >= possible) || possible == 0;
+    (!confirmed).then(|| "standbys to confirm commits".to_owned())
+}
+
 fn role(view: &View, instance: &InstanceView) -> String {
     let Some(status) = &instance.status else { return "-".to_owned() };
     match status.role {

@@ -104,7 +104,7 @@ impl Local {
             Verb::Explain(verb) => (verb.place.output(), verb.run()),
             Verb::History(verb) => (verb.place.output(), verb.run()),
             Verb::Logs(verb) => (Output::Text, verb.run()),
-            Verb::Demo(verb) => (Output::Text, verb.run()),
+            Verb::Demo(verb) => (verb.output, verb.run()),
             Verb::Destroy(verb) => (verb.place.output(), verb.run()),
             Verb::Supervise(verb) => return verb.run(),
             Verb::Network(verb) => return verb.run(),

@@ -64,7 +64,7 @@ fn row(term: &Term) -> Vec<String> {
         known(from.and_then(|at| at.round(Unit::Second).ok()).map(|at| at.to_string())),
         known(lasted.map(|it| if term.ended.is_none() { format!("{it} so far") } else { it })),
         known(term.began_at.clone()),
-        known(term.reason.clone()),
+        term.reason.clone(),
     ]
 }
 

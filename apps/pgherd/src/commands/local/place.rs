@@ -12,6 +12,7 @@ use pgherd_local::prepare;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) const USUAL_NAME: &str = "local";
 
@@ -116,9 +117,12 @@ where
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
         let ended = runtime.block_on(async {
+            let failed = |error: std::io::Error| Failure::from_error(Kind::Failed, &error);
+            let mut told = signal(SignalKind::terminate()).map_err(failed)?;
             tokio::select! {
                 ended = work() => ended,
                 _ = tokio::signal::ctrl_c() => Err(interrupted()),
+                _ = told.recv() => Err(interrupted()),
             }
         });
         // A thread that still waits for something is not waited for.

@@ -10,6 +10,7 @@ use pgherd_core::record::Phase;
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::{Request, View};
 use pgherd_local::failure::{Failure, Kind};
+use pgherd_local::folder::ClusterFolder;
 use pgherd_local::ledger::{Address, Ledger, LedgerError, Settings, Trace};
 use pgherd_local::summary::{self, is_ready};
 use pgherd_local::{credentials, uri};
@@ -59,6 +60,7 @@ impl Switchover {
                 Some(probe) => measured(probe, began).await,
                 None => None,
             };
+            forget_book(supervisor.folder());
             tell(output, &view, (&old, &new), (took, outage))
         })
     }
@@ -105,15 +107,19 @@ async fn probe(supervisor: &Supervisor, view: &View) -> Option<Ledger> {
 async fn start_probe(supervisor: &Supervisor, view: &View) -> Result<Ledger, Failure> {
     let failed = |error: LedgerError| Failure::from_error(Kind::Failed, &error);
     let address = address(supervisor, view)?;
-    let book = supervisor.folder().root().join("probe.book");
+    let book = supervisor.folder().probe_book();
     // What an interrupted measurement left is of no use.
-    let _absent = std::fs::remove_file(&book).is_err();
+    forget_book(supervisor.folder());
     let mut settings = Settings::new(address, book);
     settings.trace = Trace::Messages;
     settings.writers = 2;
     let probe = Ledger::start(settings, PROBE).await.map_err(failed)?;
     probe.settle(Instant::now(), QUIET, PROBE).await.map_err(failed)?;
     Ok(probe)
+}
+
+fn forget_book(folder: &ClusterFolder) {
+    let _absent = std::fs::remove_file(folder.probe_book()).is_err();
 }
 
 /// Where our own clients connect: with the password, and insisting on the servers' names.
@@ -146,7 +152,7 @@ async fn measured(probe: Ledger, began: Instant) -> Option<Duration> {
     }
 }
 
-async fn until_over(
+pub(super) async fn until_over(
     supervisor: &Supervisor,
     within: Duration,
     (number, old): (u64, &InstanceName),

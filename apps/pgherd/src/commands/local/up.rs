@@ -8,7 +8,7 @@ use super::wait::{self, Sight};
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_local::account::Account;
 use pgherd_local::client::{self, Supervisor};
-use pgherd_local::control::{AgentView, Effect, InstanceView, Request, View};
+use pgherd_local::control::{AgentView, Done, Effect, InstanceView, Request, View};
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::{ClusterFolder, Home};
 use pgherd_local::manifest::{self, Manifest};
@@ -19,6 +19,7 @@ use pgherd_local::wishes::Wish;
 use std::error::Error;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// An agent that fails this often in a row will fail again.
 const FAILURES: u32 = 3;
@@ -100,25 +101,17 @@ impl Up {
     }
 
     async fn bring_up(self, work: Work, text: Option<String>) -> Result<(), Failure> {
-        let Work { home, folder, account, wanted } = work;
         let placing = Placing { bindir: self.pg_bindir.clone(), port: self.port };
-        let count = wanted.as_ref().map_or(0, |wanted| wanted.checked.instances);
-        let instances: Vec<_> =
-            (1..=count).map(|serial| InstanceName::new(folder.name(), serial)).collect();
-        let registered = prepare::register(&home, &folder, &account, (&instances, &placing));
-        let registration = registered.map_err(|error| told(&error))?;
-        let supervisor = client::reach_or_start(&folder).await?;
-        let request = Request::Apply { manifest: text, instances: self.instances };
-        let done = supervisor.ask(&request).await?;
+        let began = Instant::now();
+        let asked = (text, self.instances);
+        let (supervisor, done) = make(&work, &placing, asked).await?;
         warn(&done.warnings);
         if self.no_wait {
-            say(&format!("cluster/{} is coming up", folder.name()));
+            say(&format!("cluster/{} is coming up", work.folder.name()));
             return Ok(());
         }
-        let began = std::time::Instant::now();
-        let look = |view: &View| sight(view);
-        let view = wait::until(&supervisor, self.place.timeout(), look).await?;
-        let bindir = registration.bindir.display();
+        let view = wait::until(&supervisor, self.place.timeout(), sight).await?;
+        let bindir = view.bindir.display();
         let how = match done.effect {
             Effect::Unchanged => "is up already, and nothing is to be changed".to_owned(),
             Effect::Changed => format!("ready in {:.1}s", began.elapsed().as_secs_f64()),
@@ -145,11 +138,29 @@ impl Up {
 }
 
 /// What it takes to bring a cluster up.
-struct Work {
-    home: Home,
-    folder: ClusterFolder,
-    account: Account,
-    wanted: Option<Manifest>,
+pub(super) struct Work {
+    pub(super) home: Home,
+    pub(super) folder: ClusterFolder,
+    pub(super) account: Account,
+    /// Its manifest, unless it has one already.
+    pub(super) wanted: Option<Manifest>,
+}
+
+/// Registers the cluster, starts its supervisor, and asks for what is wanted.
+pub(super) async fn make(
+    work: &Work,
+    placing: &Placing,
+    (manifest, instances): (Option<String>, Option<u32>),
+) -> Result<(Supervisor, Done), Failure> {
+    let Work { home, folder, account, wanted } = work;
+    let count = wanted.as_ref().map_or(0, |wanted| wanted.checked.instances);
+    let names: Vec<_> =
+        (1..=count).map(|serial| InstanceName::new(folder.name(), serial)).collect();
+    let registered = prepare::register(home, folder, account, (&names, placing));
+    registered.map_err(|error| told(&error))?;
+    let supervisor = client::reach_or_start(folder).await?;
+    let done = supervisor.ask(&Request::Apply { manifest, instances }).await?;
+    Ok((supervisor, done))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -166,7 +177,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(failed)
 }
 
-fn told(error: &PrepareError) -> Failure {
+pub(super) fn told(error: &PrepareError) -> Failure {
     // The innermost error of a preparation says what to do, too.
     let kind = Kind::Refused;
     match error.source() {
@@ -176,7 +187,7 @@ fn told(error: &PrepareError) -> Failure {
 }
 
 /// Whether every instance does what it is for.
-fn sight(view: &View) -> Sight<View> {
+pub(super) fn sight(view: &View) -> Sight<View> {
     let wanted = || view.instances.iter().filter(|instance| instance.wish == Wish::Running);
     if let Some(failure) = wanted().find_map(hopeless) {
         return Sight::Never(failure);
@@ -184,7 +195,10 @@ fn sight(view: &View) -> Sight<View> {
     let waiting = wanted().filter(|instance| !instance.fenced && !is_ready(view, instance));
     let waiting: Vec<String> = waiting.map(|instance| missing(view, instance)).collect();
     if waiting.is_empty() {
-        return Sight::There(view.clone());
+        return match summary::unsettled(view) {
+            None => Sight::There(view.clone()),
+            Some(what) => Sight::Missing(format!("waiting for {what}")),
+        };
     }
     Sight::Missing(format!("waiting for {}", waiting.join("; ")))
 }
