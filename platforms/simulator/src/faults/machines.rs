@@ -84,7 +84,7 @@ impl World {
     fn excuse(&mut self, node: NodeId, until: u64) {
         let machine = &mut self.nodes[node].machine;
         machine.excused_until = machine.excused_until.max(until);
-        self.queue.add(until + 1, Happening::Judges);
+        self.queue.add(until.saturating_add(1), Happening::Judges);
         if let Some(branch) = self.nodes[node].primary().map(|primary| primary.branch) {
             self.forest[branch].tainted = true;
         }
