@@ -51,7 +51,7 @@ impl Closeness {
         match self {
             Self::Following => Duration::from_millis(500),
             Self::Serving => Duration::from_millis(100),
-            Self::Electing => Duration::from_millis(50),
+            Self::Electing => Duration::from_millis(25),
         }
     }
 }

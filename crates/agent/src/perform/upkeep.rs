@@ -32,23 +32,44 @@ pub enum UpkeepError {
 /// What there shall be in one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Duty {
-    /// A slot for each standby, and nobody else's.
+    /// A slot for each standby, and nobody else's, that keeps the log from now on.
     Primary { postmaster: i32, slots: BTreeSet<String>, superuser: Superuser },
-    /// No slots: nobody receives from a standby, and they would keep its log for ever.
-    Standby { postmaster: i32 },
+    /// The same slots, empty: they are there when it becomes a primary, and keep no log till then.
+    Standby { postmaster: i32, slots: BTreeSet<String> },
+}
+
+/// Whether the same duty was done before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    /// The standbys are connecting at this moment: a slot that is there is left to them.
+    First,
+    Later,
 }
 
 /// Makes it so.
-pub async fn keep(bench: &Bench, duty: &Duty) -> Result<(), UpkeepError> {
+pub async fn keep(bench: &Bench, duty: &Duty, round: Round) -> Result<(), UpkeepError> {
     let mut session =
         Session::open(&bench.site, SUPERUSER, WITHIN).await.map_err(UpkeepError::Connect)?;
     match duty {
         Duty::Primary { slots, superuser, .. } => {
-            keep_slots(&mut session, slots).await?;
+            let holding = match round {
+                Round::First => Holding::FromNowIfNew,
+                Round::Later => Holding::FromNow,
+            };
+            keep_slots(&mut session, slots, holding).await?;
             keep_superuser(bench, &mut session, *superuser).await
         }
-        Duty::Standby { .. } => keep_slots(&mut session, &BTreeSet::new()).await,
+        Duty::Standby { slots, .. } => keep_slots(&mut session, slots, Holding::Nothing).await,
     }
+}
+
+/// What a slot that nobody uses keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    FromNow,
+    /// An empty one is good enough for the moment.
+    FromNowIfNew,
+    Nothing,
 }
 
 /// One of our slots, as the server has it.
@@ -56,27 +77,37 @@ struct Slot {
     name: String,
     active: bool,
     lost: bool,
+    holding: Holding,
 }
 
-async fn keep_slots(session: &mut Session, wanted: &BTreeSet<String>) -> Result<(), UpkeepError> {
+async fn keep_slots(
+    session: &mut Session,
+    wanted: &BTreeSet<String>,
+    holding: Holding,
+) -> Result<(), UpkeepError> {
     let present = slots(session).await?;
-    let idle = |slot: &&Slot| !slot.active && (slot.lost || !wanted.contains(&slot.name));
-    for slot in present.iter().filter(idle) {
+    let holds = |slot: &Slot| slot.holding == holding || holding == Holding::FromNowIfNew;
+    let stays =
+        |slot: &Slot| slot.active || (wanted.contains(&slot.name) && !slot.lost && holds(slot));
+    for slot in present.iter().filter(|slot| !stays(slot)) {
         info!(slot = slot.name, lost = slot.lost, "removing a slot");
         change(session, "pg_drop_replication_slot", (&slot.name, "")).await?;
     }
+    let further = match holding {
+        Holding::FromNow | Holding::FromNowIfNew => ", true",
+        Holding::Nothing => "",
+    };
     for name in wanted {
-        let usable = present.iter().any(|slot| slot.name == *name && (slot.active || !slot.lost));
-        if !usable {
-            info!(slot = name, "creating a slot");
-            change(session, "pg_create_physical_replication_slot", (name, ", true")).await?;
+        if !present.iter().any(|slot| slot.name == *name && stays(slot)) {
+            info!(slot = name, ?holding, "creating a slot");
+            change(session, "pg_create_physical_replication_slot", (name, further)).await?;
         }
     }
     Ok(())
 }
 
 async fn slots(session: &mut Session) -> Result<Vec<Slot>, UpkeepError> {
-    let sql = "select slot_name, active, coalesce(wal_status, '') = 'lost' \
+    let sql = "select slot_name, active, coalesce(wal_status, '') = 'lost', restart_lsn \
         from pg_replication_slots where slot_type = 'physical'";
     let sets = session.ask(sql, WITHIN).await.map_err(UpkeepError::ListSlots)?;
     let rows = sets.into_iter().next().unwrap_or_default();
@@ -87,6 +118,7 @@ async fn slots(session: &mut Session) -> Result<Vec<Slot>, UpkeepError> {
             name: name.to_owned(),
             active: text(1) == Some("t"),
             lost: text(2) == Some("t"),
+            holding: if text(3).is_some() { Holding::FromNow } else { Holding::Nothing },
         })
     });
     Ok(slots.collect())

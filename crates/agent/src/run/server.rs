@@ -13,7 +13,7 @@ use crate::reexec::Handover;
 use crate::wake::Wake;
 use pgherd_core::notice::Event;
 use pgherd_core::plan::{Outcome, Task};
-use pgherd_core::seen::{Health, Server};
+use pgherd_core::seen::{Gate, Health, Server};
 use pgherd_core::units::Time;
 use rustix::process::Pid;
 use std::sync::Arc;
@@ -140,6 +140,7 @@ impl Agent {
     /// How closely the server is to be looked at.
     pub(super) fn order(&self) -> Order {
         let closeness = match (&self.seen.server, &self.seen.ballot) {
+            (Server::Primary(primary), _) if primary.gate == Gate::Closed => Closeness::Electing,
             (Server::Primary(_), _) => Closeness::Serving,
             (_, Some(_)) | (Server::Starting, None) => Closeness::Electing,
             (Server::Standby(standby), None) if !standby.streaming => Closeness::Electing,

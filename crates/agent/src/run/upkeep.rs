@@ -1,13 +1,14 @@
 //! Sees to it that a running server has what it needs besides its plan.
 //!
-//! Never in the way of a task: it waits until none runs.
+//! Never in the way of a task that changes the server: it waits until none runs.
 
 use super::Agent;
 use crate::chain::chain;
-use crate::perform::upkeep::{self, Duty};
+use crate::perform::upkeep::{self, Duty, Round};
 use crate::postgres::config::{SLOT_PREFIX, slot_of};
 use crate::process::clock;
 use crate::wake::Wake;
+use pgherd_core::plan::Task;
 use pgherd_core::seen::Server;
 use pgherd_core::units::Time;
 use std::time::Duration;
@@ -28,27 +29,29 @@ impl Agent {
     pub(super) fn keep_up(&mut self) {
         let Some(duty) = self.duty() else { return };
         let now = clock::now();
-        let due = match &self.upkeep.begun {
-            Some((begun, at)) if *begun == duty => {
-                let pause = if self.upkeep.done.as_ref() == Some(&duty) {
-                    if self.misses_standby() { LOOK_AGAIN } else { Duration::MAX }
-                } else {
-                    AGAIN
-                };
-                now.since(*at) >= pause
-            }
-            Some(_) | None => true,
+        let round =
+            if self.upkeep.done.as_ref() == Some(&duty) { Round::Later } else { Round::First };
+        let due = match (&self.upkeep.begun, round) {
+            (Some((begun, at)), Round::First) if *begun == duty => now.since(*at) >= AGAIN,
+            (Some((_, at)), Round::Later) => self.misses_standby() && now.since(*at) >= LOOK_AGAIN,
+            (Some(_) | None, Round::First) | (None, Round::Later) => true,
         };
-        let Some(bench) = self.bench().filter(|_| due && self.running.is_none()) else { return };
+        let Some(bench) = self.bench().filter(|_| due && self.allows_upkeep()) else { return };
         self.upkeep.begun = Some((duty.clone(), now));
         let waker = self.outside.waker.clone();
         let work = async move {
-            match upkeep::keep(&bench, &duty).await {
+            match upkeep::keep(&bench, &duty, round).await {
                 Ok(()) => waker.wake(Wake::KeptUp(duty)).await,
                 Err(error) => warn!(error = %chain(&error), "upkeep is tried again"),
             }
         };
         self.outside.tasks.spawn_at_most(1, "upkeep", work);
+    }
+
+    /// A checkpoint may take long, and upkeep is in nobody's way then.
+    fn allows_upkeep(&self) -> bool {
+        let task = self.seen.task.as_ref().map(|running| &running.task);
+        task.is_none_or(|task| matches!(task, Task::Checkpoint { .. }))
     }
 
     pub(super) fn kept_up(&mut self, duty: Duty) {
@@ -58,14 +61,14 @@ impl Agent {
     fn duty(&self) -> Option<Duty> {
         let postmaster = self.hands.postmaster.as_ref()?.pid().as_raw_pid();
         let specification = self.specification.as_ref()?;
+        let others = specification.intent.instances.iter().filter(|name| **name != self.me);
+        let slots = others.map(|name| slot_of(SLOT_PREFIX, name)).collect();
         match &self.seen.server {
             Server::Primary(_) => {
-                let others = specification.intent.instances.iter().filter(|name| **name != self.me);
-                let slots = others.map(|name| slot_of(SLOT_PREFIX, name)).collect();
                 let superuser = specification.postgres.superuser;
                 Some(Duty::Primary { postmaster, slots, superuser })
             }
-            Server::Standby(_) => Some(Duty::Standby { postmaster }),
+            Server::Standby(_) => Some(Duty::Standby { postmaster, slots }),
             Server::Unknown | Server::Absent | Server::Down { .. } | Server::Starting => None,
         }
     }
