@@ -5,6 +5,7 @@
 mod table;
 
 use crate::rig::patroni::{Patroni, Timers};
+use crate::rig::pgherd::Pgherd;
 use crate::rig::{Durability, Fault, Rig, Site};
 use crate::wait;
 use anyhow::{Context, Result};
@@ -18,6 +19,8 @@ pub use table::{Summary, Table, summarise};
 
 const STEADY_WITHIN: Duration = Duration::from_mins(5);
 const WRITES_WITHIN: Duration = Duration::from_mins(5);
+/// Who has not come back then does not come back by itself.
+const STUCK_AFTER: Duration = Duration::from_mins(2);
 /// Writes flow again when they did so for this long without a stall of a third of it.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -96,7 +99,7 @@ pub fn run(
 fn start(product: Product, durability: Durability, site: &Site) -> Result<Box<dyn Rig>> {
     let patroni = |timers| Patroni::start(timers, durability, site);
     Ok(match product {
-        Product::Pgherd => Box::new(crate::rig::pgherd::Pgherd::start(durability, site)?),
+        Product::Pgherd => Box::new(Pgherd::start(durability.into(), site)?),
         Product::PatroniDefault => Box::new(patroni(Timers::Default)?),
         Product::PatroniFastest => Box::new(patroni(Timers::Fastest)?),
     })
@@ -106,12 +109,13 @@ struct Cost {
     gap: Duration,
     unluckiest: Duration,
     findings: Findings,
+    is_stuck: bool,
 }
 
 /// One fault, from a cluster in order to a cluster in order.
 fn measure(rig: &mut dyn Rig, fault: Fault, runtime: &Handle) -> Result<Cost> {
     let folder = tempfile::tempdir()?;
-    wait::until("a steady cluster", STEADY_WITHIN, || rig.is_steady())?;
+    steady(rig)?;
     let settings = Settings::new(rig.address()?, folder.path().join("book"));
     let ledger = runtime.block_on(Ledger::start(settings, WRITES_WITHIN))?;
     let warm = Instant::now();
@@ -120,16 +124,21 @@ fn measure(rig: &mut dyn Rig, fault: Fault, runtime: &Handle) -> Result<Cost> {
 
     let hurt = Instant::now();
     rig.hurt(fault, &primary)?;
-    let done = Instant::now();
-    runtime.block_on(ledger.settle(done, QUIET, WRITES_WITHIN))?;
+    let settled = |within| runtime.block_on(ledger.settle(Instant::now(), QUIET, within));
+    let is_stuck = settled(STUCK_AFTER).is_err();
     rig.repair()?;
+    settled(WRITES_WITHIN)?;
     // Whatever the repair costs clients belongs to the fault too.
-    wait::until("a cluster in order again", STEADY_WITHIN, || rig.is_steady())?;
+    steady(rig)?;
     let gap = ledger.longest_gap(hurt).length();
     let unluckiest = ledger.unluckiest_gap(hurt).length();
     let stopped = runtime.block_on(ledger.stop())?;
     let findings = runtime.block_on(stopped.verify(WRITES_WITHIN))?;
-    Ok(Cost { gap, unluckiest, findings })
+    Ok(Cost { gap, unluckiest, findings, is_stuck })
+}
+
+fn steady(rig: &mut dyn Rig) -> Result<()> {
+    wait::find_seldom("a steady cluster", STEADY_WITHIN, || Ok(rig.is_steady()?.then_some(())))
 }
 
 impl Cost {
@@ -141,7 +150,15 @@ impl Cost {
         round: u32,
     ) -> Measurement {
         let findings = self.findings;
-        let is_wrong = !findings.is_consistent() || findings.lost.count > 0;
+        let mut wrong = Vec::new();
+        if self.is_stuck {
+            wrong.push(format!(
+                "no writes for {STUCK_AFTER:?}, until what was lost was started again"
+            ));
+        }
+        if !findings.is_flawless() {
+            wrong.push(findings.to_string());
+        }
         Measurement {
             product,
             durability,
@@ -152,7 +169,7 @@ impl Cost {
             acknowledged: findings.acknowledged,
             lost: findings.lost.count,
             unknown: findings.unknown,
-            wrong: if is_wrong { findings.to_string() } else { String::new() },
+            wrong: wrong.join("; "),
         }
     }
 }

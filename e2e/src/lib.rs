@@ -7,4 +7,13 @@ pub mod member;
 pub mod orphans;
 pub mod ports;
 pub mod rig;
+pub mod run;
+pub mod seed;
+pub mod torture;
 pub mod wait;
+
+/// Tells people what went wrong where nobody could be handed an error.
+#[expect(clippy::print_stderr, reason = "a destructor has no other way")]
+fn complain(what: &str) {
+    eprintln!("warning: {what}");
+}

@@ -3,13 +3,16 @@
 //! Never ships.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use pgherd_e2e::bench::{self, Plan, Product, Table};
+use pgherd_e2e::rig::pgherd::Mode;
 use pgherd_e2e::rig::{Durability, Fault, Site};
+use pgherd_e2e::torture::{self, Asked};
 use pgherd_e2e::{orphans, wait};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,11 +26,31 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Act {
+    /// Attacks a real cluster and counts lost commits.
+    #[command(after_help = "Example: cargo xtask torture --faults 12 --mode required")]
+    Torture(Torture),
     /// Measures outages of real clusters.
     Bench {
         #[command(subcommand)]
         what: Bench,
     },
+}
+
+#[derive(clap::Args)]
+struct Torture {
+    /// How many faults happen.
+    #[arg(long, default_value_t = 12)]
+    faults: usize,
+    /// Says which, to whom, and for how long [default: another one each time].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// What a commit is worth when it is acknowledged.
+    #[arg(long, value_enum, default_value = "required")]
+    mode: Mode,
+    #[command(flatten)]
+    site: SiteAsked,
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
 }
 
 #[derive(Subcommand)]
@@ -100,6 +123,7 @@ fn run(act: Act) -> Result<()> {
         wait::interrupt();
     });
     match act {
+        Act::Torture(asked) => torture(asked, runtime.handle()),
         Act::Bench { what: Bench::Failover(asked) } => failover(asked, runtime.handle()),
     }
 }
@@ -135,6 +159,27 @@ fn failover(asked: Failover, runtime: &Handle) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn torture(asked: Torture, runtime: &Handle) -> Result<()> {
+    let seed = asked.seed.map_or_else(new_seed, Ok)?;
+    eprintln!("seed {seed}, {}, {} faults", asked.mode.words(), asked.faults);
+    let Torture { faults, mode, output, .. } = asked;
+    let asked = Asked { faults, seed, mode, site: asked.site.site()? };
+    let report = torture::run(&asked, runtime, |told| eprintln!("{told}"))?;
+    match output {
+        Output::Text => print!("{report}"),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    if !report.problems.is_empty() {
+        bail!("{} problems with seed {seed}", report.problems.len());
+    }
+    Ok(())
+}
+
+fn new_seed() -> Result<u64> {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    Ok(u64::try_from(since_epoch.as_micros())? % 1_000_000_000)
 }
 
 /// What was asked for, or everything there is.

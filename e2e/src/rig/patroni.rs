@@ -171,13 +171,18 @@ impl Patroni {
         let query = "select count(*) || ' ' || count(*) filter (where sync_state <> 'async') \
             from pg_stat_replication \
             where state = 'streaming' and pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) < 1048576";
-        let confirming = match self.durability {
-            Durability::Async => 0,
-            Durability::Sync => 1,
-        };
+        let confirming = self.confirming();
         // A server that cannot be asked is not steady.
         let said = self.sql(primary, query).unwrap_or_default();
         said == format!("{} {confirming}", MEMBERS - 1)
+    }
+
+    /// How many standbys confirm commits.
+    fn confirming(&self) -> usize {
+        match self.durability {
+            Durability::Async => 0,
+            Durability::Sync => 1,
+        }
     }
 
     fn switch_over(&mut self, primary: &str) -> Result<()> {
@@ -229,7 +234,8 @@ impl Rig for Patroni {
         }
         let Some(cluster) = self.cluster() else { return Ok(false) };
         let Some(leader) = cluster.leader() else { return Ok(false) };
-        Ok(cluster.is_complete(usize::from(MEMBERS)) && self.streams(&leader))
+        let is_complete = cluster.is_complete(usize::from(MEMBERS), self.confirming());
+        Ok(is_complete && self.streams(&leader))
     }
 
     fn hurt(&mut self, fault: Fault, primary: &str) -> Result<()> {

@@ -32,8 +32,12 @@ impl Cluster {
         leaders.next().map(|leader| leader.name.clone())
     }
 
-    /// All members run on one timeline.
-    pub(super) fn is_complete(&self, count: usize) -> bool {
+    /// All members run on one timeline, and as many as asked for may take over without loss.
+    pub(super) fn is_complete(&self, count: usize, synchronous: usize) -> bool {
+        let may_take_over = self.members.iter().filter(|one| one.role == "sync_standby");
+        if may_take_over.count() != synchronous {
+            return false;
+        }
         let timeline = self.members.first().and_then(|one| one.timeline);
         self.members.len() == count
             && timeline.is_some()
