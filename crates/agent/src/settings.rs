@@ -56,6 +56,7 @@ pub async fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, Settin
         password: Password(password(bench, "replication")?),
         parameters: bench.accepted.parameters(&bench.site, &postgres.parameters).await,
         hba: accepted::lines(&postgres.hba),
+        ident: postgres.ident.clone(),
         profile: Profile::Laptop,
         archive: Archive::default(),
         commits: manner.commits.clone(),

@@ -50,6 +50,8 @@ pub struct Settings {
     pub parameters: Parameters,
     /// The user's lines of pg_hba.conf that the server accepts.
     pub hba: hba::Lines,
+    /// The user's lines of pg_ident.conf.
+    pub ident: Vec<String>,
     pub profile: Profile,
     pub archive: Archive,
     /// The rule for commits. A standby should carry the rule that its promotion would begin with:

@@ -140,6 +140,7 @@ impl Rig {
             password: Password(REPLICATION_PASSWORD.to_owned()),
             parameters: Parameters::default(),
             hba: Lines::default(),
+            ident: Vec::new(),
             profile: Profile::Laptop,
             archive: Archive::default(),
             commits: None,

@@ -51,5 +51,27 @@ pub(super) fn ident(settings: &Settings) -> String {
     for user in &settings.agent_users {
         let _infallible = writeln!(text, "{MAP} {} postgres", identifier(user));
     }
+    for line in settings.ident.iter().filter(|line| is_of_another_map(line)) {
+        let _infallible = writeln!(text, "{}", line.replace(['\n', '\r'], " "));
+    }
     text
+}
+
+/// Who could add to our map, or read one from elsewhere, could become `postgres`.
+fn is_of_another_map(line: &str) -> bool {
+    let map = line.split_whitespace().next().unwrap_or_default().trim_matches('"');
+    ![MAP, "include", "include_if_exists", "include_dir"].contains(&map) && !map.starts_with('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_another_map;
+
+    #[test]
+    fn nobody_adds_to_our_map() {
+        assert!(is_of_another_map("office /^(.*)@example\\.com$ \\1"));
+        for bad in ["pgherd eve postgres", "\"pgherd\" eve postgres", "include x", "@x a b"] {
+            assert!(!is_of_another_map(bad), "{bad}");
+        }
+    }
 }

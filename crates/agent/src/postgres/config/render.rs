@@ -201,6 +201,7 @@ mod tests {
                 "it's\n8MB".to_owned(),
             )])),
             hba: hba::Lines::accept(&["hostssl app app 10.0.0.0/8 cert".to_owned()]).0,
+            ident: vec!["office eve app".to_owned()],
             profile: Profile::Laptop,
             archive: Archive::default(),
             commits: Some(Pair { voters: BTreeSet::from([name("db-1"), name("db-3")]), acks: 1 }),
