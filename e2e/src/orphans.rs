@@ -5,7 +5,7 @@
 //! A product that watches its server by its id would take an unreaped server for a running one.
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, WaitOptions, getpgrp, waitpid};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use std::fs;
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Takes orphans over from now on, until this process ends.
 pub fn adopt() -> Result<()> {
     pgherd_agent::process::tree::adopt_orphans()?;
-    let own = getpgrp();
+    let own = group_of("self").context("reading our own process group")?;
     let reaper = std::thread::Builder::new().name("orphans".to_owned());
     let _running = reaper
         .spawn(move || {
             loop {
-                reap(own);
+                reap(&own);
                 std::thread::sleep(LOOK);
             }
         })
@@ -27,7 +27,7 @@ pub fn adopt() -> Result<()> {
     Ok(())
 }
 
-fn reap(own: Pid) {
+fn reap(own: &str) {
     for child in children() {
         if is_dead_in_other_group(child, own) {
             // Gone already, or one of those who wait for their own: both are well.
@@ -46,12 +46,20 @@ fn children() -> Vec<Pid> {
         .collect()
 }
 
-/// Reads `id (name) state parent group ...`.
-fn is_dead_in_other_group(id: Pid, own: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero()));
-    let Ok(stat) = stat else { return false };
-    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let mut fields = rest.split(' ');
-    let is_dead = fields.next() == Some("Z");
-    is_dead && fields.nth(1) != Some(own.as_raw_nonzero().to_string().as_str())
+fn is_dead_in_other_group(id: Pid, own: &str) -> bool {
+    let Some(stat) = stat_of(&id.as_raw_nonzero().to_string()) else { return false };
+    stat.first().is_some_and(|state| state == "Z") && stat.get(2).is_some_and(|group| group != own)
+}
+
+/// As text, and not asked of the kernel: the leader of our group may be outside of our PID
+/// namespace, and then its id is 0.
+fn group_of(process: &str) -> Option<String> {
+    stat_of(process)?.get(2).cloned()
+}
+
+/// Reads `state parent group ...` of `id (name) state parent group ...`.
+fn stat_of(process: &str) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    Some(rest.split(' ').map(str::to_owned).collect())
 }

@@ -64,14 +64,12 @@ impl Reaper {
     pub fn new(data: &Path) -> Result<Self, TreeError> {
         let folder = CString::new(data.as_os_str().as_bytes())
             .map_err(|_| TreeError::NameFolder { path: data.to_owned() })?;
-        let session = rustix::process::getsid(None).map_or(0, Pid::as_raw_pid);
-        Ok(Self {
-            folder,
-            table: Table::new().map_err(|source| TreeError::OpenProcesses { source })?,
-            killed: Vec::with_capacity(REMEMBERED),
-            own: rustix::process::getpid().as_raw_pid(),
-            own_session: session,
-        })
+        let table = Table::new().map_err(|source| TreeError::OpenProcesses { source })?;
+        let own = rustix::process::getpid().as_raw_pid();
+        // Not getsid: the leader of our session may be outside of our PID namespace, and then the
+        // answer is 0, which is no process id.
+        let own_session = table.read(own).map_or(0, |process| process.session);
+        Ok(Self { folder, table, killed: Vec::with_capacity(REMEMBERED), own, own_session })
     }
 
     /// Kills the tree of `postmaster`, if it is known, and everything that works in the folder.
