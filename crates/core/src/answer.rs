@@ -81,17 +81,17 @@ fn heartbeat(
     });
     let mine = seen.my_office().is_some_and(|record| record.epoch >= asked.epoch);
     let granted = !(obsolete || claiming || rival || mine);
-    let mut knows = knows(seen, &seen.durable);
+    let mut knows = knows(seen, seen.durable.known);
     if granted {
         if seen.is_writable() && !broken(Rule::FenceOnHigherEpoch) {
             steps.push(Step::Fence { because: Reason::NewerEpoch { epoch: asked.epoch } });
         }
-        let mut durable = seen.durable.clone();
-        durable.known.epoch = durable.known.epoch.max(asked.epoch);
-        durable.known.promise = durable.known.promise.max(asked.epoch);
-        knows = self::knows(seen, &durable);
-        if durable != seen.durable {
-            steps.push(Step::Persist(durable));
+        let mut known = seen.durable.known;
+        known.epoch = known.epoch.max(asked.epoch);
+        known.promise = known.promise.max(asked.epoch);
+        knows = self::knows(seen, known);
+        if known != seen.durable.known {
+            steps.push(Step::Persist(Durable { known, ..seen.durable.clone() }));
         }
     }
     let reply = HeartbeatReply {
@@ -135,7 +135,7 @@ fn revoke(
         proposed: asked.proposed,
         ballot: asked.ballot,
         purpose: asked.purpose,
-        knows: knows(seen, &durable),
+        knows: knows(seen, durable.known),
         stance,
         standing: standing(intent, seen),
     };
@@ -188,7 +188,7 @@ fn sealed_stance(seen: &Seen, proposed: Epoch) -> Stance {
     }
 }
 
-fn knows(seen: &Seen, durable: &Durable) -> Known {
-    let epoch = seen.highest_known().max(durable.known.epoch);
-    Known { epoch, promise: durable.known.promise.max(epoch) }
+fn knows(seen: &Seen, known: Known) -> Known {
+    let epoch = seen.highest_known().max(known.epoch);
+    Known { epoch, promise: known.promise.max(epoch) }
 }

@@ -20,15 +20,15 @@ pub struct Refusal {
 
 /// Checks every step against what is seen and what the steps before it have persisted.
 pub fn audit(plan: &Plan, intent: &Intent, seen: &Seen, now: Time) -> Result<(), Refusal> {
-    let mut durable = seen.durable.clone();
+    let mut durable = &seen.durable;
     for step in &plan.steps {
         match step {
             Step::Persist(next) => {
-                never_forgets(&durable, next)?;
-                durable = next.clone();
+                never_forgets(durable, next)?;
+                durable = next;
             }
-            Step::WriteRecord { write, change } => writes_lawfully(seen, &durable, write, *change)?,
-            Step::Perform(task) => acts_lawfully(intent, (seen, &durable), task, now)?,
+            Step::WriteRecord { write, change } => writes_lawfully(seen, durable, write, *change)?,
+            Step::Perform(task) => acts_lawfully(intent, (seen, durable), task, now)?,
             Step::Remember(_)
             | Step::Send { .. }
             | Step::ReadRecord

@@ -116,7 +116,8 @@ pub(crate) fn serving(record: &Record) -> Seen {
         ..Office::default()
     };
     let mut senders = BTreeMap::new();
-    for other in seen.others(&record.members) {
+    let others: Vec<InstanceName> = seen.others(&record.members).cloned().collect();
+    for other in others {
         seen.office.grants.insert(other.clone(), NOW.before(ms(100)));
         let standing = Standing::Streaming { position: at(3, 2_000) };
         let answer = Answer { at: NOW.before(ms(99)), knows: seen.durable.known, standing };

@@ -65,15 +65,21 @@ fn fence(steps: &mut Vec<Step>, because: Reason) -> Verdict {
 /// What was heard of a higher epoch, or read of a new record, outlives this process.
 fn remember_on_disk(view: View<'_>, steps: &mut Vec<Step>) {
     let seen = view.seen;
-    let record = seen.record.value.as_ref().filter(|_| seen.record.regressed.is_none());
+    let known = &seen.durable.known;
+    let epoch = seen.highest_known();
+    let promise = known.promise.max(epoch);
+    let kept = seen.durable.record.as_ref();
+    let record = seen.record.value.as_ref().filter(|record| {
+        seen.record.regressed.is_none()
+            && kept.is_none_or(|kept| differs_in_substance(kept, record))
+    });
+    if (known.epoch, known.promise) == (epoch, promise) && record.is_none() {
+        return;
+    }
     persist(view, steps, |durable| {
-        durable.known.epoch = seen.highest_known();
-        durable.known.promise = durable.known.promise.max(durable.known.epoch);
+        (durable.known.epoch, durable.known.promise) = (epoch, promise);
         if let Some(record) = record {
-            let kept = durable.record.as_ref();
-            if kept.is_none_or(|kept| differs_in_substance(kept, record)) {
-                durable.record = Some(record.clone());
-            }
+            durable.record = Some(record.clone());
         }
     });
 }

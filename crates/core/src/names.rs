@@ -3,7 +3,9 @@
 //! Never holds an unchecked string.
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// A name that was refused: what was given, why, and what would be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,10 +22,10 @@ pub enum NameError {
 /// bytes of a DNS label (RFC 1123).
 pub const CLUSTER_NAME_LIMIT: usize = 50;
 
-/// The name of a cluster: a DNS label that starts with a letter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct ClusterName(String);
+/// The name of a cluster: a DNS label that starts with a letter. Shared, because every name of an
+/// instance holds it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(Arc<str>);
 
 impl ClusterName {
     pub fn parse(given: &str) -> Result<Self, NameError> {
@@ -32,7 +34,7 @@ impl ClusterName {
         let starts = given.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
         let ends = !given.ends_with('-');
         if inside && starts && ends && given.len() <= CLUSTER_NAME_LIMIT {
-            Ok(Self(given.to_owned()))
+            Ok(Self(Arc::from(given)))
         } else {
             Err(NameError::Cluster { given: given.to_owned(), limit: CLUSTER_NAME_LIMIT })
         }
@@ -40,6 +42,12 @@ impl ClusterName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for ClusterName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -57,10 +65,23 @@ impl fmt::Display for ClusterName {
 }
 
 /// The stable name of an instance, `CLUSTER-N` with N from 1; it is also its `application_name`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InstanceName {
     cluster: ClusterName,
     serial: u32,
+}
+
+impl Ord for InstanceName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Names that meet are nearly always of one cluster.
+        self.serial.cmp(&other.serial).then_with(|| self.cluster.cmp(&other.cluster))
+    }
+}
+
+impl PartialOrd for InstanceName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl InstanceName {

@@ -345,8 +345,11 @@ impl Seen {
     }
 
     /// The members of the record except this instance.
-    pub fn others(&self, members: &BTreeSet<InstanceName>) -> BTreeSet<InstanceName> {
-        members.iter().filter(|name| **name != self.me.instance).cloned().collect()
+    pub fn others<'a>(
+        &'a self,
+        members: &'a BTreeSet<InstanceName>,
+    ) -> impl Iterator<Item = &'a InstanceName> {
+        members.iter().filter(|name| **name != self.me.instance)
     }
 
     pub fn position(&self) -> Option<WalPosition> {

@@ -41,6 +41,8 @@ pub struct Agent {
     /// A step takes time: nothing else happens in this agent until then.
     pub busy: bool,
     timer_at: Option<Moment>,
+    /// For when a happening is queued that will look at it; later ones are stale.
+    timer_queued: Option<Moment>,
     pub armed: Option<Deadline>,
     /// When the fencing thread is next woken.
     pub fence_wakes: Option<Moment>,
@@ -93,6 +95,7 @@ impl Agent {
             replans: 0,
             busy: false,
             timer_at: None,
+            timer_queued: None,
             armed: None,
             fence_wakes: None,
             steps_to_live: None,
@@ -110,6 +113,7 @@ impl Agent {
         self.must_plan = true;
         self.busy = false;
         self.timer_at = None;
+        self.timer_queued = None;
         self.fence_wakes = None;
     }
 
@@ -137,12 +141,16 @@ impl World {
     pub fn timer(&mut self, id: NodeId, life: u32) {
         let node = &mut self.nodes[id];
         let Some(agent) = node.agent.as_mut().filter(|_| node.life == life) else { return };
+        if agent.timer_queued.is_none_or(|queued| queued > self.now) {
+            return;
+        }
+        agent.timer_queued = None;
         match agent.timer_at {
             Some(at) if at <= self.now => {
                 agent.timer_at = None;
                 self.wake(id, Wake::Timer);
             }
-            Some(at) => self.queue.add(at, Happening::Timer { node: id, life }),
+            Some(at) => self.queue_timer(id, at),
             None => {}
         }
     }
@@ -253,9 +261,16 @@ impl World {
         // The pause is measured on the local clock, which may be slow by a hundredth.
         let at = self.now.saturating_add(pause).saturating_add(pause / 100 + 1);
         let at = if node.machine.clock.drift_ppm() < 0 { at } else { self.now + pause.max(1) };
-        let earlier = agent.timer_at.is_none_or(|set| set > at || set <= self.now);
         agent.timer_at = Some(at);
-        if earlier {
+        self.queue_timer(id, at);
+    }
+
+    /// One happening for the earliest moment is enough: it queues the next one.
+    fn queue_timer(&mut self, id: NodeId, at: Moment) {
+        let node = &mut self.nodes[id];
+        let Some(agent) = &mut node.agent else { return };
+        if agent.timer_queued.is_none_or(|queued| queued > at) {
+            agent.timer_queued = Some(at);
             self.queue.add(at, Happening::Timer { node: id, life: node.life });
         }
     }

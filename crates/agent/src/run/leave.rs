@@ -51,7 +51,7 @@ impl Agent {
     fn is_succeeded(&self) -> bool {
         let Some(record) = self.seen.my_office() else { return true };
         let vacated = matches!(record.phase, Phase::Vacant { .. });
-        let nobody_else = self.seen.others(&record.members).is_empty();
+        let nobody_else = self.seen.others(&record.members).next().is_none();
         let told = self.seen.release_sent.is_some_and(|at| clock::now() >= at.after(SUCCESSION));
         vacated && (told || nobody_else)
     }

@@ -137,7 +137,7 @@ fn begin(view: View<'_>, record: &Record, purpose: Purpose, steps: &mut Vec<Step
 /// Asks everybody who has not yet given the answer that this ballot is after.
 fn ask(view: View<'_>, record: &Record, ballot: &Ballot, steps: &mut Vec<Step>) {
     for to in view.seen.others(&record.members) {
-        let done = ballot.votes.get(&to).is_some_and(|vote| match ballot.purpose {
+        let done = ballot.votes.get(to).is_some_and(|vote| match ballot.purpose {
             Purpose::Survey => vote.stance != Stance::Refused,
             Purpose::Seal => matches!(vote.stance, Stance::Sealed { .. }),
         });
@@ -150,7 +150,7 @@ fn ask(view: View<'_>, record: &Record, ballot: &Ballot, steps: &mut Vec<Step>) 
                 released: release_of(view, record),
                 ballot: ballot.began,
             });
-            steps.push(Step::Send { to, request });
+            steps.push(Step::Send { to: to.clone(), request });
         }
     }
 }
@@ -250,7 +250,6 @@ fn may_claim(
     authority(view, record, &revoked).map_err(Refused::Because)?;
     let missing = seen
         .others(&record.members)
-        .iter()
         .any(|name| !ballot.votes.contains_key(name) && *name != record.holder.instance);
     let sealing = ballot.votes.values().any(may_still_seal);
     if (missing && view.now < ballot.began.after(ANSWERS))

@@ -153,11 +153,12 @@ fn release(view: View<'_>, record: &Record, end: Option<WalPosition>, steps: &mu
         steps.push(Step::Remember(Note::ReleaseSent(view.now)));
     }
     for to in office::peers(view, record) {
-        let asked = seen.peers.get(&to).and_then(|peer| peer.asked);
+        let asked = seen.peers.get(to).and_then(|peer| peer.asked);
         let first = seen.release_sent.is_none();
         if first || asked.is_none_or(|asked| view.now >= asked.after(SAY_AGAIN)) {
             let released = Released { epoch: record.epoch, by: seen.name().clone(), end };
-            steps.push(Step::Send { to, request: Request::Released(released) });
+            let request = Request::Released(released);
+            steps.push(Step::Send { to: to.clone(), request });
         }
     }
 }
@@ -185,13 +186,13 @@ fn standby_positions(view: View<'_>, record: &Record) -> Vec<(InstanceName, WalP
     let oldest = view.now.before(view.intent.timers.grantor_silence() * 2);
     let mut positions = Vec::new();
     for name in view.seen.others(&record.members) {
-        if view.intent.is_fenced(&name) || !view.intent.instances.contains(&name) {
+        if view.intent.is_fenced(name) || !view.intent.instances.contains(name) {
             continue;
         }
-        let Some(answer) = view.seen.fresh_answer(&name, oldest) else { continue };
+        let Some(answer) = view.seen.fresh_answer(name, oldest) else { continue };
         match &answer.standing {
             Standing::Streaming { position } | Standing::Waiting { position } => {
-                positions.push((name, *position));
+                positions.push((name.clone(), *position));
             }
             Standing::Unready | Standing::Fenced | Standing::Primary => {}
         }

@@ -17,10 +17,9 @@ pub fn writable_until(intent: &Intent, seen: &Seen) -> Time {
     if seen.release_sent.is_some() {
         return Time::ZERO;
     }
-    let in_force = records_in_force(seen, record);
-    let by_record = in_force.iter().map(|record| until_by_record(intent, seen, record)).min();
-    let by_members =
-        in_force.iter().map(|record| until_by_members(intent, seen, &record.members)).min();
+    let in_force = || records_in_force(seen, record);
+    let by_record = in_force().map(|record| until_by_record(intent, seen, record)).min();
+    let by_members = in_force().map(|record| until_by_members(intent, seen, &record.members)).min();
     by_record.max(by_members).unwrap_or(Time::ZERO)
 }
 
@@ -28,18 +27,15 @@ pub fn writable_until(intent: &Intent, seen: &Seen) -> Time {
 pub fn members_agree_until(intent: &Intent, seen: &Seen) -> Time {
     let Some(record) = seen.my_office() else { return Time::ZERO };
     let in_force = records_in_force(seen, record);
-    let until = in_force.iter().map(|record| until_by_members(intent, seen, &record.members)).min();
+    let until = in_force.map(|record| until_by_members(intent, seen, &record.members)).min();
     until.unwrap_or(Time::ZERO)
 }
 
 /// While a change of G or M is in flight nobody knows which one holds: obey both.
-fn records_in_force<'a>(seen: &'a Seen, record: &'a Record) -> Vec<&'a Record> {
-    let outstanding = seen.outstanding.as_ref().map(|outstanding| &outstanding.write.record);
-    match outstanding {
-        Some(next) if broken(Rule::ObeyBothSets) => vec![next],
-        Some(next) => vec![record, next],
-        None => vec![record],
-    }
+fn records_in_force<'a>(seen: &'a Seen, record: &'a Record) -> impl Iterator<Item = &'a Record> {
+    let next = seen.outstanding.as_ref().map(|outstanding| &outstanding.write.record);
+    let replaced = next.is_some() && broken(Rule::ObeyBothSets);
+    Some(record).filter(|_| !replaced).into_iter().chain(next)
 }
 
 /// R1: the term that the record proves, and enough of the grantors.
@@ -60,14 +56,14 @@ fn until_by_record(intent: &Intent, seen: &Seen, record: &Record) -> Time {
 
 /// R2: the grants of all other members, however long the record has been silent.
 fn until_by_members(intent: &Intent, seen: &Seen, members: &BTreeSet<InstanceName>) -> Time {
-    let mut ends: Vec<Time> =
-        seen.others(members).iter().map(|name| grant_end(intent, seen, name)).collect();
-    ends.sort_unstable();
+    let ends = seen.others(members).map(|name| grant_end(intent, seen, name));
     if broken(Rule::UnanimousWithoutRecord) {
         // The mutant: a majority of all members, counting the holder itself.
+        let mut ends: Vec<Time> = ends.collect();
+        ends.sort_unstable();
         return ends.get(ends.len() / 2).copied().unwrap_or(Time::NEVER);
     }
-    ends.first().copied().unwrap_or(Time::NEVER)
+    ends.min().unwrap_or(Time::NEVER)
 }
 
 fn grant_end(intent: &Intent, seen: &Seen, name: &InstanceName) -> Time {

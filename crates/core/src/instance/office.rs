@@ -16,7 +16,6 @@ use crate::record::{Cause, Phase, Record, Takeover, Term};
 use crate::rules::{Rule, broken};
 use crate::seen::{Change, Gate, Primary, Server, Standby};
 use crate::units::Time;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How many of the latest terms a heartbeat carries.
@@ -41,19 +40,22 @@ pub(super) fn plan(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> Ve
 }
 
 /// Everybody who belongs to the cluster or shall: all but this instance.
-pub(super) fn peers(view: View<'_>, record: &Record) -> BTreeSet<InstanceName> {
-    let mut peers = view.seen.others(&record.members);
-    peers.extend(view.seen.others(&view.intent.instances));
-    peers
+pub(super) fn peers<'a>(
+    view: View<'a>,
+    record: &'a Record,
+) -> impl Iterator<Item = &'a InstanceName> {
+    view.seen
+        .others(&record.members)
+        .chain(view.seen.others(&view.intent.instances).filter(|n| !record.members.contains(*n)))
 }
 
 fn heartbeats(view: View<'_>, record: &Record, steps: &mut Vec<Step>) {
     let every = view.intent.timers.heartbeat;
     for to in peers(view, record) {
-        let asked = view.seen.peers.get(&to).and_then(|peer| peer.asked);
+        let asked = view.seen.peers.get(to).and_then(|peer| peer.asked);
         if asked.is_none_or(|asked| view.now >= asked.after(every)) {
             let request = Request::Heartbeat(heartbeat(view, record));
-            steps.push(Step::Send { to, request });
+            steps.push(Step::Send { to: to.clone(), request });
         }
     }
 }
@@ -227,9 +229,11 @@ fn serve(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec<Ste
     if let Some(misses) = crash::is_hung(view) {
         return fence(steps, Reason::Hung { misses });
     }
-    persist(view, steps, |durable| {
-        durable.served = durable.served.max(record.epoch);
-    });
+    if view.seen.durable.served < record.epoch {
+        persist(view, steps, |durable| {
+            durable.served = record.epoch;
+        });
+    }
     note_alone(view, record, primary, steps);
     let wanted = quorum::wanted(view, record, primary);
     amend(view, record, (primary, wanted.as_ref()), steps);
@@ -275,17 +279,21 @@ fn amend(view: View<'_>, record: &Record, (primary, wanted): Kept<'_>, steps: &m
     if raise_epoch(view, record, steps) {
         return;
     }
-    let mut next = record.clone();
-    next.members = members::wanted_members(view, record);
-    next.grantors = members::wanted_grantors(view, record, &next.members);
-    next.quorum = quorum::next_quorum(record, primary, wanted);
-    if let Some(term) = next.terms.last_mut() {
-        term.began = term.began.or(Some(primary.began));
-    }
+    let members = members::wanted_members(view, record);
+    let grantors = members::wanted_grantors(view, record, &members);
+    let quorum = quorum::next_quorum(record, primary, wanted);
     let timers = &view.intent.timers;
     let due = seen.office.confirmed.is_none_or(|at| view.now >= at.after(timers.renew));
-    if due || next != *record {
-        write(view, steps, next.rewritten(next_write(view)), Change::Amend);
+    let fork_told = record.terms.last().is_none_or(|term| term.began.is_some());
+    let same =
+        (&members, &grantors, &quorum) == (&record.members, &record.grantors, &record.quorum);
+    if due || !fork_told || !same {
+        let mut next = record.rewritten(next_write(view));
+        (next.members, next.grantors, next.quorum) = (members, grantors, quorum);
+        if let Some(term) = next.terms.last_mut() {
+            term.began = term.began.or(Some(primary.began));
+        }
+        write(view, steps, next, Change::Amend);
     }
 }
 

@@ -142,9 +142,8 @@ fn flushed_to(primary: &Primary, lsn: Lsn) -> BTreeSet<InstanceName> {
 }
 
 fn others(view: View<'_>, record: &Record) -> BTreeSet<InstanceName> {
-    let mut others = view.seen.others(&record.members);
-    others.retain(|name| view.intent.instances.contains(name));
-    others
+    let others = view.seen.others(&record.members);
+    others.filter(|name| view.intent.instances.contains(*name)).cloned().collect()
 }
 
 /// Members that stream and grant: they can acknowledge, and they are heard.

@@ -147,8 +147,8 @@ fn choose(
     if let Some(name) = wish {
         return ready(name).map(|_| name.clone());
     }
-    let others = view.seen.others(&record.members).into_iter();
-    others.filter_map(|name| Some((ready(&name)?, name))).max().map(|(_, name)| name)
+    let others = view.seen.others(&record.members);
+    others.filter_map(|name| Some((ready(name)?, name))).max().map(|(_, name)| name.clone())
 }
 
 fn ready_position(
