@@ -4,8 +4,8 @@
 
 use crate::intent::Intent;
 use crate::message::{
-    Heartbeat, HeartbeatReply, Known, Purpose, Released, Reply, Request, Revoke, Stance, Standing,
-    Vote,
+    Basis, Heartbeat, HeartbeatReply, Known, Purpose, Released, Reply, Request, Revoke, Stance,
+    Standing, Vote,
 };
 use crate::names::InstanceName;
 use crate::notice::Event;
@@ -154,7 +154,18 @@ fn is_refused(seen: &Seen, asked: &Revoke, now: Time) -> bool {
     let serving = seen.is_writable() || (seen.my_office().is_some() && seen.release_sent.is_none());
     let bound =
         now < seen.grant.until && !is_released(seen, asked) && !broken(Rule::OwnGrantBindsVote);
-    newer || claiming || serving || bound
+    newer || is_set_back(seen, asked) || claiming || serving || bound
+}
+
+/// The candidate takes a record for the newest that was replaced long ago: somebody has set the
+/// store back, and what has to be asked of whom is in the record that this instance remembers.
+fn is_set_back(seen: &Seen, asked: &Revoke) -> bool {
+    asked.basis == Basis::Stored
+        && seen
+            .durable
+            .record
+            .as_ref()
+            .is_some_and(|known| known.epoch == asked.epoch && known.revision > asked.revision)
 }
 
 /// The holder itself has freed the office: no clock is needed.

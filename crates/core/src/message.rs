@@ -83,12 +83,23 @@ pub struct Revoke {
     pub epoch: Epoch,
     pub proposed: Epoch,
     pub revision: Revision,
+    pub basis: Basis,
     /// A survey binds nobody; only a seal makes the member promise and stop receiving.
     pub purpose: Purpose,
     /// The candidate has this from the holder itself: the office of `epoch` is free.
     pub released: Option<Released>,
     /// Identifies the ballot, on the candidate's own clock.
     pub ballot: Time,
+}
+
+/// Where the candidate has the record from that it would take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Basis {
+    /// The store holds it, so it should be the newest there is.
+    Stored,
+    /// The store has lost it or was set back: it is what the candidate remembers.
+    Remembered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

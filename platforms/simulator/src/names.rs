@@ -139,7 +139,7 @@ impl CommitRule {
             .all(|election| acks.iter().all(|ack| !ack.meet(election).is_empty()))
     }
 
-    fn elects(self, sealed: NodeSet) -> bool {
+    pub fn elects(self, sealed: NodeSet) -> bool {
         self.voters.meet(sealed).len() + self.acks > self.voters.len()
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{View, free_epoch, is_leaving, next_write, office, perform, persist, quorum, write};
 use crate::intent::Durability;
-use crate::message::{Purpose, Released, Request, Revoke, Stance, Standing, Vote};
+use crate::message::{Basis, Purpose, Released, Request, Revoke, Stance, Standing, Vote};
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
@@ -136,6 +136,8 @@ fn begin(view: View<'_>, record: &Record, purpose: Purpose, steps: &mut Vec<Step
 
 /// Asks everybody who has not yet given the answer that this ballot is after.
 fn ask(view: View<'_>, record: &Record, ballot: &Ballot, steps: &mut Vec<Step>) {
+    let set_back = view.seen.record.regressed.is_some();
+    let basis = if set_back { Basis::Remembered } else { Basis::Stored };
     for to in view.seen.others(&record.members) {
         let done = ballot.votes.get(to).is_some_and(|vote| match ballot.purpose {
             Purpose::Survey => vote.stance != Stance::Refused,
@@ -146,6 +148,7 @@ fn ask(view: View<'_>, record: &Record, ballot: &Ballot, steps: &mut Vec<Step>) 
                 epoch: ballot.epoch,
                 proposed: ballot.proposed,
                 revision: record.revision,
+                basis,
                 purpose: ballot.purpose,
                 released: release_of(view, record),
                 ballot: ballot.began,

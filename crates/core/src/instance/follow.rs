@@ -123,6 +123,7 @@ pub(super) fn start(view: View<'_>, record: &Record, end: End, steps: &mut Vec<S
         Some((_, Relation::Continues | Relation::ForkUnknown)) | None => {
             if failures_of(view, "start") >= STARTS && primary_heard(view).is_some() {
                 need_copy(view, steps);
+                return copy(view, steps);
             }
             rejoining(perform(view, steps, Task::Start).unwrap_or(Reason::NotStreaming))
         }
@@ -193,9 +194,10 @@ fn housekeeping(view: View<'_>, heard: &Heard, steps: &mut Vec<Step>) -> Option<
     if seen.health.configuration != configuration {
         return perform(view, steps, Task::Reload { configuration });
     }
-    if seen.durable.rejoin_failures > 0 && seen.server_streams() {
+    if (seen.durable.rejoin_failures > 0 || seen.durable.must_clone) && seen.server_streams() {
         persist(view, steps, |durable| {
             durable.rejoin_failures = 0;
+            durable.must_clone = false;
         });
     }
     None

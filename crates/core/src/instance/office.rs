@@ -194,6 +194,7 @@ fn promote(view: View<'_>, record: &Record, steps: &mut Vec<Step>) -> Verdict {
     persist(view, steps, |durable| {
         durable.served = epoch;
         durable.seal = durable.seal.max(epoch);
+        durable.must_clone = false;
     });
     steps.push(Step::Arm { epoch, until });
     steps.append(&mut act);
@@ -312,7 +313,7 @@ fn upkeep(
         }
     }
     if primary.gate == Gate::Closed {
-        return open_gate(view, record, primary, steps);
+        return open_gate(view, record, (primary, wanted), steps);
     }
     if let Some(restart) = &view.intent.restart
         && restart.number > view.seen.durable.restarted
@@ -342,8 +343,17 @@ fn upkeep(
 }
 
 /// Clients are let in once what they would read cannot be lost any more.
-fn open_gate(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec<Step>) -> Reason {
-    let pair = primary.obeys.as_ref().and_then(|obeyed| obeyed.pair.clone());
+fn open_gate(
+    view: View<'_>,
+    record: &Record,
+    (primary, wanted): Kept<'_>,
+    steps: &mut Vec<Step>,
+) -> Reason {
+    // After an order that failed half-way nobody knows which rule is obeyed: none is confirmed.
+    let pair = match &primary.obeys {
+        Some(obeyed) => obeyed.pair.clone(),
+        None => wanted.cloned(),
+    };
     let required = matches!(view.intent.durability, Durability::Required { .. });
     if let Some(pair) = pair.filter(|_| required)
         && !quorum::is_confirmed(primary, &pair)

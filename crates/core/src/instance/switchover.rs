@@ -54,7 +54,8 @@ fn prepare(
     }
     let wish = request.and_then(|request| request.target.as_ref());
     let number = request.map_or(record.switchover, |request| request.number);
-    let Some(target) = choose(view, record, primary, wish) else {
+    let anybody = || choose(view, record, primary, None).filter(|_| shall_go(view));
+    let Some(target) = choose(view, record, primary, wish).or_else(anybody) else {
         if shall_go(view) {
             return leave_alone(view, record, steps);
         }

@@ -9,7 +9,7 @@ use crate::fixtures::{
     standby, streaming,
 };
 use crate::intent::Durability;
-use crate::message::{Purpose, Released, Reply, Request, Revoke, Stance, Standing};
+use crate::message::{Basis, Purpose, Released, Reply, Request, Revoke, Stance, Standing};
 use crate::record::Phase;
 use crate::seen::{End, ReleaseHeard, Server};
 use crate::units::{Epoch, Time, Timeline};
@@ -287,6 +287,7 @@ fn revoke(purpose: Purpose) -> Request {
         epoch: Epoch(2),
         proposed: Epoch(3),
         revision: record(3).revision,
+        basis: Basis::Stored,
         purpose,
         released: None,
         ballot: Time(1),
@@ -318,6 +319,21 @@ fn a_member_persists_its_promise_before_it_votes_and_votes_only_once_sealed() {
     let answered = answer(&intent, &seen, &name(2), &revoke(Purpose::Seal), NOW);
     let Reply::Revoke(vote) = &answered.reply else { panic!("not a vote") };
     assert_eq!(vote.stance, Stance::Revoked);
+}
+
+#[test]
+fn a_member_gives_no_vote_by_a_record_that_was_set_back() {
+    let mut seen = deserted(3, &record(3));
+    let newer = record(3).rewritten(crate::record::WriteId::default());
+    seen.durable.record = Some(newer);
+    let Request::Revoke(asked) = revoke(Purpose::Seal) else { panic!("not a ballot") };
+    for (basis, stance) in [(Basis::Stored, Stance::Refused), (Basis::Remembered, Stance::Revoked)]
+    {
+        let asked = Request::Revoke(Revoke { basis, ..asked.clone() });
+        let answered = answer(&intent(3, asynchronous()), &seen, &name(2), &asked, NOW);
+        let Reply::Revoke(vote) = answered.reply else { panic!("not a vote") };
+        assert_eq!(vote.stance, stance, "{basis:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@
 use super::check;
 use crate::fixtures::{NOW, intent, ms, name, pair, primary, record, serving};
 use crate::intent::Durability;
+use crate::plan::Task;
 use crate::record::Pair;
-use crate::seen::{Gate, Obeyed};
-use crate::units::Lsn;
+use crate::seen::{Failed, Gate, Obeyed};
+use crate::units::{Epoch, Lsn};
 use expect_test::expect;
 
 const REQUIRED: Durability = Durability::Required { acks: 1 };
@@ -139,5 +140,22 @@ fn clients_wait_until_the_end_of_recovery_is_confirmed() {
         expect![[r#"
         opening: nothing to do
         perform OpenGate { epoch: Epoch(2) }"#]],
+    );
+}
+
+#[test]
+fn the_gate_stays_closed_while_nobody_knows_which_rule_is_obeyed() {
+    let mut record = record(3);
+    record.quorum = [pair(1, [2, 3])].into();
+    let mut seen = serving(&record);
+    primary(&mut seen).gate = Gate::Closed;
+    primary(&mut seen).obeys = None;
+    let why = "no space left on device".to_owned();
+    let task = Task::Obey { epoch: Epoch(2), pair: Some(pair(1, [2, 3])) };
+    seen.failed = Some(Failed { task, at: NOW, times: 1, why });
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect!["opening: clients wait until 1 of (db-2, db-3) have the end of recovery"],
     );
 }

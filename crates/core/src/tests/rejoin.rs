@@ -174,3 +174,31 @@ fn an_empty_volume_is_filled_from_the_primary() {
         perform Clone { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
     );
 }
+
+#[test]
+fn a_folder_that_does_not_start_is_copied_not_started_once_more() {
+    let mut seen = down(900);
+    let why = "could not read the control file".to_owned();
+    seen.failed = Some(Failed { task: Task::Start, at: Time(1), times: 4, why });
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        rejoining: not streaming yet
+        persist promise 2 seal 0 served 0 must clone
+        perform Clone { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
+}
+
+#[test]
+fn a_folder_that_works_again_needs_no_copy() {
+    let mut seen = streaming(2, &record(3));
+    seen.durable.must_clone = true;
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        following: streaming
+        persist promise 2 seal 0 served 0"#]],
+    );
+}

@@ -150,3 +150,20 @@ fn a_leaving_primary_hands_over_to_the_best_standby() {
         remember HandoverBegan"#]],
     );
 }
+
+#[test]
+fn a_wish_for_the_primary_itself_does_not_keep_it_from_leaving() {
+    let mut intent = asked();
+    intent.switchover = Some(Switchover { number: 1, target: Some(name(1)) });
+    intent.instances.remove(&name(1));
+    let mut seen = serving(&record(3));
+    seen.handover_began = Some(NOW.before(ms(100)));
+    check(
+        &intent,
+        &seen,
+        expect![[r#"
+        leaving: handing over to db-3
+        write HandOver: epoch 2 db-1 handing over to db-3, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}
+        remember HandoverBegan"#]],
+    );
+}

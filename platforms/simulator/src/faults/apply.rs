@@ -5,10 +5,11 @@
 use crate::clock::Moment;
 use crate::faults::{Fault, Mark, Relief, What, When, Who};
 use crate::happening::Happening;
-use crate::names::NodeId;
+use crate::names::{CommitRule, NodeId, NodeSet};
 use crate::network::Link;
 use crate::node::Nodes;
 use crate::world::World;
+use pgherd_core::record::Record;
 
 /// A fault that waits for something to happen.
 #[derive(Debug)]
@@ -185,6 +186,32 @@ impl World {
         record.members.iter().all(known)
     }
 
+    /// With the record and its holder's log both gone nobody could tell what was acknowledged.
+    fn holder_keeps_its_log(&self) -> bool {
+        let Some(record) = self.store.current() else { return false };
+        let node = &self.nodes[NodeId::of(&record.holder.instance)];
+        node.folder.is_some() && node.volume == record.holder.volume
+    }
+
+    /// Whether everybody who is elected by the record as it is now needs a vote of somebody who
+    /// remembers by which rule the `newest` one lets commits be acknowledged.
+    fn somebody_would_tell(&self, newest: &Record) -> bool {
+        let Some(record) = self.store.current().filter(|_| !newest.quorum.is_empty()) else {
+            return true;
+        };
+        let remembers = |id: &NodeId| {
+            let known = self.nodes[*id].durable.record.as_ref();
+            known
+                .is_some_and(|known| (known.epoch, &known.quorum) == (newest.epoch, &newest.quorum))
+        };
+        let tell: NodeSet = Nodes::ids().filter(remembers).collect();
+        let pairs: Vec<CommitRule> = record.quorum.iter().map(CommitRule::of).collect();
+        NodeSet::of(&record.members)
+            .subsets()
+            .filter(|set| !set.is_empty() && pairs.iter().all(|pair| pair.elects(*set)))
+            .all(|set| !set.meet(tell).is_empty())
+    }
+
     fn count_store(&mut self, what: What, node: NodeId, change: impl Fn(u8) -> u8) {
         let machine = &mut self.nodes[node].machine;
         match what {
@@ -202,10 +229,15 @@ impl World {
     /// Only while every member knows the newest epoch: who has never heard of it cannot tell an
     /// old record from a new one, and nothing in the world could.
     fn edit_store(&mut self, edit: impl FnOnce(&mut crate::store::Store)) -> bool {
-        if !self.everybody_knows_the_record() {
+        if !self.everybody_knows_the_record() || !self.holder_keeps_its_log() {
             return false;
         }
+        let before = self.store.clone();
         edit(&mut self.store);
+        if before.current().is_some_and(|newest| !self.somebody_would_tell(newest)) {
+            self.store = before;
+            return false;
+        }
         self.checker.store_edited();
         let shown = self.store.current().map_or("nothing".to_owned(), crate::trace::summary);
         self.tell(|| format!("the store now holds {shown}"));

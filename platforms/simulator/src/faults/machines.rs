@@ -114,7 +114,7 @@ impl World {
 
     /// Only while everything is well: with another copy missing, this would be real loss.
     fn replace_volume(&mut self, node: NodeId, lasts: u64) {
-        if !self.is_settled() || self.intent.instances.len() < 2 {
+        if !self.is_settled() || self.intent.instances.len() < 2 || self.is_set_back() {
             return;
         }
         if let Some(branch) = self.nodes[node].primary().map(|primary| primary.branch) {
@@ -128,6 +128,13 @@ impl World {
         machine.volume = volume;
         machine.heard = None;
         self.after(lasts.max(SECOND), Happening::PowersOn { node });
+    }
+
+    /// Whether the store holds another record than the holder believes.
+    fn is_set_back(&self) -> bool {
+        let Some(record) = self.store.current() else { return true };
+        let agent = self.nodes[NodeId::of(&record.holder.instance)].agent.as_ref();
+        agent.is_none_or(|agent| agent.seen.record.value.as_ref() != Some(record))
     }
 
     fn step_calendar(&mut self, node: NodeId, forward: u64) {
