@@ -345,8 +345,11 @@ fn finished(seen: &mut Seen, task: Task, outcome: Outcome, now: Time) {
     }
     match outcome {
         Outcome::Done | Outcome::Obeyed { .. } => {
-            seen.rewound |= matches!(task, Task::Rewind { .. } | Task::Clone { .. });
-            if seen.failed.as_ref().is_some_and(|failed| failed.task.kind() == task.kind()) {
+            let renewed = matches!(task, Task::Rewind { .. } | Task::Clone { .. });
+            seen.rewound |= renewed;
+            // What failed with the folder as it was before says nothing of the new one.
+            let same = |failed: &Failed| failed.task.kind() == task.kind();
+            if renewed || seen.failed.as_ref().is_some_and(same) {
                 seen.failed = None;
             }
         }

@@ -64,6 +64,10 @@ pub struct Deadline {
 #[derive(Debug)]
 pub enum Wake {
     Noticed(Event),
+    /// The fencing thread has killed the server; `process_id` is what the next one counts from.
+    Fenced {
+        process_id: u32,
+    },
     /// Look at the server, and note what is there.
     Look,
     Asked(Letter),
@@ -195,6 +199,12 @@ impl World {
     fn take_in(&mut self, id: NodeId, wake: Wake) {
         match wake {
             Wake::Noticed(event) => self.notice(id, event),
+            // The loop may have killed it as well, and have started another one since.
+            Wake::Fenced { process_id } => {
+                if self.nodes[id].process_id == process_id {
+                    self.notice(id, Event::Reaped);
+                }
+            }
             Wake::Look => {
                 let looked = self.look(id);
                 self.notice(id, looked);

@@ -3,8 +3,9 @@
 //! Never starts what is half rewound.
 
 use super::check;
-use crate::fixtures::{asynchronous, at, intent, record, standby, streaming};
-use crate::plan::Task;
+use crate::fixtures::{NOW, asynchronous, at, intent, name, record, standby, streaming};
+use crate::notice::Event;
+use crate::plan::{Outcome, Task};
 use crate::seen::{End, Failed, Seen, Server};
 use crate::units::{Epoch, Lsn, SystemId, Time};
 use expect_test::expect;
@@ -91,7 +92,7 @@ fn a_half_rewound_folder_is_rewound_again_and_never_started() {
 fn a_failed_rewind_is_counted_on_disk() {
     let mut seen = down(1_001);
     seen.durable.rewinding = true;
-    let task = Task::Rewind { epoch: Epoch(2), primary: crate::fixtures::name(1) };
+    let task = Task::Rewind { epoch: Epoch(2), primary: name(1) };
     seen.failed = Some(Failed { task, at: Time(1), times: 1, why: "no route".to_owned() });
     check(
         &intent(3, asynchronous()),
@@ -201,4 +202,15 @@ fn a_folder_that_works_again_needs_no_copy() {
         following: streaming
         persist promise 2 seal 0 served 0"#]],
     );
+}
+
+#[test]
+fn a_new_copy_has_not_failed_to_start_yet() {
+    let mut seen = down(900);
+    let why = "could not read the control file".to_owned();
+    seen.failed = Some(Failed { task: Task::Start, at: Time(1), times: 4, why });
+    seen.durable.must_clone = true;
+    let task = Task::Clone { epoch: Epoch(2), primary: name(1) };
+    seen.notice(Event::Finished { task, outcome: Outcome::Done }, NOW);
+    assert_eq!((&seen.failed, seen.rewound), (&None, true));
 }

@@ -64,7 +64,8 @@ impl World {
             }
             Killer::Thread { life } if life == alive && killed => {
                 self.abort_task(id);
-                self.wake(id, Wake::Noticed(Event::Reaped));
+                let process_id = self.nodes[id].process_id;
+                self.wake(id, Wake::Fenced { process_id });
             }
             Killer::Cleaner { life } if life == alive => self.wake(id, Wake::Look),
             Killer::Step { .. }

@@ -193,12 +193,20 @@ impl World {
         node.folder.is_some() && node.volume == record.holder.volume
     }
 
-    /// Whether everybody who is elected by the record as it is now needs a vote of somebody who
-    /// remembers by which rule the `newest` one lets commits be acknowledged.
+    /// Whether everybody who runs has read the `newest` record, and whoever does not cannot be
+    /// misled by what the store holds now: by its grantors, or by its rule for commits as long as
+    /// an election needs nobody who remembers the newer one.
     fn somebody_would_tell(&self, newest: &Record) -> bool {
-        let Some(record) = self.store.current().filter(|_| !newest.quorum.is_empty()) else {
-            return true;
+        let now = self.store.current();
+        let same_grantors = now.is_none_or(|record| record.grantors == newest.grantors);
+        let knows = |name| {
+            let agent = self.nodes[NodeId::of(name)].agent.as_ref();
+            agent.map_or(same_grantors, |agent| agent.seen.record.value.as_ref() == Some(newest))
         };
+        if !newest.members.iter().all(knows) {
+            return false;
+        }
+        let Some(record) = now.filter(|_| !newest.quorum.is_empty()) else { return true };
         let remembers = |id: &NodeId| {
             let known = self.nodes[*id].durable.record.as_ref();
             known
