@@ -21,6 +21,7 @@ pub struct Refusal {
 /// Checks every step against what is seen and what the steps before it have persisted.
 pub fn audit(plan: &Plan, intent: &Intent, seen: &Seen, now: Time) -> Result<(), Refusal> {
     let mut durable = &seen.durable;
+    one_at_a_time(plan, seen)?;
     for step in &plan.steps {
         match step {
             Step::Persist(next) => {
@@ -38,6 +39,31 @@ pub fn audit(plan: &Plan, intent: &Intent, seen: &Seen, now: Time) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// I6: at most one task works on a server. I12: at most one write of the record is under way.
+fn one_at_a_time(plan: &Plan, seen: &Seen) -> Result<(), Refusal> {
+    let sent = seen.outstanding.as_ref();
+    let (mut tasks, mut writes) = (usize::from(seen.task.is_some()), usize::from(sent.is_some()));
+    for step in &plan.steps {
+        match step {
+            Step::Perform(_) => tasks += 1,
+            Step::WriteRecord { write, .. } if sent.is_none_or(|sent| sent.write != *write) => {
+                writes += 1;
+            }
+            Step::WriteRecord { .. }
+            | Step::Persist(_)
+            | Step::Remember(_)
+            | Step::Send { .. }
+            | Step::ReadRecord
+            | Step::Arm { .. }
+            | Step::Disarm
+            | Step::Fence { .. } => {}
+        }
+    }
+    let started = plan.steps.iter().any(|step| matches!(step, Step::Perform(_)));
+    require(tasks <= 1 || !started, "I6", || format!("{tasks} tasks at once"))?;
+    require(writes <= 1, "I12", || format!("{writes} writes at once"))
 }
 
 /// I1: what was promised, sealed or seen is never lowered.
@@ -85,7 +111,6 @@ fn acts_lawfully(
     task: &Task,
     now: Time,
 ) -> Result<(), Refusal> {
-    require(seen.task.is_none(), "I6", || "a task is running".to_owned())?;
     match task {
         Task::Promote { epoch, obey, .. } => {
             promotes_lawfully(intent, (seen, durable), *epoch, now)

@@ -4,7 +4,7 @@
 //! Never looks anywhere but at its arguments.
 
 use crate::intent::Intent;
-use crate::plan::{Plan, Step, Verdict};
+use crate::plan::{Plan, Step, Task, Verdict};
 use crate::reason::Reason;
 use crate::record::{Record, Revision, Write, WriteId};
 use crate::rules::{Rule, broken};
@@ -154,7 +154,8 @@ fn next_write(view: View<'_>) -> WriteId {
 
 /// Sends a write of the record, unless the fate of an earlier one is still unknown.
 fn write(view: View<'_>, steps: &mut Vec<Step>, record: Record, change: Change) -> bool {
-    if view.seen.outstanding.is_some() {
+    let writes = |step: &Step| matches!(step, Step::WriteRecord { .. });
+    if view.seen.outstanding.is_some() || steps.iter().any(writes) {
         return false;
     }
     let mut record = record;
@@ -186,9 +187,12 @@ fn may_retry(view: View<'_>, kind: &str) -> bool {
 }
 
 /// Starts a task, unless one runs or the last one of its kind has just failed.
-fn perform(view: View<'_>, steps: &mut Vec<Step>, task: crate::plan::Task) -> Option<Reason> {
+fn perform(view: View<'_>, steps: &mut Vec<Step>, task: Task) -> Option<Reason> {
     if let Some(running) = &view.seen.task {
         return Some(Reason::TaskRunning { task: running.task.clone(), since: running.since });
+    }
+    if let Some(task) = steps.iter().find_map(started) {
+        return Some(Reason::TaskRunning { task: task.clone(), since: view.now });
     }
     if !may_retry(view, task.kind()) {
         let failed = view.seen.failed.clone()?;
@@ -200,6 +204,20 @@ fn perform(view: View<'_>, steps: &mut Vec<Step>, task: crate::plan::Task) -> Op
     }
     steps.push(Step::Perform(task));
     None
+}
+
+fn started(step: &Step) -> Option<&Task> {
+    match step {
+        Step::Perform(task) => Some(task),
+        Step::Persist(_)
+        | Step::Remember(_)
+        | Step::Send { .. }
+        | Step::ReadRecord
+        | Step::WriteRecord { .. }
+        | Step::Arm { .. }
+        | Step::Disarm
+        | Step::Fence { .. } => None,
+    }
 }
 
 /// The epoch that has not been used or promised by anybody this instance knows of.

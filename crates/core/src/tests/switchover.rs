@@ -167,3 +167,18 @@ fn a_wish_for_the_primary_itself_does_not_keep_it_from_leaving() {
         remember HandoverBegan"#]],
     );
 }
+
+#[test]
+fn a_request_is_not_given_up_in_the_plan_that_renews_the_term() {
+    let mut seen = serving(&record(3));
+    seen.office.confirmed = Some(NOW.before(ms(5_000)));
+    seen.handover_began = Some(NOW.before(ms(5_000)));
+    unready(&mut seen, 2);
+    check(
+        &asked(),
+        &seen,
+        expect![[r#"
+        serving: nothing to do
+        write Amend: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}"#]],
+    );
+}
