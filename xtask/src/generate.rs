@@ -2,8 +2,8 @@
 //!
 //! Never touches a file that people edit.
 
-use crate::repository;
-use anyhow::{Context, Result, bail};
+use crate::{repository, steps};
+use anyhow::{Context, Result, anyhow};
 use std::fs;
 use std::path::Path;
 
@@ -45,6 +45,10 @@ const METHODS: &[(&str, &str)] = &[
     ("std::fs::create_dir_all", "files belong to the agent and the platforms"),
 ];
 
+/// The test that compares the definitions in `deploy/crds` with the types, or writes them.
+const DEFINITIONS: &[&str] =
+    &["test", "--quiet", "--package", "pgherd-api", "--lib", "crd::generated::committed"];
+
 /// Whether stale files are written anew or only reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -74,10 +78,26 @@ pub(crate) fn run(mode: Mode) -> Result<()> {
             Mode::Check => stale.push(path),
         }
     }
-    if stale.is_empty() {
-        return Ok(());
+    if !stale.is_empty() {
+        return Err(not_fresh(&stale.join(", ")));
     }
-    bail!("not fresh: {}; run `cargo xtask gen` and commit the result", stale.join(", "))
+    definitions(mode)
+}
+
+fn not_fresh(what: &str) -> anyhow::Error {
+    anyhow!("not fresh: {what}; run `cargo xtask gen` and commit the result")
+}
+
+/// They are made from types of a package that this one must not use, so its test makes them.
+fn definitions(mode: Mode) -> Result<()> {
+    match mode {
+        Mode::Check => steps::cargo(DEFINITIONS, &[]).map_err(|_| not_fresh("deploy/crds")),
+        Mode::Write => {
+            let folder = repository::root().join("deploy/crds");
+            fs::create_dir_all(&folder).context("making deploy/crds")?;
+            steps::cargo(DEFINITIONS, &[("UPDATE_EXPECT", "1".into())])
+        }
+    }
 }
 
 /// Every generated file of the packages that exist, with what it must say.

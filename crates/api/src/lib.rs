@@ -4,9 +4,20 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod backup;
 pub mod cluster;
+pub mod crd;
+pub mod database;
+pub mod database_role;
+pub mod failover_quorum;
 pub mod field;
 mod guess;
+pub mod image_catalog;
+pub mod kind;
 pub mod manifest;
+pub mod pooler;
+pub mod publication;
 pub mod quantity;
+pub mod scheduled_backup;
+pub mod subscription;
 pub mod warning;

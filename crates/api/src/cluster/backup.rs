@@ -2,11 +2,12 @@
 
 use super::defaults::yes;
 use super::object_store::BarmanObjectStore;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How the cluster is backed up.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Backup {
     /// Which instance backups are taken from. Default: `prefer-standby`.
@@ -14,6 +15,7 @@ pub struct Backup {
     /// How far back recovery has to be possible: days, weeks or months, such as `30d`. Backups are
     /// kept for ever when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[1-9][0-9]*[dwm]$"))]
     pub retention_policy: Option<String>,
     /// The archive in an object store.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,7 +26,7 @@ pub struct Backup {
 }
 
 /// Which instance backups are taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum BackupTarget {
     /// The primary.
     #[serde(rename = "primary")]
@@ -36,7 +38,7 @@ pub enum BackupTarget {
 }
 
 /// Backups as volume snapshots.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct VolumeSnapshot {
     /// The snapshot class of the data volume; the default class when absent.
@@ -79,7 +81,7 @@ impl Default for VolumeSnapshot {
 }
 
 /// Details of snapshots of a running PostgreSQL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct OnlineConfiguration {
     /// A backup is done only when the WAL it needs is archived. Default: true.
@@ -95,7 +97,7 @@ impl Default for OnlineConfiguration {
 }
 
 /// Whose deletion deletes the snapshots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum SnapshotOwner {
     /// Nobody's: they stay.
     #[default]
@@ -110,7 +112,7 @@ pub enum SnapshotOwner {
 }
 
 /// A plugin that takes part in the cluster's life.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plugin {
     /// The plugin's name.

@@ -3,11 +3,12 @@
 use super::initdb::InitDb;
 use super::references::{LocalObjectReference, SecretKeySelector};
 use k8s_openapi::api::core::v1::TypedLocalObjectReference;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How a new cluster gets its data: one of the three; an empty database when all are absent.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Bootstrap {
     /// Start with an empty database, or import one.
@@ -22,7 +23,7 @@ pub struct Bootstrap {
 }
 
 /// Start from a backup: from `source`, from `backup`, or from `volumeSnapshots`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Recovery {
     /// The entry of `externalClusters` whose archive is restored.
@@ -49,7 +50,7 @@ pub struct Recovery {
 }
 
 /// A Backup object to restore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupSource {
     /// The name of the Backup object.
@@ -60,7 +61,7 @@ pub struct BackupSource {
 }
 
 /// Volume snapshots to restore.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeSnapshots {
     /// The snapshot of the data volume.
@@ -74,7 +75,7 @@ pub struct VolumeSnapshots {
 }
 
 /// Where a recovery stops: at most one of time, LSN, transaction, name or immediately.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RecoveryTarget {
     /// A moment, as RFC 3339 or as PostgreSQL writes it; UTC without a zone.
@@ -104,10 +105,11 @@ pub struct RecoveryTarget {
 }
 
 /// Start with a copy of a running server of the same major version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PgBaseBackup {
     /// The entry of `externalClusters` to copy.
+    #[schemars(length(min = 1))]
     pub source: String,
     /// The application's database. Default: `app`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,10 @@
 //! Which certificates the cluster uses. Never holds a key.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Certificates from Secrets instead of generated ones.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Certificates {
     /// The Secret with the authority that signed the server's certificate (`ca.crt`; with `ca.key`

@@ -3,11 +3,12 @@
 use super::backup::Plugin;
 use super::object_store::BarmanObjectStore;
 use k8s_openapi::api::core::v1::SecretKeySelector;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A server or an archive outside the cluster, to start from or to follow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalCluster {
     /// The name that other fields use; by default also the name of the server in the archive.

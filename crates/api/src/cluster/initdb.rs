@@ -5,10 +5,11 @@ use super::references::{ConfigMapKeySelector, LocalObjectReference, SecretKeySel
 use crate::agent;
 use crate::field::FieldPath;
 use crate::warning::Caution;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Start with an empty database, or import one.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct InitDb {
     /// The application's database. Default: `app`.
@@ -49,6 +50,7 @@ pub struct InitDb {
     pub builtin_locale: Option<String>,
     /// The size of a WAL segment in megabytes: a power of 2 from 1 to 1024. Default: 16.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
     pub wal_segment_size: Option<i64>,
     /// Further arguments for `initdb`. Deprecated: the other fields say the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,7 +79,7 @@ pub struct InitDb {
 }
 
 /// SQL statements that are kept elsewhere; Secrets run first, each list in its order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SqlRefs {
     /// Statements in Secrets.
@@ -89,7 +91,7 @@ pub struct SqlRefs {
 }
 
 /// Fill the new cluster from another server with `pg_dump`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Import {
     /// How much is imported.
@@ -125,7 +127,7 @@ pub struct Import {
 }
 
 /// How much is imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ImportType {
     /// One database, into the application's database.
     #[serde(rename = "microservice")]
@@ -136,7 +138,7 @@ pub enum ImportType {
 }
 
 /// The server to import from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportSource {
     /// The entry of `externalClusters` to read from.

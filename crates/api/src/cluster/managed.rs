@@ -4,10 +4,11 @@ use super::defaults::{int64, yes};
 use super::references::{LocalObjectReference, NamedMetadata};
 use k8s_openapi::api::core::v1::ServiceSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Roles and services that are kept as they are written here.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Managed {
     /// Roles of PostgreSQL.
@@ -19,7 +20,7 @@ pub struct Managed {
 }
 
 /// A role of PostgreSQL; attributes that drift are set back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Role {
     /// The role's name.
@@ -69,7 +70,7 @@ pub struct Role {
 }
 
 /// Whether a role shall exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Ensure {
     /// It is made and kept.
     #[default]
@@ -81,7 +82,7 @@ pub enum Ensure {
 }
 
 /// Services of Kubernetes besides the default ones.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Services {
     /// Default services that are not made: `r` or `ro`.
@@ -93,7 +94,7 @@ pub struct Services {
 }
 
 /// Which instances a service leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceKind {
     /// The primary.
     #[serde(rename = "rw")]
@@ -107,7 +108,7 @@ pub enum ServiceKind {
 }
 
 /// A further service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdditionalService {
     /// Which instances it leads to.
@@ -120,7 +121,7 @@ pub struct AdditionalService {
 }
 
 /// How a change of a template reaches a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum UpdateStrategy {
     /// The service is changed.
     #[default]
@@ -132,7 +133,7 @@ pub enum UpdateStrategy {
 }
 
 /// A service to be made.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ServiceTemplate {
     /// Its name, labels and annotations.

@@ -1,10 +1,11 @@
 //! Which metrics are served and how they are scraped. Never reads one.
 
 use super::references::{ConfigMapKeySelector, SecretKeySelector};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which metrics are served and how they are scraped.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Monitoring {
     /// Leave out the default set of queries. Default: false.
@@ -32,7 +33,7 @@ pub struct Monitoring {
 }
 
 /// Encryption of the metrics endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct MonitoringTls {
     /// Serve metrics over TLS. Default: false.
@@ -40,10 +41,11 @@ pub struct MonitoringTls {
 }
 
 /// A relabelling rule, as Prometheus knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Relabeling {
     /// What the rule does: `replace`, `keep`, `drop`, `labelmap` and so on. Default: `replace`.
+    #[schemars(extend("enum" = ["replace", "Replace", "keep", "Keep", "drop", "Drop", "hashmod", "HashMod", "labelmap", "LabelMap", "labeldrop", "LabelDrop", "labelkeep", "LabelKeep", "lowercase", "Lowercase", "uppercase", "Uppercase", "keepequal", "KeepEqual", "dropequal", "DropEqual"]))]
     pub action: String,
     /// The labels whose values are joined and matched.
     #[serde(skip_serializing_if = "Vec::is_empty")]

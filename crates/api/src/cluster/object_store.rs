@@ -1,14 +1,16 @@
 //! Where an archive lies in an object store, and how it is written. Never talks to one.
 
 use super::references::SecretKeySelector;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// An archive of backups and WAL in an object store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BarmanObjectStore {
     /// Where the archive lies, for example `s3://bucket/path`.
+    #[schemars(length(min = 1))]
     pub destination_path: String,
     /// The folder of this server in the archive. Default: the cluster's name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +45,7 @@ pub struct BarmanObjectStore {
 }
 
 /// Credentials for S3 and compatible stores.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct S3Credentials {
     /// The access key's id.
@@ -64,7 +66,7 @@ pub struct S3Credentials {
 }
 
 /// Credentials for Azure Blob Storage.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AzureCredentials {
     /// The connection string.
@@ -88,7 +90,7 @@ pub struct AzureCredentials {
 }
 
 /// Credentials for Google Cloud Storage.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct GoogleCredentials {
     /// A service account's key as JSON.
@@ -100,7 +102,7 @@ pub struct GoogleCredentials {
 }
 
 /// How base backups are written.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct DataTransfer {
     /// The compression; none when absent.
@@ -111,6 +113,7 @@ pub struct DataTransfer {
     pub encryption: Option<Encryption>,
     /// How many parts are uploaded at once. Default: 2.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub jobs: Option<i32>,
     /// Start with a fast checkpoint instead of waiting for a spread one. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +127,7 @@ pub struct DataTransfer {
 }
 
 /// How WAL is written and read.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct WalTransfer {
     /// The compression; none when absent.
@@ -135,6 +138,7 @@ pub struct WalTransfer {
     pub encryption: Option<Encryption>,
     /// How many files are sent or fetched at once. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_parallel: Option<i64>,
     /// Further arguments for the archive command.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -145,7 +149,7 @@ pub struct WalTransfer {
 }
 
 /// How base backups are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Compression {
     /// Slow and small.
     #[serde(rename = "bzip2")]
@@ -162,7 +166,7 @@ pub enum Compression {
 }
 
 /// How WAL is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WalCompression {
     /// Slow and small.
     #[serde(rename = "bzip2")]
@@ -185,7 +189,7 @@ pub enum WalCompression {
 }
 
 /// Encryption by the object store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Encryption {
     /// With keys of the store.
     #[serde(rename = "AES256")]

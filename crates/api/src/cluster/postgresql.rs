@@ -4,11 +4,12 @@
 
 use super::synchronous::{SyncReplicaElectionConstraint, Synchronous};
 use k8s_openapi::api::core::v1::SecretKeySelector;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The configuration of PostgreSQL, the same on every instance.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Postgresql {
     /// Entries for `postgresql.conf`, all written as strings: `max_connections: "200"`. Parameters
@@ -44,11 +45,12 @@ pub struct Postgresql {
     pub ldap: Option<Ldap>,
     /// Extensions that are mounted from images of their own (PostgreSQL 18 and newer).
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub extensions: Vec<Extension>,
 }
 
 /// Authentication against an LDAP server; use either `bindAsAuth` or `bindSearchAuth`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Ldap {
     /// The server's host name or address.
@@ -72,7 +74,7 @@ pub struct Ldap {
 }
 
 /// How the LDAP server is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LdapScheme {
     /// Plain LDAP, encrypted only with StartTLS.
     #[serde(rename = "ldap")]
@@ -83,7 +85,7 @@ pub enum LdapScheme {
 }
 
 /// The bound name is prefix, user name and suffix, in this order.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LdapBindAsAuth {
     /// Text before the user name.
@@ -95,7 +97,7 @@ pub struct LdapBindAsAuth {
 }
 
 /// How the user's entry is found.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LdapBindSearchAuth {
     /// Where the search starts.
@@ -116,10 +118,11 @@ pub struct LdapBindSearchAuth {
 }
 
 /// An extension that is mounted from an image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extension {
     /// The extension's name; it is mounted at `/extensions/NAME`.
+    #[schemars(length(min = 1, max = 59), regex(pattern = r"^[a-z0-9]([-a-z0-9_]*[a-z0-9])?$"))]
     pub name: String,
     /// The image to mount.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,11 +141,12 @@ pub struct Extension {
     pub bin_path: Vec<String>,
     /// Environment variables that the extension needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<ExtensionVariable>,
 }
 
 /// Where an extension's image comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ExtensionImage {
     /// The image's name.
@@ -154,11 +158,13 @@ pub struct ExtensionImage {
 }
 
 /// An environment variable that an extension needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtensionVariable {
     /// The variable's name.
+    #[schemars(length(min = 1), regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"))]
     pub name: String,
     /// The variable's value.
+    #[schemars(length(min = 1))]
     pub value: String,
 }

@@ -1,10 +1,11 @@
 //! How instances are probed, and how long the primary's lease lasts. Never decides who is primary.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How Kubernetes probes the instances.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Probes {
     /// Whether an instance has started.
@@ -19,7 +20,7 @@ pub struct Probes {
 }
 
 /// A probe that can also look at a standby's lag.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ReplicaProbe {
     /// What is probed. Default: `pg_isready`.
@@ -50,7 +51,7 @@ pub struct ReplicaProbe {
 }
 
 /// What is probed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ProbeType {
     /// PostgreSQL accepts connections.
     #[serde(rename = "pg_isready")]
@@ -64,7 +65,7 @@ pub enum ProbeType {
 }
 
 /// Whether an instance has to be restarted.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LivenessProbe {
     /// Whether a primary that is cut off counts as failed.
@@ -91,7 +92,7 @@ pub struct LivenessProbe {
 }
 
 /// Whether a primary that is cut off counts as failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct IsolationCheck {
     /// Look for the other instances at all. Default: true.
@@ -109,16 +110,20 @@ impl Default for IsolationCheck {
 }
 
 /// Times of the lease that the primary holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PrimaryLease {
     /// How long the lease is valid after a renewal, in seconds. Default: 15.
+    #[schemars(range(min = 1))]
     pub lease_duration_seconds: i32,
     /// How long the primary tries to renew before it gives up, in seconds. Default: 10.
+    #[schemars(range(min = 1))]
     pub renew_deadline_seconds: i32,
     /// How long to wait between two tries, in seconds. Default: 2.
+    #[schemars(range(min = 1))]
     pub retry_period_seconds: i32,
     /// How long a lease that was given back stays valid, in seconds. Default: 1.
+    #[schemars(range(min = 1))]
     pub released_lease_duration_seconds: i32,
 }
 

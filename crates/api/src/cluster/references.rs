@@ -1,10 +1,11 @@
 //! Names of other objects that a cluster points at. Never the content of those objects.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Another object in the cluster's own namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalObjectReference {
     /// The object's name.
@@ -12,7 +13,7 @@ pub struct LocalObjectReference {
 }
 
 /// One entry of a Secret in the cluster's own namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeySelector {
     /// The Secret's name.
@@ -22,7 +23,7 @@ pub struct SecretKeySelector {
 }
 
 /// One entry of a ConfigMap in the cluster's own namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapKeySelector {
     /// The ConfigMap's name.
@@ -32,7 +33,7 @@ pub struct ConfigMapKeySelector {
 }
 
 /// Labels and annotations for objects that are made on the cluster's behalf.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Metadata {
     /// Annotations to add.
@@ -44,7 +45,7 @@ pub struct Metadata {
 }
 
 /// Name, labels and annotations for an object that is made on the cluster's behalf.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NamedMetadata {
     /// The object's name; chosen for you when absent.

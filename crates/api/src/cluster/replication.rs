@@ -2,18 +2,21 @@
 //!
 //! Never names a standby or a position in the log.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Replication slots keep the WAL that a standby still needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ReplicationSlots {
     /// Slots for the cluster's own standbys.
+    #[schemars(extend("default" = { "enabled": true }))]
     pub high_availability: HighAvailabilitySlots,
     /// Keep the users' own slots on the standbys, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synchronize_replicas: Option<SynchronizeReplicas>,
     /// How often the slots of standbys are moved forward, in seconds. Default: 30.
+    #[schemars(range(min = 1))]
     pub update_interval: i64,
 }
 
@@ -28,12 +31,13 @@ impl Default for ReplicationSlots {
 }
 
 /// Slots for the cluster's own standbys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HighAvailabilitySlots {
     /// Use slots between primary and standbys. Default: true.
     pub enabled: bool,
     /// How the names of these slots begin: lower-case letters, digits and `_`. Default: `_cnpg_`.
+    #[schemars(regex(pattern = r"^[0-9a-z_]*$"))]
     pub slot_prefix: String,
     /// Keep logical slots usable after a failover. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,8 +51,9 @@ impl Default for HighAvailabilitySlots {
 }
 
 /// Keep physical slots that users made on the standbys, too.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("required" = ["enabled"]))]
 pub struct SynchronizeReplicas {
     /// Copy the users' physical slots to the standbys. Default: true.
     pub enabled: bool,
@@ -64,10 +69,11 @@ impl Default for SynchronizeReplicas {
 }
 
 /// Follow another cluster: this one stays read-only until it is promoted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Replica {
     /// The entry of `externalClusters` that is followed.
+    #[schemars(length(min = 1))]
     pub source: String,
     /// Whether this cluster follows `source`. Leave it out when `primary` is used.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,11 +3,12 @@
 use super::references::NamedMetadata;
 use k8s_openapi::api::core::v1::{NodeAffinity, PodAffinity, PodAntiAffinity, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// On which nodes instances may run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Affinity {
     /// Keep instances of the cluster apart. Default: true.
@@ -38,7 +39,7 @@ pub struct Affinity {
 }
 
 /// Work on the nodes, announced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NodeMaintenanceWindow {
     /// Whether the work goes on now. Default: false.
@@ -55,17 +56,18 @@ impl Default for NodeMaintenanceWindow {
 }
 
 /// A set of pods whose addresses are kept up to date in `pg_hba` lines that name it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSelectorRef {
     /// The name to write in `pg_hba` as `${podselector:NAME}`.
+    #[schemars(length(min = 1), regex(pattern = r"^[a-z]([a-z0-9_-]*[a-z0-9])?$"))]
     pub name: String,
     /// Which pods belong to it, in the cluster's namespace.
     pub selector: LabelSelector,
 }
 
 /// The service account that is made for the instances.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountTemplate {
     /// Its name, labels and annotations.

@@ -20,16 +20,19 @@ use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EphemeralVolumeSource, PodSecurityContext, ProjectedVolumeSource,
     ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is wanted of a cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("required" = ["instances"]))]
 pub struct ClusterSpec {
     /// A text for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// How many instances the cluster has: a primary and standbys. Default: 1.
+    #[schemars(range(min = 1))]
     pub instances: i64,
     /// The PostgreSQL image to run; the operator's default image when absent. Excludes
     /// `imageCatalogRef`.
@@ -45,6 +48,7 @@ pub struct ClusterSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The volume of every instance.
+    #[schemars(extend("default" = null))]
     pub storage: Storage,
     /// A volume of its own for WAL. It cannot be removed later. WAL lies with the data when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,6 +69,7 @@ pub struct ClusterSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// The configuration of PostgreSQL.
+    #[schemars(extend("default" = null))]
     pub postgresql: Postgresql,
     /// Where the data of a new cluster comes from; an empty database when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,15 +90,18 @@ pub struct ClusterSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Certificates>,
     /// Replication slots of the standbys.
+    #[schemars(extend("default" = { "highAvailability": { "enabled": true } }))]
     pub replication_slots: ReplicationSlots,
     /// Follow another cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<Replica>,
     /// The least number of standbys a commit waits for. Deprecated: use `postgresql.synchronous`.
     /// Default: 0.
+    #[schemars(range(min = 0))]
     pub min_sync_replicas: i64,
     /// The greatest number of standbys a commit waits for. Deprecated: use
     /// `postgresql.synchronous`. Default: 0.
+    #[schemars(range(min = 0))]
     pub max_sync_replicas: i64,
     /// How long a lost primary is waited for beyond its detection, in seconds. Default: 0.
     pub failover_delay: i32,
@@ -138,6 +146,7 @@ pub struct ClusterSpec {
     pub priority_class_name: Option<String>,
     /// Sets of pods for `pg_hba` lines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub pod_selector_refs: Vec<PodSelectorRef>,
     /// The user id PostgreSQL runs as. Default: 26.
     #[serde(rename = "postgresUID")]
@@ -156,6 +165,7 @@ pub struct ClusterSpec {
     pub seccomp_profile: Option<SeccompProfile>,
     /// A service account that exists already. Excludes `serviceAccountTemplate`; cannot be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub service_account_name: Option<String>,
     /// Labels and annotations of the service account that is made. Excludes `serviceAccountName`.
     #[serde(skip_serializing_if = "Option::is_none")]

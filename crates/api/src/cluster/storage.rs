@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaimSpec;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One volume of every instance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Storage {
     /// How large the volume is, as a quantity such as `10Gi`. It can grow later, never shrink.
@@ -29,7 +30,7 @@ impl Default for Storage {
 }
 
 /// A tablespace, on a volume of its own in every instance. It cannot be removed later.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tablespace {
     /// The tablespace's name in PostgreSQL.
@@ -45,7 +46,7 @@ pub struct Tablespace {
 }
 
 /// The role that owns a tablespace.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TablespaceOwner {
     /// The role's name.
@@ -54,7 +55,7 @@ pub struct TablespaceOwner {
 }
 
 /// Limits for the scratch space of every instance.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct EphemeralVolumesSizeLimit {
     /// Limit of shared memory (`/dev/shm`), as a quantity such as `1Gi`. No limit when absent.

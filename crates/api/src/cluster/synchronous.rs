@@ -9,10 +9,11 @@ use crate::field::FieldPath;
 use crate::warning::Caution;
 use pgherd_core::intent::Durability;
 use pgherd_core::units::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Commits wait until standbys have them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Synchronous {
     /// How the standbys that are waited for are chosen.
@@ -46,7 +47,7 @@ pub struct Synchronous {
 }
 
 /// How the standbys that are waited for are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Method {
     /// Any `number` of them, whichever confirm first.
     #[serde(rename = "any")]
@@ -57,7 +58,7 @@ pub enum Method {
 }
 
 /// What happens when there are too few standbys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DataDurability {
     /// Commits wait until there are enough again: nothing confirmed is ever lost.
     #[serde(rename = "required")]
@@ -69,7 +70,7 @@ pub enum DataDurability {
 }
 
 /// Which standbys may be synchronous.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncReplicaElectionConstraint {
     /// Choose standbys on nodes that differ from the primary's.

@@ -1,9 +1,10 @@
 //! How the primary is updated, and how much is logged. Never starts an update.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the primary is updated, once the standbys are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum PrimaryUpdateMethod {
     /// Make an updated standby the primary first.
     #[serde(rename = "switchover")]
@@ -15,7 +16,7 @@ pub enum PrimaryUpdateMethod {
 }
 
 /// When the primary is updated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum PrimaryUpdateStrategy {
     /// At once.
     #[default]
@@ -27,7 +28,7 @@ pub enum PrimaryUpdateStrategy {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum LogLevel {
     /// Errors.
     #[serde(rename = "error")]

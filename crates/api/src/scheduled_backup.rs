@@ -1,0 +1,142 @@
+//! The `ScheduledBackup` manifest: when backups of a cluster are taken.
+//!
+//! Never takes one, and never works out the next moment.
+
+use crate::backup::{BackupMethod, PluginConfiguration};
+use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
+use crate::cluster::references::LocalObjectReference;
+use crate::kind::{AGE, Column, Kind, Rule, Scope, Source, Subresources, kind};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Backups of a cluster at regular moments. Each becomes a Backup object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduledBackup {
+    /// Always `postgresql.cnpg.io/v1`.
+    pub api_version: String,
+    /// Always `ScheduledBackup`.
+    pub kind: String,
+    /// Name, labels and annotations.
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    pub spec: ScheduledBackupSpec,
+    /// When it was done last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ScheduledBackupStatus>,
+}
+
+kind!(ScheduledBackup, "scheduledbackups", NamespaceResourceScope);
+
+impl Kind for ScheduledBackup {
+    const SINGULAR: &'static str = "scheduledbackup";
+    const SCOPE: Scope = Scope::Namespaced;
+    const SUBRESOURCES: Subresources = Subresources::Status;
+    const COLUMNS: &'static [Column] = &[
+        AGE,
+        Column::new("Cluster", "string", ".spec.cluster.name"),
+        Column::new("Last Backup", "date", ".status.lastScheduleTime"),
+    ];
+    const RULES: &'static [Rule] = RULES;
+}
+
+/// When backups are taken, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduledBackupSpec {
+    /// When, as six fields: second, minute, hour, day of month, month, day of week; `0 0 3 * * *`
+    /// is at three every night. Also `@daily`, `@every 12h` and the like.
+    pub schedule: String,
+    /// The cluster to back up, in the same namespace. It cannot be changed.
+    pub cluster: LocalObjectReference,
+    /// Take the first backup at once. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub immediate: Option<bool>,
+    /// Take no backups for now. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// Whose deletion deletes the Backup objects. Default: `none`.
+    #[serde(default)]
+    pub backup_owner_reference: BackupOwner,
+    /// How backups are taken. Default: `barmanObjectStore`.
+    #[serde(default)]
+    pub method: BackupMethod,
+    /// Which instance they are taken from; `spec.backup.target` of the cluster when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<BackupTarget>,
+    /// Take volume snapshots while PostgreSQL runs; `spec.backup.volumeSnapshot.online` of the
+    /// cluster when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub online: Option<bool>,
+    /// Details of snapshots of a running PostgreSQL; those of the cluster when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub online_configuration: Option<OnlineConfiguration>,
+    /// The plugin that takes the backups; for method `plugin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_configuration: Option<PluginConfiguration>,
+}
+
+/// Whose deletion deletes the Backup objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum BackupOwner {
+    /// Nobody's: they stay.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// That of this object.
+    #[serde(rename = "self")]
+    ScheduledBackup,
+    /// The cluster's.
+    #[serde(rename = "cluster")]
+    Cluster,
+}
+
+/// When backups were taken, and when the next one is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ScheduledBackupStatus {
+    /// When the schedule was looked at last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_check_time: Option<Time>,
+    /// When a backup was due last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<Time>,
+    /// When the next backup is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_schedule_time: Option<Time>,
+    /// Why nothing is scheduled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "scheduled-backup-cluster-stays",
+        at: "spec.cluster",
+        rule: "self == oldSelf",
+        message: "cluster cannot be changed: make a new object for another one",
+        source: Source::Published,
+    },
+    Rule {
+        name: "scheduled-backup-schedule",
+        at: "spec.schedule",
+        rule: "self.matches('^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|@every [0-9a-z.]+|[^ ]+( +[^ ]+){4,5})$')",
+        message: "schedule is not one: write six fields beginning with seconds, for example 0 0 3 * * *, or a word such as @daily",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "scheduled-backup-online-needs-snapshots",
+        at: "spec",
+        rule: "self.method == 'volumeSnapshot' || (!has(self.online) && !has(self.onlineConfiguration))",
+        message: "online and onlineConfiguration are about volume snapshots: remove them or write method: volumeSnapshot",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "scheduled-backup-plugin-needs-configuration",
+        at: "spec",
+        rule: "self.method != 'plugin' || has(self.pluginConfiguration)",
+        message: "method plugin needs to know which one: add pluginConfiguration with its name",
+        source: Source::Webhook,
+    },
+];
