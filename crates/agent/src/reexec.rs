@@ -153,12 +153,13 @@ mod tests {
     use pgherd_core::names::InstanceName;
     use pgherd_core::record::Holder;
     use pgherd_core::seen::Durable;
+    use std::time::Duration;
 
     fn handover() -> Handover {
         let instance = InstanceName::parse("db-1").unwrap();
         let me = Holder { instance, volume: 1, incarnation: 2 };
         Handover {
-            seen: Seen::new(me, Durable::default(), Time(7), Time::NEVER),
+            seen: Seen::new(me, Durable::default(), Time(7), Duration::ZERO),
             postmaster: Some(42),
             manner: Manner::default(),
             events: Events::new(Timestamp::UNIX_EPOCH),

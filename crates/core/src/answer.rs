@@ -144,6 +144,9 @@ fn revoke(
         request: Request::Revoke(asked.clone()),
         granted_until: None,
     });
+    // The mutant remembers its promise for as long as it lives.
+    let forgetful = broken(Rule::PersistPromise) && durable != seen.durable;
+    let heard = if forgetful { Some(Event::Persisted(durable)) } else { heard };
     Answered { steps, reply: Reply::Revoke(vote), heard }
 }
 

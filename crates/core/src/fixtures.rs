@@ -97,7 +97,7 @@ fn seen(serial: u32, record: &Record) -> Seen {
     durable.known.epoch = record.epoch;
     durable.known.promise = record.epoch;
     durable.record = Some(record.clone());
-    let mut seen = Seen::new(holder(serial), durable, Time(1), Time(1));
+    let mut seen = Seen::new(holder(serial), durable, Time(1), Duration::ZERO);
     seen.record.value = Some(record.clone());
     seen.record.first_seen = NOW.before(ms(2_000));
     seen.record.read = Some(NOW.before(ms(50)));

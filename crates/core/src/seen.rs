@@ -6,9 +6,11 @@ use crate::message::{Known, Purpose, Released, Standing, Vote};
 use crate::names::InstanceName;
 use crate::plan::Task;
 use crate::record::{Holder, Pair, Record, Term, Write};
+use crate::rules::{Rule, broken};
 use crate::units::{Epoch, Lsn, SystemId, Time, Timeline, WalPosition};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Everything an instance decides from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,7 +303,10 @@ pub struct Failed {
 }
 
 impl Seen {
-    pub fn new(me: Holder, durable: Durable, began: Time, until: Time) -> Self {
+    /// What a new incarnation sees before it has looked; an earlier one may have given a grant of
+    /// this length just before it ended.
+    pub fn new(me: Holder, durable: Durable, began: Time, grant: Duration) -> Self {
+        let until = if broken(Rule::WaitAfterBoot) { began } else { began.after(grant) };
         Self {
             me,
             began,

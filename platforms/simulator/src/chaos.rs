@@ -163,6 +163,7 @@ impl Draw<'_> {
         let mark = self.rng.pick(&marks).copied().unwrap_or(Mark::Fences);
         let when = When::Upon {
             mark,
+            by: None,
             nth: u32::try_from(self.rng.between(1, 4)).unwrap_or(1),
             from: self.moment(),
             then: self.rng.below(20 * MILLISECOND) * self.rng.below(4),

@@ -29,6 +29,8 @@ pub enum When {
     /// `from`.
     Upon {
         mark: Mark,
+        /// Done by this one; otherwise by anybody.
+        by: Option<NodeId>,
         nth: u32,
         from: Moment,
         then: u64,
@@ -59,6 +61,10 @@ pub enum Mark {
     SealsAnother,
     AnnouncesRelease,
     Fences,
+    /// The fencing thread finds that the time is over.
+    TimeOver,
+    /// Somebody says in a ballot that it is sealed.
+    Votes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +92,14 @@ pub enum What {
     CutTo(NodeId),
     CutBoth(NodeId),
     Isolate,
+    /// Out of reach of everybody, and the store out of its reach.
+    Island,
     /// So many of a thousand messages of this instance are lost.
     Lose(u64),
     /// Messages of this instance take so much longer.
     Delay(u64),
+    /// Messages of this instance to that one take exactly so much longer.
+    LateTo(NodeId, u64),
     // The record.
     StoreDown,
     /// Half of the requests fail, are late, or are applied although the answer is lost.
@@ -98,6 +108,8 @@ pub enum What {
     StoreCut,
     StoreAsksCut,
     StoreAnswersCut,
+    /// What this instance asks of the store arrives so much later.
+    StoreLate(u64),
     StoreDeleted,
     StoreRestored {
         back: usize,
@@ -184,9 +196,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.when {
             When::At(at) => write!(f, "at {:.3}s", seconds(at))?,
-            When::Upon { mark, nth, from, then } => write!(
+            When::Upon { mark, by, nth, from, then } => write!(
                 f,
-                "{:.3}s after {mark:?} number {nth} from {:.3}s",
+                "{:.3}s after {mark:?} by {by:?} number {nth} from {:.3}s",
                 seconds(then),
                 seconds(from)
             )?,

@@ -28,4 +28,6 @@ pub mod chaos;
 pub mod explore;
 pub mod mutation;
 pub mod run;
+pub mod scenario;
+pub mod scenarios;
 pub mod shrink;

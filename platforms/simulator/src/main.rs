@@ -13,7 +13,10 @@ use pgherd_simulator::explore::{Explored, Limits, explore};
 use pgherd_simulator::faults::seconds;
 use pgherd_simulator::mutation;
 use pgherd_simulator::run::{Play, Played, Setup};
+use pgherd_simulator::scenario::SEEDS;
+use pgherd_simulator::scenarios;
 use pgherd_simulator::shrink::shrink;
+use pgherd_simulator::world::Traced;
 use std::time::Duration;
 
 #[expect(clippy::disallowed_types, reason = "says how fast it is; no run sees it")]
@@ -41,6 +44,9 @@ struct Arguments {
     /// Run without this rule of the protocol.
     #[arg(long)]
     mutant: Option<String>,
+    /// Play this directed schedule instead, with one seed or with all of its own.
+    #[arg(long)]
+    scenario: Option<String>,
     /// Only clusters of this many instances.
     #[arg(long)]
     nodes: Option<u8>,
@@ -58,6 +64,9 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mutant = arguments.mutant.as_deref().map(mutant_named).transpose()?;
+    if let Some(name) = &arguments.scenario {
+        return play_scenario(name, &arguments, mutant);
+    }
     if let Some(seed) = arguments.seed {
         let mut play = Play::drawn(seed, setup(&arguments, seed)?);
         play.mutant = mutant;
@@ -84,6 +93,32 @@ fn main() -> Result<()> {
         },
     );
     report(&explored)
+}
+
+fn play_scenario(name: &str, arguments: &Arguments, mutant: Option<Rule>) -> Result<()> {
+    let Some(scenario) = scenarios::named(name) else {
+        let names: Vec<&str> = scenarios::all().iter().map(|one| one.name).collect();
+        bail!("there is no scenario {name:?}: there are\n  {}", names.join("\n  "));
+    };
+    let traced = if arguments.trace { Traced::Yes } else { Traced::No };
+    let mut broken = 0;
+    for seed in arguments.seed.map_or(SEEDS, |seed| seed..=seed) {
+        let told = scenario.play(seed, mutant, traced)?;
+        told.played.trace.iter().for_each(|line| println!("{line}"));
+        let outcome = match &told.played.violation {
+            Some(violation) => violation.to_string(),
+            None => "holds".to_owned(),
+        };
+        println!("seed {seed}: {outcome}");
+        for reached in &told.reached {
+            match reached.at {
+                Some(at) => println!("  {} at {:.3}s", reached.what, seconds(at)),
+                None => println!("  never: {}", reached.what),
+            }
+        }
+        broken += u32::from(told.played.violation.is_some());
+    }
+    if broken == 0 { Ok(()) } else { bail!("{name} is broken with {broken} seeds") }
 }
 
 fn setup(arguments: &Arguments, seed: u64) -> Result<Setup> {

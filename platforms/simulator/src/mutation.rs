@@ -1,49 +1,86 @@
-//! The mutation gate: every rule of the protocol, and how its absence is noticed.
+//! The mutation gate: every rule of the protocol, and what notices its absence.
 //!
 //! Never lists a rule twice, and breaks the build when core has one that is not listed.
 
 use pgherd_core::rules::Rule;
+use std::fmt;
 
-/// Every rule, in the order in which core lists them.
-pub const ALL: [Rule; 40] = [
-    Rule::Margin,
-    Rule::CountFromSending,
-    Rule::WriteCountsFromSending,
-    Rule::GrantsNeeded,
-    Rule::UnanimousWithoutRecord,
-    Rule::ObeyBothSets,
-    Rule::OwnGrantBindsVote,
-    Rule::OwnGrantBindsClaim,
-    Rule::NoGrantWhileClaiming,
-    Rule::WaitAfterBoot,
-    Rule::EnoughRevoked,
-    Rule::FastOnlyForGrantors,
-    Rule::WholeTermUnchanged,
-    Rule::OnlyMembersClaim,
-    Rule::PersistPromise,
-    Rule::PromiseBinds,
-    Rule::SealBinds,
-    Rule::SealBeforeVote,
-    Rule::EnoughVoters,
-    Rule::EveryPair,
-    Rule::NotBehind,
-    Rule::TimelineFirst,
-    Rule::KeepOldPairs,
-    Rule::RecordBeforeObey,
-    Rule::ConfirmBeforeNarrow,
-    Rule::ObeyBeforePromote,
-    Rule::ResendOutstanding,
-    Rule::EpochBump,
-    Rule::RetakeOnlySameVolume,
-    Rule::ReleaseAfterReaping,
-    Rule::ReserveTimeline,
-    Rule::DropDeadGrantor,
-    Rule::FenceOnHigherEpoch,
-    Rule::FenceOnExpiry,
-    Rule::RewindMarker,
-    Rule::RewindWhenDiverged,
-    Rule::GateUntilConfirmed,
-    Rule::NeverLowerEpoch,
-    Rule::SoloElectsNobody,
-    Rule::MaxLag,
-];
+/// What notices that a rule is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notices {
+    /// Some of the first so many seeds.
+    Seeds(u64),
+    /// This scenario, by this invariant.
+    Scenario(&'static str, &'static str),
+    /// Nothing yet: the gate is open.
+    Nothing,
+}
+
+/// One line for each rule, in the order in which core lists them.
+macro_rules! gate {
+    ($($rule:ident => $notices:expr,)*) => {
+        pub const ALL: &[Rule] = &[$(Rule::$rule),*];
+
+        pub fn notices(rule: Rule) -> Notices {
+            match rule {
+                $(Rule::$rule => $notices,)*
+            }
+        }
+    };
+}
+
+use Notices::{Nothing, Scenario, Seeds};
+
+gate! {
+    Margin => Scenario("an_island_stops_writing_in_time", "S2"),
+    CountFromSending => Scenario("a_late_answer_extends_nothing", "S2"),
+    WriteCountsFromSending => Scenario("a_write_confirmed_late_proves_little", "S2"),
+    GrantsNeeded => Scenario("an_island_stops_writing_in_time", "S2"),
+    UnanimousWithoutRecord => Scenario("most_members_are_not_all", "S2"),
+    ObeyBothSets => Scenario("a_lost_drop_of_a_grantor_changes_nothing", "S2"),
+    OwnGrantBindsVote => Scenario("a_bound_member_does_not_vote", "S2"),
+    OwnGrantBindsClaim => Seeds(400),
+    NoGrantWhileClaiming => Nothing,
+    WaitAfterBoot => Scenario("a_restarted_member_still_owes_its_grant", "S2"),
+    EnoughRevoked => Scenario("a_grant_to_one_member_is_enough_to_go_on", "S2"),
+    FastOnlyForGrantors => Nothing,
+    WholeTermUnchanged => Scenario("silence_between_two_waits_for_the_term", "S2"),
+    OnlyMembersClaim => Nothing,
+    PersistPromise => Scenario("a_member_remembers_its_promise_across_a_crash", "S2"),
+    PromiseBinds => Scenario("a_frozen_primary_gets_no_new_grant", "S2"),
+    SealBinds => Nothing,
+    SealBeforeVote => Nothing,
+    EnoughVoters => Nothing,
+    EveryPair => Nothing,
+    NotBehind => Seeds(400),
+    TimelineFirst => Nothing,
+    KeepOldPairs => Nothing,
+    RecordBeforeObey => Seeds(400),
+    ConfirmBeforeNarrow => Seeds(400),
+    ObeyBeforePromote => Nothing,
+    ResendOutstanding => Seeds(400),
+    EpochBump => Nothing,
+    RetakeOnlySameVolume => Nothing,
+    ReleaseAfterReaping => Nothing,
+    ReserveTimeline => Nothing,
+    DropDeadGrantor => Nothing,
+    FenceOnHigherEpoch => Seeds(400),
+    FenceOnExpiry => Nothing,
+    RewindMarker => Nothing,
+    RewindWhenDiverged => Seeds(400),
+    GateUntilConfirmed => Seeds(400),
+    NeverLowerEpoch => Nothing,
+    SoloElectsNobody => Nothing,
+    MaxLag => Nothing,
+}
+
+/// As the table in docs/simulator.md tells it.
+impl fmt::Display for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seeds(count) => write!(f, "the first {count} seeds"),
+            Self::Scenario(name, invariant) => write!(f, "`{name}`, {invariant}"),
+            Self::Nothing => f.write_str("nothing yet"),
+        }
+    }
+}

@@ -14,6 +14,8 @@ pub struct Link {
     /// How many requests of a thousand are lost on top of the usual few.
     pub loss_permille: u64,
     pub delay: u64,
+    /// On top of all else, always the same.
+    pub late: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -81,7 +83,7 @@ impl Network {
         } else {
             self.rng.between(MILLISECOND / 5, 4 * MILLISECOND)
         };
-        usual + link.delay / 2 + self.rng.below(link.delay + 1)
+        usual + link.late + link.delay / 2 + self.rng.below(link.delay + 1)
     }
 
     fn index(from: NodeId, to: NodeId) -> usize {

@@ -61,6 +61,8 @@ pub struct Machine {
     /// Requests to the record's store, and answers from it, that are being lost.
     pub asks_cut: u8,
     pub answers_cut: u8,
+    /// Requests to the record's store take so much longer.
+    pub asks_late: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

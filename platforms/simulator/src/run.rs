@@ -33,6 +33,17 @@ pub struct Played {
     pub trace: Vec<String>,
 }
 
+impl Played {
+    pub fn of(world: World) -> Self {
+        Self {
+            violation: world.checker.violation,
+            figures: world.figures,
+            fingerprint: world.fingerprint,
+            trace: world.trace.lines,
+        }
+    }
+}
+
 /// A schedule and the world it plays in: everything that is needed to see it again.
 #[derive(Debug, Clone)]
 pub struct Play {
@@ -87,13 +98,7 @@ impl Play {
     }
 
     pub fn run(&self) -> Result<Played, NameError> {
-        let world = self.world()?;
-        Ok(Played {
-            violation: world.checker.violation,
-            figures: world.figures,
-            fingerprint: world.fingerprint,
-            trace: world.trace.lines,
-        })
+        Ok(Played::of(self.world()?))
     }
 
     fn world(&self) -> Result<World, NameError> {

@@ -5,11 +5,11 @@
 
 use crate::checker::Checker;
 use crate::clock::{MILLISECOND, Moment};
-use crate::faults::Fault;
 use crate::faults::apply::Armed;
+use crate::faults::{Fault, Mark};
 use crate::figures::Figures;
 use crate::happening::{Actor, Happening};
-use crate::names::NodeId;
+use crate::names::{NodeId, SLOTS};
 use crate::network::Network;
 use crate::node::Nodes;
 use crate::queue::Queue;
@@ -53,6 +53,8 @@ pub enum Traced {
 pub enum Clocks {
     Drifting,
     True,
+    /// Each is so many millionths too fast.
+    Given([i64; SLOTS as usize]),
 }
 
 #[derive(Debug)]
@@ -73,6 +75,10 @@ pub struct World {
     /// How often it has changed.
     pub intents: u64,
     pub armed: Vec<Armed>,
+    /// When the first fault struck.
+    pub struck: Option<Moment>,
+    /// What was seen to happen just now, if a scenario watches.
+    pub marks: Option<Vec<(Mark, NodeId)>>,
     pub checker: Checker,
     pub trace: Trace,
     pub figures: Figures,
@@ -107,6 +113,9 @@ impl World {
             return false;
         }
         self.now = at;
+        if let Some(marks) = &mut self.marks {
+            marks.clear();
+        }
         if let Some(later) = self.blocked(happening.actor()) {
             self.queue.add(later, happening);
             return true;

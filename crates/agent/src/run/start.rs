@@ -161,9 +161,7 @@ fn assemble(
         taken
     } else {
         let me = memory.new_holder().map_err(StartError::Remember)?;
-        // An earlier life may have given a grant just before it ended.
-        let until = now.after(timers.grant);
-        Handover::nothing(Seen::new(me, memory.durable().clone(), now, until))
+        Handover::nothing(Seen::new(me, memory.durable().clone(), now, timers.grant))
     };
     let mut agent = Agent {
         me: taken.seen.me.instance.clone(),

@@ -175,7 +175,8 @@ fn the_first_instance_initialises_and_records_the_cluster() {
     let mut intent = intent(3, asynchronous());
     intent.first = Some(name(1));
     let durable = crate::seen::Durable::default();
-    let mut seen = Seen::new(crate::fixtures::holder(1), durable, Time(1), Time(1));
+    let mut seen =
+        Seen::new(crate::fixtures::holder(1), durable, Time(1), std::time::Duration::ZERO);
     seen.record.read = Some(NOW);
     seen.record.asked = Some(NOW);
     seen.server = Server::Absent;

@@ -5,6 +5,7 @@
 
 use crate::agent::Wake;
 use crate::clock::MILLISECOND;
+use crate::faults::Mark;
 use crate::happening::{Happening, Killer};
 use crate::names::NodeId;
 use crate::node::Process;
@@ -44,6 +45,7 @@ impl World {
         if !matches!(node.process, Process::None) {
             let process_id = node.process_id;
             self.note(id, || "fencing thread: the time is over".to_owned());
+            self.mark(Mark::TimeOver, id);
             let takes = self.kill_takes();
             let killer = Killer::Thread { life };
             self.after(takes, Happening::TreeDead { node: id, process_id, killer });

@@ -32,8 +32,8 @@ impl World {
         let node = &mut self.nodes[id];
         let began = node.local(self.now);
         let me = Holder { instance: node.name.clone(), volume: node.volume, incarnation };
-        let until = began.after(node.intent.timers.grant);
-        let seen = Seen::new(me, node.durable.clone(), began, until);
+        let grant = node.intent.timers.grant;
+        let seen = Seen::new(me, node.durable.clone(), began, grant);
         node.agent = Some(Agent::new(seen, self.now));
         self.note(id, || "agent starts".to_owned());
         self.after(SECOND / 2, Happening::Probe { node: id, life });

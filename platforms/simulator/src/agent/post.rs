@@ -80,6 +80,7 @@ impl World {
         {
             let node = &mut self.nodes[id];
             node.voted = node.voted.max(vote.proposed);
+            self.mark(Mark::Votes, id);
         }
         if let Some(delay) = self.network.message(id, to) {
             let letter = ReplyLetter { from: id, to, life, reply, deadline };

@@ -31,7 +31,7 @@ impl World {
         if self.store_grey > 0 && self.dice.store.chance(250) {
             return;
         }
-        let delay = self.store_delay();
+        let delay = self.store_delay() + self.nodes[id].machine.asks_late;
         self.after(delay, Happening::StoreAsked(Box::new(ask)));
     }
 

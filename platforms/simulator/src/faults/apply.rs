@@ -16,6 +16,7 @@ use pgherd_core::record::Record;
 pub struct Armed {
     fault: Fault,
     mark: Mark,
+    by: Option<NodeId>,
     left: u32,
     from: Moment,
     then: u64,
@@ -28,21 +29,25 @@ impl World {
                 let at = at.max(self.now);
                 self.queue.add(at, Happening::Strikes { fault, actor: NodeId(0) });
             }
-            When::Upon { mark, nth, from, then } => {
-                self.armed.push(Armed { fault, mark, left: nth.max(1), from, then });
+            When::Upon { mark, by, nth, from, then } => {
+                self.armed.push(Armed { fault, mark, by, left: nth.max(1), from, then });
             }
         }
     }
 
     /// Something that faults may wait for has happened.
     pub fn mark(&mut self, mark: Mark, actor: NodeId) {
+        if let Some(marks) = &mut self.marks {
+            marks.push((mark, actor));
+        }
         if self.armed.is_empty() {
             return;
         }
         let mut struck = Vec::new();
         let now = self.now;
         self.armed.retain_mut(|armed| {
-            if armed.mark != mark || now < armed.from {
+            let other = armed.by.is_some_and(|by| by != actor);
+            if armed.mark != mark || other || now < armed.from {
                 return true;
             }
             armed.left -= 1;
@@ -56,11 +61,17 @@ impl World {
         }
     }
 
+    /// Whether something of this kind has happened just now.
+    pub fn just_now(&self, is_it: impl Fn(Mark, NodeId) -> bool) -> bool {
+        self.marks.iter().flatten().any(|(mark, by)| is_it(*mark, *by))
+    }
+
     pub fn strike(&mut self, fault: &Fault, actor: NodeId) {
         if self.now >= self.config.quiet_at {
             return;
         }
         let Some(node) = self.victim(fault.who, actor) else { return };
+        self.struck = self.struck.or(Some(self.now));
         let lasts = fault.lasts.min(self.config.quiet_at - self.now);
         let what = fault.what;
         self.tell(|| format!("{node}: {what:?} for {:.3}s", super::seconds(lasts)));
@@ -86,8 +97,17 @@ impl World {
     /// Makes it so; true when something has to be undone in the end.
     fn take_effect(&mut self, what: What, node: NodeId, lasts: u64) -> bool {
         match what {
-            What::CutTo(_) | What::CutBoth(_) | What::Isolate | What::Lose(_) | What::Delay(_) => {
+            What::CutTo(_)
+            | What::CutBoth(_)
+            | What::Isolate
+            | What::Island
+            | What::Lose(_)
+            | What::Delay(_)
+            | What::LateTo(..) => {
                 self.each_link(what, node, |link, now| change_link(link, what, now));
+                if what == What::Island {
+                    self.count_store(what, node, |count| count.saturating_add(1));
+                }
                 self.watch_connections(node);
                 true
             }
@@ -97,6 +117,10 @@ impl World {
             | What::StoreAsksCut
             | What::StoreAnswersCut => {
                 self.count_store(what, node, |count| count.saturating_add(1));
+                true
+            }
+            What::StoreLate(delay) => {
+                self.nodes[node].machine.asks_late += delay;
                 true
             }
             What::StoreDeleted => self.edit_store(crate::store::Store::delete),
@@ -141,8 +165,17 @@ impl World {
         let Relief { what, node } = relief;
         self.tell(|| format!("{node}: {what:?} is over"));
         match what {
-            What::CutTo(_) | What::CutBoth(_) | What::Isolate | What::Lose(_) | What::Delay(_) => {
+            What::CutTo(_)
+            | What::CutBoth(_)
+            | What::Isolate
+            | What::Island
+            | What::Lose(_)
+            | What::Delay(_)
+            | What::LateTo(..) => {
                 self.each_link(what, node, |link, _| restore_link(link, what));
+                if what == What::Island {
+                    self.count_store(what, node, |count| count.saturating_sub(1));
+                }
             }
             What::StoreDown
             | What::StoreGrey
@@ -150,6 +183,10 @@ impl World {
             | What::StoreAsksCut
             | What::StoreAnswersCut => {
                 self.count_store(what, node, |count| count.saturating_sub(1));
+            }
+            What::StoreLate(delay) => {
+                let late = &mut self.nodes[node].machine.asks_late;
+                *late = late.saturating_sub(delay);
             }
             What::Pause | What::Fence | What::Leave | What::StopAll => {
                 self.people_want_no_more(what, node);
@@ -167,7 +204,7 @@ impl World {
         let now = self.now;
         for other in Nodes::ids().filter(|other| *other != node) {
             let (to, from) = match what {
-                What::CutTo(only) => (only == other, false),
+                What::CutTo(only) | What::LateTo(only, _) => (only == other, false),
                 What::CutBoth(only) => (only == other, only == other),
                 _ => (true, true),
             };
@@ -258,6 +295,7 @@ fn change_link(link: &mut Link, what: What, now: Moment) {
     match what {
         What::Lose(permille) => link.loss_permille += permille,
         What::Delay(delay) => link.delay += delay,
+        What::LateTo(_, delay) => link.late += delay,
         _ => {
             if link.cuts == 0 {
                 link.cut_since = now;
@@ -271,6 +309,7 @@ fn restore_link(link: &mut Link, what: What) {
     match what {
         What::Lose(permille) => link.loss_permille = link.loss_permille.saturating_sub(permille),
         What::Delay(delay) => link.delay = link.delay.saturating_sub(delay),
+        What::LateTo(_, delay) => link.late = link.late.saturating_sub(delay),
         _ => link.cuts = link.cuts.saturating_sub(1),
     }
 }

@@ -53,6 +53,8 @@ impl World {
             intent,
             intents: 0,
             armed: Vec::new(),
+            struck: None,
+            marks: None,
             checker: Checker::default(),
             trace: Trace::default(),
             figures: Figures::default(),
@@ -78,7 +80,7 @@ impl World {
 
     /// A machine boots: its clock starts anew.
     pub fn boot_machine(&mut self, id: NodeId) {
-        let clock = boot_clock(&mut self.dice.agent, self.config.clocks, self.now);
+        let clock = boot_clock(id, &mut self.dice.agent, self.config.clocks, self.now);
         let machine = &mut self.nodes[id].machine;
         machine.power = Power::On;
         machine.clock = clock;
@@ -89,11 +91,12 @@ impl World {
     }
 }
 
-fn boot_clock(rng: &mut Rng, clocks: Clocks, now: u64) -> LocalClock {
+fn boot_clock(id: NodeId, rng: &mut Rng, clocks: Clocks, now: u64) -> LocalClock {
     let origin = rng.between(SECOND, 40 * SECOND);
     // The extremes are where the inequality is tight.
     let drift = match (clocks, rng.below(4)) {
         (Clocks::True, _) => 0,
+        (Clocks::Given(drifts), _) => drifts.get(usize::from(id.0)).copied().unwrap_or(0),
         (Clocks::Drifting, 0) => -10_000,
         (Clocks::Drifting, 1) => 10_000,
         (Clocks::Drifting, _) => i64::try_from(rng.below(20_001)).unwrap_or(0) - 10_000,
@@ -133,13 +136,14 @@ fn first_node(
         name: id.name(cluster),
         machine: Machine {
             power: if exists { Power::On } else { Power::Nowhere },
-            clock: boot_clock(&mut dice.agent, config.clocks, 0),
+            clock: boot_clock(id, &mut dice.agent, config.clocks, 0),
             frozen_until: 0,
             agent_stopped_until: 0,
             server_stopped_until: 0,
             excused_until: 0,
             asks_cut: 0,
             answers_cut: 0,
+            asks_late: 0,
         },
         agent: None,
         life: 0,
