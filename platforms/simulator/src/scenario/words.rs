@@ -111,6 +111,11 @@ pub fn record_down() -> Act {
     act("a", What::StoreDown)
 }
 
+/// Somebody restores the store as it was so many writes of the record ago.
+pub fn restore_record(back: usize) -> Act {
+    act("a", What::StoreRestored { back })
+}
+
 /// The machine stands still, and its boot clock with it.
 pub fn freeze_with_clock(victim: &str) -> Act {
     act(victim, What::FreezeClock)

@@ -1,13 +1,24 @@
 //! Durability: what was acknowledged in synchronous mode is in the log of every later primary.
 
-use crate::scenario::properties::{clients_can_write, fences_itself, holds_office, settled};
+use crate::scenario::properties::{
+    clients_can_write, fences_itself, holds_office, nobody_writable, primary, records, settled,
+    writable,
+};
 use crate::scenario::words::{
-    freeze_with_clock, lose, ms, record_asked_late, record_out_of_reach, secs,
+    crash_agent, fill_disk, freeze_with_clock, lose, ms, record_asked_late, record_out_of_reach,
+    restore_record, secs,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
+use pgherd_core::seen::Change;
 
-scenarios![a_lost_primary_loses_no_commit, a_frozen_primary_gets_no_new_grant,];
+scenarios![
+    a_lost_primary_loses_no_commit,
+    a_frozen_primary_gets_no_new_grant,
+    one_voter_of_two_elects_nobody,
+    nobody_follows_one_that_committed_alone,
+    a_record_that_was_set_back_elects_nobody,
+];
 
 fn a_lost_primary_loses_no_commit() -> Scenario {
     scenario("a* b c")
@@ -27,4 +38,42 @@ fn a_frozen_primary_gets_no_new_grant() -> Scenario {
         .at(secs(12), record_asked_late("c", secs(6)))
         .eventually(clients_can_write(), secs(25))
         .sometimes(fences_itself("a"))
+}
+
+/// What was acknowledged may be with the one that cannot be asked.
+fn one_voter_of_two_elects_nobody() -> Scenario {
+    scenario("a* b c")
+        .required(1)
+        .at(secs(11), fill_disk("b").lasting(secs(3)))
+        .at(secs(13), lose("c").lasting(secs(22)))
+        .at(secs(13), lose("a").lasting(secs(30)))
+        .eventually(primary("c"), secs(30))
+        .sometimes(nobody_writable())
+}
+
+/// In preferred mode it went on without its standby, so only it knows what was committed.
+fn nobody_follows_one_that_committed_alone() -> Scenario {
+    scenario("a* b")
+        .preferred(1)
+        .at(secs(12), lose("b").lasting(secs(13)))
+        .at(secs(20), lose("a").lasting(secs(35)))
+        .eventually(primary("a"), secs(55))
+        .eventually(settled(), secs(60))
+        .sometimes(writable("a"))
+        .until(secs(60))
+}
+
+/// By the old record the standby may take over; since then the primary has committed alone.
+fn a_record_that_was_set_back_elects_nobody() -> Scenario {
+    scenario("a* b")
+        .preferred(1)
+        .at(secs(12), lose("b").lasting(secs(8)))
+        .at(ms(20_200), fill_disk("b").lasting(secs(8)))
+        .at(secs(24), lose("a").lasting(secs(16)))
+        .at(ms(24_100), restore_record(5))
+        .at(ms(24_200), crash_agent("b"))
+        .eventually(primary("a"), secs(55))
+        .eventually(settled(), secs(60))
+        .sometimes(records(Change::Claim))
+        .until(secs(70))
 }

@@ -1,15 +1,17 @@
 //! Failover: who may take an office over, when, and what the old holder does meanwhile.
 
-use crate::faults::Mark;
+use crate::faults::{Mark, TaskKind};
 use crate::scenario::properties::{
-    clients_can_write, epoch_stays, fences_itself, not, primary, settled, writable,
+    clients_can_write, does, epoch_stays, fences_itself, holds_office, members, not, primary,
+    records, settled, streams, writable,
 };
 use crate::scenario::words::{
-    crash_agent, crash_server, cut, fill_disk, freeze_with_clock, island, late, lose, ms,
-    record_answers_lost, record_asked_late, record_out_of_reach, secs, upon,
+    begins, crash_agent, crash_server, cut, ends, fill_disk, freeze_with_clock, island, late, lose,
+    ms, record_answers_lost, record_asked_late, record_out_of_reach, scale_up, secs, upon,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
+use pgherd_core::seen::Change;
 
 scenarios![
     a_lost_primary_is_replaced,
@@ -23,6 +25,10 @@ scenarios![
     a_restarted_member_still_owes_its_grant,
     a_member_remembers_its_promise_across_a_crash,
     silence_between_two_waits_for_the_term,
+    a_dead_standby_stops_nothing,
+    an_election_that_came_to_nothing_blinds_nobody,
+    whoever_joins_does_not_claim,
+    a_timeline_that_nobody_followed_is_not_reused,
 ];
 
 fn a_lost_primary_is_replaced() -> Scenario {
@@ -143,4 +149,45 @@ fn silence_between_two_waits_for_the_term() -> Scenario {
         .at(secs(14), record_out_of_reach("a").lasting(secs(28)))
         .eventually(primary("b"), secs(18))
         .sometimes(fences_itself("a"))
+}
+
+/// The last grantor is left out before its silence ends the right to write.
+fn a_dead_standby_stops_nothing() -> Scenario {
+    scenario("a* b")
+        .at(secs(12), lose("b").lasting(secs(12)))
+        .always(writable("a"))
+        .eventually(settled(), secs(20))
+        .sometimes(records(Change::Amend))
+}
+
+/// Its standbys promised the next epoch to a candidate that never reached the record.
+fn an_election_that_came_to_nothing_blinds_nobody() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), freeze_with_clock("a").lasting(ms(3_300)))
+        .at(secs(12), record_out_of_reach("b").lasting(secs(9)))
+        .at(secs(12), record_out_of_reach("c").lasting(secs(9)))
+        .always(holds_office("a"))
+        .eventually(settled(), secs(20))
+        .sometimes(records(Change::Bump))
+}
+
+/// Without the record its holder lives by the consent of all members, and this is not one yet.
+fn whoever_joins_does_not_claim() -> Scenario {
+    scenario("a* b")
+        .at(secs(12), scale_up())
+        .upon(begins(TaskKind::Clone).by("c"), record_out_of_reach("a").lasting(secs(30)))
+        .upon(ends(TaskKind::Follow).by("c").then(secs(1)), cut("a", "c").lasting(secs(25)))
+        .always(holds_office("a"))
+        .eventually(streams("c", "a"), secs(8))
+        .sometimes(members(3))
+}
+
+/// It opened and died before anybody saw its history: the next one must not choose the same number.
+fn a_timeline_that_nobody_followed_is_not_reused() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), lose("a").lasting(secs(35)))
+        .upon(ends(TaskKind::Promote), lose("actor").lasting(secs(35)))
+        .eventually(clients_can_write(), secs(35))
+        .sometimes(does("b", TaskKind::Promote))
+        .until(secs(60))
 }
