@@ -74,13 +74,12 @@ fn heartbeat(
     let mut steps = Vec::new();
     let obsolete = asked.epoch < seen.highest_known()
         || (asked.epoch < seen.durable.known.promise && !broken(Rule::PromiseBinds));
-    let claiming = seen.outstanding.is_some() && !broken(Rule::NoGrantWhileClaiming);
     // Two holders of one epoch cannot be: whoever speaks second is refused.
     let rival = seen.grant.heard.as_ref().is_some_and(|heard| {
         heard.epoch == asked.epoch && heard.from != *from && asked.epoch >= seen.highest_known()
     });
     let mine = seen.my_office().is_some_and(|record| record.epoch >= asked.epoch);
-    let granted = !(obsolete || claiming || rival || mine);
+    let granted = !(obsolete || rival || mine);
     let mut knows = knows(seen, seen.durable.known);
     if granted {
         if seen.is_writable() && !broken(Rule::FenceOnHigherEpoch) {

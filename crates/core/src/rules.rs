@@ -21,14 +21,10 @@ pub enum Rule {
     OwnGrantBindsVote,
     /// While a member's own grant runs it does not claim.
     OwnGrantBindsClaim,
-    /// A claim that is outstanding: no grants.
-    NoGrantWhileClaiming,
     /// After a restart, a grant that may have been given is waited for.
     WaitAfterBoot,
     /// Fast claims need |G| - q(G) + 1 revoked members of G.
     EnoughRevoked,
-    /// Only a member of G may claim fast.
-    FastOnlyForGrantors,
     /// Slow claims need a whole term without a change of the record.
     WholeTermUnchanged,
     /// Only members claim.

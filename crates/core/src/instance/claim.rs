@@ -209,7 +209,7 @@ fn seal(
                 epoch: ballot.proposed,
                 parent: standby.position.timeline,
                 parent_began: standby.began,
-                cause: cause(view, record),
+                cause: cause(view, record, &revoked(view, ballot)),
                 pair: quorum::candidate_pair(view, record, &voted),
             };
             let mut next = record.taken_over(next_write(view), takeover);
@@ -276,12 +276,12 @@ fn may_claim(
 }
 
 /// What the history will say of this claim.
-fn cause(view: View<'_>, record: &Record) -> Cause {
+fn cause(view: View<'_>, record: &Record, revoked: &BTreeSet<InstanceName>) -> Cause {
     let released = release_of(view, record).is_some();
     match &record.phase {
         Phase::HandingOver { .. } | Phase::Vacant { .. } if released => Cause::HandedOver,
         Phase::Serving if released => Cause::Released,
-        _ if record.grantors.contains(view.seen.name()) => Cause::GrantsLost,
+        _ if grantors_have_left(record, revoked) => Cause::GrantsLost,
         Phase::Serving | Phase::HandingOver { .. } | Phase::Vacant { .. } => Cause::TermOver,
     }
 }
@@ -302,21 +302,26 @@ fn authority(
     if release_of(view, record).is_some() {
         return Ok(());
     }
-    let of_grantors = record.grantors.intersection(revoked).count();
-    let grantor = record.grantors.contains(view.seen.name()) || broken(Rule::FastOnlyForGrantors);
-    let needed = needed(record);
-    let enough = of_grantors >= needed || broken(Rule::EnoughRevoked);
-    if grantor && enough && !record.grantors.is_empty() {
+    if grantors_have_left(record, revoked) {
         return Ok(());
     }
     let over = view.seen.record.first_seen.after(term_over(view));
     if view.seen.record.read.is_some_and(|read| read >= over) {
         return Ok(());
     }
-    if grantor {
-        return Err(Reason::Surveying { revoked: of_grantors, needed });
+    if record.grantors.is_empty() {
+        return Err(Reason::TermRuns { left: over.since(view.now) });
     }
-    Err(Reason::TermRuns { left: over.since(view.now) })
+    let revoked = record.grantors.intersection(revoked).count();
+    Err(Reason::Surveying { revoked, needed: needed(record) })
+}
+
+/// Whether too few grantors are left to support the holder. Whoever claims need not be one of them:
+/// its own consent counts only where that of all members does.
+fn grantors_have_left(record: &Record, revoked: &BTreeSet<InstanceName>) -> bool {
+    let left = record.grantors.intersection(revoked).count();
+    let enough = left >= needed(record) || broken(Rule::EnoughRevoked);
+    enough && !record.grantors.is_empty()
 }
 
 fn term_over(view: View<'_>) -> Duration {

@@ -9,9 +9,11 @@ use crate::fixtures::{
     standby, streaming,
 };
 use crate::intent::Durability;
-use crate::message::{Basis, Purpose, Released, Reply, Request, Revoke, Stance, Standing};
-use crate::record::Phase;
-use crate::seen::{End, ReleaseHeard, Server};
+use crate::message::{
+    Basis, Heartbeat, Purpose, Released, Reply, Request, Revoke, Stance, Standing,
+};
+use crate::record::{Phase, Write};
+use crate::seen::{Change, End, Outstanding, ReleaseHeard, Server};
 use crate::units::{Epoch, Time, Timeline};
 use expect_test::expect;
 
@@ -36,6 +38,19 @@ fn with_all_grantors_revoked_and_sealed_it_claims() {
     check(
         &intent(3, asynchronous()),
         &seen,
+        expect![[r#"
+        claiming: writing the record (Claim)
+        write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
+}
+
+#[test]
+fn with_all_grantors_revoked_a_member_claims_that_is_none_itself() {
+    let mut record = record(3);
+    record.grantors = names([3]);
+    check(
+        &intent(3, asynchronous()),
+        &sealing(2, &record, &[(3, Stance::Revoked)]),
         expect![[r#"
         claiming: writing the record (Claim)
         write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
@@ -358,4 +373,30 @@ fn nobody_outside_the_members_claims() {
         &deserted(2, &record),
         expect!["waiting: db-1 has been silent for 3010 ms"],
     );
+}
+
+#[test]
+fn whoever_claims_grants_to_the_winner_and_to_nobody_before_it() {
+    let record = record(3);
+    let mut seen = sealing(2, &record, &[(3, Stance::Sealed { position: at(3, 2_000) })]);
+    let mut claim = record.clone();
+    claim.epoch = Epoch(3);
+    let write = Write::over(Some(&record), claim);
+    let change = Change::Claim;
+    seen.outstanding = Some(Outstanding { write, change, first_sent: NOW, last_sent: NOW });
+    let granted = |from, epoch| {
+        let request = Request::Heartbeat(Heartbeat {
+            epoch: Epoch(epoch),
+            revision: record.revision,
+            sent: NOW,
+            incarnation: 1,
+            position: None,
+            terms: Vec::new(),
+            rewind_ready: false,
+        });
+        let answered = answer(&intent(3, asynchronous()), &seen, &name(from), &request, NOW);
+        matches!(answered.reply, Reply::Heartbeat(reply) if reply.granted)
+    };
+    assert!(!granted(1, 2), "the claim follows a promise");
+    assert!(granted(3, 3), "somebody else holds that epoch: the claim has lost");
 }

@@ -30,19 +30,18 @@ impl World {
                 let name = self.nodes[node].name.clone();
                 let record = self.store.current();
                 intent.instances.remove(&name);
-                // Somebody who belongs must stay, and enough to acknowledge: a platform knows that.
-                let least = match intent.durability {
-                    Durability::Required { acks } => acks,
-                    Durability::Preferred { .. } | Durability::Asynchronous { .. } => 0,
-                };
-                let stays = |record: &Record| {
-                    !record.members.is_disjoint(&intent.instances) && intent.instances.len() > least
-                };
-                if !record.is_some_and(stays) {
+                // Somebody who belongs must stay: a platform knows that.
+                let stays = |record: &Record| !record.members.is_disjoint(&intent.instances);
+                if !record.is_some_and(stays) || cannot_acknowledge(&intent) {
                     return false;
                 }
             }
-            What::Durability(durability) => intent.durability = durability,
+            What::Durability(durability) => {
+                intent.durability = durability;
+                if cannot_acknowledge(&intent) {
+                    return false;
+                }
+            }
             What::Restart(set) => {
                 intent.restart = Some(Restart { number, instances: names(set) });
             }
@@ -135,5 +134,13 @@ impl World {
                 self.remove_machine(id);
             }
         }
+    }
+}
+
+/// Commits would wait for ever: a platform refuses such a wish.
+fn cannot_acknowledge(intent: &Intent) -> bool {
+    match intent.durability {
+        Durability::Required { acks } => intent.instances.len() <= acks,
+        Durability::Preferred { .. } | Durability::Asynchronous { .. } => false,
     }
 }

@@ -6,8 +6,9 @@ use crate::scenario::properties::{
     records, settled, streams, writable,
 };
 use crate::scenario::words::{
-    begins, crash_agent, crash_server, cut, ends, fill_disk, freeze_with_clock, island, late, lose,
-    ms, record_answers_lost, record_asked_late, record_out_of_reach, scale_up, secs, upon,
+    begins, crash_agent, crash_server, cut, cut_way, ends, fill_disk, freeze_with_clock, island,
+    late, lose, ms, record_answers_lost, record_asked_late, record_out_of_reach, scale_up, secs,
+    upon,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
@@ -26,8 +27,10 @@ scenarios![
     a_member_remembers_its_promise_across_a_crash,
     silence_between_two_waits_for_the_term,
     a_dead_standby_stops_nothing,
+    a_deaf_standby_disturbs_nobody,
     an_election_that_came_to_nothing_blinds_nobody,
     whoever_joins_does_not_claim,
+    whoever_the_grantors_leave_the_office_to_need_not_be_one,
     a_timeline_that_nobody_followed_is_not_reused,
 ];
 
@@ -160,6 +163,16 @@ fn a_dead_standby_stops_nothing() -> Scenario {
         .sometimes(records(Change::Amend))
 }
 
+/// It hears nothing and is heard: it asks whether others hear the primary, and they do.
+fn a_deaf_standby_disturbs_nobody() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), cut_way("a", "c").lasting(secs(20)))
+        .always(writable("a"))
+        .always(epoch_stays(1))
+        .eventually(settled(), secs(26))
+        .sometimes(not(settled()))
+}
+
 /// Its standbys promised the next epoch to a candidate that never reached the record.
 fn an_election_that_came_to_nothing_blinds_nobody() -> Scenario {
     scenario("a* b c")
@@ -190,4 +203,15 @@ fn a_timeline_that_nobody_followed_is_not_reused() -> Scenario {
         .eventually(clients_can_write(), secs(35))
         .sometimes(does("b", TaskKind::Promote))
         .until(secs(60))
+}
+
+/// The holder does not hear it, so it is no grantor; but the only one who is cannot take over.
+fn whoever_the_grantors_leave_the_office_to_need_not_be_one() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), fill_disk("b"))
+        .at(secs(12), crash_server("b"))
+        .at(secs(12), cut("a", "c"))
+        .at(secs(14), lose("a").lasting(secs(14)))
+        .eventually(primary("c"), secs(7))
+        .sometimes(records(Change::Claim))
 }
