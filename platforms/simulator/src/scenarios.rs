@@ -6,6 +6,7 @@ use crate::scenario::Scenario;
 
 pub mod durability;
 pub mod failover;
+pub mod members;
 pub mod switchover;
 
 /// Lists the scenarios of a file, each under the name of its function.
@@ -20,7 +21,8 @@ macro_rules! scenarios {
 pub(crate) use scenarios;
 
 pub fn all() -> Vec<Scenario> {
-    [failover::all(), switchover::all(), durability::all()].into_iter().flatten().collect()
+    let features = [failover::all(), switchover::all(), durability::all(), members::all()];
+    features.into_iter().flatten().collect()
 }
 
 /// The scenario of this name.

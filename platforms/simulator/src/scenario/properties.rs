@@ -2,7 +2,8 @@
 //!
 //! Never true by what an agent believes: only by what is so.
 
-use crate::faults::{Mark, TaskKind};
+use crate::clock::Moment;
+use crate::faults::{Mark, TaskKind, seconds};
 use crate::scenario::words::{Property, node};
 use crate::world::World;
 use pgherd_core::seen::Change;
@@ -104,6 +105,18 @@ pub fn asks_for(letter: &str, change: Change) -> Property {
 
 pub fn happens(mark: Mark) -> Property {
     Property::new(format!("{mark:?} happens"), move |world| world.just_now(|seen, _| seen == mark))
+}
+
+/// It is so until this moment, and may be so afterwards.
+pub fn before(moment: Moment, property: Property) -> Property {
+    let what = format!("before {:.1}s: {property}", seconds(moment));
+    Property::new(what, move |world| world.now >= moment || property.holds(world))
+}
+
+/// It is so at this moment or later: what came before does not count.
+pub fn after(moment: Moment, property: Property) -> Property {
+    let what = format!("after {:.1}s: {property}", seconds(moment));
+    Property::new(what, move |world| world.now >= moment && property.holds(world))
 }
 
 /// It is not so.

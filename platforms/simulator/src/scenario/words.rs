@@ -177,6 +177,11 @@ pub fn fence(victim: &str) -> Act {
     act(victim, What::Fence)
 }
 
+/// Its agent is asked to leave, as before a restart of its machine.
+pub fn leave(victim: &str) -> Act {
+    act(victim, What::Leave)
+}
+
 pub fn wish(durability: Durability) -> Act {
     act("a", What::Durability(durability))
 }

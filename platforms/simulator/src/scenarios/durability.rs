@@ -1,15 +1,17 @@
 //! Durability: what was acknowledged in synchronous mode is in the log of every later primary.
 
+use crate::faults::TaskKind;
 use crate::scenario::properties::{
-    clients_can_write, fences_itself, holds_office, nobody_writable, primary, records, settled,
-    writable,
+    after, clients_can_write, does, epoch_stays, fences_itself, holds_office, nobody_writable, not,
+    primary, records, settled, writable,
 };
 use crate::scenario::words::{
     crash_agent, fill_disk, freeze_with_clock, lose, ms, record_asked_late, record_out_of_reach,
-    restore_record, secs,
+    restore_record, secs, wish,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
+use pgherd_core::intent::Durability;
 use pgherd_core::seen::Change;
 
 scenarios![
@@ -18,6 +20,7 @@ scenarios![
     one_voter_of_two_elects_nobody,
     nobody_follows_one_that_committed_alone,
     a_record_that_was_set_back_elects_nobody,
+    the_rule_moves_with_the_wish,
 ];
 
 fn a_lost_primary_loses_no_commit() -> Scenario {
@@ -57,8 +60,8 @@ fn nobody_follows_one_that_committed_alone() -> Scenario {
         .preferred(1)
         .at(secs(12), lose("b").lasting(secs(13)))
         .at(secs(20), lose("a").lasting(secs(35)))
-        .eventually(primary("a"), secs(55))
-        .eventually(settled(), secs(60))
+        .eventually(after(secs(55), primary("a")), secs(55))
+        .eventually(after(secs(55), settled()), secs(60))
         .sometimes(writable("a"))
         .until(secs(60))
 }
@@ -72,8 +75,20 @@ fn a_record_that_was_set_back_elects_nobody() -> Scenario {
         .at(secs(24), lose("a").lasting(secs(16)))
         .at(ms(24_100), restore_record(5))
         .at(ms(24_200), crash_agent("b"))
-        .eventually(primary("a"), secs(55))
-        .eventually(settled(), secs(60))
+        .eventually(after(secs(40), primary("a")), secs(55))
+        .eventually(after(secs(40), settled()), secs(60))
         .sometimes(records(Change::Claim))
         .until(secs(70))
+}
+
+/// Recorded, then obeyed, then confirmed, and clients write all the while.
+fn the_rule_moves_with_the_wish() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), wish(Durability::Required { acks: 2 }))
+        .at(secs(20), wish(Durability::Preferred { acks: 1 }))
+        .always(writable("a"))
+        .always(epoch_stays(1))
+        .eventually(after(secs(20), settled()), secs(15))
+        .sometimes(not(settled()))
+        .sometimes(does("a", TaskKind::Obey))
 }

@@ -2,13 +2,13 @@
 
 use crate::faults::{Mark, TaskKind};
 use crate::scenario::properties::{
-    clients_can_write, does, epoch_stays, fences_itself, holds_office, members, not, primary,
-    records, settled, streams, writable,
+    after, asks_for, before, clients_can_write, does, epoch_stays, fences_itself, happens,
+    holds_office, nobody_writable, not, primary, records, settled, writable,
 };
 use crate::scenario::words::{
-    begins, crash_agent, crash_server, cut, cut_way, ends, fill_disk, freeze_with_clock, island,
-    late, lose, ms, record_answers_lost, record_asked_late, record_out_of_reach, scale_up, secs,
-    upon,
+    crash_agent, crash_server, cut, cut_way, ends, fill_disk, freeze_with_clock, island, isolate,
+    kill_postmaster, late, lose, lose_all, ms, pause, record_answers_lost, record_asked_late,
+    record_down, record_out_of_reach, secs, upon,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
@@ -29,9 +29,16 @@ scenarios![
     a_dead_standby_stops_nothing,
     a_deaf_standby_disturbs_nobody,
     an_election_that_came_to_nothing_blinds_nobody,
-    whoever_joins_does_not_claim,
     whoever_the_grantors_leave_the_office_to_need_not_be_one,
     a_timeline_that_nobody_followed_is_not_reused,
+    a_dead_postmaster_costs_little_more_than_a_second,
+    a_burst_of_losses_costs_no_failover,
+    an_outage_of_the_record_stops_nothing,
+    a_crash_during_an_outage_of_the_record_is_healed_after_it,
+    a_full_disk_moves_nothing,
+    two_of_three_lost_together_cost_a_term,
+    everybody_lost_together_comes_back_with_everything,
+    a_paused_cluster_is_left_alone,
 ];
 
 fn a_lost_primary_is_replaced() -> Scenario {
@@ -83,7 +90,7 @@ fn a_grant_to_one_member_is_enough_to_go_on() -> Scenario {
         .at(secs(12), record_out_of_reach("a"))
         .always(writable("a"))
         .always(epoch_stays(1))
-        .eventually(settled(), secs(1))
+        .eventually(after(secs(22), settled()), secs(20))
         .sometimes(not(settled()))
 }
 
@@ -94,7 +101,7 @@ fn a_bound_member_does_not_vote() -> Scenario {
         .at(secs(12), cut("a", "b"))
         .at(secs(12), record_out_of_reach("a"))
         .always(epoch_stays(1))
-        .eventually(clients_can_write(), secs(1))
+        .eventually(after(secs(23), settled()), secs(20))
         .sometimes(writable("a"))
 }
 
@@ -113,7 +120,8 @@ fn most_members_are_not_all() -> Scenario {
 fn a_lost_drop_of_a_grantor_changes_nothing() -> Scenario {
     scenario("a* b c")
         .at(secs(12), island("a"))
-        .eventually(clients_can_write(), secs(5))
+        .eventually(not(holds_office("a")), secs(4))
+        .eventually(after(secs(15), clients_can_write()), secs(5))
         .sometimes(fences_itself("a"))
 }
 
@@ -124,7 +132,8 @@ fn a_restarted_member_still_owes_its_grant() -> Scenario {
         .at(secs(12), record_out_of_reach("a"))
         .at(ms(15_100), cut("a", "c").lasting(secs(7)))
         .at(ms(15_100), crash_agent("c"))
-        .eventually(clients_can_write(), secs(10))
+        .eventually(after(secs(16), nobody_writable()), secs(6))
+        .eventually(after(secs(22), clients_can_write()), secs(20))
         .sometimes(fences_itself("a"))
 }
 
@@ -169,7 +178,7 @@ fn a_deaf_standby_disturbs_nobody() -> Scenario {
         .at(secs(12), cut_way("a", "c").lasting(secs(20)))
         .always(writable("a"))
         .always(epoch_stays(1))
-        .eventually(settled(), secs(26))
+        .eventually(after(secs(32), settled()), secs(26))
         .sometimes(not(settled()))
 }
 
@@ -182,17 +191,6 @@ fn an_election_that_came_to_nothing_blinds_nobody() -> Scenario {
         .always(holds_office("a"))
         .eventually(settled(), secs(20))
         .sometimes(records(Change::Bump))
-}
-
-/// Without the record its holder lives by the consent of all members, and this is not one yet.
-fn whoever_joins_does_not_claim() -> Scenario {
-    scenario("a* b")
-        .at(secs(12), scale_up())
-        .upon(begins(TaskKind::Clone).by("c"), record_out_of_reach("a").lasting(secs(30)))
-        .upon(ends(TaskKind::Follow).by("c").then(secs(1)), cut("a", "c").lasting(secs(25)))
-        .always(holds_office("a"))
-        .eventually(streams("c", "a"), secs(8))
-        .sometimes(members(3))
 }
 
 /// It opened and died before anybody saw its history: the next one must not choose the same number.
@@ -214,4 +212,80 @@ fn whoever_the_grantors_leave_the_office_to_need_not_be_one() -> Scenario {
         .at(secs(14), lose("a").lasting(secs(14)))
         .eventually(primary("c"), secs(7))
         .sometimes(records(Change::Claim))
+}
+
+/// Its agent knows at once, and says so to the others.
+fn a_dead_postmaster_costs_little_more_than_a_second() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), kill_postmaster("a"))
+        .always(epoch_stays(2))
+        .eventually(clients_can_write(), ms(1_500))
+        .eventually(settled(), secs(8))
+        .sometimes(happens(Mark::AnnouncesRelease))
+}
+
+fn a_burst_of_losses_costs_no_failover() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), isolate("a").lasting(ms(1_900)))
+        .always(writable("a"))
+        .always(epoch_stays(1))
+        .eventually(after(secs(14), settled()), secs(8))
+        .sometimes(not(settled()))
+}
+
+/// All members grant, and that is enough for as long as it lasts.
+fn an_outage_of_the_record_stops_nothing() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), record_down().lasting(secs(30)))
+        .always(writable("a"))
+        .always(epoch_stays(1))
+        .eventually(after(secs(42), settled()), secs(33))
+        .sometimes(asks_for("a", Change::Amend))
+}
+
+fn a_crash_during_an_outage_of_the_record_is_healed_after_it() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), record_down().lasting(secs(10)))
+        .at(secs(14), kill_postmaster("a"))
+        .eventually(nobody_writable(), secs(3))
+        .eventually(after(secs(22), settled()), secs(20))
+        .sometimes(holds_office("b"))
+        .sometimes(holds_office("c"))
+}
+
+/// A standby's disk would be full soon, too.
+fn a_full_disk_moves_nothing() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), fill_disk("a").lasting(secs(15)))
+        .always(before(secs(27), holds_office("a")))
+        .eventually(after(secs(27), settled()), secs(25))
+        .sometimes(nobody_writable())
+}
+
+fn two_of_three_lost_together_cost_a_term() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), lose("a").lasting(secs(25)))
+        .at(secs(12), lose("b").lasting(secs(25)))
+        .eventually(primary("c"), secs(17))
+        .eventually(settled(), secs(40))
+        .sometimes(nobody_writable())
+}
+
+fn everybody_lost_together_comes_back_with_everything() -> Scenario {
+    scenario("a* b c")
+        .required(1)
+        .at(secs(12), lose_all().lasting(secs(10)))
+        .eventually(nobody_writable(), secs(1))
+        .eventually(settled(), secs(30))
+        .sometimes(records(Change::Retake))
+}
+
+fn a_paused_cluster_is_left_alone() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), pause().lasting(secs(25)))
+        .at(secs(14), lose("a").lasting(secs(4)))
+        .always(before(secs(37), epoch_stays(1)))
+        .eventually(after(secs(37), clients_can_write()), secs(27))
+        .eventually(after(secs(37), settled()), secs(40))
+        .sometimes(nobody_writable())
 }

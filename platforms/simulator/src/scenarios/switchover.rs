@@ -1,8 +1,12 @@
 //! Switchover: the office is handed over on request, and nothing is lost on the way.
 
 use crate::faults::TaskKind;
-use crate::scenario::properties::{epoch_stays, not, primary, records, settled};
-use crate::scenario::words::{begins, cut, island, kill_container, secs, switch_over_to};
+use crate::scenario::properties::{
+    after, clients_can_write, epoch_stays, holds_office, not, primary, records, settled, streams,
+};
+use crate::scenario::words::{
+    begins, cut, island, kill_container, leave, ms, secs, switch_over_to,
+};
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
 use pgherd_core::seen::Change;
@@ -11,6 +15,7 @@ scenarios![
     the_wished_standby_takes_over,
     a_wish_for_an_unreachable_standby_is_given_up,
     a_target_that_dies_during_the_stop_costs_no_data,
+    a_primary_that_leaves_for_a_while_hands_over_first,
 ];
 
 fn the_wished_standby_takes_over() -> Scenario {
@@ -18,7 +23,7 @@ fn the_wished_standby_takes_over() -> Scenario {
         .required(1)
         .at(secs(12), switch_over_to("c"))
         .eventually(primary("c"), secs(3))
-        .eventually(settled(), secs(6))
+        .eventually(streams("a", "c"), secs(6))
         .always(not(primary("b")))
         .sometimes(records(Change::HandOver))
 }
@@ -38,6 +43,15 @@ fn a_target_that_dies_during_the_stop_costs_no_data() -> Scenario {
         .at(secs(12), switch_over_to("b"))
         .upon(begins(TaskKind::Stop).by("a"), kill_container("b"))
         .upon(begins(TaskKind::Stop).by("a"), cut("a", "b").lasting(secs(5)))
-        .eventually(settled(), secs(25))
+        .eventually(after(secs(14), settled()), secs(25))
         .sometimes(primary("c"))
+}
+
+fn a_primary_that_leaves_for_a_while_hands_over_first() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), leave("a"))
+        .eventually(not(holds_office("a")), secs(3))
+        .eventually(after(ms(12_500), clients_can_write()), secs(4))
+        .eventually(after(secs(22), settled()), secs(25))
+        .sometimes(records(Change::HandOver))
 }
