@@ -7,6 +7,7 @@ use crate::scenario::Scenario;
 pub mod durability;
 pub mod failover;
 pub mod members;
+pub mod rejoin;
 pub mod switchover;
 
 /// Lists the scenarios of a file, each under the name of its function.
@@ -21,7 +22,8 @@ macro_rules! scenarios {
 pub(crate) use scenarios;
 
 pub fn all() -> Vec<Scenario> {
-    let features = [failover::all(), switchover::all(), durability::all(), members::all()];
+    let features =
+        [failover::all(), switchover::all(), durability::all(), members::all(), rejoin::all()];
     features.into_iter().flatten().collect()
 }
 
