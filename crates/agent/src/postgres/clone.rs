@@ -113,7 +113,9 @@ async fn make(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Control, CloneError> {
     config::write_key(staged, settings).map_err(|source| CloneError::Configure { source })?;
-    run(staged, &connection_to(staged, settings, upstream), copy, progress).await?;
+    // It flushes log into a folder that nobody can vote with: no commit may count on that.
+    let uncounted = Settings { receive: Receive::Uncounted(upstream.clone()), ..settings.clone() };
+    run(staged, &connection_to(staged, &uncounted, upstream), copy, progress).await?;
     let control = control::read(&staged.installation, &staged.data)
         .await
         .map_err(|source| CloneError::ReadControl { source })?;

@@ -15,13 +15,18 @@ use tokio::time::Instant;
 /// How long a sender may take before it is ended.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// Those that can let a commit go. A base backup hears nothing from its receiver, and a copy that
+/// is being made has a name that no rule knows: to end those would only undo their work.
+const COUNTED: &str = "select pid from pg_stat_replication \
+    where state <> 'backup' and application_name not like '%-uncounted'";
+
 /// Writes a few bytes of log that mean nothing; its commit flushes them.
 const WRITE: &str = "select pg_logical_emit_message(true, 'pgherd', '')";
 const FLUSHED: &str = "select pg_current_wal_flush_lsn()";
 
 /// Waits until the senders of this moment obey, or are gone.
 pub(super) async fn obey(session: &mut Session, deadline: Deadline) -> Result<(), CommitsError> {
-    let mut old = list(session, deadline, "select pid from pg_stat_replication").await?;
+    let mut old = list(session, deadline, COUNTED).await?;
     let patience = Instant::now() + PATIENCE;
     for _ in 0..2 {
         if old.is_empty() {
@@ -46,12 +51,11 @@ async fn send(
 ) -> Result<BTreeSet<String>, CommitsError> {
     let late =
         format!("select pid from pg_stat_replication where sent_lsn is null or sent_lsn < '{lsn}'");
-    let present = "select pid from pg_stat_replication";
     loop {
         let late = list(session, deadline, &late).await?;
         let left: BTreeSet<_> = late.intersection(old).cloned().collect();
         if left.is_empty() {
-            let present = list(session, deadline, present).await?;
+            let present = list(session, deadline, COUNTED).await?;
             return Ok(present.intersection(old).cloned().collect());
         }
         if deadline.left().is_zero() {
