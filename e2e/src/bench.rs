@@ -2,6 +2,7 @@
 //!
 //! Never measures two clusters at once, and never asks a product how long it took.
 
+mod sheet;
 mod table;
 
 use crate::rig::patroni::{Patroni, Timers};
@@ -10,11 +11,12 @@ use crate::rig::{Durability, Fault, Rig, Site};
 use crate::wait;
 use anyhow::{Context, Result};
 use pgherd_local::ledger::{Findings, Ledger, Settings};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
+pub use sheet::Sheet;
 pub use table::{Summary, Table, summarise};
 
 const STEADY_WITHIN: Duration = Duration::from_mins(5);
@@ -25,7 +27,9 @@ const STUCK_AFTER: Duration = Duration::from_mins(2);
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Whose cluster is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Product {
     Pgherd,
@@ -53,7 +57,7 @@ pub struct Plan {
 }
 
 /// What one fault cost a client.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Measurement {
     pub product: Product,
@@ -71,29 +75,35 @@ pub struct Measurement {
     pub wrong: String,
 }
 
-/// Measures all of the plan; `tell` hears of each figure as it is known.
+/// Measures all of the plan that is not on the sheet yet, and puts it there; `tell` hears of each
+/// figure as it is known.
 pub fn run(
     plan: &Plan,
+    sheet: &mut Sheet,
     runtime: &Handle,
     mut tell: impl FnMut(&Measurement),
-) -> Result<Vec<Measurement>> {
-    let mut all = Vec::new();
+) -> Result<()> {
     for product in &plan.products {
         for durability in &plan.durabilities {
+            let all = (1..=plan.rounds).flat_map(|n| plan.faults.iter().map(move |f| (n, f)));
+            let rest: Vec<_> = all
+                .filter(|(round, fault)| !sheet.has((*product, *durability, **fault, *round)))
+                .collect();
+            if rest.is_empty() {
+                continue;
+            }
             let mut rig = start(*product, *durability, &plan.site)?;
-            for (round, fault) in
-                (1..=plan.rounds).flat_map(|n| plan.faults.iter().map(move |f| (n, f)))
-            {
+            for (round, fault) in rest {
                 let cost = measure(rig.as_mut(), *fault, runtime);
                 let cost = cost
                     .with_context(|| format!("{product} {durability}, round {round}, {fault}"))?;
                 let measurement = cost.told(*product, *durability, *fault, round);
                 tell(&measurement);
-                all.push(measurement);
+                sheet.add(measurement)?;
             }
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 fn start(product: Product, durability: Durability, site: &Site) -> Result<Box<dyn Rig>> {

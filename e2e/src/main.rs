@@ -5,14 +5,14 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-use pgherd_e2e::bench::{self, Plan, Product, Table};
+use pgherd_e2e::bench::{self, Plan, Product, Sheet, Table};
 use pgherd_e2e::rig::pgherd::Mode;
 use pgherd_e2e::rig::{Durability, Fault, Site};
 use pgherd_e2e::torture::{self, Asked};
 use pgherd_e2e::{orphans, wait};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +41,9 @@ struct Torture {
     /// How many faults happen.
     #[arg(long, default_value_t = 12)]
     faults: usize,
+    /// Begin no fault after so many minutes, and judge those that happened.
+    #[arg(long)]
+    minutes: Option<u64>,
     /// Says which, to whom, and for how long [default: another one each time].
     #[arg(long)]
     seed: Option<u64>,
@@ -74,6 +77,9 @@ struct Failover {
     /// Which faults happen [default: all].
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Fault>,
+    /// Keep what is measured in this file, and do not measure again what is in it.
+    #[arg(long)]
+    sheet: Option<PathBuf>,
     #[command(flatten)]
     site: SiteAsked,
     #[arg(long, short, value_enum, default_value_t)]
@@ -136,8 +142,9 @@ fn failover(asked: Failover, runtime: &Handle) -> Result<()> {
         rounds: asked.rounds,
         site: asked.site.site()?,
     };
-    let measured = bench::run(&plan, runtime, |one| {
-        let seconds = std::time::Duration::from_millis(one.gap_milliseconds).as_secs_f64();
+    let mut sheet = asked.sheet.map_or_else(|| Ok(Sheet::default()), |path| Sheet::open(&path))?;
+    bench::run(&plan, &mut sheet, runtime, |one| {
+        let seconds = Duration::from_millis(one.gap_milliseconds).as_secs_f64();
         eprintln!(
             "{} {} round {}: {} {seconds:.2} s, {} lost of {}{}{}",
             one.product,
@@ -150,7 +157,8 @@ fn failover(asked: Failover, runtime: &Handle) -> Result<()> {
             one.wrong,
         );
     })?;
-    let summaries = bench::summarise(&measured);
+    let measured = sheet.all();
+    let summaries = bench::summarise(measured);
     match asked.output {
         Output::Text => print!("{}", Table(&summaries)),
         Output::Json => {
@@ -165,7 +173,8 @@ fn torture(asked: Torture, runtime: &Handle) -> Result<()> {
     let seed = asked.seed.map_or_else(new_seed, Ok)?;
     eprintln!("seed {seed}, {}, {} faults", asked.mode.words(), asked.faults);
     let Torture { faults, mode, output, .. } = asked;
-    let asked = Asked { faults, seed, mode, site: asked.site.site()? };
+    let within = asked.minutes.map(Duration::from_mins);
+    let asked = Asked { faults, within, seed, mode, site: asked.site.site()? };
     let report = torture::run(&asked, runtime, |told| eprintln!("{told}"))?;
     match output {
         Output::Text => print!("{report}"),

@@ -30,6 +30,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub faults: usize,
+    /// No fault begins later than this after the start.
+    pub within: Option<Duration>,
     pub seed: u64,
     pub mode: Mode,
     pub site: Site,
@@ -47,7 +49,8 @@ pub fn run(asked: &Asked, runtime: &Handle, tell: impl FnMut(&Told)) -> Result<R
     let ledger = Ledger::start(Settings::new(address, book.clone()), WRITES_WITHIN);
     let ledger = runtime.block_on(ledger)?;
     let mut storm = Storm::new(&pgherd, &ledger, runtime, tell);
-    let ended = storm.rage(&schedule(asked.seed, asked.faults), asked.seed);
+    let until = asked.within.map(|within| began + within);
+    let ended = storm.rage(&schedule(asked.seed, asked.faults), asked.seed, until);
     let trail = storm.trail();
     crate::wait::go_on()?;
     let mut report = Report::begin(asked, trail, began);

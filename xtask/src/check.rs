@@ -19,10 +19,16 @@ const CHECK: &[Step] = &[
 ];
 
 /// Everything else; needs a PostgreSQL.
-const TEST: &[Step] =
-    &[Step { name: "all tests", act: Act::Cargo(&["test", "--workspace", "--exclude", "xtask"]) }];
+const TEST: &[Step] = &[
+    Step { name: "all tests", act: Act::Cargo(&["test", "--workspace", "--exclude", "xtask"]) },
+    // The proof finds the program it proves beside itself.
+    Step { name: "program", act: Act::Cargo(&["build", "--quiet", "--package", "pgherd"]) },
+    Step { name: "torture", act: Act::Cargo(TORTURE) },
+];
 
 const LINTS: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+const TORTURE: &[&str] =
+    &["run", "--quiet", "--package", "pgherd-e2e", "--", "torture", "--faults", "12"];
 const UNIT_TESTS: &[&str] = &["test", "--lib"];
 const PURE: &[&str] = &["pgherd-core", "pgherd-api", "pgherd-simulator"];
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use pgherd_local::ledger::Address;
 use pgherd_local::processes::{self, Act};
 use serde::Deserialize;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -72,6 +72,7 @@ impl Pgherd {
         let pgherd = Self { program: program()?, folder, mode, afterwards };
         let manifest = pgherd.root().join("cluster.yaml");
         fs::write(&manifest, mode.manifest())?;
+        let _alone = alone()?;
         let mut up = pgherd.verb("up");
         up.arg("--file").arg(&manifest).arg("--pg-bindir").arg(&site.bindir);
         run::succeed(up, UP_WITHIN)?;
@@ -233,6 +234,16 @@ impl From<Durability> for Mode {
             Durability::Sync => Self::Required,
         }
     }
+}
+
+/// Proofs that begin at the same moment would choose the same ports: each home knows only its own
+/// clusters, and a port is seen to be taken only once somebody listens on it.
+fn alone() -> Result<File> {
+    let everybodys = std::env::temp_dir();
+    let folder = File::open(&everybodys);
+    let folder = folder.with_context(|| format!("opening {}", everybodys.display()))?;
+    folder.lock().with_context(|| format!("locking {}", everybodys.display()))?;
+    Ok(folder)
 }
 
 /// The binary beside this one.

@@ -69,10 +69,18 @@ impl<'a, Tell: FnMut(&Told)> Storm<'a, Tell> {
         }
     }
 
-    /// All faults, and then a cluster in order.
-    pub(super) fn rage(&mut self, planned: &[Planned], seed: u64) -> Result<()> {
+    /// All faults, or as many as begin in time, and then a cluster in order.
+    pub(super) fn rage(
+        &mut self,
+        planned: &[Planned],
+        seed: u64,
+        until: Option<Instant>,
+    ) -> Result<()> {
         self.calm().context("before the first fault")?;
         for (number, one) in (1..).zip(planned) {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                break;
+            }
             let ended = self.strike(number, *one, seed);
             ended.with_context(|| format!("fault {number} ({one})"))?;
         }
