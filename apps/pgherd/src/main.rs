@@ -23,7 +23,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let words: Vec<_> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => arguments,
+        Err(error) => return commands::local::output::tell_usage(&error, &words),
+    };
+    match arguments.command {
         Command::Local(local) => local.run(),
         Command::Agent(agent) => agent.run(),
         Command::Bound(bound) => bound.run(),

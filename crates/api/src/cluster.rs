@@ -33,6 +33,7 @@ pub mod synchronous;
 pub mod updates;
 
 pub use checked::Checked;
+pub use ignored::ACTED_UPON;
 pub use problem::{Problem, Refusal};
 
 use crate::field::FieldPath;

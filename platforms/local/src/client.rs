@@ -6,12 +6,13 @@ use crate::control::{Answer, Done, ROUTE, Request, View};
 use crate::failure::{Failure, Kind};
 use crate::folder::ClusterFolder;
 use crate::launch;
-use crate::registration::{Registration, Shall};
+use crate::registration::{Registration, RegistrationError, Shall};
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{CallError, Client, Endpoint};
+use pgherd_agent::http::refusal::Kind as RefusalKind;
 use std::io;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// A supervisor answers at once, unless it looks at something first.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,11 +40,7 @@ impl Supervisor {
 
     /// Asks for a change and tells what was accepted.
     pub async fn ask(&self, request: &Request) -> Result<Done, Failure> {
-        match self.call(request).await.map_err(|error| self.silent(&error))? {
-            Answer::Done(done) => Ok(done),
-            Answer::Refused(failure) => Err(failure),
-            Answer::View(_) => Ok(Done::default()),
-        }
+        done(self.call(request).await.map_err(|error| self.silent(&error))?)
     }
 
     /// The cluster as it is now.
@@ -101,50 +98,107 @@ pub async fn reach_or_start(folder: &ClusterFolder) -> Result<Supervisor, Failur
     }
 }
 
-/// The supervisor that runs now, if one does.
+/// The supervisor that runs now, if one does. One that is about to end is waited for.
 pub async fn present(folder: &ClusterFolder) -> Result<Option<Supervisor>, Failure> {
     let supervisor = Supervisor::of(folder);
-    match supervisor.call(&Request::View).await {
-        Ok(_) => Ok(Some(supervisor)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(supervisor.silent(&error)),
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match supervisor.call(&Request::View).await {
+            Ok(_) => return Ok(Some(supervisor)),
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) if is_ending(&error) && Instant::now() < end => sleep(PAUSE).await,
+            Err(error) => return Err(supervisor.silent(&error)),
+        }
+    }
+}
+
+/// Asks the cluster's supervisor for a change. One that is about to end takes none: its successor
+/// is started and asked.
+pub async fn start_and_ask(
+    folder: &ClusterFolder,
+    request: &Request,
+) -> Result<(Supervisor, Done), Failure> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let supervisor = reach_or_start(folder).await?;
+        match supervisor.call(request).await {
+            Ok(answer) => return Ok((supervisor, done(answer)?)),
+            Err(error) if did_nothing(&error) && Instant::now() < end => sleep(PAUSE).await,
+            Err(error) => return Err(supervisor.silent(&error)),
+        }
     }
 }
 
 pub fn registered(folder: &ClusterFolder) -> Result<Registration, Failure> {
-    let name = folder.name();
-    let known =
-        Registration::load(folder).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
-    known.ok_or_else(|| {
-        Failure::new(Kind::NotFound, format!("cluster {name} not found"))
-            .because(format!("{} holds no cluster", folder.root().display()))
-            .fix(format!("pgherd local up --name {name}, or pgherd local list"))
-    })
+    let known = Registration::load(folder).map_err(|error| {
+        let kind = match error {
+            RegistrationError::OtherCluster { .. } | RegistrationError::Format { .. } => {
+                Kind::Refused
+            }
+            RegistrationError::Read { .. }
+            | RegistrationError::Write { .. }
+            | RegistrationError::Lock { .. } => Kind::Failed,
+        };
+        Failure::from_error(kind, &error)
+    })?;
+    known.ok_or_else(|| not_found(folder))
+}
+
+pub fn not_found(folder: &ClusterFolder) -> Failure {
+    Failure::new(Kind::NotFound, format!("cluster {} not found", folder.name()))
+        .because(format!("{} holds no cluster", folder.root().display()))
+        .fix("pgherd local up makes one, pgherd local list shows those there are")
 }
 
 pub fn is_down(folder: &ClusterFolder) -> Failure {
     let name = folder.name();
     Failure::new(Kind::Refused, format!("cluster {name} is down"))
         .because("it was stopped with `pgherd local down`")
-        .fix(format!("pgherd local up --name {name}"))
+        .fix("pgherd local up")
+}
+
+fn done(answer: Answer) -> Result<Done, Failure> {
+    match answer {
+        Answer::Done(done) => Ok(done),
+        Answer::Refused(failure) => Err(failure),
+        Answer::View(_) => Ok(Done::default()),
+    }
 }
 
 async fn start(folder: &ClusterFolder) -> Result<Supervisor, Failure> {
-    let starting = folder.clone();
-    let started = tokio::task::spawn_blocking(move || launch::start(&starting));
-    match timeout(START, started).await {
-        Ok(Ok(Ok(()))) => {}
-        // Another command was faster.
-        Ok(Ok(Err(refused))) => return present(folder).await?.ok_or(refused),
-        Ok(Err(error)) => return Err(Failure::new(Kind::Failed, error.to_string())),
-        Err(_) => {
-            let what = format!("the supervisor of cluster {} does not start", folder.name());
-            return Err(
-                Failure::new(Kind::TimedOut, what).fix(format!("read {}", folder.log().display()))
-            );
+    let end = Instant::now() + START;
+    let late = || {
+        let what = format!("the supervisor of cluster {} does not start", folder.name());
+        Failure::new(Kind::TimedOut, what).fix(format!("read {}", folder.log().display()))
+    };
+    loop {
+        let starting = folder.clone();
+        let started = tokio::task::spawn_blocking(move || launch::start(&starting));
+        let started = timeout_at(end, started).await.map_err(|_| late())?;
+        let started = started.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+        let Err(refused) = started else { return Ok(Supervisor::of(folder)) };
+        // Another command was faster, or the one before has the lock until it has ended.
+        if let Some(other) = present(folder).await? {
+            return Ok(other);
         }
+        if refused.kind != Kind::Refused || Instant::now() >= end {
+            return Err(refused);
+        }
+        sleep(PAUSE).await;
     }
-    Ok(Supervisor::of(folder))
+}
+
+/// Whether it was refused by a supervisor that ends, so that asking another one does no harm.
+fn did_nothing(error: &CallError) -> bool {
+    match error {
+        CallError::Refused { source, .. } => source.refusal == RefusalKind::Unavailable,
+        _ => is_absent(error),
+    }
+}
+
+/// Whether it ended before it could answer a question that changes nothing.
+fn is_ending(error: &CallError) -> bool {
+    matches!(error, CallError::Open { .. } | CallError::Exchange { .. }) || did_nothing(error)
 }
 
 fn is_absent(error: &CallError) -> bool {

@@ -3,6 +3,7 @@
 //! Never guesses a cause: each line is a fact that some agent or the supervisor stated.
 
 use crate::control::{AgentView, InstanceView, View};
+use crate::hint;
 use crate::registration::Shall;
 use crate::summary;
 use crate::wishes::Wish;
@@ -32,6 +33,11 @@ pub fn explain(view: &View) -> Explanation {
     let mut facts = cluster_facts(view);
     for instance in &view.instances {
         facts.extend(instance_fact(view, instance));
+    }
+    let addressed = |text: &mut String| *text = hint::addressed(text, &view.folder);
+    for fact in &mut facts {
+        addressed(&mut fact.what);
+        fact.fix.as_mut().map(addressed);
     }
     Explanation { sentence: sentence(view, facts.len()), facts }
 }

@@ -2,9 +2,11 @@
 //!
 //! Never a bare code: each is one sentence that stands alone, and its kind decides the exit code.
 
+use crate::hint;
 use pgherd_agent::chain::chain;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
+use std::path::Path;
 
 /// Why a command ends without success. It also travels from the supervisor to the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -59,6 +61,17 @@ impl Failure {
     pub fn from_error(kind: Kind, error: &(dyn Error + 'static)) -> Self {
         let cause = error.source().map(|source| chain(source).to_string());
         Self { kind, what: error.to_string(), cause, fix: None }
+    }
+
+    /// With commands that are about the cluster in `folder`.
+    pub fn addressed(self, folder: &Path) -> Self {
+        let complete = |text: Option<String>| text.map(|text| hint::addressed(&text, folder));
+        Self {
+            kind: self.kind,
+            what: hint::addressed(&self.what, folder),
+            cause: complete(self.cause),
+            fix: complete(self.fix),
+        }
     }
 
     pub fn because(self, cause: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod failure;
 pub mod folder;
+pub mod hint;
 pub mod ports;
 pub mod prepare;
 pub mod registration;

@@ -24,9 +24,11 @@ pub enum PrepareError {
     FindPostgres { source: InstallError },
     #[error("choosing ports")]
     ChoosePorts { source: PortsError },
-    #[error("making the folder {path:?}")]
+    #[error(
+        "the folder {path:?} cannot be made: choose a --dir in which this user may make folders"
+    )]
     MakeFolder { path: PathBuf, source: io::Error },
-    #[error("looking into {path:?}")]
+    #[error("{path:?} cannot be looked into: run this as its owner, or choose another --dir")]
     Look { path: PathBuf, source: io::Error },
     #[error(
         "{path:?} holds {found:?} and is not a pgherd cluster: move it away, or choose another --dir or --name"
@@ -179,15 +181,18 @@ fn again(known: &Registration, placing: &Placing) -> Result<PathBuf, PrepareErro
 fn refuse_foreign(folder: &ClusterFolder) -> Result<(), PrepareError> {
     let path = folder.root();
     let look = |source| PrepareError::Look { path: path.to_owned(), source };
-    // What an attempt that was interrupted in its first moment may have left.
-    let ours = |name: &str| name == "lock" || name.ends_with(".unfinished");
     for entry in std::fs::read_dir(path).map_err(look)? {
         let name = entry.map_err(look)?.file_name().to_string_lossy().into_owned();
-        if !ours(&name) {
+        if !is_left_by_beginning(&name) {
             return Err(PrepareError::Foreign { path: path.to_owned(), found: name });
         }
     }
     Ok(())
+}
+
+/// Whether an attempt that was interrupted in its first moment may have left a file of that name.
+pub fn is_left_by_beginning(name: &str) -> bool {
+    name == "lock" || name.ends_with(".unfinished")
 }
 
 /// Every folder above has to let the account through; what does not exist yet will.

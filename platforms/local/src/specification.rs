@@ -57,3 +57,146 @@ fn intent(checked: &Checked, wishes: &Wishes, shall: Shall) -> Intent {
         configuration: wishes.configuration,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{self, Manifest};
+    use pgherd_api::cluster::ACTED_UPON;
+    use std::collections::BTreeSet;
+
+    /// Fields that are acted upon: what a manifest says without the field, and with it.
+    const ACTED: &[(&str, &str, &str)] = &[
+        (
+            "spec.bootstrap.initdb.builtinLocale",
+            ICU_BUILTIN,
+            "bootstrap: {initdb: {localeProvider: builtin, builtinLocale: C}}",
+        ),
+        ("spec.bootstrap.initdb.database", "", "bootstrap: {initdb: {database: shop, owner: app}}"),
+        ("spec.bootstrap.initdb.encoding", "", "bootstrap: {initdb: {encoding: LATIN1}}"),
+        (
+            "spec.bootstrap.initdb.icuLocale",
+            ICU,
+            "bootstrap: {initdb: {localeProvider: icu, icuLocale: de}}",
+        ),
+        (
+            "spec.bootstrap.initdb.icuRules",
+            ICU,
+            "bootstrap: {initdb: {localeProvider: icu, icuLocale: en, icuRules: '&a<g'}}",
+        ),
+        ("spec.bootstrap.initdb.locale", "", "bootstrap: {initdb: {locale: C}}"),
+        ("spec.bootstrap.initdb.localeCType", "", "bootstrap: {initdb: {localeCType: C}}"),
+        ("spec.bootstrap.initdb.localeCollate", "", "bootstrap: {initdb: {localeCollate: C}}"),
+        ("spec.bootstrap.initdb.localeProvider", "", ICU),
+        (
+            "spec.bootstrap.initdb.options",
+            "",
+            "bootstrap: {initdb: {options: [--allow-group-access]}}",
+        ),
+        ("spec.bootstrap.initdb.owner", "", "bootstrap: {initdb: {owner: eve}}"),
+        (
+            "spec.bootstrap.initdb.postInitApplicationSQL",
+            "",
+            "bootstrap: {initdb: {postInitApplicationSQL: [select 1]}}",
+        ),
+        ("spec.bootstrap.initdb.postInitSQL", "", "bootstrap: {initdb: {postInitSQL: [select 1]}}"),
+        (
+            "spec.bootstrap.initdb.postInitTemplateSQL",
+            "",
+            "bootstrap: {initdb: {postInitTemplateSQL: [select 1]}}",
+        ),
+        ("spec.bootstrap.initdb.walSegmentSize", "", "bootstrap: {initdb: {walSegmentSize: 64}}"),
+        ("spec.enableSuperuserAccess", "", "enableSuperuserAccess: true"),
+        ("spec.failoverDelay", "", "failoverDelay: 5"),
+        ("spec.maxSyncReplicas", "", "minSyncReplicas: 1, maxSyncReplicas: 2"),
+        ("spec.postgresql.parameters", "", "postgresql: {parameters: {work_mem: 8MB}}"),
+        ("spec.postgresql.pg_hba", "", "postgresql: {pg_hba: [local all all peer]}"),
+        ("spec.postgresql.pg_ident", "", "postgresql: {pg_ident: [a b c]}"),
+        (
+            "spec.postgresql.shared_preload_libraries",
+            "",
+            "postgresql: {shared_preload_libraries: [pgaudit]}",
+        ),
+        (
+            "spec.postgresql.synchronous.dataDurability",
+            SYNC,
+            "postgresql: {synchronous: {method: any, number: 1, dataDurability: preferred}}",
+        ),
+        (
+            "spec.postgresql.synchronous.number",
+            SYNC,
+            "postgresql: {synchronous: {method: any, number: 2}}",
+        ),
+        ("spec.stopDelay", "", "stopDelay: 5"),
+    ];
+    const ICU: &str = "bootstrap: {initdb: {localeProvider: icu, icuLocale: en}}";
+    const ICU_BUILTIN: &str =
+        "bootstrap: {initdb: {localeProvider: builtin, builtinLocale: C.UTF-8}}";
+    const SYNC: &str = "postgresql: {synchronous: {method: any, number: 1}}";
+
+    /// Acted upon elsewhere, or true of every cluster whatever is written; a warning says so where
+    /// something else was written.
+    const ELSEWHERE: [&str; 8] = [
+        "apiVersion",
+        "kind",
+        "metadata.name",
+        "spec.bootstrap.initdb.dataChecksums",
+        "spec.instances",
+        "spec.minSyncReplicas",
+        "spec.postgresql.synchronous.failoverQuorum",
+        "spec.postgresql.synchronous.method",
+    ];
+
+    /// Fields that look as if they did something, and do not.
+    const IGNORED: &[(&str, &str)] = &[
+        ("spec.storage", "storage: {size: 1Gi}"),
+        ("spec.walStorage", "walStorage: {size: 1Gi}"),
+        ("spec.startDelay", "startDelay: 5"),
+        ("spec.smartShutdownTimeout", "smartShutdownTimeout: 5"),
+        ("spec.switchoverDelay", "switchoverDelay: 5"),
+        ("spec.livenessProbeTimeout", "livenessProbeTimeout: 5"),
+        ("spec.primaryUpdateMethod", "primaryUpdateMethod: switchover"),
+        ("spec.replicationSlots", "replicationSlots: {highAvailability: {slotPrefix: a_}}"),
+        ("spec.postgresql.enableAlterSystem", "postgresql: {enableAlterSystem: true}"),
+        ("spec.postgresql.promotionTimeout", "postgresql: {promotionTimeout: 5}"),
+        ("spec.logLevel", "logLevel: debug"),
+        ("spec.imageName", "imageName: a"),
+    ];
+
+    fn read(spec: &str) -> Manifest {
+        let text = format!(
+            "{{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {{name: db}}, \
+             spec: {{instances: 3, {spec}}}}}"
+        );
+        manifest::understand(&text, None).unwrap()
+    }
+
+    /// What agents are told.
+    fn told(manifest: &Manifest) -> Specification {
+        let mut wishes = Wishes::default();
+        wishes.scale(&manifest.checked.name, manifest.checked.instances, None);
+        next(None, &manifest.checked, &wishes, Shall::Run).unwrap()
+    }
+
+    #[test]
+    fn what_is_said_to_be_acted_upon_reaches_the_agents() {
+        for (field, without, with) in ACTED {
+            let (without, with) = (read(without), read(with));
+            assert_ne!(told(&without), told(&with), "{field} changes nothing");
+            assert_eq!(with.checked.ignored, [], "{field}");
+        }
+        let tried = ACTED.iter().map(|(field, ..)| *field).chain(ELSEWHERE);
+        let tried: BTreeSet<_> = tried.collect();
+        assert_eq!(tried, ACTED_UPON.iter().copied().collect());
+    }
+
+    #[test]
+    fn what_is_said_to_be_ignored_changes_nothing() {
+        for (field, spec) in IGNORED {
+            let manifest = read(spec);
+            assert_eq!(told(&read("")), told(&manifest), "{field} changes something");
+            let warning = format!("not acted upon yet: {field}");
+            assert!(manifest.warnings.contains(&warning), "{field}: {:?}", manifest.warnings);
+        }
+    }
+}

@@ -3,7 +3,9 @@
 //! Never guesses: what an agent did not say is told as not known.
 
 use crate::control::{AgentView, InstanceView, View};
-use crate::registration::Shall;
+use crate::folder::ClusterFolder;
+use crate::hint;
+use crate::registration::{Registration, Shall};
 use crate::wishes::Wish;
 use pgherd_api::agent::{Happening, Role, Status};
 use pgherd_core::intent::Durability;
@@ -32,9 +34,9 @@ pub struct Summary {
     pub ready: usize,
     pub wanted: usize,
     pub paused: bool,
-    pub durability: String,
+    pub durability: Option<String>,
     /// What a commit survives, in words.
-    pub commits: String,
+    pub commits: Option<String>,
     pub instances: Vec<InstanceSummary>,
     pub partitions: Vec<String>,
     pub warnings: Vec<String>,
@@ -81,10 +83,13 @@ pub fn summary(view: &View) -> Summary {
     let status = primary.and_then(|primary| primary.status.as_ref());
     let position = status.and_then(|status| status.server.position);
     let belonging = view.instances.iter().filter(|instance| instance.wish != Wish::Leaving);
-    let instances: Vec<_> = view.instances.iter().map(|instance| of(view, instance)).collect();
+    let mut instances: Vec<_> = view.instances.iter().map(|instance| of(view, instance)).collect();
     let ready = instances.iter().filter(|instance| instance.ready).count();
     let wanted = belonging.count();
-    let because = problems(view, &instances);
+    let mut because = problems(view, &instances);
+    let addressed = |text: &mut String| *text = hint::addressed(text, &view.folder);
+    because.iter_mut().for_each(addressed);
+    instances.iter_mut().map(|instance| &mut instance.reason).for_each(addressed);
     let version = status.and_then(|status| status.server.version.clone());
     Summary {
         cluster: view.cluster.to_string(),
@@ -101,12 +106,38 @@ pub fn summary(view: &View) -> Summary {
         ready,
         wanted,
         paused: view.paused,
-        durability: durability(view.durability),
-        commits: commits(view),
+        durability: Some(durability(view.durability)),
+        commits: Some(commits(view)),
         instances,
         partitions: view.cuts.iter().map(cut).collect(),
         warnings: view.warnings.clone(),
         record: view.record.clone(),
+    }
+}
+
+/// A cluster that is down, of which only the folder tells.
+pub fn stopped(folder: &ClusterFolder, registration: &Registration) -> Summary {
+    Summary {
+        cluster: folder.name().to_string(),
+        folder: folder.root().display().to_string(),
+        health: Health::Stopped,
+        because: vec![hint::addressed("it was stopped (pgherd local up)", folder.root())],
+        primary: None,
+        epoch: None,
+        timeline: None,
+        position: None,
+        phase: None,
+        system_id: None,
+        postgres: registration.major.to_string(),
+        ready: 0,
+        wanted: 0,
+        paused: false,
+        durability: None,
+        commits: None,
+        instances: Vec::new(),
+        partitions: Vec::new(),
+        warnings: Vec::new(),
+        record: None,
     }
 }
 

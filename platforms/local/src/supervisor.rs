@@ -85,6 +85,13 @@ struct Supervisor {
     tasks: Tasks,
     renewed: Instant,
     leave: Leave,
+    doors: Option<Doors>,
+}
+
+/// The end of answering commands: begun by us, over when every answer has been read.
+struct Doors {
+    close: oneshot::Sender<()>,
+    closed: oneshot::Receiver<()>,
 }
 
 /// Whether the supervisor itself is to end.
@@ -130,7 +137,10 @@ impl Supervisor {
             instance::reap();
             let look_again = self.turn().await;
             if self.leave == Leave::WhenDown && self.is_down() {
+                // Whoever asks from here on is told that nobody answers any more.
+                drop(woken);
                 self.network.end().await;
+                self.close_doors().await;
                 info!("everything is down");
                 return Ok(());
             }
@@ -147,6 +157,15 @@ impl Supervisor {
             }
             self.tasks.forget_ended();
         }
+    }
+
+    /// Ends once the answers that were given have arrived: the command that brought everything
+    /// down is still waiting for its own.
+    async fn close_doors(&mut self) {
+        let Some(doors) = self.doors.take() else { return };
+        // Without anybody to close them they are closed.
+        let _closed = doors.close.send(()).is_err();
+        let _ended = doors.closed.await.is_err();
     }
 
     async fn notice(&mut self, wake: Wake) {

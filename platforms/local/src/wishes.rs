@@ -46,13 +46,9 @@ impl Wishes {
         stay.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Of the whole cluster: `CLUSTER-N`, or N alone.
+    /// The instance that is called so, if there is one.
     pub fn find(&self, cluster: &ClusterName, given: &str) -> Result<InstanceName, Failure> {
-        let name = match given.parse() {
-            Ok(serial) => InstanceName::new(cluster, serial),
-            Err(_) => InstanceName::parse(given)
-                .map_err(|error| Failure::from_error(Kind::Usage, &error))?,
-        };
+        let name = instance(cluster, given)?;
         if self.instances.contains_key(&name) {
             return Ok(name);
         }
@@ -132,6 +128,18 @@ impl Wishes {
     }
 }
 
+/// What people call an instance: `CLUSTER-N`, `CLUSTER/N`, or N alone.
+pub fn instance(cluster: &ClusterName, given: &str) -> Result<InstanceName, Failure> {
+    if let Ok(serial) = given.parse() {
+        return Ok(InstanceName::new(cluster, serial));
+    }
+    let parsed = InstanceName::parse(&given.replacen('/', "-", 1));
+    parsed.map_err(|_| {
+        Failure::new(Kind::Usage, format!("{given:?} is not the name of an instance"))
+            .fix(format!("write its number, or its name, for example 1 or {cluster}-1"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +180,8 @@ mod tests {
         let found = |given| three.find(&db(), given).map(|name| name.to_string());
         assert_eq!(found("2"), Ok("db-2".to_owned()));
         assert_eq!(found("db-2"), Ok("db-2".to_owned()));
+        assert_eq!(found("db/2"), Ok("db-2".to_owned()));
+        assert_eq!(found("shop-2").unwrap_err().kind, Kind::NotFound);
         let unknown = found("7").unwrap_err();
         assert_eq!(unknown.what, "instance db-7 not found in cluster db");
         assert_eq!(unknown.fix.as_deref(), Some("choose one of db-1, db-2, db-3"));

@@ -15,7 +15,7 @@ mod kill;
 mod list;
 mod logs;
 mod network;
-mod output;
+pub(crate) mod output;
 mod partition;
 mod pause;
 mod place;
@@ -36,7 +36,6 @@ mod uri;
 mod wait;
 
 use clap::Subcommand;
-use output::Output;
 use std::process::ExitCode;
 
 /// Run highly available clusters as processes on this machine
@@ -86,7 +85,7 @@ impl Local {
             Verb::Status(verb) => (verb.output(), verb.run()),
             Verb::List(verb) => (verb.output(), verb.run()),
             Verb::Uri(verb) => (verb.place.output(), verb.run()),
-            Verb::Psql(verb) => (Output::Text, verb.run()),
+            Verb::Psql(verb) => (verb.place.output(), verb.run()),
             Verb::Switchover(verb) => (verb.place.output(), verb.run()),
             Verb::Start(verb) => (verb.place.output(), verb.run()),
             Verb::Stop(verb) => (verb.place.output(), verb.run()),
@@ -103,7 +102,7 @@ impl Local {
             Verb::Heal(verb) => (verb.place.output(), verb.run()),
             Verb::Explain(verb) => (verb.place.output(), verb.run()),
             Verb::History(verb) => (verb.place.output(), verb.run()),
-            Verb::Logs(verb) => (Output::Text, verb.run()),
+            Verb::Logs(verb) => (verb.place.output(), verb.run()),
             Verb::Demo(verb) => (verb.output, verb.run()),
             Verb::Destroy(verb) => (verb.place.output(), verb.run()),
             Verb::Supervise(verb) => return verb.run(),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The fields that are acted upon, each with everything within it.
-const ACTED_UPON: &[&str] = &[
+pub const ACTED_UPON: &[&str] = &[
     "apiVersion",
     "kind",
     "metadata.name",

@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 
 pub use ours::Owner;
 
+/// To whom the setting `name`, in lower case, belongs, if users may not make it. This list is the
+/// only one: agents refuse by it, too.
+pub fn owner(name: &str) -> Option<Owner> {
+    ours::owner(name)
+}
+
 /// Why a setting is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say what the variants are")]
@@ -51,7 +57,7 @@ const LOADED_WITH_PARAMETERS: [&str; 4] =
     ["auto_explain", "pg_failover_slots", "pg_stat_statements", "pgaudit"];
 
 /// Settings that have one value in every cluster: saying it again is allowed, and changes nothing.
-const SAME_FOR_ALL: [&str; 5] = [
+pub const SAME_FOR_ALL: [&str; 5] = [
     "fsync",
     "full_page_writes",
     "password_encryption",

@@ -44,6 +44,10 @@ impl Supervisor {
                 break;
             }
         }
+        let of_part = self.of(&name).processes().map_err(|error| acted(&error))?;
+        if frozen == 0 && of_part.iter().any(|process| is_of(part, process)) {
+            return Ok(Done { effect: Effect::Unchanged, ..about(BTreeSet::from([name])) });
+        }
         some_or_refused(frozen, name, part)
     }
 

@@ -49,8 +49,7 @@ impl Supervisor {
     async fn start(&mut self, given: &[String]) -> Result<Done, Failure> {
         if self.shall() == Shall::Rest {
             let what = format!("cluster {} is down", self.folder.name());
-            return Err(Failure::new(Kind::Refused, what)
-                .fix(format!("pgherd local up --name {}", self.folder.name())));
+            return Err(Failure::new(Kind::Refused, what).fix("pgherd local up"));
         }
         let names = self.named(given)?;
         let mut wishes = self.wishes.clone();
@@ -58,13 +57,14 @@ impl Supervisor {
             wishes.start(name)?;
         }
         self.refuse_taken_ports(names.iter())?;
+        let effect = if wishes == self.wishes { Effect::Unchanged } else { Effect::Changed };
         self.wishes = wishes;
         for name in &names {
             self.of(name).forgive();
         }
         self.publish()?;
         self.push_network().await?;
-        Ok(about(names))
+        Ok(Done { effect, ..about(names) })
     }
 
     fn stop(&mut self, given: &[String]) -> Result<Done, Failure> {
@@ -73,9 +73,10 @@ impl Supervisor {
         for name in &names {
             wishes.stop(name)?;
         }
+        let effect = if wishes == self.wishes { Effect::Unchanged } else { Effect::Changed };
         self.wishes = wishes;
         self.publish()?;
-        Ok(about(names))
+        Ok(Done { effect, ..about(names) })
     }
 
     fn switch_over(&mut self, target: Option<&str>) -> Result<Done, Failure> {
@@ -90,8 +91,10 @@ impl Supervisor {
                 || self.wishes.fenced.contains(name))
         {
             let what = format!("{name} cannot become the primary: it is stopped, lost or fenced");
-            return Err(Failure::new(Kind::Refused, what)
-                .fix(format!("pgherd local start {0}, or unfence {0}", name.serial())));
+            return Err(Failure::new(Kind::Refused, what).fix(format!(
+                "pgherd local start {0}, or pgherd local unfence {0}",
+                name.serial()
+            )));
         }
         let number = self.wishes.switch_over(target.clone());
         self.publish()?;

@@ -3,7 +3,7 @@
 //! Never starts anything of the cluster: it only finds out what there is.
 
 use super::network::NetworkProcess;
-use super::{Leave, Supervisor, Wake, tell_of_writes};
+use super::{Doors, Leave, Supervisor, Wake, tell_of_writes};
 use crate::control::{Answer, ROUTE, Request};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::failure::{Failure, Kind};
@@ -99,6 +99,7 @@ pub(super) async fn start(
         tasks: Tasks::default(),
         renewed: Instant::now(),
         leave: Leave::No,
+        doors: None,
         credentials: Arc::new(credentials),
         registration: registration.clone(),
         folder: folder.clone(),
@@ -120,17 +121,15 @@ pub(super) async fn start(
 fn take(folder: &ClusterFolder) -> Result<(Lock, Registration), Failure> {
     let registered = |source| failed(&StartError::Register { source });
     let name = folder.name();
-    let missing = || {
-        Failure::new(Kind::NotFound, format!("cluster {name} not found"))
-            .fix(format!("pgherd local up --name {name}"))
-    };
+    let missing =
+        || Failure::new(Kind::NotFound, format!("cluster {name} not found")).fix("pgherd local up");
     if !folder.registration().exists() {
         return Err(missing());
     }
     let busy = || {
         Failure::new(Kind::Refused, format!("cluster {name} has a supervisor already"))
             .because("two of them would each start the instances")
-            .fix(format!("pgherd local status --name {name}"))
+            .fix("pgherd local status")
     };
     let lock = Lock::take(folder).map_err(registered)?.ok_or_else(busy)?;
     let registration = Registration::load(folder).map_err(registered)?.ok_or_else(missing)?;
@@ -223,8 +222,16 @@ impl Supervisor {
         let bounds = Bounds { answer: Duration::from_secs(20), ..Bounds::default() };
         let commands = Server::local(&self.folder.socket(), Access::PRIVATE, bounds);
         let routes = commands_routes(self.wakes.clone());
-        let commands = commands.map_err(listen)?.serve(routes, std::future::pending());
-        self.tasks.spawn("answer commands", commands);
+        let commands = commands.map_err(listen)?;
+        let (close, closing) = oneshot::channel();
+        let (ended, closed) = oneshot::channel();
+        self.tasks.spawn("answer commands", async move {
+            let closing = async { closing.await.unwrap_or(()) };
+            commands.serve(routes, closing).await;
+            // A supervisor that is gone waits for nothing.
+            let _gone = ended.send(()).is_err();
+        });
+        self.doors = Some(Doors { close, closed });
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use pgherd_core::names::InstanceName;
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::{AgentView, Done, Effect, InstanceView, Request, View};
 use pgherd_local::failure::Failure;
+use pgherd_local::hint;
 use pgherd_local::summary::{self, is_ready};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -51,10 +52,11 @@ pub(super) fn tell(
         [one] => format!("instance/{one} {words}"),
         _ => format!("cluster/{cluster} {words}"),
     };
+    let sentence = hint::addressed(&sentence, supervisor.folder().root());
     let told = Told {
         cluster,
         instances: done.instances.clone(),
-        done: words.to_owned(),
+        done: hint::addressed(words, supervisor.folder().root()),
         changed: done.effect == Effect::Changed,
     };
     say_either(output, &sentence, &told)

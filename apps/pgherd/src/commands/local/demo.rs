@@ -92,9 +92,13 @@ impl Demo {
     pub(super) fn run(self) -> Result<(), Failure> {
         let place = Stage::make()?;
         let played = self.play(&place);
-        let cleared = place.clear(self.timeout);
-        let scenes = played?;
-        cleared?;
+        place.clear(self.timeout)?;
+        let scenes = played.map_err(|failure| match failure.kind {
+            Kind::Interrupted => {
+                Failure::new(Kind::Interrupted, "interrupted; everything of the demo is removed")
+            }
+            _ => failure,
+        })?;
         self.tell(&scenes)
     }
 
@@ -117,7 +121,8 @@ impl Demo {
             if self.output == Output::Text {
                 let seconds = began.elapsed().as_secs_f64();
                 say(&format!("three instances of PostgreSQL {} in {seconds:.1}s", version(&view)));
-                say(&format!("  {}", summary::summary(&view).commits));
+                let commits = summary::summary(&view).commits;
+                say_all(&commits.iter().map(|it| format!("  {it}")).collect::<Vec<_>>());
             }
             let mut scenes = Vec::new();
             for act in Act::ALL {
@@ -296,7 +301,9 @@ impl Stage {
         let owner = prepare::owner(&folder).map_err(|error| up::told(&error))?;
         if let Some(account) = owner {
             remark("  clearing up");
-            destroy::destroy(&folder, &account, within)?;
+            let destroyed = destroy::destroy(&folder, &account, within);
+            let left = |failure| destroy::unfinished(failure).addressed(folder.root());
+            destroyed.map_err(left)?;
         }
         let gone = std::fs::remove_dir(&self.root);
         gone.map_err(|error| Failure::from_error(Kind::Failed, &error))

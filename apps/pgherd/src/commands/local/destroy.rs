@@ -11,6 +11,7 @@ use pgherd_local::client;
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::ClusterFolder;
 use pgherd_local::ports::MOST_INSTANCES;
+use pgherd_local::prepare;
 use pgherd_local::processes::{self, Act};
 use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
@@ -33,16 +34,30 @@ pub(crate) struct Destroy {
 impl Destroy {
     pub(super) fn run(self) -> Result<(), Failure> {
         let folder = self.place.folder()?;
-        let account = owner(&folder)?;
-        refuse_foreign(&folder)?;
+        let root = folder.root().to_owned();
+        self.remove(&folder).map_err(|failure| failure.addressed(&root))
+    }
+
+    fn remove(self, folder: &ClusterFolder) -> Result<(), Failure> {
+        let account = owner(folder)?;
+        refuse_foreign(folder)?;
         if !self.yes {
             confirm(folder.name().as_str())?;
         }
-        destroy(&folder, &account, self.place.timeout())?;
+        destroy(folder, &account, self.place.timeout()).map_err(unfinished)?;
         let name = folder.name();
         let document = serde_json::json!({ "cluster": name, "state": "destroyed" });
         say_either(self.place.output(), &format!("cluster/{name} destroyed"), &document)
     }
+}
+
+/// Nobody goes on with what was interrupted here.
+pub(super) fn unfinished(failure: Failure) -> Failure {
+    if failure.kind != Kind::Interrupted {
+        return failure;
+    }
+    Failure::new(Kind::Interrupted, "interrupted before everything was removed")
+        .fix("pgherd local destroy")
 }
 
 /// Kills everything of the cluster and removes its folder.
@@ -140,11 +155,12 @@ fn refuse_foreign(folder: &ClusterFolder) -> Result<(), Failure> {
     };
     let instances =
         (1..=MOST_INSTANCES).map(|serial| InstanceName::new(folder.name(), serial).to_string());
-    let ours: Vec<String> = instances.chain(folder.own_names()).collect();
+    let is_cluster = folder.registration().exists();
+    let ours: Vec<String> = instances.chain(folder.own_names()).filter(|_| is_cluster).collect();
     // As its owner it could not be listed otherwise; as root it can.
     for entry in std::fs::read_dir(root).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        if !ours.contains(&name) && !name.ends_with(".unfinished") {
+        if !ours.contains(&name) && !prepare::is_left_by_beginning(&name) {
             let what = format!("{} holds {name:?}, which is not ours", root.display());
             return Err(Failure::new(Kind::Refused, what).fix("move it away and run this again"));
         }

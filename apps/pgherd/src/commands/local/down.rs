@@ -71,7 +71,12 @@ pub(super) async fn bring_down(
             supervisor.ask(&Request::Kill { instance, part: Part::Everything }).await?;
         }
     }
-    supervisor.ask(&Request::Down).await?;
+    match supervisor.ask(&Request::Down).await {
+        Ok(_) => {}
+        // Another command has brought it down meanwhile.
+        Err(_) if supervisor.gone(LAST).await => return Ok(()),
+        Err(failure) => return Err(failure),
+    }
     let stopped = wait::until(&supervisor, within, stopped).await;
     match stopped {
         // It ends when all are down, and may have done so between two looks.

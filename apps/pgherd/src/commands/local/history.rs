@@ -2,7 +2,7 @@
 //!
 //! Never asks agents: their logs tell what they did, also of those that are gone.
 
-use super::output::{Output, say, say_all, say_json};
+use super::output::{Output, say_all, say_either, say_json};
 use super::place::Place;
 use super::status::table;
 use jiff::{SignedDuration, Timestamp, Unit};
@@ -26,8 +26,8 @@ impl History {
         self.place.with(|supervisor| async move {
             let view = supervisor.view().await?;
             let Some(record) = &view.record else {
-                say("nobody has been primary yet");
-                return Ok(());
+                let nothing: [Term; 0] = [];
+                return say_either(output, "nobody has been primary yet", &nothing);
             };
             let names = record.terms.iter().map(|term| term.holder.clone());
             let told = names.map(|name| {

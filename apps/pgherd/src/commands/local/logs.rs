@@ -2,12 +2,14 @@
 //!
 //! Never reads a whole log to show its end.
 
-use super::output::say;
+use super::output::{Output, say};
 use super::place::Place;
 use jiff::Timestamp;
+use pgherd_core::names::InstanceName;
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::ClusterFolder;
-use pgherd_local::{client, registration::Registration};
+use pgherd_local::registration::Registration;
+use pgherd_local::{client, wishes};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ Examples:
   pgherd local logs --tail 1000")]
 pub(crate) struct Logs {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     /// Only this instance, by name or number
     #[arg(value_name = "INSTANCE")]
     instance: Option<String>,
@@ -42,6 +44,7 @@ pub(crate) struct Logs {
 impl Logs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (instance, follow, tail) = (self.instance.clone(), self.follow, self.tail);
+        let output = self.place.output();
         self.place.inside(|folder| async move {
             let registration = client::registered(&folder)?;
             let mut sources = sources(&folder, &registration, instance.as_deref())?;
@@ -50,25 +53,32 @@ impl Logs {
             // Stable: lines of one source stay in their order.
             lines.sort_by_key(|line| line.at);
             let first = lines.len().saturating_sub(tail);
-            tell(lines.get(first..).unwrap_or_default());
-            if follow { go_on(&mut sources).await } else { Ok(()) }
+            tell(lines.get(first..).unwrap_or_default(), output);
+            if follow { go_on(&mut sources, output).await } else { Ok(()) }
         })
     }
 }
 
-async fn go_on(sources: &mut [Source]) -> Result<(), Failure> {
+async fn go_on(sources: &mut [Source], output: Output) -> Result<(), Failure> {
     loop {
         sleep(BETWEEN_LOOKS).await;
         let mut lines: Vec<Said> =
             sources.iter_mut().flat_map(|source| source.more(u64::MAX)).collect();
         lines.sort_by_key(|line| line.at);
-        tell(&lines);
+        tell(&lines, output);
     }
 }
 
-fn tell(lines: &[Said]) {
-    for line in lines {
-        say(&line.text);
+/// As text, or as one JSON document a line.
+fn tell(lines: &[Said], output: Output) {
+    for Said { source, at, text } in lines {
+        match output {
+            Output::Text => say(&format!("{source:<12} {text}")),
+            Output::Json => {
+                let document = serde_json::json!({ "source": source, "at": at, "line": text });
+                say(&document.to_string());
+            }
+        }
     }
 }
 
@@ -81,6 +91,7 @@ struct Source {
 }
 
 struct Said {
+    source: String,
     /// When it, or the last line before it that says when, was said.
     at: Option<Timestamp>,
     text: String,
@@ -99,7 +110,7 @@ impl Source {
         let lines = text.get(..whole).unwrap_or_default().lines();
         let said = |line: &str| {
             self.last = when(line).or(self.last);
-            Said { at: self.last, text: format!("{:<12} {line}", self.label) }
+            Said { source: self.label.clone(), at: self.last, text: line.to_owned() }
         };
         lines.map(said).collect()
     }
@@ -135,17 +146,18 @@ fn when(line: &str) -> Option<Timestamp> {
 fn sources(
     folder: &ClusterFolder,
     registration: &Registration,
-    instance: Option<&str>,
+    given: Option<&str>,
 ) -> Result<Vec<Source>, Failure> {
+    let cluster = &registration.cluster;
+    let instance = given.map(|given| wishes::instance(cluster, given)).transpose()?;
     let mut sources = Vec::new();
     if instance.is_none() {
         sources.push(Source::of("supervisor", folder.log()));
     }
     for serial in 1..=pgherd_local::ports::MOST_INSTANCES {
-        let name = pgherd_core::names::InstanceName::new(&registration.cluster, serial);
+        let name = InstanceName::new(cluster, serial);
         let own = folder.instance(&name);
-        let is_meant =
-            instance.is_none_or(|given| given == serial.to_string() || given == name.to_string());
+        let is_meant = instance.as_ref().is_none_or(|instance| *instance == name);
         if is_meant && own.root().is_dir() {
             sources.push(Source::of(&name.to_string(), own.log().join("agent.log")));
             sources.push(Source::of(&name.to_string(), own.log().join("agent.stderr")));
@@ -153,8 +165,8 @@ fn sources(
         }
     }
     match instance {
-        Some(given) if sources.is_empty() => {
-            let what = format!("instance {given} not found in cluster {}", registration.cluster);
+        Some(name) if sources.is_empty() => {
+            let what = format!("instance {name} not found in cluster {cluster}");
             Err(Failure::new(Kind::NotFound, what).fix("pgherd local status"))
         }
         Some(_) | None => Ok(sources),
@@ -183,11 +195,11 @@ mod tests {
         let mut more = || source.more(64).into_iter().map(|said| said.text).collect::<Vec<_>>();
         assert!(more().is_empty());
         std::fs::write(&path, "one\ntwo\nthr").unwrap();
-        assert_eq!(more(), ["db-1         one", "db-1         two"]);
+        assert_eq!(more(), ["one", "two"]);
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(more(), ["db-1         three"]);
+        assert_eq!(more(), ["three"]);
         std::fs::write(&path, "new\n").unwrap();
-        assert_eq!(more(), ["db-1         new"]);
+        assert_eq!(more(), ["new"]);
         assert!(more().is_empty());
     }
 }

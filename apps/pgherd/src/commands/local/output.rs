@@ -4,7 +4,10 @@
 
 use pgherd_local::failure::{Failure, Kind};
 use serde::Serialize;
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -92,6 +95,28 @@ struct Details<'a> {
     cause: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<&'a str>,
+}
+
+/// A command line that is wrong, as the output it asks for tells failures; help is always text.
+pub(crate) fn tell_usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    if error.use_stderr() && asks_for_json(words) {
+        let text = error.to_string();
+        let first = text.split("\n\n").next().unwrap_or_default();
+        let what = first.trim_start_matches("error: ").replace('\n', " ");
+        let failure = Failure::new(Kind::Usage, what.trim()).fix("the same command with --help");
+        tell_failure(&failure, Output::Json);
+        return ExitCode::from(failure.kind.exit_code());
+    }
+    // Whoever closed the pipe wants no more.
+    let _closed = error.print().is_err();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
+}
+
+fn asks_for_json(words: &[OsString]) -> bool {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let joined = |word: &str| ["-ojson", "-o=json", "--output=json"].contains(&word);
+    let apart = |pair: &[Cow<'_, str>]| matches!(pair, [flag, form] if ["-o", "--output"].contains(&&**flag) && form == "json");
+    words.iter().any(|word| joined(word)) || words.windows(2).any(apart)
 }
 
 fn json(failure: &Failure) -> String {

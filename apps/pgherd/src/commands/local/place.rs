@@ -8,13 +8,12 @@ use pgherd_local::account::{self, Account};
 use pgherd_local::client::{self, Supervisor};
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::{ClusterFolder, Home};
+use pgherd_local::hint::USUAL_NAME;
 use pgherd_local::prepare;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-
-pub(crate) const USUAL_NAME: &str = "local";
 
 #[derive(clap::Args)]
 pub(crate) struct Place {
@@ -72,7 +71,9 @@ impl Place {
     {
         let folder = self.folder()?;
         let account = owner(&folder)?;
-        as_account(&account, || async { work(folder).await })
+        let root = folder.root().to_owned();
+        let ended = as_account(&account, || async { work(folder).await });
+        ended.map_err(|failure| failure.addressed(&root))
     }
 
     /// Runs `work` with the cluster's supervisor, which is started if it crashed.
@@ -96,12 +97,7 @@ pub(crate) fn folder(home: &Home, name: &ClusterName) -> Result<ClusterFolder, F
 pub(crate) fn owner(folder: &ClusterFolder) -> Result<Account, Failure> {
     let owner =
         prepare::owner(folder).map_err(|error| Failure::from_error(Kind::Refused, &error))?;
-    if let Some(owner) = owner {
-        return Ok(owner);
-    }
-    // Nothing is there to belong to anybody.
-    client::registered(folder)?;
-    Err(Failure::new(Kind::NotFound, format!("cluster {} not found", folder.name())))
+    owner.ok_or_else(|| client::not_found(folder).addressed(folder.root()))
 }
 
 /// Runs `work` as that account, until it ends or the user interrupts it.
@@ -119,10 +115,12 @@ where
         let ended = runtime.block_on(async {
             let failed = |error: std::io::Error| Failure::from_error(Kind::Failed, &error);
             let mut told = signal(SignalKind::terminate()).map_err(failed)?;
+            let mut hung_up = signal(SignalKind::hangup()).map_err(failed)?;
             tokio::select! {
                 ended = work() => ended,
                 _ = tokio::signal::ctrl_c() => Err(interrupted()),
                 _ = told.recv() => Err(interrupted()),
+                _ = hung_up.recv() => Err(interrupted()),
             }
         });
         // A thread that still waits for something is not waited for.

@@ -3,10 +3,10 @@
 //! Never puts the password where other users could see it.
 
 use super::place::Place;
-use pgherd_core::names::InstanceName;
 use pgherd_local::control::View;
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::uri::{self, Address, Session};
+use pgherd_local::wishes;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,7 +20,7 @@ Examples:
   pgherd local psql 2")]
 pub(crate) struct Psql {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     /// This instance, whatever it is (default: the one that takes writes)
     #[arg(value_name = "INSTANCE")]
     instance: Option<String>,
@@ -74,12 +74,7 @@ fn program(view: &View) -> PathBuf {
 }
 
 fn port(view: &View, given: &str) -> Result<u16, Failure> {
-    let name = match given.parse() {
-        Ok(serial) => InstanceName::new(&view.cluster, serial),
-        Err(_) => {
-            InstanceName::parse(given).map_err(|error| Failure::from_error(Kind::Usage, &error))?
-        }
-    };
+    let name = wishes::instance(&view.cluster, given)?;
     let found = view.instance(&name).map(|instance| instance.port);
     found.ok_or_else(|| {
         let what = format!("instance {name} not found in cluster {}", view.cluster);

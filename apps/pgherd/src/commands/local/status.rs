@@ -8,6 +8,7 @@ use pgherd_core::units::Bytes;
 use pgherd_local::client;
 use pgherd_local::failure::Failure;
 use pgherd_local::folder::ClusterFolder;
+use pgherd_local::hint;
 use pgherd_local::registration::{Registration, Shall};
 use pgherd_local::summary::{self, Health, InstanceSummary, Summary};
 
@@ -51,11 +52,12 @@ impl Status {
                 Ok(())
             }
             (Output::Json, Found::Down(folder, registration)) => {
-                say_json(&down(&folder, &registration))
+                say_json(&summary::stopped(&folder, &registration))
             }
             (Output::Text, Found::Down(folder, _)) => {
                 let name = folder.name();
-                say(&format!("{name}  STOPPED  (pgherd local up --name {name})"));
+                let line = format!("{name}  STOPPED  (pgherd local up)");
+                say(&hint::addressed(&line, folder.root()));
                 Ok(())
             }
         }
@@ -73,19 +75,6 @@ enum Width {
     Wide,
 }
 
-fn down(folder: &ClusterFolder, registration: &Registration) -> serde_json::Value {
-    serde_json::json!({
-        "cluster": folder.name(),
-        "folder": folder.root(),
-        "health": Health::Stopped,
-        "primary": null,
-        "epoch": null,
-        "timeline": null,
-        "postgres": registration.major.to_string(),
-        "instances": [],
-    })
-}
-
 fn text(summary: &Summary, width: Width) -> Vec<String> {
     let health = match summary.health {
         Health::Healthy => "HEALTHY",
@@ -96,10 +85,11 @@ fn text(summary: &Summary, width: Width) -> Vec<String> {
     let (name, version) = (&summary.cluster, &summary.postgres);
     let ready = format!("{}/{} ready", summary.ready, summary.wanted);
     let mut lines = vec![format!("{name}   PostgreSQL {version}   {ready}   {health}")];
-    lines.push(primary(summary));
-    lines.push(format!("  {}", summary.commits));
+    lines.push(hint::addressed(&primary(summary), summary.folder.as_ref()));
+    lines.extend(summary.commits.iter().map(|commits| format!("  {commits}")));
     if width == Width::Wide {
-        lines.push(format!("  durability {}, folder {}", summary.durability, summary.folder));
+        let durability = summary.durability.as_deref().unwrap_or("-");
+        lines.push(format!("  durability {durability}, folder {}", summary.folder));
         if let Some(system_id) = &summary.system_id {
             lines.push(format!("  system id {system_id}"));
         }

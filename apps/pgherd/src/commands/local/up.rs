@@ -2,8 +2,8 @@
 //!
 //! Never begins anything before the manifest is understood.
 
-use super::output::{Output, say, say_json, warn};
-use super::place::{self, Place, USUAL_NAME};
+use super::output::{Output, say, say_all, say_either, say_json, warn};
+use super::place::{self, Place};
 use super::wait::{self, Sight};
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_local::account::Account;
@@ -11,7 +11,9 @@ use pgherd_local::client::{self, Supervisor};
 use pgherd_local::control::{AgentView, Done, Effect, InstanceView, Request, View};
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::{ClusterFolder, Home};
+use pgherd_local::hint::{self, USUAL_NAME};
 use pgherd_local::manifest::{self, Manifest};
+use pgherd_local::ports::PortsError;
 use pgherd_local::prepare::{self, Placing, PrepareError};
 use pgherd_local::summary::{self, is_ready};
 use pgherd_local::uri;
@@ -60,6 +62,17 @@ impl Up {
         let home = self.place.home()?;
         let name = self.name(text.as_deref())?;
         let folder = place::folder(&home, &name)?;
+        let root = folder.root().to_owned();
+        let ended = self.make_or_change(home, folder, text);
+        ended.map_err(|failure| failure.addressed(&root))
+    }
+
+    fn make_or_change(
+        self,
+        home: Home,
+        folder: ClusterFolder,
+        text: Option<String>,
+    ) -> Result<(), Failure> {
         let wanted = self.understood(&folder, text.as_deref())?;
         let owner = prepare::owner(&folder).map_err(|error| told(&error))?;
         let account = if let Some(owner) = owner {
@@ -107,8 +120,10 @@ impl Up {
         let (supervisor, done) = make(&work, &placing, asked).await?;
         warn(&done.warnings);
         if self.no_wait {
-            say(&format!("cluster/{} is coming up", work.folder.name()));
-            return Ok(());
+            let name = work.folder.name();
+            let document = serde_json::json!({ "cluster": name, "state": "coming up" });
+            let sentence = format!("cluster/{name} is coming up");
+            return say_either(self.place.output(), &sentence, &document);
         }
         let view = wait::until(&supervisor, self.place.timeout(), sight).await?;
         let bindir = view.bindir.display();
@@ -128,11 +143,10 @@ impl Up {
         let instances = summary.instances.iter();
         let line = instances.map(|it| format!("{} {} :{}", it.name, it.role, it.port));
         say(&format!("  {}", line.collect::<Vec<_>>().join("   ")));
-        say(&format!("  {}", summary.commits));
+        say_all(&summary.commits.iter().map(|it| format!("  {it}")).collect::<Vec<_>>());
         say(&format!("  psql \"{}\"", uri::plain(view, supervisor.folder())));
-        let (name, flag) = (view.cluster.as_str(), format!(" --name {}", view.cluster));
-        let flag = if name == USUAL_NAME { "" } else { flag.as_str() };
-        say(&format!("try: pgherd local status{flag}   |   pgherd local kill 1{flag}"));
+        let hint = "try: pgherd local status   |   pgherd local kill 1   |   pgherd local psql";
+        say(&hint::addressed(hint, supervisor.folder().root()));
         Ok(())
     }
 }
@@ -158,9 +172,7 @@ pub(super) async fn make(
         (1..=count).map(|serial| InstanceName::new(folder.name(), serial)).collect();
     let registered = prepare::register(home, folder, account, (&names, placing));
     registered.map_err(|error| told(&error))?;
-    let supervisor = client::reach_or_start(folder).await?;
-    let done = supervisor.ask(&Request::Apply { manifest, instances }).await?;
-    Ok((supervisor, done))
+    client::start_and_ask(folder, &Request::Apply { manifest, instances }).await
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -179,7 +191,10 @@ fn read(path: &Path) -> Result<String, Failure> {
 
 pub(super) fn told(error: &PrepareError) -> Failure {
     // The innermost error of a preparation says what to do, too.
-    let kind = Kind::Refused;
+    let kind = match error {
+        PrepareError::ChoosePorts { source: PortsError::Range { .. } } => Kind::Usage,
+        _ => Kind::Refused,
+    };
     match error.source() {
         Some(source) => Failure::from_error(kind, source),
         None => Failure::from_error(kind, error),

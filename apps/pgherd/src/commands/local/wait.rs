@@ -36,10 +36,9 @@ pub(crate) async fn until<T>(
         };
         progress.tell(&missing);
         if progress.elapsed() >= within {
-            let name = supervisor.folder().name();
             return Err(Failure::new(Kind::TimedOut, format!("gave up waiting after {within:?}"))
                 .because(missing)
-                .fix(format!("it goes on: pgherd local status --name {name} (or explain)")));
+                .fix("it goes on: pgherd local status, pgherd local explain"));
         }
         sleep(BETWEEN_LOOKS).await;
     }

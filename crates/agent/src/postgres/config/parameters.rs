@@ -3,6 +3,7 @@
 //! Never accepts a user's value that would make a failover unsafe.
 
 use crate::postgres::config::Profile;
+use pgherd_api::cluster::parameters::{self, Owner};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -90,36 +91,6 @@ pub(super) const FIXED: [(&str, &str); 18] = [
     ("wal_retrieve_retry_interval", "100ms"),
 ];
 
-/// Set by us with values of the instance.
-const OURS: [&str; 26] = [
-    "allow_alter_system",
-    "archive_cleanup_command",
-    "archive_command",
-    "archive_library",
-    "archive_mode",
-    "cluster_name",
-    "config_file",
-    "data_directory",
-    "external_pid_file",
-    "hba_file",
-    "ident_file",
-    "listen_addresses",
-    "port",
-    "primary_conninfo",
-    "primary_slot_name",
-    "promote_trigger_file",
-    "recovery_end_command",
-    "recovery_target_action",
-    "recovery_target_inclusive",
-    "restore_command",
-    "synchronous_standby_names",
-    "unix_socket_directories",
-    "unix_socket_group",
-    "include",
-    "include_dir",
-    "include_if_exists",
-];
-
 /// The values that PostgreSQL writes into its control file and that a standby may not undercut:
 /// raise them on the standbys first, lower them on the primary first.
 pub const NOT_BELOW_PRIMARY: [&str; 5] = [
@@ -136,48 +107,42 @@ pub fn check(parameters: &BTreeMap<String, String>) -> Vec<Refused> {
         .iter()
         .filter_map(|(name, value)| {
             let why = refusal(&name.to_ascii_lowercase(), value)?;
-            Some(Refused { name: name.clone(), why: why.into() })
+            Some(Refused { name: name.clone(), why })
         })
         .collect()
 }
 
-fn refusal(name: &str, value: &str) -> Option<&'static str> {
-    const OUR_OWN: &str = "is set by pgherd: remove it from the cluster's definition";
+fn refusal(name: &str, value: &str) -> Option<Cow<'static, str>> {
     if !is_name(name) {
-        return Some("is not the name of a parameter: use letters, digits, '_' and '.'");
+        return Some("is not the name of a parameter: use letters, digits, '_' and '.'".into());
     }
     if value.contains('\0') {
-        return Some("has a value with a zero byte, which PostgreSQL cannot read");
+        return Some("has a value with a zero byte, which PostgreSQL cannot read".into());
     }
-    if OURS.contains(&name) || name.starts_with("ssl") && !SSL_FOR_USERS.contains(&name) {
-        return Some(OUR_OWN);
+    match parameters::owner(name) {
+        // Written as a list of its own, it arrives as one of the others.
+        Some(Owner::Libraries) | None => {}
+        Some(owner) => return Some(format!("cannot be set, because {owner}").into()),
     }
     if let Some((_, fixed)) = FIXED.iter().find(|(ours, _)| *ours == name) {
         // The same value in other words is refused as well: there is no use in setting it.
-        return (!value.eq_ignore_ascii_case(fixed)).then_some(OUR_OWN);
+        let differs = !value.eq_ignore_ascii_case(fixed);
+        return differs.then(|| format!("stays {fixed:?} in every cluster: remove it").into());
     }
     match name {
         "wal_level" if !["replica", "logical"].contains(&value.to_ascii_lowercase().as_str()) => {
             Some(
-                "must be 'replica' or 'logical', because standbys need the log: choose one of them",
+                "must be 'replica' or 'logical', because standbys need the log: choose one of them"
+                    .into(),
             )
         }
         "max_slot_wal_keep_size" if value.trim() == "-1" => Some(
-            "must be bounded, because a standby that is away must not fill the disk: give a size such as 16GB",
+            "must be bounded, because a standby that is away must not fill the disk: give a size such as 16GB"
+                .into(),
         ),
         _ => None,
     }
 }
-
-const SSL_FOR_USERS: [&str; 7] = [
-    "ssl_ciphers",
-    "ssl_ecdh_curve",
-    "ssl_groups",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "ssl_prefer_server_ciphers",
-    "ssl_tls13_ciphers",
-];
 
 fn is_name(name: &str) -> bool {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -209,14 +174,14 @@ mod tests {
 
     #[test]
     fn what_is_ours_is_refused_with_a_reason() {
-        expect_test::expect![[r"
-            parameter port is set by pgherd: remove it from the cluster's definition
-            parameter SSL_CERT_FILE is set by pgherd: remove it from the cluster's definition
-            parameter fsync is set by pgherd: remove it from the cluster's definition
+        expect_test::expect![[r#"
+            parameter port cannot be set, because the cluster places every instance: remove it
+            parameter SSL_CERT_FILE cannot be set, because the cluster keeps the certificates: use spec.certificates
+            parameter fsync stays "on" in every cluster: remove it
             parameter wal_level must be 'replica' or 'logical', because standbys need the log: choose one of them
             parameter max_slot_wal_keep_size must be bounded, because a standby that is away must not fill the disk: give a size such as 16GB
             parameter work mem is not the name of a parameter: use letters, digits, '_' and '.'
-            parameter a has a value with a zero byte, which PostgreSQL cannot read"]]
+            parameter a has a value with a zero byte, which PostgreSQL cannot read"#]]
         .assert_eq(
             &[
                 refused("port", "5433"),
@@ -233,8 +198,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_fixed_here_is_refused_or_the_same_in_manifests() {
+        let same = &parameters::SAME_FOR_ALL;
+        for (name, _) in FIXED {
+            let in_manifests = parameters::owner(name).is_some() || same.contains(&name);
+            assert!(in_manifests, "a manifest may set {name}, and it would have no effect");
+        }
+        for name in same {
+            let is_fixed = FIXED.iter().any(|(fixed, _)| fixed == name);
+            assert!(is_fixed, "manifests may say {name} again, and nobody says it first");
+        }
+    }
+
+    #[test]
     fn the_rest_is_the_users() {
         for (name, value) in [
+            ("shared_preload_libraries", "pg_stat_statements"),
             ("work_mem", "8MB"),
             ("wal_level", "replica"),
             ("wal_log_hints", "on"),

@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ours_is_refused_in_manifests() {
+        use pgherd_api::cluster::parameters::{SAME_FOR_ALL, owner};
+        for receive in [settings().receive, Receive::FromNobody] {
+            for name in own(&site(17), &Settings { receive, ..settings() }).into_keys() {
+                // While it receives from nobody, a standby has to replay what conflicts with queries.
+                let is_users = name.starts_with("max_standby_");
+                let known = owner(name).is_some() || SAME_FOR_ALL.contains(&name) || is_users;
+                assert!(known, "a manifest may set {name}, and it would have no effect");
+            }
+        }
+    }
+
+    #[test]
     fn our_own_file() {
         expect_test::expect![[r#"
             # Written by pgherd; changes are lost.
