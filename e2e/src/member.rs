@@ -85,7 +85,7 @@ impl Member {
     }
 
     fn processes(&self) -> Result<Vec<Process>> {
-        Ok(processes::of(&self.folder)?)
+        Ok(processes::anybodys(&self.folder)?)
     }
 
     /// Forgets those that are gone without a trace.
@@ -111,4 +111,26 @@ pub fn as_account(program: &Path, account: &Account) -> Command {
     // Nothing of root's home: neither settings nor certificates.
     command.env("HOME", "/nonexistent").env("LC_ALL", "C.UTF-8");
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait;
+
+    #[test]
+    fn a_lost_member_leaves_nothing_alive_whatever_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = pgherd_local::account::of(rustix::process::geteuid().as_raw()).unwrap();
+        let mut member = Member::new(folder.path(), &account);
+        let two = "sleep 600 & echo $! > child; sleep 600";
+        member.start(Path::new("/bin/sh"), &["-c", two]).unwrap();
+        wait::until("two programs", DEAD_WITHIN, || Ok(member.processes()?.len() == 3)).unwrap();
+        assert!(member.is_running());
+        // What the shell leaves behind has nobody but us to note its death.
+        crate::orphans::adopt().unwrap();
+        member.lose().unwrap();
+        assert_eq!(member.processes().unwrap(), []);
+        assert!(!member.is_running());
+    }
 }

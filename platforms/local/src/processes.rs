@@ -79,13 +79,26 @@ const OWN: [&str; 2] = ["pgherd", "exe"];
 
 /// Our processes that work in `instance`, the folder of an instance, or below it.
 pub fn of(instance: &Path) -> Result<Vec<Process>, ProcessesError> {
+    working_in(instance, is_ours)
+}
+
+/// All processes that work in `folder` or below it, whoever's: for folders in which nobody looks
+/// around.
+pub fn anybodys(folder: &Path) -> Result<Vec<Process>, ProcessesError> {
+    working_in(folder, |_, _| true)
+}
+
+fn working_in(
+    folder: &Path,
+    counts: impl Fn(&str, &[String]) -> bool,
+) -> Result<Vec<Process>, ProcessesError> {
     let list = |source| ProcessesError::List { source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(list)? {
         let name = entry.map_err(list)?.file_name();
         let id = name.to_str().and_then(|name| name.parse().ok());
         // A process that ends meanwhile is not in the list.
-        if let Some(process) = id.and_then(|id| look(id, instance)) {
+        if let Some(process) = id.and_then(|id| look(id, folder, &counts)) {
             found.push(process);
         }
     }
@@ -159,13 +172,13 @@ fn open(process: &Process) -> rustix::io::Result<Option<OwnedFd>> {
     Ok(same.then_some(handle))
 }
 
-fn look(id: u32, instance: &Path) -> Option<Process> {
+fn look(id: u32, instance: &Path, counts: impl Fn(&str, &[String]) -> bool) -> Option<Process> {
     let folder = std::fs::read_link(format!("/proc/{id}/cwd")).ok()?;
     if !folder.starts_with(instance) {
         return None;
     }
     let (stat, words) = (stat(id)?, arguments(id)?);
-    if !is_ours(&stat.name, &words) {
+    if !counts(&stat.name, &words) {
         return None;
     }
     let part = part(&folder, instance, id, &words);
