@@ -3,16 +3,22 @@
 //! Never claims while its own grant runs, without having sealed itself, or behind anybody who
 //! answered.
 
+mod authority;
+mod complete;
+
 use super::{View, free_epoch, is_leaving, next_write, office, perform, persist, quorum, write};
-use crate::intent::Durability;
-use crate::message::{Basis, Purpose, Released, Request, Revoke, Stance, Standing, Vote};
+use crate::message::{Basis, Purpose, Request, Revoke, Stance};
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
-use crate::record::{Cause, Phase, Record, Takeover, grants_needed};
+use crate::record::{Cause, Phase, Record, Takeover};
 use crate::rules::{Rule, broken};
 use crate::seen::{Ballot, Change, Standby};
-use crate::units::{Bytes, Time, WalPosition};
+use crate::units::Time;
+use authority::{authority, grantors_have_left, needed, release_of, revoked};
+use complete::{
+    Refused, has_quorum, is_own_log, may_still_seal, near_enough, not_behind, sealed, tail_instead,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -70,21 +76,11 @@ pub(super) fn plan(
 }
 
 /// An earlier life of this instance held the office: it need not ask anybody.
-fn may_retake(view: View<'_>, record: &Record) -> bool {
+pub(super) fn may_retake(view: View<'_>, record: &Record) -> bool {
     is_own_log(view, record)
         && view.seen.record.regressed.is_none()
         && !view.intent.stopped
         && !is_leaving(view)
-}
-
-/// The newest record names this very volume: its log has everything that was ever acknowledged.
-fn is_own_log(view: View<'_>, record: &Record) -> bool {
-    let seen = view.seen;
-    let same_volume = record.holder.volume == seen.me.volume || broken(Rule::RetakeOnlySameVolume);
-    record.holder.instance == seen.me.instance
-        && same_volume
-        && (seen.durable.known.promise >= record.epoch || broken(Rule::RetakeOnlySameVolume))
-        && seen.highest_known() <= record.epoch
 }
 
 fn retake(view: View<'_>, record: &Record, standby: &Standby, steps: &mut Vec<Step>) -> Verdict {
@@ -96,17 +92,6 @@ fn retake(view: View<'_>, record: &Record, standby: &Standby, steps: &mut Vec<St
         return Verdict::Claiming { because: busy.unwrap_or(Reason::Retaking) };
     }
     office::retake(view, record, standby, steps)
-}
-
-/// The holder's own word that its office is free, directly or by the record.
-fn release_of(view: View<'_>, record: &Record) -> Option<Released> {
-    if let Phase::Vacant { end } = &record.phase {
-        let (epoch, by) = (record.epoch, record.holder.instance.clone());
-        return Some(Released { epoch, by, end: Some(*end) });
-    }
-    let heard = view.seen.released.as_ref()?;
-    let newest = heard.release.epoch == record.epoch && view.seen.highest_known() <= record.epoch;
-    newest.then(|| heard.release.clone())
 }
 
 /// The target of a handover that is still being left alone by the others.
@@ -225,15 +210,6 @@ fn seal(
     }
 }
 
-enum Refused {
-    Because(Reason),
-    /// The released holder's log goes on, and its agent can still hand it over.
-    TailElsewhere {
-        from: InstanceName,
-        until: WalPosition,
-    },
-}
-
 /// Who voted, when everything that a claim needs is there.
 fn may_claim(
     view: View<'_>,
@@ -284,177 +260,4 @@ fn cause(view: View<'_>, record: &Record, revoked: &BTreeSet<InstanceName>) -> C
         _ if grantors_have_left(record, revoked) => Cause::GrantsLost,
         Phase::Serving | Phase::HandingOver { .. } | Phase::Vacant { .. } => Cause::TermOver,
     }
-}
-
-/// Whether the holder's right to write is over: released, revoked by its grantors, or run out.
-fn authority(
-    view: View<'_>,
-    record: &Record,
-    revoked: &BTreeSet<InstanceName>,
-) -> Result<(), Reason> {
-    if let Some(regression) = &view.seen.record.regressed {
-        return everybody_agrees(view, record, (revoked, regression.since));
-    }
-    if view.seen.highest_known() > record.epoch && !broken(Rule::NeverLowerEpoch) {
-        // Somebody held a later office: the record was set back, or is about to be read anew.
-        return Err(Reason::RecordLost { missing: Vec::new() });
-    }
-    if release_of(view, record).is_some() {
-        return Ok(());
-    }
-    if grantors_have_left(record, revoked) {
-        return Ok(());
-    }
-    let over = view.seen.record.first_seen.after(term_over(view));
-    if view.seen.record.read.is_some_and(|read| read >= over) {
-        return Ok(());
-    }
-    if record.grantors.is_empty() {
-        return Err(Reason::TermRuns { left: over.since(view.now) });
-    }
-    let revoked = record.grantors.intersection(revoked).count();
-    Err(Reason::Surveying { revoked, needed: needed(record) })
-}
-
-/// Whether too few grantors are left to support the holder. Whoever claims need not be one of them:
-/// its own consent counts only where that of all members does.
-fn grantors_have_left(record: &Record, revoked: &BTreeSet<InstanceName>) -> bool {
-    let left = record.grantors.intersection(revoked).count();
-    let enough = left >= needed(record) || broken(Rule::EnoughRevoked);
-    enough && !record.grantors.is_empty()
-}
-
-fn term_over(view: View<'_>) -> Duration {
-    if broken(Rule::WholeTermUnchanged) {
-        return view.intent.timers.term / 2;
-    }
-    view.intent.timers.outlasts(view.intent.timers.term)
-}
-
-/// The record was set back, so what it and this instance know of grantors and of the rule for
-/// commits may be old: all members, also its holder, whose log has everything, and a whole term.
-fn everybody_agrees(
-    view: View<'_>,
-    record: &Record,
-    (revoked, since): (&BTreeSet<InstanceName>, Time),
-) -> Result<(), Reason> {
-    let mut missing: Vec<InstanceName> = record.members.difference(revoked).cloned().collect();
-    missing.retain(|name| name != view.seen.name());
-    let over = since.after(term_over(view));
-    if missing.is_empty() && view.now >= over {
-        return Ok(());
-    }
-    Err(Reason::RecordLost { missing })
-}
-
-/// One that has no running server has nothing to seal: waiting for it would only cost time.
-fn may_still_seal(vote: &Vote) -> bool {
-    let has_server = match vote.standing {
-        Standing::Streaming { .. } | Standing::Waiting { .. } => true,
-        Standing::Unready | Standing::Fenced | Standing::Primary => false,
-    };
-    vote.stance == Stance::Revoked && has_server
-}
-
-/// |G| - q(G) + 1: with so many revoked, too few are left to support the holder.
-fn needed(record: &Record) -> usize {
-    record.grantors.len() + 1 - grants_needed(record.grantors.len())
-}
-
-fn revoked(view: View<'_>, ballot: &Ballot) -> BTreeSet<InstanceName> {
-    let said = ballot.votes.iter().filter(|(_, vote)| vote.stance != Stance::Refused);
-    let mut revoked: BTreeSet<InstanceName> = said.map(|(name, _)| name.clone()).collect();
-    revoked.insert(view.seen.name().clone());
-    revoked
-}
-
-fn sealed(view: View<'_>, ballot: &Ballot) -> BTreeSet<InstanceName> {
-    let counts = |stance| match stance {
-        Stance::Sealed { .. } => true,
-        Stance::Revoked => broken(Rule::SealBeforeVote),
-        Stance::Refused => false,
-    };
-    let said = ballot.votes.iter().filter(|(_, vote)| counts(vote.stance));
-    let mut sealed: BTreeSet<InstanceName> = said.map(|(name, _)| name.clone()).collect();
-    sealed.insert(view.seen.name().clone());
-    sealed
-}
-
-fn not_behind(standby: &Standby, ballot: &Ballot) -> Result<(), Reason> {
-    if broken(Rule::NotBehind) {
-        return Ok(());
-    }
-    for (other, vote) in &ballot.votes {
-        let Stance::Sealed { position } = vote.stance else { continue };
-        let ahead = if broken(Rule::TimelineFirst) {
-            position.lsn > standby.position.lsn
-        } else {
-            position > standby.position
-        };
-        if ahead {
-            return Err(Reason::Behind { other: other.clone(), position });
-        }
-    }
-    Ok(())
-}
-
-fn has_quorum(record: &Record, sealed: &BTreeSet<InstanceName>) -> Result<(), Reason> {
-    let newest_only = broken(Rule::EveryPair);
-    for pair in record.quorum.iter().take(if newest_only { 1 } else { usize::MAX }) {
-        if pair.acks == 0 && broken(Rule::SoloElectsNobody) {
-            continue;
-        }
-        let fewer = usize::from(broken(Rule::EnoughVoters));
-        let voters = pair.voters.intersection(sealed).count();
-        if voters + fewer < pair.election_size() {
-            return Err(if pair.acks == 0 {
-                Reason::AloneQuorum
-            } else {
-                Reason::QuorumShort { pair: pair.clone(), sealed: voters }
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Too few votes to know that nothing is missing, but the holder has told where its log ends: its
-/// agent can still hand over what this one lacks.
-fn tail_instead(
-    record: &Record,
-    standby: &Standby,
-    end: Option<WalPosition>,
-    short: Reason,
-) -> Refused {
-    match end.filter(|end| end.timeline == standby.position.timeline) {
-        Some(until) => Refused::TailElsewhere { from: record.holder.instance.clone(), until },
-        None => Refused::Because(short),
-    }
-}
-
-/// In asynchronous mode: fetch what the dead holder's agent still has, else keep to the limit.
-fn near_enough(
-    view: View<'_>,
-    record: &Record,
-    standby: &Standby,
-    end: Option<WalPosition>,
-) -> Result<(), Refused> {
-    if !record.quorum.is_empty() {
-        return Ok(());
-    }
-    let Durability::Asynchronous { max_lag } = view.intent.durability else { return Ok(()) };
-    if let Some(until) = end.filter(|end| end.timeline == standby.position.timeline) {
-        let failed = view.seen.failed.as_ref();
-        let tried = failed.is_some_and(|failed| failed.task.kind() == "fetch tail");
-        if !tried {
-            let from = record.holder.instance.clone();
-            return Err(Refused::TailElsewhere { from, until });
-        }
-    }
-    let told = view.seen.grant.heard.as_ref().and_then(|heard| heard.position);
-    let last = end.or(told).map_or(standby.position.lsn, |position| position.lsn);
-    let lag: Bytes = last.ahead_of(standby.position.lsn);
-    if lag > max_lag && !broken(Rule::MaxLag) {
-        return Err(Refused::Because(Reason::TooFarBehind { lag, limit: max_lag }));
-    }
-    Ok(())
 }
