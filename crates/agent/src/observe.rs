@@ -5,6 +5,7 @@
 mod complaints;
 mod disk;
 pub mod probe;
+mod recovery;
 pub mod stopped;
 mod wal;
 pub mod watch;
@@ -23,6 +24,8 @@ pub struct Look {
     pub postmaster: Pid,
     pub server: Server,
     pub health: Health,
+    /// Bytes of log, when a recovery has just come to its end.
+    pub replayed_per_second: Option<u64>,
 }
 
 impl Look {

@@ -70,6 +70,9 @@ pub struct Manner {
     pub configuration: u64,
     /// Where the log of a dead server was found to end.
     pub end: Option<WalPosition>,
+    /// Bytes of log that its last recovery replayed in a second.
+    #[serde(default)]
+    pub replayed_per_second: Option<u64>,
 }
 
 impl Default for Manner {
@@ -81,14 +84,19 @@ impl Default for Manner {
             gate: Gate::Open,
             configuration: 0,
             end: None,
+            replayed_per_second: None,
         }
     }
 }
 
 impl Manner {
-    /// What still counts of a server that died: the number of its configuration.
+    /// What still counts of a server that died: its configuration's number, and how fast it is.
     pub fn after_death(&self) -> Self {
-        Self { configuration: self.configuration, ..Self::default() }
+        Self {
+            configuration: self.configuration,
+            replayed_per_second: self.replayed_per_second,
+            ..Self::default()
+        }
     }
 }
 

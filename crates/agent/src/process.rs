@@ -6,6 +6,6 @@ pub mod clock;
 pub mod fence;
 pub mod launch;
 pub mod owner;
-mod table;
+pub(crate) mod table;
 pub mod tool;
 pub mod tree;

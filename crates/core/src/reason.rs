@@ -119,6 +119,15 @@ pub enum Reason {
         pair: Pair,
     },
     Crashed,
+    /// Recovery in place would take this long.
+    LongRecovery {
+        expected: Duration,
+    },
+    /// The server does not come up again in place.
+    CannotRestart {
+        times: u32,
+        why: String,
+    },
     Hung {
         misses: u32,
     },
@@ -226,6 +235,15 @@ impl Reason {
             Self::ReleasedToStandby { standby } => {
                 write!(f, "PostgreSQL died; {standby} can take over at once")
             }
+            Self::LongRecovery { expected } => write!(
+                f,
+                "PostgreSQL died, and its recovery here would take {} s: whoever can may take over",
+                expected.as_secs()
+            ),
+            Self::CannotRestart { times, why } => write!(
+                f,
+                "PostgreSQL did not come up again in {times} attempts: whoever can may take over; {why}"
+            ),
             Self::HandingOver { target } => write!(f, "handing over to {target}"),
             Self::CandidateUnready { target } => {
                 write!(f, "{target} is not ready to take over; going on")

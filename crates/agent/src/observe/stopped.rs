@@ -19,7 +19,7 @@ const ALIGNMENT: u64 = 8;
 const PAGE: u64 = 8192;
 const PAGE_HEADER: u64 = 24;
 const SEGMENT_HEADER: u64 = 40;
-/// What recovery replays in a second, cautiously.
+/// What recovery replays in a second, cautiously, where that was never measured.
 const REPLAYED_PER_SECOND: u64 = 64 << 20;
 
 /// What the folder of a server without processes holds.
@@ -74,19 +74,20 @@ fn end_of_checkpoint(location: Lsn, segment_size: Bytes) -> Lsn {
 }
 
 /// What can be said of the health of a server without processes.
-pub fn health(site: &Site, server: &Server) -> Health {
+pub fn health(site: &Site, manner: &Manner, server: &Server) -> Health {
     Health {
         disk_full: disk::is_full(&site.data),
-        redo_milliseconds: redo_milliseconds(site, server),
+        redo_milliseconds: redo_milliseconds(site, manner, server),
         ..Health::default()
     }
 }
 
 /// How long the recovery of a crashed server would take.
-fn redo_milliseconds(site: &Site, server: &Server) -> Option<u64> {
+fn redo_milliseconds(site: &Site, manner: &Manner, server: &Server) -> Option<u64> {
     let Server::Down { end: End::Crashed { position, .. }, .. } = server else { return None };
     let redo = control::read_file(&site.data).ok()?.checkpoint.redo;
-    Some(position.as_ref()?.lsn.ahead_of(redo).0 * 1000 / REPLAYED_PER_SECOND)
+    let per_second = manner.replayed_per_second.unwrap_or(REPLAYED_PER_SECOND).max(1);
+    Some(position.as_ref()?.lsn.ahead_of(redo).0.saturating_mul(1000) / per_second)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::complaints::Complaints;
 use super::probe::{self, PrimarySaid, Receiver, Said, StandbySaid};
+use super::recovery::Recovery;
 use super::{Look, disk, wal};
 use crate::postgres::control;
 use crate::postgres::server::{Readiness, readiness};
@@ -129,6 +130,7 @@ struct Watcher {
     began: Option<(Timeline, Lsn)>,
     checkpointed: Option<Timeline>,
     complaints: Complaints,
+    recovery: Option<Recovery>,
     /// Since this server started, it has received something or replayed all it has. Until then
     /// there may be more log here than its position says.
     position_known: bool,
@@ -148,6 +150,7 @@ impl Watcher {
             began: None,
             checkpointed: None,
             complaints: Complaints::from_now(site),
+            recovery: Recovery::of(site, postmaster),
             position_known: false,
         }
     }
@@ -168,6 +171,7 @@ impl Watcher {
         if position(&server) != self.last.as_ref().and_then(position) {
             self.progress = Some(clock::now());
         }
+        let replayed_per_second = self.speed(&server, began);
         self.last = Some(server.clone());
         let health = Health {
             misses: self.misses,
@@ -177,7 +181,7 @@ impl Watcher {
             wal_gone: self.complaints.say_that_wal_is_gone(site, &server),
             redo_milliseconds: None,
         };
-        Look { began, postmaster: self.postmaster, server, health }
+        Look { began, postmaster: self.postmaster, server, health, replayed_per_second }
     }
 
     /// Asks over the present session. It is renewed often: a server whose postmaster stands still
@@ -285,6 +289,20 @@ impl Watcher {
 }
 
 impl Watcher {
+    /// Told once: by the first answer of a server that did not answer before.
+    fn speed(&mut self, server: &Server, now: Time) -> Option<u64> {
+        match (server, &self.last) {
+            (Server::Standby(standby), Some(Server::Starting)) => {
+                self.recovery.take()?.speed(standby.replayed, now)
+            }
+            (Server::Standby(_) | Server::Primary(_), _) => {
+                self.recovery = None;
+                None
+            }
+            (Server::Unknown | Server::Absent | Server::Down { .. } | Server::Starting, _) => None,
+        }
+    }
+
     /// Where `timeline` left its parent; the first one has none.
     fn began(&mut self, site: &Site, timeline: Timeline) -> Option<Lsn> {
         if timeline <= Timeline(1) {

@@ -32,6 +32,7 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
         commits: settings::standing_rule(intent, &bench.config.instance),
         configuration: intent.configuration,
         gate: Gate::Open,
+        replayed_per_second: hands.manner.replayed_per_second,
         ..Manner::default()
     };
     let settings = settings::settings(bench, &manner).await.map_err(Error::Gather)?;

@@ -2,6 +2,7 @@
 //!
 //! Never allocates while reading, unless there are more processes than it was made for.
 
+use pgherd_core::units::Time;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom};
 use std::ffi::CStr;
@@ -99,6 +100,16 @@ impl Table {
         link.and_then(|link| rustix::fs::statat(&self.proc, link, AtFlags::empty()).ok())
             .is_some_and(|stat| FolderId::from_stat(stat) == folder)
     }
+}
+
+/// When a process was started, on the clock of deadlines. The kernel counts in hundredths of a
+/// second wherever Linux runs.
+pub(crate) fn started(id: i32) -> Option<Time> {
+    const TICK_MICROSECONDS: u64 = 10_000;
+    let proc =
+        rustix::fs::open(c"/proc", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let process = read_process(&proc, id)?;
+    Some(Time(process.started.saturating_mul(TICK_MICROSECONDS)))
 }
 
 fn read_process(proc: impl AsFd, id: i32) -> Option<Process> {

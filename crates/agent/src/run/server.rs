@@ -130,6 +130,8 @@ impl Agent {
             Some(Running { ended: None, task, .. }) if hides_server(task) => return,
             Some(Running { ended: None, .. }) | None => false,
         };
+        let measured = look.replayed_per_second;
+        self.hands.manner.replayed_per_second = measured.or(self.hands.manner.replayed_per_second);
         let (server, health) = look.with(&self.hands.manner);
         self.see(Event::Looked { server, health });
         if finishes {
@@ -205,7 +207,7 @@ impl Agent {
 
     pub(super) fn look_at_stopped(&mut self) {
         let server = stopped::look(&self.site, &self.hands.manner);
-        let health = stopped::health(&self.site, &server);
+        let health = stopped::health(&self.site, &self.hands.manner, &server);
         let health = Health { configuration: self.hands.manner.configuration, ..health };
         self.see(Event::Looked { server, health });
     }

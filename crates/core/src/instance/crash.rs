@@ -3,7 +3,7 @@
 //!
 //! Never releases before every process of the server is dead, and never fails over a full disk.
 
-use super::{View, is_leaving, lease, next_write, office, perform, write};
+use super::{View, follow, is_leaving, lease, next_write, office, perform, write};
 use crate::intent::Durability;
 use crate::message::{Released, Request, Standing};
 use crate::names::InstanceName;
@@ -19,6 +19,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a release is said again to those who have not acted on it.
 const SAY_AGAIN: Duration = Duration::from_millis(200);
+/// Recovery in place that takes longer is worth a failover.
+const SHORT_RECOVERY: Duration = Duration::from_secs(3);
+/// Attempts to come up again in place before the others get their chance.
+const STARTS: u32 = 2;
 /// Probes in a row without an answer, and without progress of the log, that make a hung server.
 const MISSES: u32 = 3;
 
@@ -40,12 +44,41 @@ pub(super) fn plan(view: View<'_>, record: &Record, end: End, steps: &mut Vec<St
     }
     let opened = seen.durable.served >= record.epoch;
     if !opened || matches!(record.phase, Phase::Vacant { .. }) {
-        return reopen(view, steps);
+        return reopen(view, record, known(end), steps);
     }
     match end {
-        End::Clean { .. } | End::CleanStandby { .. } => reopen(view, steps),
+        End::Clean { .. } | End::CleanStandby { .. } => reopen(view, record, known(end), steps),
         End::Crashed { position, .. } => crashed(view, record, position, steps),
     }
+}
+
+/// An earlier life of this instance held the office, and its server died with it. When coming up
+/// again takes long, whoever can may take over meanwhile; the first to write the record has it.
+pub(super) fn come_back(
+    view: View<'_>,
+    record: &Record,
+    end: End,
+    steps: &mut Vec<Step>,
+) -> Verdict {
+    let seen = view.seen;
+    let serving = record.phase == Phase::Serving;
+    if let End::Crashed { position, .. } = end
+        && serving
+        && !view.intent.paused
+        && !seen.health.disk_full
+        && !seen.durable.rewinding
+        && !seen.durable.must_clone
+    {
+        let peers = seen.others(&record.members).next().is_some();
+        if peers && position.is_none() && !has_scan_failed(view) {
+            let because = perform(view, steps, Task::ScanEnd).unwrap_or(Reason::Crashed);
+            return Verdict::Rejoining { because };
+        }
+        if peers && long_recovery(view).or_else(|| cannot_restart(view)).is_some() {
+            release(view, record, position, steps);
+        }
+    }
+    follow::start(view, record, end, steps)
 }
 
 /// The data folder is gone while the office is held: there is nothing left to open.
@@ -78,23 +111,15 @@ fn crashed(
     steps: &mut Vec<Step>,
 ) -> Verdict {
     let seen = view.seen;
-    if seen.health.disk_full {
-        return reopen(view, steps);
-    }
-    if seen.release_sent.is_some() {
-        if patience_left(view).is_none() {
-            return reopen(view, steps);
-        }
-        release(view, record, position, steps);
-        return Verdict::Leaving { because: Reason::Crashed };
+    if seen.health.disk_full || seen.release_sent.is_some() {
+        return reopen(view, record, position, steps);
     }
     if lease::writable_until(view.intent, seen) <= view.now {
         // Nothing can be served without proof anyway; others may be able to.
         release(view, record, position, steps);
         return Verdict::Leaving { because: Reason::PermissionOver };
     }
-    let scan_failed = seen.failed.as_ref().is_some_and(|failed| failed.task == Task::ScanEnd);
-    if position.is_none() && !scan_failed {
+    if position.is_none() && !has_scan_failed(view) {
         let because = perform(view, steps, Task::ScanEnd).unwrap_or(Reason::Crashed);
         return Verdict::Leaving { because };
     }
@@ -103,12 +128,53 @@ fn crashed(
             release(view, record, position, steps);
             Verdict::Leaving { because: Reason::ReleasedToStandby { standby } }
         }
-        None => reopen(view, steps),
+        None => match long_recovery(view).filter(|_| is_anybody_heard(view, record)) {
+            Some(because) => {
+                release(view, record, position, steps);
+                Verdict::Leaving { because }
+            }
+            None => reopen(view, record, position, steps),
+        },
     }
 }
 
+fn has_scan_failed(view: View<'_>) -> bool {
+    view.seen.failed.as_ref().is_some_and(|failed| failed.task == Task::ScanEnd)
+}
+
+/// Recovery that is known to be long. Of one that is not known nothing is lost by trying.
+fn long_recovery(view: View<'_>) -> Option<Reason> {
+    let expected = view.seen.health.redo_milliseconds.map(Duration::from_millis);
+    let long = expected.filter(|expected| *expected >= SHORT_RECOVERY);
+    long.map(|expected| Reason::LongRecovery { expected })
+}
+
+/// A server that was tried often enough, on a disk that is not full.
+fn cannot_restart(view: View<'_>) -> Option<Reason> {
+    let failed = view.seen.failed.as_ref().filter(|failed| failed.task == Task::Start)?;
+    let often = failed.times >= STARTS && !view.seen.health.disk_full;
+    often.then(|| Reason::CannotRestart { times: failed.times, why: failed.why.clone() })
+}
+
 /// Starts the server as a standby; once it has replayed everything, the office is taken anew.
-fn reopen(view: View<'_>, steps: &mut Vec<Step>) -> Verdict {
+/// What was released is left to the others first.
+fn reopen(
+    view: View<'_>,
+    record: &Record,
+    end: Option<WalPosition>,
+    steps: &mut Vec<Step>,
+) -> Verdict {
+    if patience_left(view).is_some() {
+        release(view, record, end, steps);
+        return Verdict::Leaving { because: Reason::Crashed };
+    }
+    if view.seen.release_sent.is_none()
+        && is_anybody_heard(view, record)
+        && let Some(because) = cannot_restart(view)
+    {
+        release(view, record, end, steps);
+        return Verdict::Leaving { because };
+    }
     let because = perform(view, steps, Task::Start).unwrap_or(Reason::RestartInPlace);
     Verdict::Rejoining { because }
 }
@@ -133,16 +199,21 @@ fn leave(view: View<'_>, record: &Record, end: End, steps: &mut Vec<Step>) -> Ve
 }
 
 fn hand_over(view: View<'_>, record: &Record, end: End, steps: &mut Vec<Step>) -> Verdict {
-    let position = match end {
-        End::Clean { position } => Some(position),
-        End::Crashed { position, .. } => position,
-        End::CleanStandby { .. } => None,
-    };
+    let position = known(end);
     if view.seen.release_sent.is_some() && patience_left(view).is_none() && !view.intent.paused {
-        return reopen(view, steps);
+        return reopen(view, record, position, steps);
     }
     release(view, record, position, steps);
     Verdict::Leaving { because: Reason::Released { by: view.seen.name().clone() } }
+}
+
+/// Where the log of a server that was open ends, if that is known.
+fn known(end: End) -> Option<WalPosition> {
+    match end {
+        End::Clean { position } => Some(position),
+        End::Crashed { position, .. } => position,
+        End::CleanStandby { .. } => None,
+    }
 }
 
 /// Tells everybody that the office is free. From then on this epoch is over for its holder.
@@ -180,6 +251,10 @@ fn candidate(view: View<'_>, record: &Record, end: Option<WalPosition>) -> Optio
         Durability::Required { .. } | Durability::Preferred { .. } => !record.quorum.is_empty(),
     };
     (elects && near).then_some(best)
+}
+
+fn is_anybody_heard(view: View<'_>, record: &Record) -> bool {
+    !standby_positions(view, record).is_empty()
 }
 
 fn standby_positions(view: View<'_>, record: &Record) -> Vec<(InstanceName, WalPosition)> {

@@ -2,7 +2,9 @@
 //!
 //! Never starts a folder that belongs to another cluster or that was left half-rewound.
 
-use super::{View, bootstrap, claim, follow, is_leaving, perform, resend, server_is_running};
+use super::{
+    View, bootstrap, claim, crash, follow, is_leaving, perform, resend, server_is_running,
+};
 use crate::plan::{Step, Task, Verdict};
 use crate::reason::Reason;
 use crate::record::{Phase, Record};
@@ -33,6 +35,9 @@ pub(super) fn plan(view: View<'_>, steps: &mut Vec<Step>) -> Verdict {
             Verdict::Waiting { because: Reason::ServerNotSeen }
         }
         Server::Absent => follow::copy(view, steps),
+        Server::Down { end, .. } if claim::may_retake(view, record) => {
+            crash::come_back(view, record, *end, steps)
+        }
         Server::Down { end, .. } => follow::start(view, record, *end, steps),
         Server::Standby(standby) => running(view, record, standby, steps),
     }

@@ -12,8 +12,9 @@ use crate::intent::Durability;
 use crate::message::{
     Basis, Heartbeat, Purpose, Released, Reply, Request, Revoke, Stance, Standing,
 };
+use crate::plan::Task;
 use crate::record::{Phase, Write};
-use crate::seen::{Change, End, Outstanding, ReleaseHeard, Server};
+use crate::seen::{Change, End, Failed, Outstanding, ReleaseHeard, Seen, Server};
 use crate::units::{Epoch, Time, Timeline};
 use expect_test::expect;
 
@@ -204,6 +205,90 @@ fn a_dead_primary_without_a_standby_restarts_in_place() {
     );
 }
 
+/// The holder, with a dead server whose log is far ahead of every standby's.
+fn far_ahead(redo_milliseconds: Option<u64>) -> Seen {
+    let record = record(3);
+    let mut seen = serving(&record);
+    let end = End::Crashed { position: Some(at(3, 9_000)), timeline: Timeline(3) };
+    seen.server = Server::Down { system_id: record.system_id, end };
+    seen.health.redo_milliseconds = redo_milliseconds;
+    seen
+}
+
+#[test]
+fn with_every_standby_too_far_behind_a_short_recovery_is_done_in_place() {
+    for redo in [None, Some(2_999)] {
+        check(
+            &intent(3, asynchronous()),
+            &far_ahead(redo),
+            expect![[r#"
+                rejoining: restarting in place
+                perform Start"#]],
+        );
+    }
+}
+
+#[test]
+fn a_long_recovery_is_left_to_whoever_can_fetch_the_rest_of_the_log() {
+    check(
+        &intent(3, asynchronous()),
+        &far_ahead(Some(3_000)),
+        expect![[r#"
+        leaving: PostgreSQL died, and its recovery here would take 3 s: whoever can may take over
+        disarm
+        remember ReleaseSent
+        send db-2 released
+        send db-3 released"#]],
+    );
+    let mut alone = far_ahead(Some(60_000));
+    alone.peers.clear();
+    check(
+        &intent(3, asynchronous()),
+        &alone,
+        expect![[r#"
+            rejoining: restarting in place
+            perform Start"#]],
+    );
+}
+
+#[test]
+fn a_server_that_does_not_come_up_again_is_no_reason_to_keep_the_office() {
+    let mut seen = far_ahead(Some(100));
+    let failed = |times| Failed {
+        task: Task::Start,
+        at: NOW.before(ms(60_000)),
+        times,
+        why: "PostgreSQL ended while it was starting".to_owned(),
+    };
+    seen.failed = Some(failed(1));
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        rejoining: restarting in place
+        perform Start"#]],
+    );
+    seen.failed = Some(failed(2));
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        leaving: PostgreSQL did not come up again in 2 attempts: whoever can may take over; PostgreSQL ended while it was starting
+        disarm
+        remember ReleaseSent
+        send db-2 released
+        send db-3 released"#]],
+    );
+    seen.health.disk_full = true;
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        rejoining: restarting in place
+        perform Start"#]],
+    );
+}
+
 #[test]
 fn a_full_disk_is_no_reason_to_fail_over() {
     let record = record(3);
@@ -265,6 +350,47 @@ fn a_restarted_holder_takes_its_office_anew_on_a_timeline_of_its_own() {
         claiming: its own log has everything: taking the office anew
         persist promise 3 seal 3 served 2
         write Retake: epoch 3 db-1 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
+    );
+}
+
+#[test]
+fn a_restarted_holder_with_a_long_recovery_lets_others_take_over_meanwhile() {
+    let record = record(3);
+    let mut seen = deserted(1, &record);
+    seen.me.incarnation = 9;
+    seen.durable.served = Epoch(2);
+    let down = |position| Server::Down {
+        system_id: record.system_id,
+        end: End::Crashed { position, timeline: Timeline(3) },
+    };
+    seen.server = down(None);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        rejoining: PostgreSQL died
+        perform ScanEnd"#]],
+    );
+    seen.server = down(Some(at(3, 9_000)));
+    seen.health.redo_milliseconds = Some(2_000);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        rejoining: not streaming yet
+        perform Start"#]],
+    );
+    seen.health.redo_milliseconds = Some(20_000);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        rejoining: not streaming yet
+        disarm
+        remember ReleaseSent
+        send db-2 released
+        send db-3 released
+        perform Start"#]],
     );
 }
 

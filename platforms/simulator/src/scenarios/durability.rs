@@ -60,7 +60,7 @@ fn nobody_follows_one_that_committed_alone() -> Scenario {
         .preferred(1)
         .at(secs(12), lose("b").lasting(secs(13)))
         .at(secs(20), lose("a").lasting(secs(35)))
-        .eventually(after(secs(55), primary("a")), secs(55))
+        .eventually(after(secs(55), clients_can_write()), secs(55))
         .eventually(after(secs(55), settled()), secs(60))
         .sometimes(writable("a"))
         .until(secs(60))
