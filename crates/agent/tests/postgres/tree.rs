@@ -16,7 +16,7 @@ async fn connections(instance: &Instance, count: usize) -> Vec<Session> {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn three_hundred_connections_die_in_no_time() {
+async fn three_hundred_connections_die_with_their_server() {
     let rig = Rig::new();
     let mut instance = rig.stopped("db-1").await;
     instance.set(&[("max_connections", "320")]).await;
@@ -24,12 +24,9 @@ async fn three_hundred_connections_die_in_no_time() {
     let sessions = connections(&instance, 300).await;
     let mut reaper = Reaper::new(&instance.site.data).unwrap();
     let pid = instance.running().pid();
-    let began = Instant::now();
     let dead = reaper.kill(Some(pid), LONG).unwrap();
     println!("killed {} in {:?}", dead.killed, dead.took);
     assert!(dead.killed > 300);
-    // Alone it takes a quarter of a second; the machine may be busy with other tests.
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(reaper.count().unwrap(), 0);
     drop(sessions);
     instance.start(Mode::ReadWrite).await;
