@@ -5,6 +5,7 @@
 use crate::failure::Failure;
 use crate::registration::Shall;
 use crate::wishes::Wish;
+use pgherd_agent::postgres::install::Tls;
 use pgherd_api::agent::Status;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -149,6 +150,8 @@ pub struct View {
     /// The PostgreSQL that is wanted.
     pub bindir: PathBuf,
     pub major: u32,
+    #[serde(default)]
+    pub tls: Tls,
     pub shall: Shall,
     pub paused: bool,
     pub durability: Durability,

@@ -25,6 +25,7 @@ use crate::wishes::Wishes;
 use instance::Instance;
 use network::NetworkProcess;
 use pgherd_agent::http::client::Client;
+use pgherd_agent::postgres::install::Tls;
 use pgherd_agent::tasks::Tasks;
 use pgherd_api::agent::{Specification, Status};
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -70,6 +71,8 @@ enum Ended {
 struct Supervisor {
     folder: ClusterFolder,
     registration: Registration,
+    /// Whether the PostgreSQL that is wanted can encrypt.
+    tls: Tls,
     lock: Lock,
     store: Store,
     credentials: Arc<Credentials>,

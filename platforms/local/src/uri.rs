@@ -5,6 +5,7 @@
 
 use crate::control::View;
 use crate::folder::ClusterFolder;
+use pgherd_agent::postgres::install::Tls;
 use std::fmt::Write;
 
 /// Whom a client shall be connected to.
@@ -36,6 +37,8 @@ pub struct Address<'a> {
     /// None: libpq reads it from the passfile.
     pub password: Option<&'a str>,
     pub session: Session,
+    /// Whether the servers can encrypt.
+    pub tls: Tls,
     pub folder: &'a ClusterFolder,
 }
 
@@ -47,6 +50,7 @@ pub fn plain(view: &View, folder: &ClusterFolder) -> String {
         database: &view.database,
         password: None,
         session: Session::ReadWrite,
+        tls: view.tls,
         folder,
     })
 }
@@ -68,13 +72,16 @@ pub fn uri(address: &Address<'_>) -> String {
     text.push_str(&escaped(address.database));
     let certificate = address.folder.authority_certificate();
     let passfile = address.folder.passfile();
-    let mut options = vec![
-        ("target_session_attrs", address.session.attribute().to_owned()),
-        ("sslmode", "verify-ca".to_owned()),
-        ("sslrootcert", escaped(&certificate.display().to_string())),
-        // A server whose process is frozen takes connections and never answers.
-        ("connect_timeout", "3".to_owned()),
-    ];
+    let mut options = vec![("target_session_attrs", address.session.attribute().to_owned())];
+    match address.tls {
+        Tls::Available => options.extend([
+            ("sslmode", "verify-ca".to_owned()),
+            ("sslrootcert", escaped(&certificate.display().to_string())),
+        ]),
+        Tls::Missing => options.push(("sslmode", "disable".to_owned())),
+    }
+    // A server whose process is frozen takes connections and never answers.
+    options.push(("connect_timeout", "3".to_owned()));
     if address.password.is_none() {
         options.push(("passfile", escaped(&passfile.display().to_string())));
     }
@@ -117,11 +124,15 @@ mod tests {
             database: "a/p?p",
             password: None,
             session: Session::ReadWrite,
+            tls: Tls::Available,
             folder: &folder,
         };
         expect_test::expect!["postgresql://app@127.0.0.1:5501,127.0.0.1:5502/a/p%3Fp?target_session_attrs=read-write&sslmode=verify-ca&sslrootcert=/srv/pg%20herd/db/ca.crt&connect_timeout=3&passfile=/srv/pg%20herd/db/secrets/pgpass"].assert_eq(&uri(&address));
         address.password = Some("s:e@c");
         address.session = Session::PreferStandby;
-        expect_test::expect!["postgresql://app:s%3Ae%40c@127.0.0.1:5501,127.0.0.1:5502/a/p%3Fp?target_session_attrs=prefer-standby&sslmode=verify-ca&sslrootcert=/srv/pg%20herd/db/ca.crt&connect_timeout=3"].assert_eq(&uri(&address));
+        let encrypted = uri(&address);
+        address.tls = Tls::Missing;
+        expect_test::expect!["postgresql://app:s%3Ae%40c@127.0.0.1:5501,127.0.0.1:5502/a/p%3Fp?target_session_attrs=prefer-standby&sslmode=disable&connect_timeout=3"].assert_eq(&uri(&address));
+        expect_test::expect!["postgresql://app:s%3Ae%40c@127.0.0.1:5501,127.0.0.1:5502/a/p%3Fp?target_session_attrs=prefer-standby&sslmode=verify-ca&sslrootcert=/srv/pg%20herd/db/ca.crt&connect_timeout=3"].assert_eq(&encrypted);
     }
 }

@@ -6,7 +6,7 @@ use super::record::Keeper;
 use pgherd_agent::config::{AgentConfig, Folder, PeerAddress, PostgresAddress, RecordAddress};
 use pgherd_agent::durable::Access;
 use pgherd_agent::http::client::{Client, Endpoint};
-use pgherd_agent::postgres::install::{self, Installation};
+use pgherd_agent::postgres::install::{self, Installation, Tls};
 use pgherd_agent::process::owner::{self, Owner};
 use pgherd_agent::process::tree::{self, Reaper};
 use pgherd_agent::tls::authority::Authority;
@@ -324,9 +324,13 @@ impl Cluster {
         let ports: Vec<_> =
             self.instances.values().map(|instance| instance.postgres.port().to_string()).collect();
         let hosts = vec!["127.0.0.1"; ports.len()].join(",");
+        let encryption = match self.installation.tls {
+            Tls::Available => "require",
+            Tls::Missing => "disable",
+        };
         format!(
             "host={hosts} port={} user=app dbname=app target_session_attrs=read-write \
-             sslmode=require connect_timeout=2",
+             sslmode={encryption} connect_timeout=2",
             ports.join(",")
         )
     }

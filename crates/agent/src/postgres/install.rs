@@ -2,6 +2,7 @@
 //!
 //! Never settles for half of one: a server without its tools fails at the first failover.
 
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,10 @@ pub struct Version {
 }
 
 /// Whether the server was built with OpenSSL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Tls {
+    #[default]
     Available,
     Missing,
 }

@@ -19,6 +19,7 @@ use pgherd_agent::http::client::Client;
 use pgherd_agent::http::refusal::{Kind as RefusalKind, Refusal};
 use pgherd_agent::http::routes::Routes;
 use pgherd_agent::http::server::{Bounds, Server, ServerError};
+use pgherd_agent::postgres::install::{self, Tls};
 use pgherd_agent::process::tree::{self, TreeError};
 use pgherd_agent::tasks::Tasks;
 use pgherd_agent::tls::files::IdentityFiles;
@@ -101,6 +102,8 @@ pub(super) async fn start(
         leave: Leave::No,
         doors: None,
         credentials: Arc::new(credentials),
+        // One that is not found is told of by its agents; clients insist on encryption meanwhile.
+        tls: install::find(Some(&registration.bindir)).map_or_else(|_| Tls::default(), |it| it.tls),
         registration: registration.clone(),
         folder: folder.clone(),
         store,

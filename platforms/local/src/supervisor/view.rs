@@ -40,6 +40,7 @@ impl Supervisor {
             supervisor: std::process::id(),
             bindir: self.registration.bindir.clone(),
             major: self.registration.major,
+            tls: self.tls,
             shall: self.shall(),
             paused: last.is_some_and(|last| last.intent.paused),
             durability: last.map_or(asynchronous, |last| last.intent.durability),

@@ -3,6 +3,7 @@
 //! Never leaves a process or a folder behind, whatever the test found.
 
 use pgherd_agent::durable::Access;
+use pgherd_agent::postgres::install::{self, Installation, Tls};
 use pgherd_agent::tls::authority::Authority;
 use pgherd_agent::tls::files::IdentityFiles;
 use pgherd_agent::tls::holder::Holder;
@@ -21,6 +22,7 @@ pub(crate) struct Server {
     folder: tempfile::TempDir,
     port: u16,
     user: Option<(u32, u32)>,
+    installation: Installation,
     running: Option<Child>,
 }
 
@@ -33,7 +35,8 @@ impl Server {
             chown(folder.path(), Some(user), Some(group)).unwrap();
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { folder, port, user, running: None };
+        let installation = install::find(None).unwrap();
+        let mut server = Self { folder, port, user, installation, running: None };
         server.create(settings);
         server.run();
         server
@@ -63,13 +66,20 @@ impl Server {
         let parts = authority.issue(&holder, now).unwrap();
         IdentityFiles::in_folder(self.folder.path()).write(&parts, access).unwrap();
         fs::write(self.path("trusted.crt"), parts.authority).unwrap();
-        fs::write(self.data().join("pg_hba.conf"), "hostssl all all all scram-sha-256\n").unwrap();
+        let connection = if self.encrypts() { "hostssl" } else { "host" };
+        let rules = format!("{connection} all all all scram-sha-256\n");
+        fs::write(self.data().join("pg_hba.conf"), rules).unwrap();
         let folder = self.folder.path().display();
         let port = self.port;
+        let encryption = match self.installation.tls {
+            Tls::Available => format!(
+                "ssl = on\nssl_cert_file = '{folder}/tls.crt'\nssl_key_file = '{folder}/tls.key'"
+            ),
+            Tls::Missing => String::new(),
+        };
         let configuration = format!(
             "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n\
-             ssl = on\nssl_cert_file = '{folder}/tls.crt'\nssl_key_file = '{folder}/tls.key'\n\
-             {settings}\n"
+             {encryption}\n{settings}\n"
         );
         fs::write(self.data().join("postgresql.conf"), configuration).unwrap();
     }
@@ -113,11 +123,19 @@ impl Server {
     /// The address, with `others` before this server.
     pub(crate) fn uri(&self, others: &str, authority: &Path) -> String {
         let port = self.port;
-        let authority = authority.display();
+        let encryption = match self.installation.tls {
+            Tls::Available => format!("verify-full&sslrootcert={}", authority.display()),
+            Tls::Missing => "disable".to_owned(),
+        };
         format!(
             "postgresql://app:p%40ss%2Fword%25@{others}127.0.0.1:{port}/postgres\
-             ?target_session_attrs=read-write&sslmode=verify-full&sslrootcert={authority}"
+             ?target_session_attrs=read-write&sslmode={encryption}"
         )
+    }
+
+    /// Whether this PostgreSQL was built to encrypt.
+    pub(crate) fn encrypts(&self) -> bool {
+        self.installation.tls == Tls::Available
     }
 
     pub(crate) fn authority(&self) -> PathBuf {
@@ -136,7 +154,7 @@ impl Server {
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command", statement])
             // Not the user's own certificates and settings.
             .env("HOME", self.folder.path())
-            .env("PGSSLMODE", "verify-full")
+            .env("PGSSLMODE", if self.encrypts() { "verify-full" } else { "disable" })
             .env("PGSSLROOTCERT", self.authority())
             .env("PGPASSWORD", PASSWORD)
             .env("PGHOST", "127.0.0.1")
@@ -156,7 +174,7 @@ impl Server {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(bindir().join(program));
+        let mut command = Command::new(self.installation.tool(program));
         command.stdin(Stdio::null()).stdout(Stdio::null()).current_dir("/");
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
@@ -169,11 +187,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn bindir() -> PathBuf {
-    let chosen = std::env::var_os("PGHERD_PG_BINDIR");
-    chosen.map_or_else(|| PathBuf::from("/usr/lib/postgresql/15/bin"), PathBuf::from)
 }
 
 /// Whom a server runs as when we are root, which PostgreSQL refuses to be.

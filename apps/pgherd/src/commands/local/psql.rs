@@ -56,6 +56,7 @@ impl Psql {
                     user: role.as_deref().unwrap_or(&view.owner),
                     database: database.as_deref().unwrap_or(&view.database),
                     password: None,
+                    tls: view.tls,
                     folder: supervisor.folder(),
                 });
                 Ok((program(&view), uri))

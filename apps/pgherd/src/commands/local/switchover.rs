@@ -133,6 +133,7 @@ pub(super) fn address(supervisor: &Supervisor, view: &View) -> Result<Address, F
         database: &view.database,
         password: Some(&password),
         session: uri::Session::ReadWrite,
+        tls: view.tls,
         folder,
     });
     let uri = uri.replace("sslmode=verify-ca", "sslmode=verify-full");

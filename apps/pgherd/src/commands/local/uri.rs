@@ -48,6 +48,7 @@ impl Uri {
                 database: self.database.as_deref().unwrap_or(&view.database),
                 password: self.with_password.then_some(password.as_str()),
                 session: if self.standby { Session::PreferStandby } else { Session::ReadWrite },
+                tls: view.tls,
                 folder,
             }))
         })?;
