@@ -39,6 +39,10 @@ pub enum PrepareError {
     )]
     WrongOwner { path: PathBuf, found: u32, own: u32 },
     #[error(
+        "{path:?} belongs to root, as whom PostgreSQL does not run, so it is not a pgherd cluster: move it away, or choose another --dir or --name"
+    )]
+    OfRoot { path: PathBuf },
+    #[error(
         "user {user:?}, which PostgreSQL would run as, cannot enter {path:?}: choose a --dir that everybody may pass through, for example below /var/lib or /srv"
     )]
     NoEntry { path: PathBuf, user: String },
@@ -77,7 +81,10 @@ pub fn owner(folder: &ClusterFolder) -> Result<Option<Account>, PrepareError> {
         // An attempt ended between making the folder and giving it away.
         return Ok(None);
     }
-    if found == 0 || (own != 0 && own != found) {
+    if found == 0 {
+        return Err(PrepareError::OfRoot { path: path.to_owned() });
+    }
+    if own != 0 && own != found {
         return Err(PrepareError::WrongOwner { path: path.to_owned(), found, own });
     }
     let account = account::of(found);

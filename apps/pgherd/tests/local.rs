@@ -1,0 +1,10 @@
+//! `pgherd local` as a user types it: what it refuses, and one cluster from `up` to `destroy`.
+//!
+//! Never leaves a cluster behind, whatever the test found.
+
+#[cfg(test)]
+mod local {
+    mod home;
+    mod lifetime;
+    mod refusals;
+}

@@ -1,0 +1,93 @@
+//! A folder for clusters, and the program that is run on it.
+//!
+//! Never shares a folder with another test.
+
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pgherd");
+
+pub(crate) struct Home {
+    root: tempfile::TempDir,
+    clusters: Vec<String>,
+}
+
+/// What a command said, with the folder's name replaced by HOME.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        // As root, PostgreSQL runs as somebody else, who has to get here.
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { root, clusters: Vec::new() }
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.root.path().join("clusters")
+    }
+
+    /// `name` is destroyed with this home.
+    pub(crate) fn owns(&mut self, name: &str) {
+        self.clusters.push(name.to_owned());
+    }
+
+    /// Writes a manifest of a cluster `name`.
+    pub(crate) fn manifest(&self, name: &str, spec: &str) -> PathBuf {
+        let path = self.root.path().join("cluster.yaml");
+        let text = format!(
+            "apiVersion: postgresql.cnpg.io/v1\nkind: Cluster\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let (verb, rest) = words.split_first().unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["local", verb, "--dir"]).arg(self.folder()).args(rest).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
+        self.said(&self.command(words).output().unwrap())
+    }
+
+    pub(crate) fn said(&self, output: &Output) -> Said {
+        let folder = self.folder().display().to_string();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&folder, "HOME");
+        Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// A command that has to succeed, and its document.
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
+        let said = self.run(&[words, &["-o", "json"]].concat());
+        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    }
+}
+
+impl Said {
+    /// The exit code and all that was told to a person.
+    pub(crate) fn told(&self) -> String {
+        format!("exit code {:?}\n{}{}", self.code.unwrap_or(-1), self.out, self.err)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        for name in &self.clusters {
+            let said = self.run(&["destroy", "--yes", "--name", name]);
+            let gone = said.code == Some(0) || !Path::new(&self.folder().join(name)).exists();
+            assert!(gone || std::thread::panicking(), "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! One cluster from `up` to `destroy`, also interrupted, killed as a whole, and used wrongly.
+
+use super::home::Home;
+use expect_test::expect;
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+
+#[test]
+fn one_cluster_from_up_to_destroy() {
+    let mut home = Home::new();
+    home.owns("local");
+    let up = home.run(&["up", "--instances", "2"]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+
+    let status = home.json(&["status"]);
+    assert_eq!(status["instances"].as_array().unwrap().len(), 2);
+    assert!(status["primary"].is_string() && status["timeline"].is_number(), "{status}");
+    let epoch = status["epoch"].as_u64().unwrap();
+    for verb in ["list", "uri", "history", "explain", "logs", "reload"] {
+        let said = home.run(&[verb, "-o", "json"]);
+        assert_eq!(said.code, Some(0), "{verb}: {said:?}");
+        // Logs are one document a line.
+        let documents = serde_json::Deserializer::from_str(&said.out);
+        let read: Result<Vec<serde_json::Value>, _> = documents.into_iter().collect();
+        assert!(!read.unwrap().is_empty(), "{verb}");
+    }
+    let psql = |sql| home.run(&["psql", "--", "-XAtqc", sql]);
+    assert_eq!(psql("create table t as select 1 as n").code, Some(0));
+
+    misuse(&home);
+
+    let supervisor = &home.json(&["switchover"]);
+    assert_ne!(supervisor["primary"], status["primary"], "{supervisor}");
+
+    // As after a power cut: everything dies at once, and nobody was asked.
+    kill_everything(&home);
+    let again = home.run(&["up"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert_eq!(psql("select n from t").out, "1\n");
+    assert!(home.json(&["status"])["epoch"].as_u64().unwrap() > epoch);
+
+    let destroyed = home.run(&["destroy", "--yes"]);
+    expect![[r#"
+        exit code 0
+        cluster/local destroyed
+    "#]]
+    .assert_eq(&destroyed.told());
+    assert!(!home.folder().join("local").exists());
+}
+
+/// Each refused with a sentence, and the cluster is as before.
+fn misuse(home: &Home) {
+    expect![[r#"
+        exit code 3
+        error: instance local-7 not found in cluster local
+        fix: choose one of local-1, local-2
+    "#]]
+    .assert_eq(&home.run(&["kill", "7"]).told());
+    expect![[r#"
+        exit code 2
+        error: "Nobody" is not the name of an instance
+        fix: write its number, or its name, for example 1 or local-1
+    "#]]
+    .assert_eq(&home.run(&["kill", "Nobody"]).told());
+    let primary = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
+    let standby = if primary == "local-1" { "local-2" } else { "local-1" };
+    assert_eq!(home.run(&["fence", standby]).code, Some(0));
+    let last = home.run(&["fence", &primary]);
+    expect![[r#"
+        exit code 4
+        error: PRIMARY is the last healthy instance: fencing it would end all service
+        fix: bring another one back first (pgherd local status --dir HOME), or add --force
+    "#]]
+    .assert_eq(&last.told().replace(&primary, "PRIMARY"));
+    assert_eq!(home.run(&["unfence", standby]).code, Some(0));
+    let second = home.run(&["up"]);
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert_eq!(home.json(&["status"])["instances"].as_array().unwrap().len(), 2);
+}
+
+fn kill_everything(home: &Home) {
+    let folder = home.folder();
+    loop {
+        let processes = pgherd_local::processes::anybodys(&folder).unwrap();
+        if processes.is_empty() {
+            return;
+        }
+        for process in processes {
+            let id = Pid::from_raw(i32::try_from(process.id).unwrap()).unwrap();
+            // It may have ended with its parent.
+            let _gone = kill_process(id, Signal::KILL).is_err();
+        }
+    }
+}
+
+/// The moments differ with the machine; whatever they are, `up` continues.
+#[test]
+fn an_interrupted_up_is_continued_by_the_next() {
+    let mut home = Home::new();
+    home.owns("local");
+    let moments: [&dyn Fn(&Home) -> bool; 3] =
+        [&|_| true, &|home| home.folder().join("local").exists(), &|home| {
+            home.folder().join("local/local-1").exists()
+        }];
+    for reached in moments {
+        let mut command = home.command(&["up", "--instances", "1"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let id = Pid::from_child(&child);
+        while !reached(&home) {
+            std::thread::yield_now();
+        }
+        kill_process(id, Signal::INT).unwrap();
+        let said = home.said(&child.wait_with_output().unwrap());
+        // None: it had not yet begun to listen to signals.
+        assert!([Some(0), Some(130), None].contains(&said.code), "{said:?}");
+    }
+    let up = home.run(&["up", "--instances", "1"]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+}
