@@ -95,9 +95,7 @@ fn attempt(
     program: &Path,
     handover: Handover,
 ) -> Result<std::convert::Infallible, ReexecError> {
-    let letter_to_self = Letter { to: this_process()?, handover };
-    durable::save(&letter(folder), &letter_to_self, Access::PRIVATE)
-        .map_err(ReexecError::HandOver)?;
+    hand_over(folder, handover)?;
     hold_signals()?;
     let failed = |source: io::Error| ReexecError::Become { program: program.to_owned(), source };
     let words: Result<Vec<CString>, _> = std::env::args_os().map(word).collect();
@@ -107,6 +105,11 @@ fn attempt(
         // The file may be gone, or out of reach for this user; the running program never is.
         .or_else(|_| nix::unistd::execv(c"/proc/self/exe", &words))
         .map_err(|error| failed(error.into()))
+}
+
+pub(crate) fn hand_over(folder: &Folder, handover: Handover) -> Result<(), ReexecError> {
+    let letter_to_self = Letter { to: this_process()?, handover };
+    durable::save(&letter(folder), &letter_to_self, Access::PRIVATE).map_err(ReexecError::HandOver)
 }
 
 fn word(argument: OsString) -> io::Result<CString> {
@@ -148,14 +151,14 @@ fn this_process() -> Result<Process, ReexecError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use pgherd_core::names::InstanceName;
     use pgherd_core::record::Holder;
     use pgherd_core::seen::Durable;
     use std::time::Duration;
 
-    fn handover() -> Handover {
+    pub(crate) fn handover() -> Handover {
         let instance = InstanceName::parse("db-1").unwrap();
         let me = Holder { instance, volume: 1, incarnation: 2 };
         Handover {
@@ -168,7 +171,7 @@ mod tests {
         }
     }
 
-    fn folder(root: &Path) -> Folder {
+    pub(crate) fn folder(root: &Path) -> Folder {
         let folder = Folder::at(root.to_owned());
         std::fs::create_dir_all(folder.run()).unwrap();
         folder

@@ -244,6 +244,24 @@ impl Cluster {
         text.lines().next().unwrap().parse().unwrap()
     }
 
+    /// Waits until a process of that number, one of PostgreSQL, is dead.
+    pub(crate) async fn dead(&self, process: i32) {
+        let stat = format!("/proc/{process}/stat");
+        let deadline = Instant::now() + LONG;
+        loop {
+            let text = std::fs::read_to_string(&stat).unwrap_or_default();
+            if text.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+            {
+                return;
+            }
+            if Instant::now() >= deadline {
+                self.tell_logs();
+                panic!("process {process} is still there");
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
     pub(crate) async fn status(&self, serial: u32) -> Option<Status> {
         let instance = &self.instances[&serial];
         let endpoint = Endpoint::Certified {

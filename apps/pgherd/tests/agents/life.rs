@@ -90,6 +90,28 @@ async fn an_agent_that_reexecutes_itself_keeps_postgresql_and_its_office() {
 }
 
 #[tokio::test]
+async fn a_deadline_holds_over_a_reexecution() {
+    let cluster = Cluster::start(3, ASYNCHRONOUS).await;
+    let first = cluster.whole(3).await;
+    let postmaster = cluster.postmaster(first);
+    let others: Vec<u32> = (1..=3).filter(|serial| *serial != first).collect();
+    // From here on nobody gives it more time.
+    cluster.keeper.close();
+    for other in &others {
+        cluster.signal(*other, Signal::STOP);
+    }
+    cluster.signal(first, Signal::USR1);
+    cluster.reexecuted(first, 1).await;
+    cluster.dead(postmaster).await;
+    for other in &others {
+        cluster.signal(*other, Signal::CONT);
+    }
+    cluster.keeper.open();
+    cluster.whole(3).await;
+    cluster.sql(TABLE).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_cluster_that_shall_stop_does_so_cleanly_and_starts_again() {
     let mut cluster = Cluster::start(3, Durability::Required { acks: 1 }).await;
     cluster.whole(3).await;

@@ -2,13 +2,14 @@
 //!
 //! Never survives its test.
 
-use pgherd_agent::http::refusal::Refusal;
+use pgherd_agent::http::refusal::{Kind, Refusal};
 use pgherd_agent::http::routes::Routes;
 use pgherd_agent::http::server::{Bounds, Server};
 use pgherd_agent::tls::identity::Identity;
 use pgherd_api::agent::{RecordAnswer, Specification, SpecificationAfter, WriteAnswer, names};
 use pgherd_core::record::{Record, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 pub(crate) struct Keeper {
     pub(crate) address: SocketAddr,
     record: Arc<Mutex<Option<Record>>>,
+    closed: Arc<AtomicBool>,
     specification: watch::Sender<Specification>,
 }
 
@@ -27,6 +29,7 @@ impl Keeper {
         let keeper = Self {
             address: server.address().unwrap(),
             record: Arc::default(),
+            closed: Arc::default(),
             specification: watch::Sender::new(specification),
         };
         let routes = keeper.routes();
@@ -37,6 +40,15 @@ impl Keeper {
 
     pub(crate) fn record(&self) -> Option<Record> {
         self.record.lock().unwrap().clone()
+    }
+
+    /// The record is neither read nor written until it is opened again.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn open(&self) {
+        self.closed.store(false, Ordering::SeqCst);
     }
 
     /// What is wanted from now on.
@@ -56,15 +68,17 @@ impl Keeper {
 
     fn routes(&self) -> Routes {
         let (reads, writes) = (Arc::clone(&self.record), Arc::clone(&self.record));
+        let (closed, also_closed) = (Arc::clone(&self.closed), Arc::clone(&self.closed));
         let told = self.specification.subscribe();
         Routes::default()
             .call(names::RECORD_READ, move |_, (): ()| {
-                let record = reads.lock().unwrap().clone();
-                async { Ok::<_, Refusal>(RecordAnswer { record }) }
+                let answer = access(&closed).map(|()| reads.lock().unwrap().clone());
+                async { answer.map(|record| RecordAnswer { record }) }
             })
             .call(names::RECORD_WRITE, move |_, write: Write| {
-                let answer = apply(&mut writes.lock().unwrap(), write);
-                async { Ok::<_, Refusal>(answer) }
+                let answer = access(&also_closed);
+                let answer = answer.map(|()| apply(&mut writes.lock().unwrap(), write));
+                async { answer }
             })
             .call(names::SPECIFICATION_READ, move |_, asked: SpecificationAfter| {
                 let mut told = told.clone();
@@ -76,6 +90,11 @@ impl Keeper {
                 }
             })
     }
+}
+
+fn access(closed: &AtomicBool) -> Result<(), Refusal> {
+    let refusal = || Refusal::new(Kind::Unavailable, "the test closed the record");
+    if closed.load(Ordering::SeqCst) { Err(refusal()) } else { Ok(()) }
 }
 
 fn apply(record: &mut Option<Record>, write: Write) -> WriteAnswer {

@@ -263,3 +263,40 @@ async fn report_fences(fence: Arc<Fence>, waker: Waker) {
         waker.wake(Wake::Fenced(fenced)).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::fence::{Cause, State};
+    use crate::reexec::tests::{folder, handover};
+    use pgherd_core::units::Epoch;
+
+    #[test]
+    fn a_deadline_is_armed_again_before_anything_else() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path());
+        std::fs::create_dir(folder.pgdata()).unwrap();
+        let until = clock::now().after(Duration::from_hours(1));
+        let armed = Some((Epoch(3), until));
+        // None of that number can exist.
+        let postmaster = Some(i32::MAX);
+        let handed = Handover { postmaster, armed, ..handover() };
+        reexec::hand_over(&folder, handed).unwrap();
+        let (fence, taken) = guard(&folder).unwrap();
+        assert!(taken.is_some());
+        assert_eq!(fence.state(), State::Armed { epoch: Epoch(3), until });
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_passed_meanwhile_is_carried_out() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path());
+        std::fs::create_dir(folder.pgdata()).unwrap();
+        let armed = Some((Epoch(3), clock::now()));
+        let handed = Handover { postmaster: Some(i32::MAX), armed, ..handover() };
+        reexec::hand_over(&folder, handed).unwrap();
+        let (fence, _taken) = guard(&folder).unwrap();
+        let fenced = fence.fenced().await;
+        assert_eq!((fenced.epoch, fenced.cause), (Epoch(3), Cause::Expired));
+    }
+}
