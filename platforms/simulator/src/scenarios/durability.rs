@@ -54,7 +54,8 @@ fn one_voter_of_two_elects_nobody() -> Scenario {
         .sometimes(nobody_writable())
 }
 
-/// In preferred mode it went on without its standby, so only it knows what was committed.
+/// In preferred mode it went on without its standby, so only it knows what was committed. When it
+/// is back but its recovery is long, the standby fetches the rest of the log from it.
 fn nobody_follows_one_that_committed_alone() -> Scenario {
     scenario("a* b")
         .preferred(1)
@@ -63,6 +64,8 @@ fn nobody_follows_one_that_committed_alone() -> Scenario {
         .eventually(after(secs(55), clients_can_write()), secs(55))
         .eventually(after(secs(55), settled()), secs(60))
         .sometimes(writable("a"))
+        .sometimes(after(secs(55), primary("a")))
+        .sometimes(after(secs(55), primary("b")))
         .until(secs(60))
 }
 
