@@ -4,6 +4,9 @@ use super::home::Home;
 use expect_test::expect;
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_mins(1);
 
 #[test]
 fn one_cluster_from_up_to_destroy() {
@@ -80,7 +83,9 @@ fn misuse(home: &Home) {
 
 fn kill_everything(home: &Home) {
     let folder = home.folder();
+    let deadline = Instant::now() + LONG;
     loop {
+        assert!(Instant::now() < deadline, "something survives SIGKILL");
         let processes = pgherd_local::processes::anybodys(&folder).unwrap();
         if processes.is_empty() {
             return;
@@ -106,7 +111,9 @@ fn an_interrupted_up_is_continued_by_the_next() {
         let mut command = home.command(&["up", "--instances", "1"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let id = Pid::from_child(&child);
+        let deadline = Instant::now() + LONG;
         while !reached(&home) {
+            assert!(Instant::now() < deadline, "it never got there");
             std::thread::yield_now();
         }
         kill_process(id, Signal::INT).unwrap();
