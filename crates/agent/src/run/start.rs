@@ -11,7 +11,7 @@ use crate::http::server::{Bounds, Server as HttpServer, ServerError};
 use crate::observe::watch::{self as looks, Closeness, Order};
 use crate::perform::Hands;
 use crate::postgres::folder::{self, FolderError};
-use crate::postgres::install::{self, InstallError};
+use crate::postgres::install::{self, InstallError, Installation, Tls};
 use crate::postgres::server::Postmaster;
 use crate::postgres::site::Site;
 use crate::process::clock;
@@ -34,6 +34,7 @@ use pgherd_core::timers::Timers;
 use pgherd_core::units::Time;
 use rustix::process::Pid;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,11 @@ pub enum StartError {
     KillLeftovers(#[source] TreeError),
     #[error("finding PostgreSQL")]
     FindPostgres(#[source] InstallError),
+    #[error(
+        "the PostgreSQL in {bindir:?} was built without OpenSSL and cannot encrypt, so it may not \
+         listen on {listen}: install one that can, or let it listen on a loopback address"
+    )]
+    Encrypt { bindir: std::path::PathBuf, listen: IpAddr },
     #[error("preparing the folder of this instance")]
     PrepareFolder(#[source] FolderError),
     #[error("opening the memory of this instance")]
@@ -130,9 +136,20 @@ fn guard(folder: &Folder) -> Result<(Fence, Option<Handover>), StartError> {
     Ok((fence, taken))
 }
 
+/// What leaves the machine is encrypted.
+fn encryption(installation: &Installation, listen: IpAddr) -> Result<(), StartError> {
+    match installation.tls {
+        Tls::Missing if !listen.is_loopback() => {
+            Err(StartError::Encrypt { bindir: installation.bindir.clone(), listen })
+        }
+        Tls::Missing | Tls::Available => Ok(()),
+    }
+}
+
 async fn site(config: &AgentConfig) -> Result<Site, StartError> {
     let folder = config.folder();
     let installation = install::find(Some(&config.bindir)).map_err(StartError::FindPostgres)?;
+    encryption(&installation, config.postgres.listen)?;
     let mut site =
         Site::new(folder.root().to_owned(), folder.run(), config.postgres.port, installation);
     // The running program itself is in reach whatever became of its file.
@@ -270,6 +287,17 @@ mod tests {
     use crate::process::fence::{Cause, State};
     use crate::reexec::tests::{folder, handover};
     use pgherd_core::units::Epoch;
+
+    #[test]
+    fn what_cannot_encrypt_listens_on_loopback_only() {
+        let version = install::Version { major: 18, minor: 4 };
+        let of = |tls| Installation { bindir: "/pg/bin".into(), version, tls };
+        let (loopback, open) = ("127.0.0.1".parse().unwrap(), "0.0.0.0".parse().unwrap());
+        assert!(encryption(&of(Tls::Missing), loopback).is_ok());
+        assert!(encryption(&of(Tls::Available), open).is_ok());
+        let refused = encryption(&of(Tls::Missing), open).unwrap_err();
+        expect_test::expect![[r#"the PostgreSQL in "/pg/bin" was built without OpenSSL and cannot encrypt, so it may not listen on 0.0.0.0: install one that can, or let it listen on a loopback address"#]].assert_eq(&refused.to_string());
+    }
 
     #[test]
     fn a_deadline_is_armed_again_before_anything_else() {

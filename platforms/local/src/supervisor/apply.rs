@@ -9,6 +9,7 @@ use crate::manifest::{self, Manifest};
 use crate::ports;
 use crate::registration::Shall;
 use pgherd_agent::durable::{self, Access};
+use pgherd_agent::postgres::install::Tls;
 use pgherd_core::names::InstanceName;
 
 impl Supervisor {
@@ -99,6 +100,13 @@ impl Supervisor {
         let was = self.specification.borrow().as_ref().map(|last| last.postgres.initdb.clone());
         if self.wishes.exists && was.is_some_and(|was| was != manifest.checked.postgres.initdb) {
             warnings.push("bootstrap.initdb has no effect on a cluster that exists".to_owned());
+        }
+        if self.tls == Tls::Missing {
+            warnings.push(format!(
+                "the PostgreSQL in {} was built without OpenSSL: connections to it are not \
+                 encrypted, and stay on this machine",
+                self.registration.bindir.display()
+            ));
         }
         warnings
     }
