@@ -134,6 +134,10 @@ pub enum What {
     AllLost,
     /// The instance comes back with an empty volume.
     VolumeReplaced,
+    /// Somebody keeps a copy of the folder as it is now.
+    CopyTaken,
+    /// The instance comes back with another volume, and on it that copy.
+    CopyPutBack,
     /// The calendar jumps forward.
     CalendarStep(u64),
     // The server.

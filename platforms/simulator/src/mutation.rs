@@ -12,8 +12,6 @@ pub enum Notices {
     Seeds(u64),
     /// This scenario, by this invariant.
     Scenario(&'static str, &'static str),
-    /// Nothing yet: the gate is open.
-    Nothing,
 }
 
 /// One line for each rule, in the order in which core lists them.
@@ -29,7 +27,7 @@ macro_rules! gate {
     };
 }
 
-use Notices::{Nothing, Scenario, Seeds};
+use Notices::{Scenario, Seeds};
 
 gate! {
     Margin => Scenario("an_island_stops_writing_in_time", "S2"),
@@ -46,30 +44,30 @@ gate! {
     OnlyMembersClaim => Scenario("whoever_joins_does_not_claim", "S2"),
     PersistPromise => Scenario("a_member_remembers_its_promise_across_a_crash", "S2"),
     PromiseBinds => Scenario("a_frozen_primary_gets_no_new_grant", "S2"),
-    SealBinds => Nothing,
-    SealBeforeVote => Nothing,
+    SealBinds => Scenario("a_candidate_receives_from_nobody", "S7"),
+    SealBeforeVote => Scenario("a_voter_that_still_receives_has_no_vote", "S7"),
     EnoughVoters => Scenario("one_voter_of_two_elects_nobody", "S4"),
-    EveryPair => Nothing,
+    EveryPair => Scenario("the_rule_before_a_move_still_elects", "S4"),
     NotBehind => Seeds(400),
-    TimelineFirst => Nothing,
-    KeepOldPairs => Nothing,
+    TimelineFirst => Scenario("a_newer_timeline_beats_a_longer_log", "S4"),
+    KeepOldPairs => Scenario("the_rule_before_a_takeover_still_elects", "S4"),
     RecordBeforeObey => Seeds(400),
     ConfirmBeforeNarrow => Seeds(400),
-    ObeyBeforePromote => Nothing,
+    ObeyBeforePromote => Scenario("a_lost_primary_loses_no_commit", "S6"),
     ResendOutstanding => Seeds(400),
     EpochBump => Scenario("an_election_that_came_to_nothing_blinds_nobody", "eventually"),
-    RetakeOnlySameVolume => Nothing,
-    ReleaseAfterReaping => Nothing,
+    RetakeOnlySameVolume => Scenario("an_old_copy_on_a_new_volume_is_not_the_holder", "S4"),
+    ReleaseAfterReaping => Scenario("a_hung_server_is_dead_before_its_office_is_free", "S8"),
     ReserveTimeline => Scenario("a_timeline_that_nobody_followed_is_not_reused", "S3"),
     DropDeadGrantor => Scenario("a_dead_standby_stops_nothing", "always"),
     FenceOnHigherEpoch => Seeds(400),
     FenceOnExpiry => Scenario("an_island_stops_writing_in_time", "S2"),
-    RewindMarker => Nothing,
+    RewindMarker => Scenario("a_rewind_that_was_cut_short_is_begun_anew", "S9"),
     RewindWhenDiverged => Seeds(400),
     GateUntilConfirmed => Seeds(400),
     NeverLowerEpoch => Scenario("a_record_that_was_set_back_elects_nobody", "S4"),
     SoloElectsNobody => Scenario("nobody_follows_one_that_committed_alone", "S4"),
-    MaxLag => Nothing,
+    MaxLag => Scenario("a_standby_too_far_behind_waits", "S11"),
 }
 
 /// As the table in docs/simulator.md tells it.
@@ -78,7 +76,6 @@ impl fmt::Display for Notices {
         match self {
             Self::Seeds(count) => write!(f, "the first {count} seeds"),
             Self::Scenario(name, invariant) => write!(f, "`{name}`, {invariant}"),
-            Self::Nothing => f.write_str("nothing yet"),
         }
     }
 }

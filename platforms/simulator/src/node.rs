@@ -32,6 +32,8 @@ pub struct Node {
     /// Counts tasks.
     pub runs: u32,
     pub folder: Option<Folder>,
+    /// An older copy of it that somebody keeps.
+    pub copy: Option<Folder>,
     pub process: Process,
     /// Counts server processes.
     pub process_id: u32,

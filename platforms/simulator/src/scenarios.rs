@@ -9,6 +9,7 @@ pub mod failover;
 pub mod members;
 pub mod rejoin;
 pub mod switchover;
+pub mod votes;
 
 /// Lists the scenarios of a file, each under the name of its function.
 macro_rules! scenarios {
@@ -22,8 +23,14 @@ macro_rules! scenarios {
 pub(crate) use scenarios;
 
 pub fn all() -> Vec<Scenario> {
-    let features =
-        [failover::all(), switchover::all(), durability::all(), members::all(), rejoin::all()];
+    let features = [
+        failover::all(),
+        switchover::all(),
+        durability::all(),
+        members::all(),
+        rejoin::all(),
+        votes::all(),
+    ];
     features.into_iter().flatten().collect()
 }
 

@@ -15,7 +15,6 @@ mod mutants {
     /// Why the absence of the rule is not noticed as the table says; none if it is.
     fn survives(rule: Rule) -> Option<String> {
         match notices(rule) {
-            Notices::Nothing => None,
             Notices::Seeds(runs) => {
                 let limits = Limits { from: 1, runs, lasts: None, keep_going: false };
                 let play =

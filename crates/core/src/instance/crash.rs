@@ -217,7 +217,12 @@ fn known(end: End) -> Option<WalPosition> {
 }
 
 /// Tells everybody that the office is free. From then on this epoch is over for its holder.
-fn release(view: View<'_>, record: &Record, end: Option<WalPosition>, steps: &mut Vec<Step>) {
+pub(super) fn release(
+    view: View<'_>,
+    record: &Record,
+    end: Option<WalPosition>,
+    steps: &mut Vec<Step>,
+) {
     let seen = view.seen;
     if seen.release_sent.is_none() {
         steps.push(Step::Disarm);

@@ -228,6 +228,9 @@ fn serve(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec<Ste
         return fence(steps, Reason::WrongTimeline { found, reserved });
     }
     if let Some(misses) = crash::is_hung(view) {
+        if broken(Rule::ReleaseAfterReaping) {
+            crash::release(view, record, None, steps);
+        }
         return fence(steps, Reason::Hung { misses });
     }
     if view.seen.durable.served < record.epoch {

@@ -31,6 +31,21 @@ impl World {
         self.check_lag(id, branch, fork);
     }
 
+    /// S6, before there is a single sender: commits wait for somebody from the first one on.
+    pub fn check_opening_rule(&mut self, id: NodeId) {
+        let rule = self.nodes[id].primary().map(|primary| primary.file_rule);
+        let synchronous = match self.nodes[id].intent.durability {
+            Durability::Asynchronous { .. } => false,
+            Durability::Required { .. } | Durability::Preferred { .. } => true,
+        };
+        let recorded = self.store.current().is_some_and(|record| !record.quorum.is_empty());
+        if rule == Some(None) && synchronous && recorded {
+            self.checker.fail(self.now, "S6", || {
+                format!("{id} opens in synchronous mode and acknowledges alone")
+            });
+        }
+    }
+
     /// S11: an asynchronous failover loses at most `max_lag` of what its candidate knew of.
     fn check_lag(&mut self, id: NodeId, branch: BranchId, fork: LogEnd) {
         let Durability::Asynchronous { max_lag } = self.intent.durability else { return };

@@ -149,6 +149,8 @@ impl World {
             | What::NodeLoss
             | What::AllLost
             | What::VolumeReplaced
+            | What::CopyTaken
+            | What::CopyPutBack
             | What::CalendarStep(_)
             | What::PostmasterKill
             | What::BackendCrash

@@ -7,7 +7,7 @@ use crate::clock::{MILLISECOND, SECOND};
 use crate::faults::{Fault, What, Who};
 use crate::happening::Happening;
 use crate::names::NodeId;
-use crate::node::{Nodes, Power};
+use crate::node::{Control, Folder, Nodes, Power};
 use crate::world::World;
 use pgherd_core::seen::Durable;
 
@@ -34,6 +34,8 @@ impl World {
             What::NodeLoss => self.lose_node(node, lasts),
             What::AllLost => self.lose_all(lasts),
             What::VolumeReplaced => self.replace_volume(node, lasts),
+            What::CopyTaken => self.nodes[node].copy = self.nodes[node].folder.clone(),
+            What::CopyPutBack => self.put_back_copy(node, lasts),
             What::PostmasterKill => self.postmaster_dies(node),
             What::BackendCrash => self.backend_crashes(node),
             What::Throttle(permille) => self.throttle(node, lasts, permille),
@@ -120,14 +122,26 @@ impl World {
         if let Some(branch) = self.nodes[node].primary().map(|primary| primary.branch) {
             self.forest[branch].tainted = true;
         }
+        self.change_volume(node, None, lasts.max(SECOND));
+    }
+
+    /// Whoever restores an instance by hand knows nothing of what it had promised since.
+    fn put_back_copy(&mut self, node: NodeId, lasts: u64) {
+        let copy = self.nodes[node].copy.take();
+        let crashed = Control::Crashed { scanned: false };
+        let folder = copy.map(|copy| Folder { control: crashed, ..copy });
+        self.change_volume(node, folder, lasts);
+    }
+
+    fn change_volume(&mut self, node: NodeId, folder: Option<Folder>, lasts: u64) {
         self.power_off(node);
         let volume = self.dice.fault.draw();
         let machine = &mut self.nodes[node];
-        machine.folder = None;
+        machine.folder = folder;
         machine.durable = Durable::default();
         machine.volume = volume;
         machine.heard = None;
-        self.after(lasts.max(SECOND), Happening::PowersOn { node });
+        self.after(lasts, Happening::PowersOn { node });
     }
 
     /// Whether the store holds another record than the holder believes.

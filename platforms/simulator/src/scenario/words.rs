@@ -141,6 +141,29 @@ pub fn crash_server(victim: &str) -> Act {
     act(victim, What::BackendCrash)
 }
 
+/// Its agent stands still, the thread that fences too; its server runs on.
+pub fn stop_agent(victim: &str) -> Act {
+    act(victim, What::StopAgent)
+}
+
+pub fn stop_server(victim: &str) -> Act {
+    act(victim, What::StopServer)
+}
+
+pub fn hang(victim: &str) -> Act {
+    act(victim, What::Hang)
+}
+
+/// Somebody copies the folder of this instance away.
+pub fn take_copy(victim: &str) -> Act {
+    act(victim, What::CopyTaken)
+}
+
+/// Somebody replaces the volume of this instance by one with that copy.
+pub fn put_back_copy(victim: &str) -> Act {
+    act(victim, What::CopyPutBack)
+}
+
 pub fn fill_disk(victim: &str) -> Act {
     act(victim, What::DiskFull)
 }

@@ -84,6 +84,7 @@ impl World {
         self.figures.promotions += 1;
         self.note(id, || format!("is open for writing on timeline {chosen}, epoch {epoch}"));
         self.check_opening(id, branch, fork);
+        self.check_opening_rule(id);
         self.judge_writers();
         self.check_quorum();
         if *gate == Gate::Open {

@@ -154,6 +154,7 @@ fn first_node(
         task: None,
         runs: 0,
         folder: None,
+        copy: None,
         process: Process::None,
         process_id: 0,
         trouble: Trouble::default(),
