@@ -2,6 +2,7 @@
 
 use super::home::Home;
 use expect_test::expect;
+use pgherd_local::processes::{self, Act};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -32,8 +33,11 @@ fn one_cluster_from_up_to_destroy() {
 
     misuse(&home);
 
-    let supervisor = &home.json(&["switchover"]);
-    assert_ne!(supervisor["primary"], status["primary"], "{supervisor}");
+    let before = home.json(&["status"])["primary"].clone();
+    let switchover = home.json(&["switchover"]);
+    assert_eq!(switchover["from"], before, "{switchover}");
+    assert_ne!(switchover["to"], before, "{switchover}");
+    assert_eq!(home.json(&["status"])["primary"], switchover["to"]);
 
     // As after a power cut: everything dies at once, and nobody was asked.
     kill_everything(&home);
@@ -83,17 +87,19 @@ fn misuse(home: &Home) {
 
 fn kill_everything(home: &Home) {
     let folder = home.folder();
+    // It works elsewhere, and would start again whatever else dies.
+    let supervisor = || processes::supervisor_of(&folder.join("local")).unwrap();
+    assert!(supervisor().is_some());
     let deadline = Instant::now() + LONG;
     loop {
-        assert!(Instant::now() < deadline, "something survives SIGKILL");
-        let processes = pgherd_local::processes::anybodys(&folder).unwrap();
-        if processes.is_empty() {
+        let rest = processes::anybodys(&folder).unwrap();
+        let alive: Vec<_> = supervisor().into_iter().chain(rest).collect();
+        if alive.is_empty() {
             return;
         }
-        for process in processes {
-            let id = Pid::from_raw(i32::try_from(process.id).unwrap()).unwrap();
-            // It may have ended with its parent.
-            let _gone = kill_process(id, Signal::KILL).is_err();
+        assert!(Instant::now() < deadline, "something survives SIGKILL: {alive:?}");
+        for process in alive {
+            processes::act_on(&process, Act::Kill).unwrap();
         }
     }
 }

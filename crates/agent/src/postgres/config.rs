@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use parameters::{Parameters, Refused};
+pub(crate) use render::UNCOUNTED;
 pub use render::{connection_to, slot_of, standby_names};
 
 /// The role that standbys connect as, and that rewinds read with.

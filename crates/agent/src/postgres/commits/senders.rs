@@ -6,6 +6,7 @@
 //! on a sender that does not get that far: it is ended, and its standby comes back with a new one.
 
 use super::CommitsError;
+use crate::postgres::config::UNCOUNTED;
 use crate::postgres::running::{ASK_EVERY, Deadline};
 use crate::postgres::session::{Rows, Session};
 use std::collections::BTreeSet;
@@ -17,8 +18,12 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Those that can let a commit go. A base backup hears nothing from its receiver, and a copy that
 /// is being made has a name that no rule knows: to end those would only undo their work.
-const COUNTED: &str = "select pid from pg_stat_replication \
-    where state <> 'backup' and application_name not like '%-uncounted'";
+fn counted() -> String {
+    format!(
+        "select pid from pg_stat_replication \
+         where state <> 'backup' and application_name not like '%{UNCOUNTED}'"
+    )
+}
 
 /// Writes a few bytes of log that mean nothing; its commit flushes them.
 const WRITE: &str = "select pg_logical_emit_message(true, 'pgherd', '')";
@@ -26,7 +31,7 @@ const FLUSHED: &str = "select pg_current_wal_flush_lsn()";
 
 /// Waits until the senders of this moment obey, or are gone.
 pub(super) async fn obey(session: &mut Session, deadline: Deadline) -> Result<(), CommitsError> {
-    let mut old = list(session, deadline, COUNTED).await?;
+    let mut old = list(session, deadline, &counted()).await?;
     let patience = Instant::now() + PATIENCE;
     for _ in 0..2 {
         if old.is_empty() {
@@ -55,7 +60,7 @@ async fn send(
         let late = list(session, deadline, &late).await?;
         let left: BTreeSet<_> = late.intersection(old).cloned().collect();
         if left.is_empty() {
-            let present = list(session, deadline, COUNTED).await?;
+            let present = list(session, deadline, &counted()).await?;
             return Ok(present.intersection(old).cloned().collect());
         }
         if deadline.left().is_zero() {

@@ -19,8 +19,7 @@ const NOBODY: &str = "_nobody_";
 /// Seconds to reach a primary, and milliseconds to wait for it to acknowledge what we sent.
 const CONNECT_SECONDS: &str = "2";
 /// Makes the name of no instance, because those end in a number.
-/// `commits` tells senders to such a receiver by it.
-const UNCOUNTED: &str = "-uncounted";
+pub(crate) const UNCOUNTED: &str = "-uncounted";
 const USER_TIMEOUT_MILLISECONDS: &str = "3000";
 
 pub(super) fn files(site: &Site, settings: &Settings) -> Vec<File> {
