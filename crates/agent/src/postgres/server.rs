@@ -10,6 +10,7 @@ use crate::durable::{self, DurableError};
 use crate::postgres::control::{self, Control, ControlError, State};
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::site::{Site, SocketPathError};
+use crate::postgres::wal::history::{self, HistoryError};
 use crate::process::tree::{Dead, Reaper, TreeError};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
@@ -71,6 +72,8 @@ pub enum ServerError {
     LookForProcesses { source: TreeError },
     #[error("{count} processes of an earlier PostgreSQL still live in {data:?}: kill them first")]
     FindNoProcess { data: PathBuf, count: usize },
+    #[error("giving up timelines that were reserved here")]
+    GiveUpReservations { source: HistoryError },
     #[error("setting how PostgreSQL comes up")]
     SetMode { source: DurableError },
     #[error("removing {path:?}, which an earlier PostgreSQL left")]
@@ -103,6 +106,8 @@ pub fn start(site: &Site, mode: Mode) -> Result<Postmaster, ServerError> {
     clear_leftovers(site)?;
     folder::make_private(&site.sockets, site.owner)
         .map_err(|source| ServerError::PrepareSockets { source })?;
+    history::give_up_unused(&site.data)
+        .map_err(|source| ServerError::GiveUpReservations { source })?;
     set_mode(site, mode)?;
     let log = log::open(site).map_err(|source| ServerError::OpenLog { source })?;
     let second = log.try_clone().map_err(|source| ServerError::OpenLog {

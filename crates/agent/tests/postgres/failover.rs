@@ -4,6 +4,7 @@ use super::rig::{LONG, Rig};
 use pgherd_agent::postgres::config::Receive;
 use pgherd_agent::postgres::promote::{self, PromoteError};
 use pgherd_agent::postgres::seal;
+use pgherd_agent::postgres::server::Mode;
 use pgherd_agent::postgres::wal::history;
 use pgherd_core::units::{Lsn, Timeline};
 use std::time::{Duration, Instant};
@@ -110,6 +111,20 @@ async fn a_timeline_that_is_taken_is_refused_before_anything_happens() {
     standby.follow(&primary).await;
     standby.until_streams_from(&primary).await;
     assert_eq!(history::highest(&standby.site.data).unwrap(), None);
+}
+
+/// As when the disk was full, or the machine lost, before PostgreSQL wrote the new history.
+#[tokio::test(flavor = "current_thread")]
+async fn a_promotion_that_ended_halfway_is_no_obstacle_to_the_next_start() {
+    let rig = Rig::new();
+    let mut primary = rig.primary("db-1").await;
+    primary.run("create table t as select 1 as n").await;
+    primary.crash();
+    history::reserve_below(&primary.site.data, Timeline(4), primary.site.private()).unwrap();
+    primary.settings.receive = Receive::FromNobody;
+    primary.start(Mode::Standby).await;
+    assert_eq!(primary.promote(4).await.timeline, Timeline(4));
+    assert_eq!(primary.sql("select n from t").await, "1");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -130,6 +130,23 @@ pub fn give_up_above(data: &Path, timeline: Timeline) -> Result<(), HistoryError
     Ok(())
 }
 
+/// Removes the reservations above the newest history that PostgreSQL wrote. A promotion that ended
+/// halfway leaves them, and a server that starts takes the newest history for its goal: it would
+/// wait forever for the log of a timeline that nobody used. The next promotion reserves anew.
+pub fn give_up_unused(data: &Path) -> Result<(), HistoryError> {
+    let names = super::names(data).map_err(|source| HistoryError::List { source })?;
+    let mut newest = Timeline(1);
+    for timeline in names.iter().filter_map(|name| parse_name(name)) {
+        let path = super::folder(data).join(file_name(timeline));
+        let content =
+            durable::read(&path).map_err(|source| HistoryError::Read { timeline, source })?;
+        if content.as_deref() != Some(RESERVED.as_bytes()) {
+            newest = newest.max(timeline);
+        }
+    }
+    give_up_above(data, newest)
+}
+
 /// The newest timeline that seems taken in this folder: a promotion would go beyond it.
 pub fn highest(data: &Path) -> Result<Option<Timeline>, HistoryError> {
     let names = super::names(data).map_err(|source| HistoryError::List { source })?;
