@@ -7,4 +7,5 @@ mod local {
     mod home;
     mod lifetime;
     mod refusals;
+    mod together;
 }

@@ -3,6 +3,7 @@
 //! Never knows Kubernetes, and never decides who is primary: the agents do.
 
 pub mod account;
+pub mod claims;
 pub mod failure;
 pub mod folder;
 pub mod hint;

@@ -1,9 +1,12 @@
 //! Hands out loopback ports: a few that people see, and a block that nobody needs to know.
 //!
-//! Never hands out a port of another cluster, up or down, nor one that something listens on.
+//! Never hands out a port of another cluster, up or down, nor one that something listens on. Of a
+//! cluster in another folder it knows what that has claimed, so only while it is up.
 
+use crate::claims;
 use pgherd_core::names::InstanceName;
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// The most instances a cluster can have here: names end in 1 to 9, and so do their ports.
@@ -27,6 +30,12 @@ pub enum PortsError {
         "port {port}, which {instance} needs, belongs to cluster {cluster}: choose other ports with `pgherd local up --port N`"
     )]
     OfCluster { port: u16, instance: InstanceName, cluster: String },
+    #[error(
+        "port {port} belongs to another cluster that is up: stop that cluster (pgherd local list shows those of one folder), or make this one anew with `pgherd local up --port N`"
+    )]
+    Claimed { port: u16 },
+    #[error("claiming port {port}")]
+    Claim { port: u16, source: io::Error },
     #[error("{port} leaves no room for nine instances: choose a --port from 1024 to 65526")]
     Range { port: u16 },
     #[error(
@@ -86,6 +95,11 @@ impl Ports {
     /// All that people do not see.
     pub fn hidden(self) -> impl Iterator<Item = u16> {
         self.block..self.block + BLOCK_STEP
+    }
+
+    /// Those by which clusters know each other: the first of the block stands for all of it.
+    pub fn claimed(self) -> impl Iterator<Item = u16> {
+        (1..=9).map(move |n| self.base + n).chain([self.block])
     }
 
     pub fn base(self) -> u16 {
@@ -161,8 +175,13 @@ impl Ports {
     }
 }
 
-/// Whether nothing listens there now.
+/// Whether nothing listens there now, and no cluster that is up may want to.
 pub fn is_free(port: u16) -> bool {
+    !claims::is_claimed(port) && is_silent(port)
+}
+
+/// Whether nothing listens there now.
+pub fn is_silent(port: u16) -> bool {
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok()
 }
 

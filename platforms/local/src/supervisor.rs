@@ -14,6 +14,7 @@ mod startup;
 mod turn;
 mod view;
 
+use crate::claims::Claims;
 use crate::control::{Answer, Cut, Request};
 use crate::credentials::Credentials;
 use crate::failure::Failure;
@@ -74,6 +75,8 @@ struct Supervisor {
     /// Whether the PostgreSQL that is wanted can encrypt.
     tls: Tls,
     lock: Lock,
+    /// Kept for as long as the supervisor lives.
+    claims: Option<Claims>,
     store: Store,
     credentials: Arc<Credentials>,
     client: Arc<Client>,

@@ -129,7 +129,7 @@ impl Supervisor {
         for instance in instances {
             let port = self.registration.ports.postgres(instance);
             let runs = self.instances.get(instance).and_then(|it| it.processes().ok());
-            if runs.is_none_or(|processes| processes.is_empty()) && !ports::is_free(port) {
+            if runs.is_none_or(|processes| processes.is_empty()) && !ports::is_silent(port) {
                 let error = ports::PortsError::Taken { port, instance: instance.clone() };
                 return Err(Failure::from_error(Kind::Refused, &error));
             }

@@ -4,12 +4,13 @@
 
 use super::network::NetworkProcess;
 use super::{Doors, Leave, Supervisor, Wake, tell_of_writes};
+use crate::claims::Claims;
 use crate::control::{Answer, ROUTE, Request};
 use crate::credentials::{Credentials, CredentialsError};
 use crate::failure::{Failure, Kind};
 use crate::folder::{ClusterFolder, FolderError, Home};
 use crate::manifest::{self, Manifest};
-use crate::ports::{self, PortsError};
+use crate::ports::{self, Ports, PortsError};
 use crate::registration::{self, Lock, Registration, RegistrationError, Shall};
 use crate::service::{self, Desk};
 use crate::store::{Store, StoreError};
@@ -38,6 +39,9 @@ use tracing::warn;
 
 pub(super) const WISHES: &str = "wishes";
 pub(super) const SPECIFICATION: &str = "specification";
+
+/// Blocks that another cluster was faster to claim.
+const TRIES: u32 = 10;
 
 #[derive(Debug, thiserror::Error)]
 enum StartError {
@@ -108,12 +112,17 @@ pub(super) async fn start(
         folder: folder.clone(),
         store,
         lock,
+        claims: None,
     };
     supervisor.find_the_living().await;
     if supervisor.is_down() {
-        let moved = move_ports(home, &supervisor.registration);
-        registration.ports = moved.map_err(|error| failed(&error))?;
+        let (ports, claims) = settle(home, &supervisor.registration)?;
+        registration.ports = ports;
         supervisor.register(registration)?;
+        supervisor.claims = Some(claims);
+    } else {
+        // They are in use, whoever has claimed them.
+        supervisor.claims = Claims::take(supervisor.registration.ports).ok();
     }
     supervisor.publish()?;
     supervisor.open_doors().await?;
@@ -171,9 +180,23 @@ impl Kept {
     }
 }
 
+/// The ports to come up with, claimed.
+fn settle(home: &Home, registration: &Registration) -> Result<(Ports, Claims), Failure> {
+    let mut tries = TRIES;
+    loop {
+        let ports = move_ports(home, registration).map_err(|error| failed(&error))?;
+        match Claims::take(ports) {
+            Ok(claims) => return Ok((ports, claims)),
+            // Somebody was faster; there are other blocks.
+            Err(PortsError::Claimed { port }) if port == ports.record() && tries > 0 => tries -= 1,
+            Err(error) => return Err(Failure::from_error(Kind::Refused, &error)),
+        }
+    }
+}
+
 /// The ports to come up with: those it had if they are free still, except that the ones nobody
 /// sees may be others.
-fn move_ports(home: &Home, registration: &Registration) -> Result<ports::Ports, StartError> {
+fn move_ports(home: &Home, registration: &Registration) -> Result<Ports, StartError> {
     let kept = registration.ports;
     if kept.hidden().all(ports::is_free) {
         return Ok(kept);

@@ -7,6 +7,7 @@ use super::place::{self, Place};
 use super::wait::{self, Sight};
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_local::account::Account;
+use pgherd_local::claims;
 use pgherd_local::client::{self, Supervisor};
 use pgherd_local::control::{AgentView, Done, Effect, InstanceView, Request, View};
 use pgherd_local::failure::{Failure, Kind};
@@ -170,6 +171,8 @@ pub(super) async fn make(
     let count = wanted.as_ref().map_or(0, |wanted| wanted.checked.instances);
     let names: Vec<_> =
         (1..=count).map(|serial| InstanceName::new(folder.name(), serial)).collect();
+    // A cluster that is made has to choose ports, and what two choose at once would be the same.
+    let _turn = if folder.registration().exists() { None } else { claims::turn().await };
     let registered = prepare::register(home, folder, account, (&names, placing));
     registered.map_err(|error| told(&error))?;
     client::start_and_ask(folder, &Request::Apply { manifest, instances }).await
