@@ -7,5 +7,6 @@ mod local {
     mod home;
     mod lifetime;
     mod refusals;
+    mod restart;
     mod together;
 }

@@ -61,7 +61,7 @@ pub enum Request {
     Switchover {
         target: Option<String>,
     },
-    /// All instances, if none is named.
+    /// All instances that run, if none is named.
     Restart {
         instances: Vec<String>,
     },

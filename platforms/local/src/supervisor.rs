@@ -10,6 +10,7 @@ mod faults;
 mod instance;
 mod network;
 mod requests;
+mod restart;
 mod startup;
 mod turn;
 mod view;

@@ -73,12 +73,27 @@ impl Home {
         assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
         serde_json::from_str(&said.out).unwrap()
     }
+
+    /// The name of an instance of the usual cluster that is not the primary.
+    pub(crate) fn standby(&self) -> String {
+        let status = self.json(&["status"]);
+        let names = status["instances"].as_array().unwrap().iter().map(|it| &it["name"]);
+        let standby = names.into_iter().find(|name| **name != status["primary"]).unwrap();
+        standby.as_str().unwrap().to_owned()
+    }
 }
 
 impl Said {
     /// The exit code and all that was told to a person.
     pub(crate) fn told(&self) -> String {
         format!("exit code {:?}\n{}{}", self.code.unwrap_or(-1), self.out, self.err)
+    }
+
+    /// The same without what was told while it waited, which differs from run to run.
+    pub(crate) fn told_in_the_end(&self) -> String {
+        let told = self.told();
+        let lines = told.split_inclusive('\n');
+        lines.filter(|line| !line.starts_with("  waiting for ")).collect()
     }
 }
 

@@ -28,7 +28,7 @@ impl Supervisor {
             }
             Request::Heal { instance } => self.heal(instance.as_deref()).await,
             Request::Switchover { target } => self.switch_over(target.as_deref()),
-            Request::Restart { instances } => self.restart(&instances),
+            Request::Restart { instances } => self.restart(&instances).await,
             Request::Reload => self.reload(),
             Request::Fence { instance, care } => self.fence(&instance, care).await,
             Request::Unfence { instance } => self.unfence(&instance),
@@ -102,13 +102,6 @@ impl Supervisor {
         Ok(Done { number: Some(number), ..about(instances) })
     }
 
-    fn restart(&mut self, given: &[String]) -> Result<Done, Failure> {
-        let names = if given.is_empty() { self.wishes.belonging() } else { self.named(given)? };
-        let number = self.wishes.restart(names.clone());
-        self.publish()?;
-        Ok(Done { number: Some(number), ..about(names) })
-    }
-
     fn reload(&mut self) -> Result<Done, Failure> {
         let number = self.wishes.reload();
         self.publish()?;
@@ -170,7 +163,7 @@ impl Supervisor {
         self.wishes.find(self.folder.name(), given)
     }
 
-    fn named(&self, given: &[String]) -> Result<BTreeSet<InstanceName>, Failure> {
+    pub(super) fn named(&self, given: &[String]) -> Result<BTreeSet<InstanceName>, Failure> {
         if given.is_empty() {
             return Ok(self.wishes.belonging());
         }

@@ -5,8 +5,10 @@
 use super::action;
 use super::place::Place;
 use super::wait::{self, Sight};
-use pgherd_local::control::Request;
+use pgherd_core::names::InstanceName;
+use pgherd_local::control::{InstanceView, Request, View};
 use pgherd_local::failure::Failure;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Restart the PostgreSQL of instances
 #[derive(clap::Args)]
@@ -14,7 +16,7 @@ use pgherd_local::failure::Failure;
 pub(crate) struct Restart {
     #[command(flatten)]
     pub(super) place: Place,
-    /// The instances, by name or number (default: all)
+    /// The instances, by name or number (default: all that run)
     #[arg(value_name = "INSTANCE")]
     instances: Vec<String>,
     /// Return at once
@@ -26,28 +28,57 @@ impl Restart {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (output, within) = (self.place.output(), self.place.timeout());
         self.place.with(|supervisor| async move {
+            let old = Processes::of(&supervisor.view().await?);
             let done = supervisor.ask(&Request::Restart { instances: self.instances }).await?;
             let number = done.number.unwrap_or_default();
             if !self.no_wait {
-                let began = |view: &pgherd_local::control::View| {
-                    let meant =
-                        view.instances.iter().filter(|it| done.instances.contains(&it.name));
-                    let waiting: Vec<String> = meant
-                        .filter(|it| {
-                            it.status.as_ref().is_none_or(|status| status.restart_done < number)
-                        })
-                        .map(|it| it.name.to_string())
-                        .collect();
-                    if waiting.is_empty() {
-                        Sight::There(())
-                    } else {
-                        Sight::Missing(format!("waiting for {} to restart", waiting.join(", ")))
-                    }
-                };
-                wait::until(&supervisor, within, began).await?;
+                let restarted = old.replaced(&done.instances, number);
+                wait::until(&supervisor, within, restarted).await?;
                 action::until_ready(&supervisor, &done.instances, within).await?;
             }
             action::tell(&supervisor, &done, output, ("restarted", "restarted"))
         })
+    }
+}
+
+/// The PostgreSQL that each instance ran before its restart began.
+struct Processes(BTreeMap<InstanceName, u32>);
+
+impl Processes {
+    fn of(view: &View) -> Self {
+        let process = |it: &InstanceView| Some((it.name.clone(), it.status.as_ref()?.server.pid?));
+        Self(view.instances.iter().filter_map(process).collect())
+    }
+
+    /// Sees when every one of `names` runs another PostgreSQL. An agent tells that it has begun
+    /// to restart while the old one still serves.
+    fn replaced(
+        mut self,
+        names: &BTreeSet<InstanceName>,
+        number: u64,
+    ) -> impl FnMut(&View) -> Sight<()> {
+        move |view| {
+            let meant = view.instances.iter().filter(|it| names.contains(&it.name));
+            let waiting: Vec<String> = meant
+                .filter(|it| !self.is_replaced(it, number))
+                .map(|it| it.name.to_string())
+                .collect();
+            if waiting.is_empty() {
+                Sight::There(())
+            } else {
+                Sight::Missing(format!("waiting for {} to restart", waiting.join(", ")))
+            }
+        }
+    }
+
+    fn is_replaced(&mut self, instance: &InstanceView, number: u64) -> bool {
+        let Some(status) = &instance.status else { return false };
+        let Some(pid) = status.server.pid else { return false };
+        if status.restart_done < number {
+            // One that crashed meanwhile is up again and will be restarted all the same.
+            self.0.insert(instance.name.clone(), pid);
+            return false;
+        }
+        self.0.get(&instance.name) != Some(&pid)
     }
 }
