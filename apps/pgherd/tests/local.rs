@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod local {
+    mod documents;
     mod home;
     mod lifetime;
     mod refusals;

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_pgherd");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_pgherd");
 
 pub(crate) struct Home {
     root: tempfile::TempDir,
