@@ -5,9 +5,11 @@
 #[cfg(test)]
 mod local {
     mod documents;
+    mod full_disk;
     mod home;
     mod lifetime;
     mod refusals;
     mod restart;
+    mod strange;
     mod together;
 }

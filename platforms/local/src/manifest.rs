@@ -3,6 +3,7 @@
 //! Never passes over what is not acted upon: it is told as a warning.
 
 use crate::failure::{Failure, Kind};
+use crate::ports::MOST_INSTANCES;
 use pgherd_api::cluster::{Checked, Cluster};
 use pgherd_core::names::ClusterName;
 
@@ -21,6 +22,9 @@ const BUILT_IN: &str = "# pgherd's own manifest, used when none is given\n";
 /// Understands a manifest, or tells every reason why it is refused. `count` stands in for the
 /// number of instances it asks for.
 pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
+    if let Some(count) = count {
+        refuse_count(count)?;
+    }
     let refused =
         |cause: String| Failure::new(Kind::Usage, "the manifest is refused").because(cause);
     let (mut cluster, read) =
@@ -38,6 +42,18 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
         warnings.push(format!("not acted upon yet: {}", ignored.join(", ")));
     }
     Ok(Manifest { checked, warnings })
+}
+
+/// It stands in no manifest: whoever gave it is told of the option.
+fn refuse_count(count: u32) -> Result<(), Failure> {
+    let why = match count {
+        0 => "a cluster has at least one instance".to_owned(),
+        1..=MOST_INSTANCES => return Ok(()),
+        _ => format!("at most {MOST_INSTANCES} instances can agree in time"),
+    };
+    let failure = Failure::new(Kind::Usage, format!("--instances {count} is refused")).because(why);
+    Err(failure
+        .fix(format!("write a number from 1 to {MOST_INSTANCES}, for example --instances 3")))
 }
 
 /// The manifest for those who give none: a commit is on two machines when it is acknowledged, as
@@ -98,6 +114,8 @@ mod tests {
         let cause = |text: &str, count| understand(text, count).unwrap_err().cause.unwrap();
         let text = built_in(&db(), 3);
         expect_test::expect![[r#"
+            a cluster has at least one instance
+            at most 9 instances can agree in time
             spec.instances is 0, but a cluster has at least one instance: write a number from 1 to 9, for example 3
             line 7: spec.instances is "three" (text), but a whole number is needed: write one, for example 3
             line 7: spec.instance is not a field: did you mean instances?
@@ -105,6 +123,8 @@ mod tests {
             line 7: spec.nodes is not a field: correct or remove it"#]].assert_eq(
             &[
                 cause(&text, Some(0)),
+                cause(&text, Some(10)),
+                cause(&text.replace("instances: 3", "instances: 0"), None),
                 cause(&text.replace("instances: 3", "instances: three"), None),
                 cause(&text.replace("instances:", "instance:"), None),
                 cause(&text.replace("name: db", "name: Db_"), None),

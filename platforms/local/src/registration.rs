@@ -78,7 +78,7 @@ impl Registration {
     pub fn load(folder: &ClusterFolder) -> Result<Option<Self>, RegistrationError> {
         let cluster = folder.name().clone();
         let found: Option<Self> = durable::load(&folder.registration())
-            .map_err(|source| RegistrationError::Read { cluster, source })?;
+            .map_err(|source| RegistrationError::Read { cluster, source: advised(source) })?;
         let Some(found) = found else { return Ok(None) };
         if found.format != PRESENT_FORMAT {
             let path = folder.registration();
@@ -94,6 +94,17 @@ impl Registration {
     pub fn save(&self, folder: &ClusterFolder, _held: &Lock) -> Result<(), RegistrationError> {
         durable::save(&folder.registration(), self, Access::PRIVATE)
             .map_err(|source| RegistrationError::Write { cluster: self.cluster.clone(), source })
+    }
+}
+
+/// The owner of a cluster's folder can read what is in it, unless only the folder was given away.
+fn advised(error: DurableError) -> DurableError {
+    match error {
+        DurableError::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+            let advice = "its folder's owner may not read it: give the folder and all that is in it to the user who made the cluster (chown -R), or name another --dir";
+            DurableError::Read { path, source: io::Error::new(source.kind(), advice) }
+        }
+        other => other,
     }
 }
 

@@ -158,10 +158,26 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     for instance in instances.iter().filter(|instance| !instance.ready) {
         problems.push(format!("{} is {}: {}", instance.name, instance.state, instance.reason));
     }
+    if instances.iter().any(|instance| !instance.ready) {
+        problems.extend(full_disks(view));
+    }
     if !view.cuts.is_empty() {
         problems.push(format!("{} ways are cut (pgherd local heal)", view.cuts.len()));
     }
     problems
+}
+
+/// Whose disk has hardly any room left for the log, in words.
+pub fn full_disks(view: &View) -> Option<String> {
+    let full = view
+        .instances
+        .iter()
+        .filter(|instance| instance.status.as_ref().is_some_and(|status| status.server.disk_full));
+    let names: Vec<String> = full.map(|instance| instance.name.to_string()).collect();
+    let folder = view.folder.display();
+    (!names.is_empty()).then(|| {
+        format!("the disk of {} is full or nearly so: make room in {folder}", names.join(" and "))
+    })
 }
 
 /// One instance, summed up.

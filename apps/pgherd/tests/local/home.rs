@@ -11,6 +11,8 @@ use std::process::{Command, Output, Stdio};
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_pgherd");
 
 pub(crate) struct Home {
+    // Fields are dropped in this order.
+    disk: Option<Disk>,
     root: tempfile::TempDir,
     clusters: Vec<String>,
 }
@@ -28,7 +30,15 @@ impl Home {
         let root = tempfile::tempdir().unwrap();
         // As root, PostgreSQL runs as somebody else, who has to get here.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { root, clusters: Vec::new() }
+        Self { disk: None, root, clusters: Vec::new() }
+    }
+
+    /// Its clusters are on a disk of this size, if it may be mounted.
+    pub(crate) fn on_a_disk_of(megabytes: u32) -> Option<Self> {
+        let mut home = Self::new();
+        fs::create_dir(home.folder()).unwrap();
+        home.disk = Some(Disk::mount(home.folder(), megabytes)?);
+        Some(home)
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
@@ -80,6 +90,27 @@ impl Home {
         let names = status["instances"].as_array().unwrap().iter().map(|it| &it["name"]);
         let standby = names.into_iter().find(|name| **name != status["primary"]).unwrap();
         standby.as_str().unwrap().to_owned()
+    }
+}
+
+/// A small file system, as long as it lives.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: PathBuf, megabytes: u32) -> Option<Self> {
+        let size = format!("size={megabytes}m,mode=755");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(at))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: also when something is left in it.
+        let gone = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(gone.is_ok_and(|it| it.success()) || std::thread::panicking(), "{:?}", self.0);
     }
 }
 

@@ -104,29 +104,54 @@ fn kill_everything(home: &Home) {
     }
 }
 
-/// The moments differ with the machine; whatever they are, `up` continues.
+/// When `up` is interrupted. What it has done by then differs with the machine.
+const MOMENTS: [fn(&Home) -> bool; 3] = [
+    |_| true,
+    |home| home.folder().join("local").exists(),
+    |home| home.folder().join("local/local-1").exists(),
+];
+
+fn interrupt(home: &Home, reached: fn(&Home) -> bool) {
+    let mut command = home.command(&["up", "--instances", "1"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = Pid::from_child(&child);
+    let deadline = Instant::now() + LONG;
+    while !reached(home) {
+        assert!(Instant::now() < deadline, "it never got there");
+        std::thread::yield_now();
+    }
+    kill_process(id, Signal::INT).unwrap();
+    let said = home.said(&child.wait_with_output().unwrap());
+    // None: it had not yet begun to listen to signals.
+    assert!([Some(0), Some(130), None].contains(&said.code), "{said:?}");
+}
+
 #[test]
 fn an_interrupted_up_is_continued_by_the_next() {
     let mut home = Home::new();
     home.owns("local");
-    let moments: [&dyn Fn(&Home) -> bool; 3] =
-        [&|_| true, &|home| home.folder().join("local").exists(), &|home| {
-            home.folder().join("local/local-1").exists()
-        }];
-    for reached in moments {
-        let mut command = home.command(&["up", "--instances", "1"]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let id = Pid::from_child(&child);
-        let deadline = Instant::now() + LONG;
-        while !reached(&home) {
-            assert!(Instant::now() < deadline, "it never got there");
-            std::thread::yield_now();
-        }
-        kill_process(id, Signal::INT).unwrap();
-        let said = home.said(&child.wait_with_output().unwrap());
-        // None: it had not yet begun to listen to signals.
-        assert!([Some(0), Some(130), None].contains(&said.code), "{said:?}");
+    for reached in MOMENTS {
+        interrupt(&home, reached);
     }
     let up = home.run(&["up", "--instances", "1"]);
     assert_eq!(up.code, Some(0), "{up:?}");
+}
+
+#[test]
+fn of_an_interrupted_up_nothing_is_left_after_destroy() {
+    for reached in MOMENTS {
+        let mut home = Home::new();
+        home.owns("local");
+        interrupt(&home, reached);
+        let destroyed = home.run(&["destroy", "--yes"]);
+        // Not found: it was interrupted before it had made anything.
+        assert!([Some(0), Some(3)].contains(&destroyed.code), "{destroyed:?}");
+        let folder = home.folder().join("local");
+        assert!(!folder.exists(), "{destroyed:?}");
+        let supervisor = processes::supervisor_of(&folder).unwrap();
+        let network = processes::network_of(&folder).unwrap();
+        assert!(supervisor.is_none() && network.is_none(), "{supervisor:?} {network:?}");
+        let others = processes::anybodys(&folder).unwrap();
+        assert!(others.is_empty(), "{others:?}");
+    }
 }

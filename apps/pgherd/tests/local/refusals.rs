@@ -22,8 +22,9 @@ fn a_cluster_has_at_least_one_instance() {
         &["up", "--instances", "0"],
         &expect![[r#"
         exit code 2
-        error: the manifest is refused
-        cause: spec.instances is 0, but a cluster has at least one instance: write a number from 1 to 9, for example 3
+        error: --instances 0 is refused
+        cause: a cluster has at least one instance
+        fix: write a number from 1 to 9, for example --instances 3
     "#]],
     );
     manifest_refused(
@@ -39,6 +40,33 @@ fn a_cluster_has_at_least_one_instance() {
 
 #[test]
 fn names_are_dns_labels() {
+    refused(
+        &["up", "-n", "Bad_Name"],
+        &expect![[r#"
+        exit code 2
+        error: invalid value 'Bad_Name' for '--name <NAME>': cluster name "Bad_Name" is not a DNS label: use at most 50 lower-case letters, digits and '-', starting with a letter and not ending with '-'
+        fix: for example --name bad-name
+
+        For more information, try '--help'.
+    "#]],
+    );
+    refused(
+        &["up", "-n", "Bad_Name", "-o", "json"],
+        &expect![[r#"
+        exit code 2
+        {
+          "kind": "Status",
+          "apiVersion": "v1",
+          "status": "Failure",
+          "message": "invalid value 'Bad_Name' for '--name <NAME>': cluster name \"Bad_Name\" is not a DNS label: use at most 50 lower-case letters, digits and '-', starting with a letter and not ending with '-'",
+          "reason": "Invalid",
+          "details": {
+            "fix": "for example --name bad-name"
+          },
+          "code": 2
+        }
+    "#]],
+    );
     manifest_refused(
         "Bad_Name",
         "instances: 1",

@@ -14,6 +14,7 @@ use pgherd_local::ports::MOST_INSTANCES;
 use pgherd_local::prepare;
 use pgherd_local::processes::{self, Act};
 use std::io::{self, BufRead, IsTerminal};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -41,6 +42,7 @@ impl Destroy {
     fn remove(self, folder: &ClusterFolder) -> Result<(), Failure> {
         let account = owner(folder)?;
         refuse_foreign(folder)?;
+        refuse_other_owner(folder)?;
         if !self.yes {
             confirm(folder.name().as_str())?;
         }
@@ -166,6 +168,20 @@ fn refuse_foreign(folder: &ClusterFolder) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What its folder's owner may not remove would be left behind, without the rest.
+fn refuse_other_owner(folder: &ClusterFolder) -> Result<(), Failure> {
+    let owner = |path: &Path| std::fs::metadata(path).map(|facts| facts.uid());
+    let (root, registration) = (folder.root(), folder.registration());
+    let (Ok(outside), Ok(inside)) = (owner(root), owner(&registration)) else { return Ok(()) };
+    if outside == inside {
+        return Ok(());
+    }
+    let root = root.display();
+    let what = format!("{root} belongs to user {outside}, and the cluster in it to user {inside}");
+    Err(Failure::new(Kind::Refused, what)
+        .fix(format!("chown -R {inside} {root}, and run this again")))
 }
 
 fn confirm(name: &str) -> Result<(), Failure> {

@@ -102,8 +102,10 @@ pub(crate) fn tell_usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
     if error.use_stderr() && asks_for_json(words) {
         let text = error.to_string();
         let first = text.split("\n\n").next().unwrap_or_default();
-        let what = first.trim_start_matches("error: ").replace('\n', " ");
-        let failure = Failure::new(Kind::Usage, what.trim()).fix("the same command with --help");
+        let (what, fix) =
+            first.split_once("\nfix: ").unwrap_or((first, "the same command with --help"));
+        let what = what.trim_start_matches("error: ").replace('\n', " ");
+        let failure = Failure::new(Kind::Usage, what.trim()).fix(fix);
         tell_failure(&failure, Output::Json);
         return ExitCode::from(failure.kind.exit_code());
     }

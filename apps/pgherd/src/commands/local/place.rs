@@ -3,7 +3,7 @@
 //! Never works as root: root only finds out whose the cluster is.
 
 use super::output::Output;
-use pgherd_core::names::{ClusterName, NameError};
+use pgherd_core::names::{CLUSTER_NAME_LIMIT, ClusterName};
 use pgherd_local::account::{self, Account};
 use pgherd_local::client::{self, Supervisor};
 use pgherd_local::failure::{Failure, Kind};
@@ -136,8 +136,19 @@ fn interrupted() -> Failure {
         .fix("pgherd local status shows how far it is, pgherd local down ends it")
 }
 
-fn name(given: &str) -> Result<ClusterName, NameError> {
+fn name(given: &str) -> Result<ClusterName, String> {
     ClusterName::parse(given)
+        .map_err(|error| format!("{error}\nfix: for example --name {}", resembling(given)))
+}
+
+/// A name that would be taken, as near to the given one as can be.
+fn resembling(given: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let plain: String = given.chars().map(plain).collect();
+    let begun = plain.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    let short: String = begun.chars().take(CLUSTER_NAME_LIMIT).collect();
+    let ended = short.trim_end_matches('-');
+    if ended.is_empty() { USUAL_NAME.to_owned() } else { ended.to_owned() }
 }
 
 /// Reads `250ms`, `30s`, `5m` or `1h`.
@@ -158,6 +169,20 @@ pub(crate) fn duration(given: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_name_comes_with_one_that_is_taken() {
+        for (given, told) in
+            [("Bad_Name", "bad-name"), ("9 lives.", "lives"), ("", "local"), ("ü", "local")]
+        {
+            assert!(
+                name(given).unwrap_err().ends_with(&format!("\nfix: for example --name {told}"))
+            );
+            assert!(name(told).is_ok());
+        }
+        let long = "x".repeat(49) + "-y";
+        assert_eq!(resembling(&long), "x".repeat(49));
+    }
 
     #[test]
     fn durations_have_a_number_and_a_unit() {

@@ -3,9 +3,12 @@
 //! Never waits without end, and never takes a silent supervisor for a changed cluster.
 
 use super::progress::Progress;
+use pgherd_core::names::InstanceName;
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::View;
 use pgherd_local::failure::{Failure, Kind};
+use pgherd_local::summary::{self, is_ready};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -26,9 +29,10 @@ pub(crate) async fn until<T>(
     within: Duration,
     mut look: impl FnMut(&View) -> Sight<T>,
 ) -> Result<T, Failure> {
-    let mut progress = Progress::new();
+    let (mut progress, mut setbacks) = (Progress::new(), Setbacks::default());
     loop {
         let view = supervisor.view().await?;
+        setbacks.see(&view);
         let missing = match look(&view) {
             Sight::There(found) => return Ok(found),
             Sight::Never(failure) => return Err(failure),
@@ -36,10 +40,42 @@ pub(crate) async fn until<T>(
         };
         progress.tell(&missing);
         if progress.elapsed() >= within {
-            return Err(Failure::new(Kind::TimedOut, format!("gave up waiting after {within:?}"))
-                .because(missing)
-                .fix("it goes on: pgherd local status, pgherd local explain"));
+            return Err(setbacks.timed_out(within, &missing));
         }
         sleep(BETWEEN_LOOKS).await;
+    }
+}
+
+/// What went wrong while somebody waited. At the end it may just be tried once more.
+#[derive(Default)]
+struct Setbacks {
+    failed: BTreeMap<InstanceName, String>,
+    full: Option<String>,
+}
+
+impl Setbacks {
+    fn see(&mut self, view: &View) {
+        self.full = summary::full_disks(view).or(self.full.take());
+        for instance in &view.instances {
+            let Some(status) = &instance.status else { continue };
+            if is_ready(view, instance) {
+                self.failed.remove(&instance.name);
+            } else if status.verdict.because.get("retryLater").is_some() {
+                self.failed.insert(instance.name.clone(), status.verdict.reason.clone());
+            }
+        }
+    }
+
+    fn timed_out(&self, within: Duration, missing: &str) -> Failure {
+        let untold = self.failed.iter().filter(|(_, why)| !missing.contains(*why));
+        let before = untold.map(|(name, why)| format!("; before that {name}: {why}"));
+        let cause = before.fold(missing.to_owned(), |all, one| all + &one);
+        let what = match &self.full {
+            Some(full) => format!("gave up waiting after {within:?}: {full}"),
+            None => format!("gave up waiting after {within:?}"),
+        };
+        Failure::new(Kind::TimedOut, what)
+            .because(cause)
+            .fix("it goes on: pgherd local status, pgherd local explain")
     }
 }
