@@ -14,7 +14,7 @@ const SOCKET_PATH_LIMIT: usize = 107;
 pub enum FolderError {
     #[error("neither HOME nor XDG_DATA_HOME is set: say where clusters shall be with --dir")]
     FindHome,
-    #[error("looking at {path:?}")]
+    #[error("{path:?} cannot be looked at: choose a --dir that this user may enter")]
     Look { path: PathBuf, source: io::Error },
     #[error("{path:?} is {length} bytes too long for the sockets below it: choose a shorter --dir")]
     FitSocket { path: PathBuf, length: usize },

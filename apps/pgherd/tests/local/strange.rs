@@ -130,6 +130,25 @@ fn a_folder_of_root_is_no_cluster() {
     }
 }
 
+#[test]
+fn a_folder_that_may_not_be_entered_is_told() {
+    // Root enters all of them.
+    if rustix::process::geteuid().is_root() || fs::read_dir("/root").is_ok() {
+        return;
+    }
+    for verb in [&["up"][..], &["destroy", "--yes"]] {
+        let mut command = Command::new(PROGRAM);
+        let said = command.arg("local").args(verb).args(["--dir", "/root/clusters"]).output();
+        let said = said.unwrap();
+        assert_eq!(said.status.code(), Some(2), "{said:?}");
+        expect![[r#"
+            error: "/root/clusters" cannot be looked at: choose a --dir that this user may enter
+            cause: Permission denied (os error 13)
+        "#]]
+        .assert_eq(&String::from_utf8(said.stderr).unwrap());
+    }
+}
+
 /// Every file below, how long it is and when it was changed.
 fn files(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let mut found = BTreeMap::new();
