@@ -63,6 +63,8 @@ pub enum Mark {
     Fences,
     /// The fencing thread finds that the time is over.
     TimeOver,
+    /// The agent finds so in the middle of a plan, and does not go on with it.
+    PutsOff,
     /// Somebody says in a ballot that it is sealed.
     Votes,
 }

@@ -9,8 +9,17 @@ use crate::postgres::running::{Deadline, Running, RunningError, until};
 use crate::postgres::server::ServerError;
 use crate::postgres::session::{Session, SessionError};
 use crate::postgres::wal::history::{self, HistoryError};
-use pgherd_core::units::{Lsn, Timeline};
+use crate::process::clock;
+use pgherd_core::units::{Lsn, Time, Timeline};
 use std::time::Duration;
+
+/// What a standby is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    pub timeline: Timeline,
+    /// It is not begun from then on, on the clock of deadlines.
+    pub before: Time,
+}
 
 /// A standby that became a primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +39,8 @@ pub enum PromoteError {
     Reserve { source: HistoryError },
     #[error("setting the rule for commits before the first one")]
     SetRule { source: CommitsError },
+    #[error("the right to open timeline {timeline} ended while that was prepared")]
+    KeepTime { timeline: Timeline },
     #[error("writing the promote file")]
     WriteSignal { source: DurableError },
     #[error("telling the server to promote")]
@@ -53,9 +64,10 @@ pub enum PromoteError {
 pub async fn promote(
     running: Running<'_>,
     settings: &Settings,
-    timeline: Timeline,
+    opening: Opening,
     within: Duration,
 ) -> Result<Promoted, PromoteError> {
+    let timeline = opening.timeline;
     let deadline = Deadline::after(within);
     reserve(running, timeline)?;
     commits::set_rule(running, settings, deadline.left())
@@ -64,6 +76,10 @@ pub async fn promote(
     let open = |source| PromoteError::Open { source };
     // Connected before, because connections take their time in a server that is opening.
     let mut session = running.connect(deadline).await.map_err(open)?;
+    // The agent may have stood still meanwhile, and others have taken over.
+    if clock::now() >= opening.before {
+        return Err(PromoteError::KeepTime { timeline });
+    }
     durable::replace(&running.site.data.join("promote"), b"", running.site.private())
         .map_err(|source| PromoteError::WriteSignal { source })?;
     running.postmaster.look_for_promotion().map_err(|source| PromoteError::Tell { source })?;

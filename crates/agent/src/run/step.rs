@@ -4,7 +4,8 @@
 
 use super::Agent;
 use crate::durable::DurableError;
-use crate::process::fence::State;
+use crate::process::clock;
+use crate::process::fence::{FenceError, State};
 use crate::process::tree::TreeError;
 use pgherd_core::notice::Event;
 use pgherd_core::plan::Step;
@@ -17,6 +18,10 @@ pub(super) enum StepError {
     Persist(#[source] DurableError),
     #[error("making sure that no process of PostgreSQL is left")]
     FindProcesses(#[source] TreeError),
+    #[error("the right of epoch {0} ended before this step was reached")]
+    Over(Epoch),
+    #[error("setting the deadline")]
+    Arm(#[source] FenceError),
 }
 
 impl Agent {
@@ -30,7 +35,7 @@ impl Agent {
             Step::Send { to, request } => self.send(to, request),
             Step::ReadRecord => self.read_record(),
             Step::WriteRecord { write, change } => self.write_record(write, change),
-            Step::Arm { epoch, until } => self.arm(epoch, until),
+            Step::Arm { epoch, until } => self.arm(epoch, until)?,
             Step::Disarm => self.disarm()?,
             Step::Fence { because } => {
                 error!(%because, "every process of PostgreSQL is killed");
@@ -41,12 +46,12 @@ impl Agent {
         Ok(())
     }
 
-    fn arm(&mut self, epoch: Epoch, until: Time) {
-        match self.fence.arm(epoch, until) {
-            Ok(()) => self.see(Event::Armed { until }),
-            // The thread is killing: its report comes next.
-            Err(error) => warn!(%error, "no more time"),
-        }
+    /// What follows, for example an opening, relies on it: this agent, or its machine, may have
+    /// stood still since the plan was made.
+    fn arm(&mut self, epoch: Epoch, until: Time) -> Result<(), StepError> {
+        self.fence.arm(epoch, until).map_err(StepError::Arm)?;
+        self.see(Event::Armed { until });
+        if clock::now() < until { Ok(()) } else { Err(StepError::Over(epoch)) }
     }
 
     fn disarm(&mut self) -> Result<(), StepError> {

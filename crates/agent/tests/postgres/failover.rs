@@ -2,11 +2,12 @@
 
 use super::rig::{LONG, Rig};
 use pgherd_agent::postgres::config::Receive;
-use pgherd_agent::postgres::promote::{self, PromoteError};
+use pgherd_agent::postgres::promote::{self, Opening, PromoteError};
 use pgherd_agent::postgres::seal;
 use pgherd_agent::postgres::server::Mode;
 use pgherd_agent::postgres::wal::history;
-use pgherd_core::units::{Lsn, Timeline};
+use pgherd_agent::process::clock;
+use pgherd_core::units::{Lsn, Time, Timeline};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "current_thread")]
@@ -103,14 +104,32 @@ async fn a_timeline_that_is_taken_is_refused_before_anything_happens() {
     let mut standby = rig.standby("db-2", &primary).await;
     standby.settings.receive = Receive::FromNobody;
     history::reserve_below(&standby.site.data, Timeline(6), standby.site.private()).unwrap();
+    let opening = Opening { timeline: Timeline(4), before: Time::NEVER };
     let error =
-        promote::promote(standby.acting(), &standby.settings, Timeline(4), LONG).await.unwrap_err();
+        promote::promote(standby.acting(), &standby.settings, opening, LONG).await.unwrap_err();
     assert!(matches!(error, PromoteError::TakeTimeline { .. }), "{error}");
     assert_eq!(standby.sql("select pg_is_in_recovery()").await, "t");
     // Reservations that came to nothing are no obstacle to following.
     standby.follow(&primary).await;
     standby.until_streams_from(&primary).await;
     assert_eq!(history::highest(&standby.site.data).unwrap(), None);
+}
+
+/// As when the agent stood still between its decision and its deed.
+#[tokio::test(flavor = "current_thread")]
+async fn a_standby_is_not_opened_when_the_right_to_is_over() {
+    let rig = Rig::new();
+    let primary = rig.primary("db-1").await;
+    let mut standby = rig.standby("db-2", &primary).await;
+    standby.settings.receive = Receive::FromNobody;
+    let opening = Opening { timeline: Timeline(4), before: clock::now() };
+    let error =
+        promote::promote(standby.acting(), &standby.settings, opening, LONG).await.unwrap_err();
+    assert!(matches!(error, PromoteError::KeepTime { .. }), "{error}");
+    assert!(!standby.site.data.join("promote").exists());
+    assert_eq!(standby.sql("select pg_is_in_recovery()").await, "t");
+    standby.follow(&primary).await;
+    standby.until_streams_from(&primary).await;
 }
 
 /// As when the disk was full, or the machine lost, before PostgreSQL wrote the new history.

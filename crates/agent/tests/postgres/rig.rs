@@ -11,7 +11,7 @@ use pgherd_agent::postgres::config::{
 use pgherd_agent::postgres::follow;
 use pgherd_agent::postgres::initdb::{self, Application, Locale, NewCluster, Patience};
 use pgherd_agent::postgres::install::{self, Installation, Tls};
-use pgherd_agent::postgres::promote::{self, Promoted};
+use pgherd_agent::postgres::promote::{self, Opening, Promoted};
 use pgherd_agent::postgres::running::Running;
 use pgherd_agent::postgres::scram::Verifier;
 use pgherd_agent::postgres::server::{self, Mode, Postmaster};
@@ -21,7 +21,7 @@ use pgherd_agent::process::owner::{self, Owner};
 use pgherd_agent::process::tree::{self, Reaper};
 use pgherd_core::names::InstanceName;
 use pgherd_core::seen::Gate;
-use pgherd_core::units::Timeline;
+use pgherd_core::units::{Time, Timeline};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -219,7 +219,8 @@ impl Instance {
     pub(crate) async fn promote(&mut self, timeline: u32) -> Promoted {
         self.settings.receive = Receive::FromNobody;
         let running = Running { site: &self.site, postmaster: self.postmaster.as_ref().unwrap() };
-        promote::promote(running, &self.settings, Timeline(timeline), LONG).await.unwrap()
+        let opening = Opening { timeline: Timeline(timeline), before: Time::NEVER };
+        promote::promote(running, &self.settings, opening, LONG).await.unwrap()
     }
 
     pub(crate) async fn follow(&mut self, primary: &Self) {

@@ -20,11 +20,13 @@ impl World {
     pub fn schedule_fence(&mut self, id: NodeId) {
         let node = &mut self.nodes[id];
         let life = node.life;
-        let Some(agent) = node.agent.as_mut().filter(|agent| agent.fence_wakes.is_none()) else {
-            return;
-        };
+        let Some(agent) = &mut node.agent else { return };
         let Some(deadline) = agent.armed else { return };
         let due = node.machine.clock.moment(deadline.until).max(self.now);
+        // One that is scheduled before that looks again when it finds the deadline moved.
+        if agent.fence_wakes.is_some_and(|at| at <= due.saturating_add(TICK)) {
+            return;
+        }
         let at = due.saturating_add(self.dice.agent.below(TICK));
         agent.fence_wakes = Some(at);
         self.queue.add(at, Happening::FenceDue { node: id, life });
@@ -33,7 +35,9 @@ impl World {
     pub fn fence_due(&mut self, id: NodeId, life: u32) {
         let node = &mut self.nodes[id];
         let Some(agent) = node.agent.as_mut().filter(|_| node.life == life) else { return };
-        agent.fence_wakes = None;
+        if agent.fence_wakes.is_some_and(|at| at <= self.now) {
+            agent.fence_wakes = None;
+        }
         let Some(deadline) = agent.armed else { return };
         let over = node.machine.clock.local(self.now) >= deadline.until
             || node.machine.clock.calendar(self.now) >= deadline.calendar;

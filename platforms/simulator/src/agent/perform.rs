@@ -15,6 +15,9 @@ use pgherd_core::plan::{Step, Task};
 use pgherd_core::seen::{Change, Durable};
 use pgherd_core::units::Time;
 
+/// Until the next plan after a step that failed.
+const PUT_OFF: u64 = 500 * MILLISECOND;
+
 impl World {
     pub fn perform(&mut self, id: NodeId, step: Step) {
         if self.dies_now(id) {
@@ -113,6 +116,20 @@ impl World {
         }
         self.notice(id, Event::Armed { until });
         self.schedule_fence(id);
+        // The agent or its machine stood still since the plan was made: the rest is put off.
+        if left.is_zero() {
+            self.put_off(id);
+        }
+    }
+
+    fn put_off(&mut self, id: NodeId) {
+        self.note(id, || "the time is over: the rest of the plan is put off".to_owned());
+        self.mark(Mark::PutsOff, id);
+        if let Some(agent) = &mut self.nodes[id].agent {
+            agent.steps.clear();
+            agent.must_plan = false;
+        }
+        self.set_timer(id, PUT_OFF);
     }
 
     /// Kills the whole tree and waits until it is reaped.

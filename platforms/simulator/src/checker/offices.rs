@@ -2,10 +2,12 @@
 //!
 //! Never holds a frozen instance to what it could not do.
 
+use crate::agent::Agent;
 use crate::names::NodeId;
 use crate::node::{Nodes, PrimaryState};
 use crate::world::World;
 use pgherd_core::seen::Durable;
+use pgherd_core::units::Epoch;
 
 impl World {
     /// S1: no two instances that can run are writable at once. S2: none is writable once the record
@@ -38,9 +40,25 @@ impl World {
 
     fn is_held_to_account(&self, id: NodeId) -> bool {
         let node = &self.nodes[id];
-        let excused = node.machine.excused_until > self.now;
+        let excused = self.is_excused(id);
         let writes = node.primary().is_some_and(|p| p.state != PrimaryState::Stopping);
         writes && node.is_on() && !excused
+    }
+
+    /// S2: nobody begins to open once its right to is over, however long it stood still before.
+    pub fn check_begins_to_open(&mut self, id: NodeId, epoch: Epoch) {
+        let now = self.nodes[id].local(self.now);
+        let until = self.nodes[id].agent.as_ref().and_then(Agent::is_armed_until);
+        if until.is_none_or(|until| now >= until) {
+            self.checker.fail(self.now, "S2", || {
+                format!("{id} begins to open epoch {epoch}, whose time was over at {until:?}")
+            });
+        }
+    }
+
+    /// Whether it could not fence itself in time, having stood still.
+    pub(super) fn is_excused(&self, id: NodeId) -> bool {
+        self.nodes[id].machine.excused_until > self.now
     }
 
     /// S3: each epoch has one holder.
@@ -72,7 +90,7 @@ impl World {
         }
     }
 
-    pub fn holder_of(&self, epoch: pgherd_core::units::Epoch) -> Option<NodeId> {
+    pub fn holder_of(&self, epoch: Epoch) -> Option<NodeId> {
         self.checker.holders.get(&epoch).map(|holder| NodeId::of(&holder.instance))
     }
 }

@@ -116,6 +116,11 @@ pub fn restore_record(back: usize) -> Act {
     act("a", What::StoreRestored { back })
 }
 
+/// Somebody deletes it.
+pub fn delete_record() -> Act {
+    act("a", What::StoreDeleted)
+}
+
 /// The machine stands still, and its boot clock with it.
 pub fn freeze_with_clock(victim: &str) -> Act {
     act(victim, What::FreezeClock)

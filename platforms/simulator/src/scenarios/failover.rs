@@ -6,9 +6,10 @@ use crate::scenario::properties::{
     holds_office, nobody_writable, not, primary, records, settled, writable,
 };
 use crate::scenario::words::{
-    crash_agent, crash_server, cut, cut_way, ends, fill_disk, freeze_with_clock, island, isolate,
-    kill_postmaster, late, lose, lose_all, ms, pause, record_answers_lost, record_asked_late,
-    record_down, record_out_of_reach, secs, upon,
+    applied, begins, crash_agent, crash_server, cut, cut_way, delete_record, ends, fill_disk,
+    freeze_with_clock, island, isolate, kill_postmaster, late, lose, lose_all, ms, pause,
+    record_answers_lost, record_asked_late, record_down, record_out_of_reach, secs, stop_agent,
+    upon,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
@@ -16,6 +17,8 @@ use pgherd_core::seen::Change;
 
 scenarios![
     a_lost_primary_is_replaced,
+    one_that_slept_through_its_term_does_not_open,
+    the_elected_one_goes_on_although_the_record_is_gone,
     an_island_stops_writing_in_time,
     a_late_answer_extends_nothing,
     a_write_confirmed_late_proves_little,
@@ -48,6 +51,31 @@ fn a_lost_primary_is_replaced() -> Scenario {
         .eventually(settled(), secs(20))
         .sometimes(primary("b"))
         .sometimes(primary("c"))
+}
+
+/// It has decided to, and stands still before it does.
+fn one_that_slept_through_its_term_does_not_open() -> Scenario {
+    scenario("a* b c")
+        .asynchronous(1 << 20)
+        .at(secs(12), lose("a").lasting(secs(50)))
+        .upon(applied(Change::Claim).then(ms(6)), stop_agent("actor").lasting(secs(25)))
+        .eventually(clients_can_write(), secs(30))
+        .sometimes(happens(Mark::PutsOff))
+        .until(secs(60))
+}
+
+/// The old primary has more, which nobody was told of; and no record says so any more.
+fn the_elected_one_goes_on_although_the_record_is_gone() -> Scenario {
+    scenario("a* b")
+        .required(1)
+        .at(secs(11), late("a", "b", ms(350)).lasting(secs(4)))
+        .at(secs(12), crash_agent("a"))
+        .upon(begins(TaskKind::Promote).by("b"), kill_postmaster("b"))
+        .upon(begins(TaskKind::Promote).by("b").then(ms(500)), lose_all().lasting(secs(10)))
+        .upon(begins(TaskKind::Promote).by("b").then(secs(2)), delete_record())
+        .eventually(after(secs(18), clients_can_write()), secs(55))
+        .sometimes(records(Change::Claim))
+        .until(secs(75))
 }
 
 /// Nothing tells it that others take over, so it must stop by its own clock, however slow.

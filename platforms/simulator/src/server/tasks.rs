@@ -46,10 +46,10 @@ impl World {
             }
             Task::Obey { pair, .. } => self.obey(id, pair.as_ref()),
             Task::Stop { .. } => self.begin_stop(id),
+            Task::Promote { epoch, .. } => self.check_begins_to_open(id, *epoch),
             Task::Initialise
             | Task::Seal { .. }
             | Task::Follow { .. }
-            | Task::Promote { .. }
             | Task::OpenGate { .. }
             | Task::Checkpoint { .. }
             | Task::Reload { .. }

@@ -53,13 +53,17 @@ pub(super) fn sealed(view: View<'_>, ballot: &Ballot) -> BTreeSet<InstanceName> 
     sealed
 }
 
-pub(super) fn not_behind(standby: &Standby, ballot: &Ballot) -> Result<(), Reason> {
+/// `own`: this log has everything that was ever acknowledged, and what another has beyond it on the
+/// same timeline is what nobody was told of.
+pub(super) fn not_behind(standby: &Standby, ballot: &Ballot, own: bool) -> Result<(), Reason> {
     if broken(Rule::NotBehind) {
         return Ok(());
     }
     for (other, vote) in &ballot.votes {
         let Stance::Sealed { position } = vote.stance else { continue };
-        let ahead = if broken(Rule::TimelineFirst) {
+        let ahead = if own {
+            position.timeline > standby.position.timeline
+        } else if broken(Rule::TimelineFirst) {
             position.lsn > standby.position.lsn
         } else {
             position > standby.position
