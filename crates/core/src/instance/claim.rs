@@ -236,8 +236,8 @@ fn may_claim(
     {
         return because(Reason::Sealing { revoked: revoked.len(), needed: needed(record) });
     }
+    not_behind(view, record, standby, ballot).map_err(Refused::Because)?;
     let own = is_own_log(view, record);
-    not_behind(standby, ballot, own).map_err(Refused::Because)?;
     if seen.record.regressed.is_some() && !own && !sealed.contains(&record.holder.instance) {
         // What the holder has shows what was acknowledged; nothing else does any more.
         return because(Reason::RecordLost { missing: vec![record.holder.instance.clone()] });

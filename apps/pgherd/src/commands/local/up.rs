@@ -193,14 +193,16 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 pub(super) fn told(error: &PrepareError) -> Failure {
-    // The innermost error of a preparation says what to do, too.
     let kind = match error {
         PrepareError::ChoosePorts { source: PortsError::Range { .. } } => Kind::Usage,
         _ => Kind::Refused,
     };
-    match error.source() {
-        Some(source) => Failure::from_error(kind, source),
-        None => Failure::from_error(kind, error),
+    match (error, error.source()) {
+        // Others leave it to what is below them to say what to do.
+        (PrepareError::MakeFolder { .. } | PrepareError::Look { .. }, _) | (_, None) => {
+            Failure::from_error(kind, error)
+        }
+        (_, Some(source)) => Failure::from_error(kind, source),
     }
 }
 

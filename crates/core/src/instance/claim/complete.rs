@@ -53,12 +53,18 @@ pub(super) fn sealed(view: View<'_>, ballot: &Ballot) -> BTreeSet<InstanceName> 
     sealed
 }
 
-/// `own`: this log has everything that was ever acknowledged, and what another has beyond it on the
-/// same timeline is what nobody was told of.
-pub(super) fn not_behind(standby: &Standby, ballot: &Ballot, own: bool) -> Result<(), Reason> {
+/// The log of the last holder has everything that was ever acknowledged: what another has beyond it
+/// on the same timeline is what nobody was told of.
+pub(super) fn not_behind(
+    view: View<'_>,
+    record: &Record,
+    standby: &Standby,
+    ballot: &Ballot,
+) -> Result<(), Reason> {
     if broken(Rule::NotBehind) {
         return Ok(());
     }
+    let own = is_own_log(view, record);
     for (other, vote) in &ballot.votes {
         let Stance::Sealed { position } = vote.stance else { continue };
         let ahead = if own {
