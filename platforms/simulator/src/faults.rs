@@ -119,7 +119,7 @@ pub enum What {
     StoreTouched,
     // Machines and processes.
     FreezeMachine,
-    /// As above, and its boot clock stands still meanwhile.
+    /// As above, and its clocks stand still meanwhile.
     FreezeClock,
     StopAgent,
     StopServer,

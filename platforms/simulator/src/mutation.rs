@@ -60,7 +60,10 @@ gate! {
     ReleaseAfterReaping => Scenario("a_hung_server_is_dead_before_its_office_is_free", "S8"),
     ReserveTimeline => Scenario("a_timeline_that_nobody_followed_is_not_reused", "S3"),
     DropDeadGrantor => Scenario("a_dead_standby_stops_nothing", "always"),
-    FenceOnHigherEpoch => Seeds(400),
+    FenceOnHigherEpoch => Scenario(
+        "a_primary_that_wakes_stops_when_it_hears_of_its_successor",
+        "eventually"
+    ),
     FenceOnExpiry => Scenario("an_island_stops_writing_in_time", "S2"),
     RewindMarker => Scenario("a_rewind_that_was_cut_short_is_begun_anew", "S9"),
     RewindWhenDiverged => Seeds(400),

@@ -121,7 +121,7 @@ pub fn delete_record() -> Act {
     act("a", What::StoreDeleted)
 }
 
-/// The machine stands still, and its boot clock with it.
+/// The machine stands still, and its clocks with it.
 pub fn freeze_with_clock(victim: &str) -> Act {
     act(victim, What::FreezeClock)
 }

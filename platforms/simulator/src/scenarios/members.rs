@@ -4,7 +4,9 @@ use crate::faults::TaskKind;
 use crate::scenario::properties::{
     after, does, holds_office, members, records, settled, streams, writable,
 };
-use crate::scenario::words::{begins, cut, ends, record_out_of_reach, scale_down, scale_up, secs};
+use crate::scenario::words::{
+    begins, cut, ends, ms, record_out_of_reach, scale_down, scale_up, secs,
+};
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
 use pgherd_core::seen::Change;
@@ -20,7 +22,7 @@ fn whoever_joins_does_not_claim() -> Scenario {
     scenario("a* b")
         .at(secs(12), scale_up())
         .upon(begins(TaskKind::Clone).by("c"), record_out_of_reach("a").lasting(secs(30)))
-        .upon(ends(TaskKind::Follow).by("c").then(secs(1)), cut("a", "c").lasting(secs(25)))
+        .upon(ends(TaskKind::Follow).by("c").then(ms(400)), cut("a", "c").lasting(secs(25)))
         .always(holds_office("a"))
         .eventually(streams("c", "a"), secs(8))
         .sometimes(members(3))
