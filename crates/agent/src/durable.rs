@@ -77,9 +77,20 @@ impl Access {
 /// Replaces the content of `path`. When this returns, the new content survives a power loss;
 /// when it fails or the machine stops, the old content is still there.
 pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), DurableError> {
+    write_with(path, access, |mut file| file.write_all(content))
+}
+
+/// The same for content that `fill` writes piece by piece.
+pub fn write_with(
+    path: &Path,
+    access: Access,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), DurableError> {
     let attempt = || {
         let unfinished = Unfinished::beside(path)?;
-        unfinished.fill(content, access)?;
+        fill(&unfinished.file)?;
+        unfinished.give(access)?;
+        unfinished.file.sync_all()?;
         unfinished.publish(path)?;
         sync_folder(parent(path))
     };
@@ -91,7 +102,8 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), DurableE
 pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), DurableError> {
     let attempt = || {
         let unfinished = Unfinished::beside(path)?;
-        unfinished.put(content, access)?;
+        (&unfinished.file).write_all(content)?;
+        unfinished.give(access)?;
         unfinished.publish(path)
     };
     attempt().map_err(|source| DurableError::Write { path: path.to_owned(), source })
@@ -206,13 +218,7 @@ impl Unfinished {
         Ok(Self { path, file })
     }
 
-    fn fill(&self, content: &[u8], access: Access) -> io::Result<()> {
-        self.put(content, access)?;
-        self.file.sync_all()
-    }
-
-    fn put(&self, content: &[u8], access: Access) -> io::Result<()> {
-        (&self.file).write_all(content)?;
+    fn give(&self, access: Access) -> io::Result<()> {
         if let Some((user, group)) = access.owner {
             rustix::fs::fchown(self.file.as_fd(), Some(user), Some(group))?;
         }
@@ -400,7 +406,8 @@ mod tests {
             if stage <= new.len() {
                 (&unfinished.file).write_all(&new[..written]).unwrap();
             } else {
-                unfinished.fill(&new, Access::PRIVATE).unwrap();
+                (&unfinished.file).write_all(&new).unwrap();
+                unfinished.give(Access::PRIVATE).unwrap();
             }
             if stage == stages {
                 std::fs::rename(&unfinished.path, &path).unwrap();

@@ -11,6 +11,7 @@ mod postgres {
     mod failover;
     mod fence;
     mod folder;
+    mod fork;
     mod gate;
     mod initdb;
     mod launch;

@@ -34,7 +34,9 @@ pub(super) fn keep(folder: &Path, pgherd: &Pgherd, book: &Path) -> Result<()> {
     for (instance, from) in instances(pgherd)? {
         let to = folder.join(instance);
         fs::create_dir_all(&to)?;
+        // The agent's, and PostgreSQL's own.
         copy_logs(&from.join("log"), &to)?;
+        copy_logs(&from, &to)?;
     }
     Ok(())
 }

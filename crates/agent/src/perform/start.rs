@@ -37,7 +37,7 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
     };
     let settings = settings::settings(bench, &manner).await.map_err(Error::Gather)?;
     config::apply(&bench.site, &bench.site.data, &settings).map_err(Error::Configure)?;
-    let postmaster = server::start(&bench.site, Mode::Standby).map_err(Error::Start)?;
+    let postmaster = server::start(&bench.site, Mode::Standby).await.map_err(Error::Start)?;
     bench.fence.watch(Some(postmaster.pid()));
     if let Err(error) = postmaster.replaying(&bench.site, REPLAYING).await {
         // A server that nobody watches must not stay.

@@ -152,6 +152,7 @@ async fn run(
         .argument("--checkpoint=fast")
         .argument("--no-password")
         .argument("--progress")
+        .working_in(&staged.data)
         .run_as(staged.owner);
     if let Some(slot) = copy.slot {
         tool = tool.argument("--slot").argument(slot);

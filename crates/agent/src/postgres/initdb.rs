@@ -123,8 +123,9 @@ pub async fn create(
             .map_err(|source| InitError::Configure { source })
     };
     configure(&alone(settings))?;
-    let postmaster =
-        server::start(&staged, Mode::ReadWrite).map_err(|source| InitError::Start { source })?;
+    let postmaster = server::start(&staged, Mode::ReadWrite)
+        .await
+        .map_err(|source| InitError::Start { source })?;
     let filled = fill_and_stop(&staged, &postmaster, new, patience).await;
     if let Err(error) = filled {
         // The folder is of no use, but a server that nobody knows of must not stay.
@@ -161,6 +162,7 @@ async fn initdb(staged: &Site, new: &NewCluster, within: Duration) -> Result<(),
         .argument(format!("--encoding={}", new.encoding))
         .argument(format!("--lc-collate={}", new.locale.collate))
         .argument(format!("--lc-ctype={}", new.locale.ctype))
+        .working_in(&staged.data)
         .run_as(staged.owner);
     for option in &new.locale.options {
         tool = tool.argument(option);

@@ -8,6 +8,7 @@ use crate::postgres::config::Settings;
 use crate::postgres::running::{Deadline, Running, RunningError, until};
 use crate::postgres::server::ServerError;
 use crate::postgres::session::{Session, SessionError};
+use crate::postgres::wal::fork::{self, ForkError};
 use crate::postgres::wal::history::{self, HistoryError};
 use crate::process::clock;
 use pgherd_core::units::{Lsn, Time, Timeline};
@@ -37,6 +38,8 @@ pub enum PromoteError {
     TakeTimeline { wanted: Timeline, highest: Timeline },
     #[error("reserving the timelines in between")]
     Reserve { source: HistoryError },
+    #[error("making the log whole where its newest timeline began")]
+    CompleteFork { source: ForkError },
     #[error("setting the rule for commits before the first one")]
     SetRule { source: CommitsError },
     #[error("the right to open timeline {timeline} ended while that was prepared")]
@@ -70,6 +73,10 @@ pub async fn promote(
     let timeline = opening.timeline;
     let deadline = Deadline::after(within);
     reserve(running, timeline)?;
+    // PostgreSQL reads its last record once more, and panics when it cannot.
+    fork::complete(running.site, deadline.left())
+        .await
+        .map_err(|source| PromoteError::CompleteFork { source })?;
     commits::set_rule(running, settings, deadline.left())
         .await
         .map_err(|source| PromoteError::SetRule { source })?;

@@ -35,6 +35,8 @@ pub enum RewindError {
     StopReplay { source: ServerError },
     #[error("keeping the part of the log that is cut off")]
     KeepTail { source: KeepError },
+    #[error("reading how far an earlier rewind had come")]
+    ReadMarker { source: DurableError },
     #[error("marking the folder as half-rewound")]
     SetMarker { source: DurableError },
     #[error("running pg_rewind; the folder must now be cloned or rewound again")]
@@ -69,12 +71,59 @@ pub struct Rewind {
 /// folder. That server must have completed a checkpoint on its own timeline.
 pub async fn rewind(site: &Site, settings: &Settings, order: Rewind) -> Result<Kept, RewindError> {
     let Receive::From(upstream) = &settings.receive else { return Err(RewindError::FindSource) };
-    replay_own_log(site, settings, order.replay_within).await?;
-    let kept = lost_and_found::keep_tail(site, order.fork)
-        .map_err(|source| RewindError::KeepTail { source })?;
+    let begun = progress(site)?;
+    let kept = match begun {
+        // Half of its own log may be the source's by now: it can neither be replayed nor kept.
+        Some(Progress::Begun | Progress::Copied) => Kept::Nothing,
+        None => {
+            replay_own_log(site, settings, order.replay_within).await?;
+            lost_and_found::keep_tail(site, order.fork)
+                .map_err(|source| RewindError::KeepTail { source })?
+        }
+    };
     config::write_key(site, settings).map_err(|source| RewindError::Configure { source })?;
-    durable::write(&site.rewind_marker(), b"", site.private())
-        .map_err(|source| RewindError::SetMarker { source })?;
+    if begun != Some(Progress::Copied) {
+        mark(site, Progress::Begun)?;
+        copy(site, settings, upstream, order.rewind_within).await?;
+        mark(site, Progress::Copied)?;
+    }
+    finish(site, settings, upstream).await?;
+    Ok(kept)
+}
+
+/// How far a rewind had come that is not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// pg_rewind may have changed the folder. Run again, it refuses what it cannot make whole.
+    Begun,
+    /// All is copied and on disk; what the source wrote meanwhile is still missing.
+    Copied,
+}
+
+const COPIED: &[u8] = b"copied\n";
+
+fn progress(site: &Site) -> Result<Option<Progress>, RewindError> {
+    let marker = durable::read(&site.rewind_marker())
+        .map_err(|source| RewindError::ReadMarker { source })?;
+    Ok(marker.map(|marker| if marker == COPIED { Progress::Copied } else { Progress::Begun }))
+}
+
+fn mark(site: &Site, progress: Progress) -> Result<(), RewindError> {
+    let content = match progress {
+        Progress::Begun => b"",
+        Progress::Copied => COPIED,
+    };
+    durable::write(&site.rewind_marker(), content, site.private())
+        .map_err(|source| RewindError::SetMarker { source })
+}
+
+/// pg_rewind syncs what it wrote before it ends.
+async fn copy(
+    site: &Site,
+    settings: &Settings,
+    upstream: &Upstream,
+    within: Duration,
+) -> Result<(), RewindError> {
     let source = format!("{} dbname='{SUPERUSER}'", connection_to(site, settings, upstream));
     let mut tool = Tool::new(site.installation.tool("pg_rewind"))
         .argument("--target-pgdata")
@@ -82,13 +131,12 @@ pub async fn rewind(site: &Site, settings: &Settings, order: Rewind) -> Result<K
         .argument("--source-server")
         .argument(source)
         .argument("--no-ensure-shutdown")
+        .working_in(&site.data)
         .run_as(site.owner);
     if settings.archive.restore_command.is_some() {
         tool = tool.argument("--restore-target-wal");
     }
-    tool.run(order.rewind_within).await.map_err(|source| RewindError::Rewind { source })?;
-    finish(site, settings, upstream).await?;
-    Ok(kept)
+    tool.run(within).await.map(drop).map_err(|source| RewindError::Rewind { source })
 }
 
 /// What pg_rewind copied is the source's: its configuration, and slots that hold log for others.
@@ -116,7 +164,7 @@ async fn become_consistent(
     let settings = Settings { receive, ..alone(settings) };
     config::apply(site, &site.data, &settings)
         .map_err(|source| RewindError::Configure { source })?;
-    let started = server::start(site, Mode::Standby);
+    let started = server::start(site, Mode::Standby).await;
     let postmaster = started.map_err(|source| RewindError::StartCopy { source })?;
     let copied = match postmaster.ready(site, CONSISTENT_WITHIN).await {
         Ok(()) => postmaster.stop(site, Stop::Fast, CONSISTENT_WITHIN).await.map(drop),
@@ -144,8 +192,9 @@ async fn replay_own_log(
     }
     config::apply(site, &site.data, &alone(settings))
         .map_err(|source| RewindError::Configure { source })?;
-    let postmaster =
-        server::start(site, Mode::Standby).map_err(|source| RewindError::StartReplay { source })?;
+    let postmaster = server::start(site, Mode::Standby)
+        .await
+        .map_err(|source| RewindError::StartReplay { source })?;
     let replayed = replay_and_stop(site, &postmaster, Deadline::after(within)).await;
     if replayed.is_err() {
         let _first_error_counts = server::sweep(site, within).await;

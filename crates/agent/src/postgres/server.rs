@@ -10,6 +10,7 @@ use crate::durable::{self, DurableError};
 use crate::postgres::control::{self, Control, ControlError, State};
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::site::{Site, SocketPathError};
+use crate::postgres::wal::fork::{self, ForkError};
 use crate::postgres::wal::history::{self, HistoryError};
 use crate::process::tree::{Dead, Reaper, TreeError};
 use rustix::fd::OwnedFd;
@@ -28,6 +29,9 @@ pub use status::{Readiness, readiness};
 
 /// Between two looks at a file PostgreSQL writes.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Reading the segment in which a timeline began, twice at most.
+const COMPLETING: Duration = Duration::from_secs(30);
 
 /// How the server comes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,8 @@ pub enum ServerError {
     FindNoProcess { data: PathBuf, count: usize },
     #[error("giving up timelines that were reserved here")]
     GiveUpReservations { source: HistoryError },
+    #[error("making the log whole where its newest timeline began")]
+    CompleteFork { source: ForkError },
     #[error("setting how PostgreSQL comes up")]
     SetMode { source: DurableError },
     #[error("removing {path:?}, which an earlier PostgreSQL left")]
@@ -101,13 +107,16 @@ pub enum ServerError {
 }
 
 /// Starts the server; it is not ready yet when this returns.
-pub fn start(site: &Site, mode: Mode) -> Result<Postmaster, ServerError> {
+pub async fn start(site: &Site, mode: Mode) -> Result<Postmaster, ServerError> {
     site.socket().map_err(|source| ServerError::PlaceSocket { source })?;
     clear_leftovers(site)?;
     folder::make_private(&site.sockets, site.owner)
         .map_err(|source| ServerError::PrepareSockets { source })?;
     history::give_up_unused(&site.data)
         .map_err(|source| ServerError::GiveUpReservations { source })?;
+    fork::complete(site, COMPLETING)
+        .await
+        .map_err(|source| ServerError::CompleteFork { source })?;
     set_mode(site, mode)?;
     let log = log::open(site).map_err(|source| ServerError::OpenLog { source })?;
     let second = log.try_clone().map_err(|source| ServerError::OpenLog {

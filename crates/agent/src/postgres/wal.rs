@@ -1,8 +1,9 @@
 //! The write-ahead log as files: names, timelines, and where a stopped server's log ends.
 //!
-//! Never changes a segment.
+//! Never changes a byte of log that can be read.
 
 pub mod end;
+pub mod fork;
 pub mod history;
 
 use pgherd_core::units::{Bytes, Lsn, Timeline};

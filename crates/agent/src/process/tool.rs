@@ -1,7 +1,7 @@
 //! Runs one of PostgreSQL's tools to its end, with a deadline and without a shell.
 //!
-//! Never outlives its caller, never gets a secret on its command line, and keeps a bounded part of
-//! what the tool says.
+//! Never gets a secret on its command line, and keeps a bounded part of what the tool says. A tool
+//! ends with the call; one that writes also is found in its folder if the whole agent is killed.
 
 use crate::process::owner::Owner;
 use rustix::process::{Pid, Signal};
@@ -25,6 +25,7 @@ pub struct Tool {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    folder: PathBuf,
     owner: Option<Owner>,
 }
 
@@ -74,7 +75,13 @@ pub enum Stream {
 
 impl Tool {
     pub fn new(program: PathBuf) -> Self {
-        Self { program, arguments: Vec::new(), environment: Vec::new(), owner: None }
+        Self {
+            program,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            folder: PathBuf::from("/"),
+            owner: None,
+        }
     }
 
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -84,6 +91,13 @@ impl Tool {
 
     pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Lets it work in the data folder it writes to: what works there is killed before anything
+    /// else is begun there, so that a tool that outlived its agent cannot spoil the next attempt.
+    pub fn working_in(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
         self
     }
 
@@ -135,8 +149,7 @@ impl Tool {
             .env("LC_ALL", "C")
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            // Not the data folder: what works there is killed with the server.
-            .current_dir(Path::new("/"))
+            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -134,7 +134,7 @@ impl Reaper {
             let works_here = process.program == Program::Postgres
                 && process.life == Life::Running
                 && folder.is_some_and(|folder| self.table.works_in(process.id, folder));
-            // Only `postgres` is looked at by its folder: a person's shell may stand there too.
+            // Only PostgreSQL is looked at by its folder: a person's shell may stand there too.
             let chosen = Some(process.id) == postmaster
                 || works_here
                 || self.killed.iter().any(|(id, started)| {

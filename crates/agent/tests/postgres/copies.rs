@@ -9,8 +9,11 @@ use pgherd_agent::postgres::lost_and_found::Kept;
 use pgherd_agent::postgres::promote;
 use pgherd_agent::postgres::rewind::{self, Rewind, RewindError};
 use pgherd_agent::postgres::server::{Mode, Stop};
+use pgherd_agent::process::tree::Reaper;
 use pgherd_core::units::{SystemId, Timeline, WalPosition};
 use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
 
 pub(super) const COPY: Copy<'_> =
     Copy { system_id: None, slot: None, old: OldFolder::Keep, within: LONG };
@@ -126,4 +129,59 @@ async fn a_rewind_that_loses_its_source_leaves_a_marker() {
     let seen = folder::inspect(&first.site, &first.settings.instance, &BTreeSet::new()).await;
     let Folder::Ours(ours) = seen.unwrap() else { panic!("not ours") };
     assert_eq!(ours.rewind, folder::Rewind::Unfinished);
+}
+
+/// As when the agent is killed while the rewound folder still lacks what the source wrote meanwhile.
+#[tokio::test(flavor = "current_thread")]
+async fn a_rewind_that_was_broken_off_is_finished() {
+    let rig = Rig::new();
+    let (mut first, mut second) = diverged(&rig).await;
+    first.crash();
+    first.settings.receive = second.upstream();
+    let rewind = order(&second);
+    {
+        let mut beginning = pin!(rewind::rewind(&first.site, &first.settings, rewind));
+        let marker = first.site.rewind_marker();
+        let is_copied = || std::fs::read(&marker).is_ok_and(|content| !content.is_empty());
+        let mut look = tokio::time::interval(Duration::from_micros(200));
+        loop {
+            tokio::select! {
+                biased;
+                _ = look.tick() => if is_copied() { break },
+                ended = &mut beginning => panic!("it was not broken off: {ended:?}"),
+            }
+        }
+    }
+    Reaper::new(&first.site.data).unwrap().kill(None, LONG).unwrap();
+    assert_ne!(control::read_file(&first.site.data).unwrap().state, State::ShutDown);
+    second.run("insert into t values (4243); checkpoint").await;
+    // And the source has changed its timeline by then.
+    second.running().stop(&second.site, Stop::Fast, LONG).await.unwrap();
+    second.start(Mode::Standby).await;
+    second.promote(6).await;
+    let kept = rewind::rewind(&first.site, &first.settings, rewind).await.unwrap();
+    assert_eq!(kept, Kept::Nothing);
+    assert!(!first.site.rewind_marker().exists());
+    first.start(Mode::Standby).await;
+    first.until_streams_from(&second).await;
+    first.until_caught_up(&second).await;
+    let sum = "select count(*) || ' ' || sum(n) from t";
+    assert_eq!(first.sql(sum).await, second.sql(sum).await);
+}
+
+/// Run a second time, pg_rewind refuses; the folder is copied anew then.
+#[tokio::test(flavor = "current_thread")]
+async fn a_rewind_that_died_unseen_at_its_end_is_refused_and_not_waited_for() {
+    let rig = Rig::new();
+    let (mut first, second) = diverged(&rig).await;
+    first.crash();
+    first.settings.receive = second.upstream();
+    let rewind = order(&second);
+    rewind::rewind(&first.site, &first.settings, rewind).await.unwrap();
+    first.start(Mode::Standby).await;
+    first.crash();
+    std::fs::write(first.site.rewind_marker(), "").unwrap();
+    let error = rewind::rewind(&first.site, &first.settings, rewind).await.unwrap_err();
+    assert!(matches!(error, RewindError::Rewind { .. }), "{error}");
+    assert!(first.site.rewind_marker().exists());
 }

@@ -40,7 +40,7 @@ async fn a_bound_server_dies_with_the_thread_that_started_it() {
     let agent = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let postmaster = server::start(&site, Mode::Standby)?;
+            let postmaster = server::start(&site, Mode::Standby).await?;
             postmaster.ready(&site, LONG).await
         })
     });

@@ -258,7 +258,7 @@ impl Instance {
 
     pub(crate) async fn start(&mut self, mode: Mode) {
         self.configure();
-        let postmaster = server::start(&self.site, mode).unwrap();
+        let postmaster = server::start(&self.site, mode).await.unwrap();
         let ready = postmaster.ready(&self.site, LONG).await;
         self.postmaster = Some(postmaster);
         ready.unwrap();

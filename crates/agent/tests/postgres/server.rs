@@ -29,7 +29,7 @@ async fn it_comes_up_as_told_and_stops_cleanly() {
 async fn a_second_server_is_refused_and_a_killed_one_leaves_no_lock() {
     let rig = Rig::new();
     let mut instance = rig.primary("db-1").await;
-    let error = server::start(&instance.site, Mode::ReadWrite).unwrap_err();
+    let error = server::start(&instance.site, Mode::ReadWrite).await.unwrap_err();
     assert!(matches!(error, ServerError::FindNoProcess { .. }), "{error}");
 
     let pid = instance.running().pid();
@@ -50,7 +50,7 @@ async fn a_server_that_does_not_come_up_says_why() {
     let mut instance = rig.stopped("db-1").await;
     instance.set(&[("shared_preload_libraries", "no_such_library")]).await;
     instance.configure();
-    let postmaster = server::start(&instance.site, Mode::ReadWrite).unwrap();
+    let postmaster = server::start(&instance.site, Mode::ReadWrite).await.unwrap();
     let error = postmaster.ready(&instance.site, LONG).await.unwrap_err();
     assert!(error.to_string().contains("no_such_library"), "{error}");
 }

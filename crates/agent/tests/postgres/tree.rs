@@ -1,8 +1,10 @@
 //! Killing a whole PostgreSQL.
 
 use super::rig::{Instance, LONG, Rig};
+use pgherd_agent::postgres::folder;
 use pgherd_agent::postgres::server::{Mode, Postmaster};
 use pgherd_agent::postgres::session::Session;
+use pgherd_agent::process::tool::Tool;
 use pgherd_agent::process::tree::Reaper;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -136,4 +138,38 @@ async fn backends_that_end_by_themselves_are_reaped() {
         reaper.reap_strays().unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// As when the agent is killed while it copies: the copy must not go on beside the next attempt.
+#[tokio::test(flavor = "current_thread")]
+async fn a_tool_that_outlived_its_agent_is_found_in_the_folder_it_writes_to() {
+    let rig = Rig::new();
+    let primary = rig.primary("db-1").await;
+    let copy = rig.instance("db-2");
+    let staging = folder::begin_staging(&copy.site).unwrap();
+    let sockets = primary.site.sockets.display();
+    let tool = Tool::new(copy.site.installation.tool("pg_basebackup"))
+        .argument("--pgdata")
+        .argument(&staging)
+        .argument("--dbname")
+        .argument(format!("host={sockets} port={} user=postgres", primary.site.port))
+        .argument("--max-rate=32k")
+        .argument("--checkpoint=fast")
+        .working_in(&staging)
+        .run_as(copy.site.owner);
+    let mut reaper = Reaper::new(&staging).unwrap();
+    let mut copying = Box::pin(tool.run(LONG));
+    let began = Instant::now();
+    // It receives the log in a process of its own.
+    while reaper.count().unwrap() < 2 {
+        assert!(began.elapsed() < LONG, "it did not begin to copy");
+        tokio::select! {
+            ended = &mut copying => panic!("it ended: {ended:?}"),
+            () = tokio::time::sleep(Duration::from_millis(5)) => {}
+        }
+    }
+    // A killed agent ends nothing.
+    std::mem::forget(copying);
+    assert_eq!(reaper.kill(None, LONG).unwrap().killed, 2);
+    assert_eq!(reaper.count().unwrap(), 0);
 }
