@@ -84,11 +84,12 @@ fn remember_on_disk(view: View<'_>, steps: &mut Vec<Step>) {
     });
 }
 
-/// Renewals alone are not worth an fsync on every member.
+/// Renewals alone are not worth an fsync on every member. Who grants is: a holder that has let all its
+/// grantors go may write by its term, and whoever forgot that would find it left by them.
 fn differs_in_substance(kept: &Record, record: &Record) -> bool {
     (kept.epoch, &kept.holder, &kept.phase) != (record.epoch, &record.holder, &record.phase)
-        || (&kept.members, &kept.quorum, &kept.terms)
-            != (&record.members, &record.quorum, &record.terms)
+        || (&kept.members, &kept.grantors) != (&record.members, &record.grantors)
+        || (&kept.quorum, &kept.terms) != (&record.quorum, &record.terms)
 }
 
 /// Changes what is on disk, on top of what this plan changes already.

@@ -2,7 +2,6 @@
 
 use super::rig::{Instance, LONG, Rig};
 use pgherd_agent::postgres::clone::{self, CloneError, Copy, OldFolder, Progress};
-use pgherd_agent::postgres::config::Receive;
 use pgherd_agent::postgres::control::{self, State};
 use pgherd_agent::postgres::folder::{self, Folder};
 use pgherd_agent::postgres::lost_and_found::Kept;
@@ -64,8 +63,7 @@ async fn diverged(rig: &Rig) -> (Instance, Instance) {
     let mut second = rig.standby("db-2", &first).await;
     first.run("create table t as select generate_series(1, 1000) n").await;
     second.until_caught_up(&first).await;
-    second.settings.receive = Receive::FromNobody;
-    pgherd_agent::postgres::seal::seal(second.acting(), &second.settings, LONG).await.unwrap();
+    second.seal().await;
     first.run("insert into t select generate_series(1, 100000); update t set n = -1").await;
     second.promote(4).await;
     second.run("insert into t values (4242)").await;

@@ -3,7 +3,6 @@
 use super::rig::{LONG, Rig};
 use pgherd_agent::postgres::config::Receive;
 use pgherd_agent::postgres::promote::{self, Opening, PromoteError};
-use pgherd_agent::postgres::seal;
 use pgherd_agent::postgres::server::Mode;
 use pgherd_agent::postgres::wal::history;
 use pgherd_agent::process::clock;
@@ -20,9 +19,8 @@ async fn a_sealed_standby_has_all_that_was_acknowledged_and_gets_nothing_more() 
         primary.run("insert into t select generate_series(1, 1000)").await;
         let lsn = Lsn::parse(&primary.sql("select pg_current_wal_flush_lsn()").await).unwrap();
         standby.until_caught_up(&primary).await;
-        standby.settings.receive = Receive::FromNobody;
         let began = Instant::now();
-        let sealed = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
+        let sealed = standby.seal().await;
         println!("sealed in {:?}", began.elapsed());
         assert_eq!(sealed.position.timeline, Timeline(1));
         assert!(sealed.position.lsn >= lsn, "{sealed:?} is behind {lsn}");
@@ -30,7 +28,7 @@ async fn a_sealed_standby_has_all_that_was_acknowledged_and_gets_nothing_more() 
 
         primary.run("insert into t select generate_series(1, 1000)").await;
         primary.run("checkpoint").await;
-        let again = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
+        let again = standby.seal().await;
         assert_eq!(again.position, sealed.position);
         standby.follow(&primary).await;
         standby.until_streams_from(&primary).await;
@@ -48,11 +46,10 @@ async fn a_seal_holds_also_against_a_receiver_that_is_just_being_started() {
         standby.follow(&primary).await;
         // Sooner and later after the server was told to receive.
         tokio::time::sleep(Duration::from_millis(round * 7 % 100)).await;
-        standby.settings.receive = Receive::FromNobody;
-        let sealed = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
+        let sealed = standby.seal().await;
         primary.run("insert into t values (1); select pg_switch_wal()").await;
         primary.until("without a sender", sent).await;
-        let again = seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
+        let again = standby.seal().await;
         assert_eq!(again.position.lsn, sealed.position.lsn, "in round {round}");
     }
 }
@@ -68,10 +65,8 @@ async fn a_promotion_takes_the_timeline_it_was_given_and_a_standby_follows_throu
     third.until_caught_up(&first).await;
     first.crash();
 
-    for standby in [&mut second, &mut third] {
-        standby.settings.receive = Receive::FromNobody;
-        seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
-    }
+    second.seal().await;
+    third.seal().await;
     let began = Instant::now();
     let promoted = second.promote(4).await;
     println!("promoted in {:?}", began.elapsed());
@@ -92,9 +87,7 @@ async fn a_promotion_takes_the_timeline_it_was_given_and_a_standby_follows_throu
     second.crash();
     assert_eq!(third.promote(7).await.timeline, Timeline(7));
     third.run("insert into t values (3)").await;
-    let chain = history::read(&third.site.data, Timeline(7)).unwrap().unwrap();
-    let ancestors: Vec<_> = chain.forks.iter().map(|fork| fork.timeline.0).collect();
-    assert_eq!(ancestors, [1, 4]);
+    assert_eq!(third.ancestors(7), [1, 4]);
 }
 
 #[tokio::test(flavor = "current_thread")]

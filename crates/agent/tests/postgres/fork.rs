@@ -1,8 +1,6 @@
 //! A standby whose primary died before it had sent the segment in which its timeline began.
 
 use super::rig::{Instance, LONG, Rig};
-use pgherd_agent::postgres::config::Receive;
-use pgherd_agent::postgres::seal;
 use pgherd_agent::postgres::server::{self, Mode};
 use pgherd_agent::postgres::wal::{self, Segment, fork, history};
 use pgherd_core::units::{Bytes, Lsn, Timeline};
@@ -11,7 +9,7 @@ use std::time::{Duration, Instant};
 const SEGMENT: Bytes = Bytes(1 << 20);
 
 /// A standby of a dead primary that has all its log, and a segment of its successor's timeline of
-/// which only the first `received` bytes have come. What it held of the stretch before says `old`.
+/// which only the first `received` bytes have come.
 async fn half_changed(rig: &Rig, received: Option<usize>) -> (Instance, Segment) {
     let first = rig.primary("db-1").await;
     let mut second = rig.standby("db-2", &first).await;
@@ -21,10 +19,8 @@ async fn half_changed(rig: &Rig, received: Option<usize>) -> (Instance, Segment)
     second.until_caught_up(&first).await;
     third.until_caught_up(&first).await;
     first.crash();
-    for standby in [&mut second, &mut third] {
-        standby.settings.receive = Receive::FromNobody;
-        seal::seal(standby.acting(), &standby.settings, LONG).await.unwrap();
-    }
+    second.seal().await;
+    third.seal().await;
     let began = second.promote(2).await.began;
     let segment = Segment::holding(Timeline(2), began, SEGMENT);
     let shared = usize::try_from(began.0 - segment.begins(SEGMENT).0).unwrap();
@@ -75,9 +71,7 @@ async fn it_is_promoted_with_all_it_has() {
     assert_eq!(promoted.timeline, Timeline(3));
     assert_eq!(standby.sql("select count(*) from t").await, "6000");
     standby.run("insert into t values (1); checkpoint").await;
-    let ancestors = history::read(&standby.site.data, Timeline(3)).unwrap().unwrap();
-    let ancestors: Vec<_> = ancestors.forks.iter().map(|fork| fork.timeline.0).collect();
-    assert_eq!(ancestors, [1, 2]);
+    assert_eq!(standby.ancestors(3), [1, 2]);
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -14,9 +14,11 @@ use pgherd_agent::postgres::install::{self, Installation, Tls};
 use pgherd_agent::postgres::promote::{self, Opening, Promoted};
 use pgherd_agent::postgres::running::Running;
 use pgherd_agent::postgres::scram::Verifier;
+use pgherd_agent::postgres::seal::{self, Sealed};
 use pgherd_agent::postgres::server::{self, Mode, Postmaster};
 use pgherd_agent::postgres::session::Session;
 use pgherd_agent::postgres::site::Site;
+use pgherd_agent::postgres::wal::history;
 use pgherd_agent::process::owner::{self, Owner};
 use pgherd_agent::process::tree::{self, Reaper};
 use pgherd_core::names::InstanceName;
@@ -215,12 +217,24 @@ impl Instance {
         Reaper::new(&self.site.data).unwrap().kill(Some(pid), LONG).unwrap();
     }
 
+    /// Cuts it off: its position is final.
+    pub(crate) async fn seal(&mut self) -> Sealed {
+        self.settings.receive = Receive::FromNobody;
+        seal::seal(self.acting(), &self.settings, LONG).await.unwrap()
+    }
+
     /// Cuts it off, and makes it a primary on that timeline.
     pub(crate) async fn promote(&mut self, timeline: u32) -> Promoted {
         self.settings.receive = Receive::FromNobody;
         let running = Running { site: &self.site, postmaster: self.postmaster.as_ref().unwrap() };
         let opening = Opening { timeline: Timeline(timeline), before: Time::NEVER };
         promote::promote(running, &self.settings, opening, LONG).await.unwrap()
+    }
+
+    /// The timelines that one grew from, the oldest first.
+    pub(crate) fn ancestors(&self, timeline: u32) -> Vec<u32> {
+        let history = history::read(&self.site.data, Timeline(timeline)).unwrap().unwrap();
+        history.forks.iter().map(|fork| fork.timeline.0).collect()
     }
 
     pub(crate) async fn follow(&mut self, primary: &Self) {

@@ -2,11 +2,11 @@
 
 use crate::faults::TaskKind;
 use crate::scenario::properties::{
-    after, clients_can_write, does, holds_office, not, primary, records, settled,
+    after, before, clients_can_write, does, holds_office, not, primary, records, settled, writable,
 };
 use crate::scenario::words::{
-    applied, ends, fill_disk, freeze_with_clock, island, lose, ms, record_asked_late,
-    record_out_of_reach, secs, stop_agent, stop_server,
+    applied, crash_agent, ends, fill_disk, freeze_with_clock, island, isolate, lose, ms,
+    record_asked_late, record_out_of_reach, restore_record, secs, stop_agent, stop_server,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
@@ -20,6 +20,7 @@ scenarios![
     a_newer_timeline_beats_a_longer_log,
     the_rule_before_a_takeover_still_elects,
     a_standby_too_far_behind_waits,
+    a_member_remembers_that_nobody_grants_any_more,
 ];
 
 /// Its position is final from the claim on, also when the primary it claims from wakes again.
@@ -91,4 +92,17 @@ fn a_standby_too_far_behind_waits() -> Scenario {
         .at(secs(14), lose("a").lasting(secs(15)))
         .eventually(primary("a"), secs(25))
         .sometimes(does("a", TaskKind::Promote))
+}
+
+/// Cut off from the others, the primary let its grantors go and writes by its term alone. The record
+/// is set back to when they still granted, and those who have read the newer one are started anew.
+fn a_member_remembers_that_nobody_grants_any_more() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), isolate("a").lasting(secs(14)))
+        .at(secs(16), restore_record(2))
+        .at(ms(16_500), crash_agent("b"))
+        .at(secs(19), crash_agent("c"))
+        .always(before(secs(25), writable("a")))
+        .eventually(after(secs(26), settled()), secs(20))
+        .until(secs(60))
 }
