@@ -9,6 +9,7 @@ mod local {
     mod home;
     mod lifetime;
     mod refusals;
+    mod removed;
     mod restart;
     mod strange;
     mod together;

@@ -25,6 +25,8 @@ pub struct Process {
     pub started: u64,
     pub life: Life,
     pub part: Part,
+    /// Its folder was removed while it works there; another one may have the name by now.
+    pub removed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,8 @@ const PROGRAMS: [&str; 7] = [
     "pg_waldump",
     "pg_archivecleanup",
 ];
+/// What the kernel adds to the name of a folder that was removed.
+const REMOVED: &str = " (deleted)";
 /// Our own program, also when it was started by way of /proc/self/exe.
 const OWN: [&str; 2] = ["pgherd", "exe"];
 
@@ -131,7 +135,13 @@ fn find(is: impl Fn(u32, &[String]) -> bool) -> Result<Option<Process>, Processe
             && let Some(stat) = stat(id)
             && let Some(life) = stat.life
         {
-            return Ok(Some(Process { id, started: stat.started, life, part: Part::Other }));
+            return Ok(Some(Process {
+                id,
+                started: stat.started,
+                life,
+                part: Part::Other,
+                removed: false,
+            }));
         }
     }
     Ok(None)
@@ -173,7 +183,10 @@ fn open(process: &Process) -> rustix::io::Result<Option<OwnedFd>> {
 }
 
 fn look(id: u32, instance: &Path, counts: impl Fn(&str, &[String]) -> bool) -> Option<Process> {
-    let folder = std::fs::read_link(format!("/proc/{id}/cwd")).ok()?;
+    let link = std::fs::read_link(format!("/proc/{id}/cwd")).ok()?;
+    let before = link.to_str().and_then(|link| link.strip_suffix(REMOVED)).map(PathBuf::from);
+    let removed = before.is_some();
+    let folder = before.unwrap_or(link);
     if !folder.starts_with(instance) {
         return None;
     }
@@ -182,7 +195,7 @@ fn look(id: u32, instance: &Path, counts: impl Fn(&str, &[String]) -> bool) -> O
         return None;
     }
     let part = part(&folder, instance, id, &words);
-    Some(Process { id, started: stat.started, life: stat.life?, part })
+    Some(Process { id, started: stat.started, life: stat.life?, part, removed })
 }
 
 fn is_ours(name: &str, words: &[String]) -> bool {
@@ -283,11 +296,15 @@ mod tests {
         std::fs::write(data.join("postmaster.pid"), format!("{}\n/data\n", children[0].id()))
             .unwrap();
         let found = of(&instance).unwrap();
+        assert!(found.iter().all(|process| !process.removed));
         let part = |child: &Child| found.iter().find(|p| p.id == child.id()).map(|p| p.part);
         assert_eq!(
             children.each_ref().map(part),
             [Some(Part::Postmaster), Some(Part::Other), Some(Part::Other), None]
         );
+        std::fs::remove_dir_all(&instance).unwrap();
+        let left = of(&instance).unwrap();
+        assert_eq!((left.len(), left.iter().all(|process| process.removed)), (3, true));
         for child in &mut children {
             child.kill().unwrap();
         }

@@ -85,6 +85,13 @@ impl Instance {
 
     /// Takes note of what lives, also of an agent that an earlier supervisor started.
     pub(super) fn look(&mut self, found: &[Process], wakes: &mpsc::Sender<Wake>) {
+        if found.iter().any(|process| process.removed && process.part == Part::Agent) {
+            // What it receives is lost, and it would be asked in place of its successor.
+            warn!(instance = %self.name, "the folder was removed: what still works there is killed");
+            if let Err(error) = self.act(Act::Kill, |process| process.removed) {
+                warn!(instance = %self.name, %error, "it cannot be killed");
+            }
+        }
         let lives = found.iter().find(|process| process.part == Part::Agent);
         let known = self.agent.as_ref().map(|agent| (agent.process.id, agent.process.started));
         match lives {
