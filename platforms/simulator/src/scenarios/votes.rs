@@ -104,5 +104,6 @@ fn a_member_remembers_that_nobody_grants_any_more() -> Scenario {
         .at(secs(19), crash_agent("c"))
         .always(before(secs(25), writable("a")))
         .eventually(after(secs(26), settled()), secs(20))
+        .sometimes(after(secs(12), records(Change::Amend)))
         .until(secs(60))
 }
