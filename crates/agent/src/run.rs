@@ -228,6 +228,9 @@ impl Agent {
         if let Err(error) = specification::keep(&self.folder.specification(), &specification) {
             warn!(error = %chain(&error), "the specification is not kept for a later start");
         }
+        if self.specification.is_none() {
+            self.seen.limit_earlier_grant(specification.intent.timers.grant);
+        }
         self.specification = Some(Arc::new(specification));
         self.intend();
     }

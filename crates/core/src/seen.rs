@@ -336,6 +336,12 @@ impl Seen {
         }
     }
 
+    /// Learns how long the grants of an earlier incarnation were. Only for one that has not been told
+    /// what is wanted yet, and so has granted nothing itself.
+    pub fn limit_earlier_grant(&mut self, grant: Duration) {
+        self.grant.until = self.grant.until.min(self.began.after(grant));
+    }
+
     pub fn name(&self) -> &InstanceName {
         &self.me.instance
     }

@@ -173,6 +173,7 @@ fn assemble(
     outside: Outside,
 ) -> Result<Agent, StartError> {
     let now = clock::now();
+    // Who does not know how long grants are expects the longest, until it is told.
     let timers = told.as_ref().map_or(Timers::WIDE, |told| told.intent.timers);
     let taken = if let Some(taken) = taken {
         taken

@@ -2,14 +2,15 @@
 //!
 //! Never compares two machines' clocks.
 
-use crate::fixtures::{NOW, asynchronous, intent, ms, name, names, record, serving};
+use crate::fixtures::{NOW, asynchronous, holder, intent, ms, name, names, record, serving};
 use crate::instance::lease::writable_until;
 use crate::record::Write;
-use crate::seen::{Change, Outstanding};
+use crate::seen::{Change, Durable, Outstanding, Seen};
+use crate::timers::Timers;
 use crate::units::{Epoch, Time};
 
 /// Milliseconds from now until which the holder may write; negative ones are written as such.
-fn left(seen: &crate::seen::Seen) -> i64 {
+fn left(seen: &Seen) -> i64 {
     let until = writable_until(&intent(3, asynchronous()), seen);
     (i64::try_from(until.0).unwrap_or(i64::MAX) - i64::try_from(NOW.0).unwrap()) / 1_000
 }
@@ -74,4 +75,15 @@ fn a_higher_epoch_heard_of_ends_every_right() {
     let mut seen = serving(&record(3));
     seen.heard.epoch = Epoch(3);
     assert_eq!(writable_until(&intent(3, asynchronous()), &seen), Time::ZERO);
+}
+
+#[test]
+fn what_an_earlier_life_granted_is_bounded_once_the_length_of_grants_is_known() {
+    let mut seen = Seen::new(holder(2), Durable::default(), NOW, Timers::WIDE.grant);
+    assert_eq!(seen.grant.until, NOW.after(ms(8_000)));
+    seen.limit_earlier_grant(Timers::STANDARD.grant);
+    assert_eq!(seen.grant.until, NOW.after(ms(3_000)));
+    // Never lengthened: what this life granted itself is counted by what it is told.
+    seen.limit_earlier_grant(Timers::WIDE.grant);
+    assert_eq!(seen.grant.until, NOW.after(ms(3_000)));
 }
