@@ -137,4 +137,7 @@ pub struct Released {
     pub by: InstanceName,
     /// Where its log ends, when that is known: nothing newer exists anywhere.
     pub end: Option<WalPosition>,
+    /// Whom it was handed over to. Who has not read of it in the record yet must not compete.
+    #[serde(default)]
+    pub target: Option<InstanceName>,
 }

@@ -208,6 +208,14 @@ impl Record {
         }
     }
 
+    /// Whom the office is being handed over to.
+    pub fn target(&self) -> Option<&InstanceName> {
+        match &self.phase {
+            Phase::HandingOver { target } => Some(target),
+            Phase::Serving | Phase::Vacant { .. } => None,
+        }
+    }
+
     /// The same record as the next write of `written`.
     pub fn rewritten(&self, written: WriteId) -> Self {
         Self { revision: Revision(self.revision.0 + 1), written, ..self.clone() }

@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// A tail is what a standby lacked when its primary died: rarely more than a segment.
+/// For all of it: a tail is what a standby lacked when its primary died, rarely more than a segment.
 const WITHIN: Duration = Duration::from_secs(10);
 /// A longer tail is no tail: the standby must catch up in another way.
 const SEGMENTS: u64 = 64;
@@ -64,7 +64,7 @@ pub(super) async fn perform(
         .map_err(Error::ReadPosition)?;
     let have = Lsn::parse(&replayed).unwrap_or_default();
     for segment in segments(have, until, size)? {
-        fetch(bench, &source, segment, size).await?;
+        fetch(bench, &source, (segment, size), deadline).await?;
     }
     let sql = format!("select pg_last_wal_replay_lsn() >= '{}'", until.lsn);
     let what = "the end of the tail";
@@ -87,19 +87,27 @@ fn segments(have: Lsn, until: WalPosition, size: Bytes) -> Result<Vec<Segment>, 
 async fn fetch(
     bench: &Bench,
     source: &Endpoint,
-    segment: Segment,
-    size: Bytes,
+    (segment, size): (Segment, Bytes),
+    deadline: Deadline,
 ) -> Result<(), Error> {
     let name = segment.to_string();
     let place = |source| Error::Place { segment: name.clone(), source };
     let unfinished = bench.site.data.join("pg_wal").join(format!("pgherd.{name}"));
     let mut file = tokio::fs::File::create(&unfinished).await.map_err(place)?;
     let path = format!("{}/{name}", names::WAL);
-    let got = bench.client.download((source, &path), size.0, WITHIN, &mut file).await;
-    let got = got.map_err(|source| Error::Fetch { segment: name.clone(), source })?;
-    if got != size.0 {
-        let (found, expected) = (Bytes(got), size);
-        return Err(Error::FetchWhole { segment: name, found, expected });
+    let got = bench.client.download((source, &path), size.0, deadline.left(), &mut file).await;
+    let incomplete = match got {
+        Ok(got) if got == size.0 => None,
+        Ok(got) => {
+            let (found, expected) = (Bytes(got), size);
+            Some(Error::FetchWhole { segment: name.clone(), found, expected })
+        }
+        Err(source) => Some(Error::Fetch { segment: name.clone(), source }),
+    };
+    if let Some(error) = incomplete {
+        // Nobody else would ever remove it.
+        std::fs::remove_file(&unfinished).map_err(place)?;
+        return Err(error);
     }
     file.sync_all().await.map_err(place)?;
     let placed = wal::folder(&bench.site.data).join(&name);

@@ -29,12 +29,13 @@ pub enum CommitsError {
 
 /// Makes the rule in `settings` the server's: new commits wait when this returns. Which standbys
 /// they wait for is for the senders to say, and those of before may still obey the old rule.
+/// Returns a session of the server: whoever goes on need not connect anew.
 pub async fn set_rule(
     running: Running<'_>,
     settings: &Settings,
     within: Duration,
-) -> Result<(), CommitsError> {
-    change(running, settings, Deadline::after(within)).await.map(drop)
+) -> Result<Session, CommitsError> {
+    change(running, settings, Deadline::after(within)).await
 }
 
 /// The same, for all senders too; tells the position from which on the rule holds.

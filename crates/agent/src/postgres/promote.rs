@@ -77,12 +77,11 @@ pub async fn promote(
     fork::complete(running.site, deadline.left())
         .await
         .map_err(|source| PromoteError::CompleteFork { source })?;
-    commits::set_rule(running, settings, deadline.left())
+    // Its session is used on: connecting takes its time in a server that is opening.
+    let mut session = commits::set_rule(running, settings, deadline.left())
         .await
         .map_err(|source| PromoteError::SetRule { source })?;
     let open = |source| PromoteError::Open { source };
-    // Connected before, because connections take their time in a server that is opening.
-    let mut session = running.connect(deadline).await.map_err(open)?;
     // The agent may have stood still meanwhile, and others have taken over.
     if clock::now() >= opening.before {
         return Err(PromoteError::KeepTime { timeline });

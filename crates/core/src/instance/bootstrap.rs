@@ -14,14 +14,16 @@ pub(super) fn plan(view: View<'_>, steps: &mut Vec<Step>) -> Verdict {
     if seen.record.read.is_none() {
         return waiting(Reason::RecordUnread);
     }
-    if seen.durable.served > Epoch(0)
-        || seen.durable.record.is_some()
-        || seen.highest_known() > Epoch(0)
-    {
-        return waiting(Reason::RecordLost { missing: Vec::new() });
-    }
-    let Some(first) = &view.intent.first else {
-        return waiting(Reason::RecordLost { missing: Vec::new() });
+    let was_in_it = seen.durable.served > Epoch(0) || seen.durable.record.is_some();
+    let first = view.intent.first.as_ref();
+    let Some(first) = first.filter(|_| !was_in_it && seen.highest_known() == Epoch(0)) else {
+        // Who has nothing of the cluster was only too early to read the record, for all it knows.
+        let is_new = !was_in_it && matches!(seen.server, Server::Absent);
+        return waiting(if is_new {
+            Reason::RecordUnread
+        } else {
+            Reason::RecordLost { missing: Vec::new() }
+        });
     };
     if first != seen.name() {
         return waiting(Reason::NoCluster { first: first.clone() });

@@ -7,7 +7,7 @@ mod authority;
 mod complete;
 
 use super::{View, free_epoch, is_leaving, next_write, office, perform, persist, quorum, write};
-use crate::message::{Basis, Purpose, Request, Revoke, Stance};
+use crate::message::{Basis, Purpose, Released, Request, Revoke, Stance};
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
@@ -27,6 +27,9 @@ const TARGET_FIRST: Duration = Duration::from_secs(2);
 /// How long a sealing candidate waits for those who have not answered or are still sealing.
 const ANSWERS: Duration = Duration::from_millis(100);
 const SEALS: Duration = Duration::from_millis(400);
+/// How long one that refuses is waited for before the rest of a released log is fetched. It may be
+/// claiming, and whoever has more of the log than the winner has to be rewound.
+const CLAIMS: Duration = Duration::from_secs(1);
 
 /// None: there is nothing to claim, follow instead.
 pub(super) fn plan(
@@ -62,7 +65,7 @@ pub(super) fn plan(
         if view.now < from {
             return waiting(Reason::FailoverDelay { left: from.since(view.now) });
         }
-    } else if let Some(target) = other_target(view, record) {
+    } else if let Some(target) = other_target(view, record, released.as_ref()) {
         return waiting(Reason::HandoverToOther { target });
     }
     let proposed = free_epoch(view);
@@ -95,8 +98,12 @@ fn retake(view: View<'_>, record: &Record, standby: &Standby, steps: &mut Vec<St
 }
 
 /// The target of a handover that is still being left alone by the others.
-fn other_target(view: View<'_>, record: &Record) -> Option<InstanceName> {
-    let Phase::HandingOver { target } = &record.phase else { return None };
+fn other_target(
+    view: View<'_>,
+    record: &Record,
+    released: Option<&Released>,
+) -> Option<InstanceName> {
+    let target = record.target().or(released?.target.as_ref())?;
     let heard_at = view.seen.released.as_ref().map_or(Time::ZERO, |heard| heard.at);
     let still_its = view.now < heard_at.after(TARGET_FIRST);
     (target != view.seen.name() && still_its).then(|| target.clone())
@@ -245,7 +252,9 @@ fn may_claim(
     let end = release_of(view, record).and_then(|released| released.end);
     let has_all = end.is_some_and(|end| standby.position >= end) || own;
     if !has_all {
-        has_quorum(record, &sealed).map_err(|short| tail_instead(record, standby, end, short))?;
+        let refusing = ballot.votes.values().any(|vote| vote.stance == Stance::Refused);
+        let tail = end.filter(|_| !refusing || view.now >= ballot.began.after(CLAIMS));
+        has_quorum(record, &sealed).map_err(|short| tail_instead(record, standby, tail, short))?;
         near_enough(view, record, standby, end)?;
     }
     Ok(sealed)

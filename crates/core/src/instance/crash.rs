@@ -232,8 +232,8 @@ pub(super) fn release(
         let asked = seen.peers.get(to).and_then(|peer| peer.asked);
         let first = seen.release_sent.is_none();
         if first || asked.is_none_or(|asked| view.now >= asked.after(SAY_AGAIN)) {
-            let released = Released { epoch: record.epoch, by: seen.name().clone(), end };
-            let request = Request::Released(released);
+            let (epoch, by, target) = (record.epoch, seen.name().clone(), record.target().cloned());
+            let request = Request::Released(Released { epoch, by, end, target });
             steps.push(Step::Send { to: to.clone(), request });
         }
     }

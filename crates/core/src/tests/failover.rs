@@ -136,7 +136,7 @@ fn a_solo_primary_is_followed_by_nobody_without_proof() {
             "claiming: the primary acknowledged commits alone, so nobody can show that none is missing"
         ],
     );
-    let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_000)) };
+    let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_000)), target: None };
     seen.released = Some(ReleaseHeard { release, at: NOW });
     check(
         &preferred,
@@ -161,10 +161,37 @@ fn in_asynchronous_mode_nobody_too_far_behind_claims() {
 #[test]
 fn a_released_tail_is_fetched_first() {
     let mut seen = sealing(2, &record(3), &[(3, Stance::Sealed { position: at(3, 2_000) })]);
-    let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_100)) };
+    let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_100)), target: None };
     seen.released = Some(ReleaseHeard { release, at: NOW });
     check(
         &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        claiming: db-1 has released the office
+        perform FetchTail { epoch: Epoch(2), from: InstanceName { cluster: ClusterName("db"), serial: 1 }, until: WalPosition { timeline: Timeline(3), lsn: Lsn(2100) } }"#]],
+    );
+}
+
+#[test]
+fn nobody_fetches_a_tail_while_another_may_be_claiming() {
+    let mut record = record(3);
+    record.quorum.insert(pair(1, [2, 3]));
+    let mut seen = sealing(2, &record, &[(3, Stance::Refused)]);
+    let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_100)), target: None };
+    seen.released = Some(ReleaseHeard { release, at: NOW });
+    if let Some(ballot) = &mut seen.ballot {
+        ballot.began = NOW.before(ms(999));
+    }
+    check(
+        &intent(3, REQUIRED),
+        &seen,
+        expect!["claiming: 1 voters are sealed, 2 are needed of the rule 1 of (db-2, db-3)"],
+    );
+    if let Some(ballot) = &mut seen.ballot {
+        ballot.began = NOW.before(ms(1_000));
+    }
+    check(
+        &intent(3, REQUIRED),
         &seen,
         expect![[r#"
         claiming: db-1 has released the office

@@ -197,6 +197,8 @@ fn the_first_instance_initialises_and_records_the_cluster() {
     );
     intent.first = None;
     check(&intent, &seen, expect!["waiting: the record is gone or was set back"]);
+    seen.server = Server::Absent;
+    check(&intent, &seen, expect!["waiting: the record has not been read yet"]);
 }
 
 fn heartbeat(epoch: u64) -> Request {

@@ -83,7 +83,7 @@ fn the_office_is_released_after_the_clean_stop() {
 
 #[test]
 fn the_target_claims_at_once_and_the_others_leave_it_the_office() {
-    let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_000)) };
+    let release = Released { epoch: Epoch(2), by: name(1), end: Some(at(3, 2_000)), target: None };
     let released = Some(ReleaseHeard { release, at: NOW });
     let votes = [(3, Stance::Sealed { position: at(3, 2_000) })];
     let mut seen = sealing(2, &handing_over(), &votes);
@@ -96,8 +96,15 @@ fn the_target_claims_at_once_and_the_others_leave_it_the_office() {
         write Claim: epoch 3 db-2 serving, timeline 4, G {} M {db-1 db-2 db-3} Q {}"#]],
     );
     let mut other = streaming(3, &handing_over());
-    other.released = released;
+    other.released.clone_from(&released);
     check(&asked(), &other, expect!["waiting: the office is meant for db-2"]);
+    // Nor does one that has not read of the handover yet.
+    let mut late = streaming(3, &record(3));
+    late.released = released;
+    if let Some(heard) = &mut late.released {
+        heard.release.target = Some(name(2));
+    }
+    check(&asked(), &late, expect!["waiting: the office is meant for db-2"]);
 }
 
 #[test]

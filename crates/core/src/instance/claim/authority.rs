@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(super) fn release_of(view: View<'_>, record: &Record) -> Option<Released> {
     if let Phase::Vacant { end } = &record.phase {
         let (epoch, by) = (record.epoch, record.holder.instance.clone());
-        return Some(Released { epoch, by, end: Some(*end) });
+        return Some(Released { epoch, by, end: Some(*end), target: None });
     }
     let heard = view.seen.released.as_ref()?;
     let newest = heard.release.epoch == record.epoch && view.seen.highest_known() <= record.epoch;
