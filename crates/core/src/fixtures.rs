@@ -81,6 +81,7 @@ pub(crate) fn record(instances: u32) -> Record {
             epoch: Epoch(2),
             parent: Timeline(2),
             parent_began: Lsn(0),
+            began: None,
             cause: Cause::Retaken,
             pair: None,
         },

@@ -10,7 +10,7 @@ use crate::names::InstanceName;
 use crate::plan::Task;
 use crate::record::Pair;
 use crate::seen::Change;
-use crate::units::{Bytes, Epoch, Time, Timeline, WalPosition};
+use crate::units::{Bytes, Epoch, Lsn, Time, Timeline, WalPosition};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -111,6 +111,10 @@ pub enum Reason {
     WrongTimeline {
         found: Timeline,
         reserved: Timeline,
+    },
+    WrongFork {
+        found: Lsn,
+        said: Lsn,
     },
     Promoting {
         timeline: Timeline,
@@ -224,6 +228,9 @@ impl Reason {
             Self::Writing { change } => write!(f, "writing the record ({change:?})"),
             Self::WrongTimeline { found, reserved } => {
                 write!(f, "opened on timeline {found}, but {reserved} was reserved for it")
+            }
+            Self::WrongFork { found, said } => {
+                write!(f, "its timeline began at {found}, but the record says at {said}")
             }
             Self::Promoting { timeline } => write!(f, "opening on timeline {timeline}"),
             Self::GateWaits { pair } => {

@@ -168,6 +168,9 @@ pub struct Takeover {
     /// could say so in the record.
     pub parent: Timeline,
     pub parent_began: Lsn,
+    /// Where it will leave the parent, if that is certain before it opens: nobody has more of the
+    /// log, and it ends with a whole record. Whoever knows can follow before the server is open.
+    pub began: Option<Lsn>,
     pub cause: Cause,
     pub pair: Option<Pair>,
 }
@@ -223,7 +226,7 @@ impl Record {
 
     /// A new holder takes office on a timeline of its own; commits then follow its pair too.
     pub fn taken_over(&self, written: WriteId, takeover: Takeover) -> Self {
-        let Takeover { holder, epoch, parent, parent_began, cause, pair } = takeover;
+        let Takeover { holder, epoch, parent, parent_began, began, cause, pair } = takeover;
         let mut next = self.rewritten(written);
         next.epoch = epoch;
         next.phase = Phase::Serving;
@@ -240,7 +243,7 @@ impl Record {
             parent,
             cause,
             holder: holder.instance.clone(),
-            began: None,
+            began,
         });
         let surplus = next.terms.len().saturating_sub(TERMS_KEPT);
         next.terms.drain(..surplus);

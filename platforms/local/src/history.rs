@@ -142,6 +142,7 @@ mod tests {
                 epoch: Epoch(epoch),
                 parent: record.timeline,
                 parent_began: Lsn(epoch),
+                began: None,
                 pair: None,
                 cause,
             };

@@ -71,7 +71,7 @@ async fn a_checkpointer_that_stands_still_is_waited_for() {
     rustix::process::kill_process(id, Signal::STOP).unwrap();
     primary.settings.commits = Some(rule(&["db-2"]));
     let short = Duration::from_secs(1);
-    let error = commits::set_rule(primary.acting(), &primary.settings, short).await.unwrap_err();
+    let error = commits::set_rule(primary.acting(), &primary.settings, short).await.err().unwrap();
     rustix::process::kill_process(id, Signal::CONT).unwrap();
     let late =
         matches!(error, CommitsError::AwaitCheckpointer | CommitsError::WatchCheckpointer { .. });

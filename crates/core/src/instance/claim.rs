@@ -196,11 +196,13 @@ fn seal(
             busy.unwrap_or(Reason::Released { by: from })
         }
         Ok(voted) => {
+            let end = release_of(view, record).and_then(|released| released.end);
             let takeover = Takeover {
                 holder: view.seen.me.clone(),
                 epoch: ballot.proposed,
                 parent: standby.position.timeline,
                 parent_began: standby.began,
+                began: end.filter(|end| *end == standby.position).map(|end| end.lsn),
                 cause: cause(view, record, &revoked(view, ballot)),
                 pair: quorum::candidate_pair(view, record, &voted),
             };

@@ -162,6 +162,7 @@ pub(super) fn retake(
         epoch,
         parent: standby.position.timeline,
         parent_began: standby.began,
+        began: None,
         cause: Cause::Retaken,
         pair: quorum::first_pair(view, record),
     };
@@ -226,6 +227,12 @@ fn serve(view: View<'_>, record: &Record, primary: &Primary, steps: &mut Vec<Ste
     if primary.position.timeline != record.timeline && !broken(Rule::ReserveTimeline) {
         let (found, reserved) = (primary.position.timeline, record.timeline);
         return fence(steps, Reason::WrongTimeline { found, reserved });
+    }
+    // Others may have followed up to there before it was open.
+    if let Some(said) = record.terms.last().and_then(|term| term.began)
+        && said != primary.began
+    {
+        return fence(steps, Reason::WrongFork { found: primary.began, said });
     }
     if let Some(misses) = crash::is_hung(view) {
         if broken(Rule::ReleaseAfterReaping) {

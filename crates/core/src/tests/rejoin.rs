@@ -214,3 +214,26 @@ fn a_new_copy_has_not_failed_to_start_yet() {
     seen.notice(Event::Finished { task, outcome: Outcome::Done }, NOW);
     assert_eq!((&seen.failed, seen.rewound), (&None, true));
 }
+
+#[test]
+fn a_standby_follows_a_primary_to_be_as_soon_as_it_knows_the_fork() {
+    let mut seen = streaming(2, &record(3));
+    standby(&mut seen).position = at(2, 1_000);
+    standby(&mut seen).follows = None;
+    let tell = |seen: &mut Seen, began| {
+        let heard = seen.grant.heard.as_mut().unwrap();
+        heard.position = None;
+        heard.terms.last_mut().unwrap().began = began;
+    };
+    tell(&mut seen, None);
+    let waits = expect!["rejoining: the primary has not said where its timeline began"];
+    check(&intent(3, asynchronous()), &seen, waits);
+    tell(&mut seen, Some(Lsn(1_000)));
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+            following: not streaming yet
+            perform Follow { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
+}

@@ -171,6 +171,19 @@ fn a_fenced_primary_keeps_its_office_and_stops_its_server() {
 }
 
 #[test]
+fn a_server_that_opened_elsewhere_than_was_said_is_killed() {
+    let mut seen = serving(&record(3));
+    primary(&mut seen).began = Lsn(1_001);
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+            fencing: its timeline began at 0/3E9, but the record says at 0/3E8
+            fence"#]],
+    );
+}
+
+#[test]
 fn the_first_instance_initialises_and_records_the_cluster() {
     let mut intent = intent(3, asynchronous());
     intent.first = Some(name(1));

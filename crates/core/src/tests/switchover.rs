@@ -6,11 +6,13 @@ use super::check;
 use crate::fixtures::{
     NOW, asynchronous, at, intent, ms, name, record, sealing, serving, streaming,
 };
+use crate::instance;
 use crate::intent::{Intent, Switchover};
 use crate::message::{Released, Stance, Standing};
+use crate::plan::Step;
 use crate::record::{Phase, Record};
 use crate::seen::{End, ReleaseHeard, Seen, Server};
-use crate::units::{Epoch, SystemId};
+use crate::units::{Epoch, Lsn, SystemId};
 use expect_test::expect;
 
 fn asked() -> Intent {
@@ -105,6 +107,24 @@ fn the_target_claims_at_once_and_the_others_leave_it_the_office() {
         heard.release.target = Some(name(2));
     }
     check(&asked(), &late, expect!["waiting: the office is meant for db-2"]);
+}
+
+#[test]
+fn a_target_that_has_everything_says_where_it_will_begin() {
+    let votes = [(3, Stance::Sealed { position: at(3, 2_000) })];
+    let said = |end| {
+        let release = Released { epoch: Epoch(2), by: name(1), end, target: None };
+        let mut seen = sealing(2, &handing_over(), &votes);
+        seen.released = Some(ReleaseHeard { release, at: NOW });
+        let plan = instance::plan(&asked(), &seen, NOW);
+        let claim = plan.steps.iter().find_map(|step| {
+            if let Step::WriteRecord { write, .. } = step { Some(&write.record) } else { None }
+        });
+        claim.unwrap().terms.last().unwrap().began
+    };
+    assert_eq!(said(Some(at(3, 2_000))), Some(Lsn(2_000)));
+    // With part of a record beyond the end it would leave its parent earlier than it received.
+    assert_eq!(said(Some(at(3, 1_999))), None);
 }
 
 #[test]
