@@ -11,6 +11,7 @@ mod local {
     mod refusals;
     mod removed;
     mod restart;
+    mod settings;
     mod strange;
     mod together;
 }

@@ -19,9 +19,16 @@ pub struct Accepted(Mutex<Option<Known>>);
 struct Known {
     given: BTreeMap<String, String>,
     parameters: Parameters,
+    refused: Vec<String>,
 }
 
 impl Accepted {
+    /// Which parameters the server did not take, and why.
+    pub fn refused(&self) -> Vec<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|known| known.refused.clone()).unwrap_or_default()
+    }
+
     /// The parameters that the server takes. If that cannot be found out, those of last time.
     pub async fn parameters(&self, site: &Site, given: &BTreeMap<String, String>) -> Parameters {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -30,10 +37,11 @@ impl Accepted {
         }
         match trial::accept(site, given).await {
             Ok((parameters, refused)) => {
-                for refused in refused {
+                let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+                for refused in &refused {
                     warn!(%refused, "left out");
                 }
-                let known = Known { given: given.clone(), parameters: parameters.clone() };
+                let known = Known { given: given.clone(), parameters: parameters.clone(), refused };
                 *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
                 parameters
             }

@@ -148,7 +148,7 @@ impl Agent {
             Wake::Specified(specification) => self.specify(*specification),
             Wake::Looked(look) => self.looked(*look),
             Wake::TaskEnded(ended) => self.task_ended(*ended),
-            Wake::KeptUp(duty) => self.kept_up(duty),
+            Wake::KeptUp(duty, pending) => self.kept_up(duty, pending),
             Wake::PostmasterEnded { postmaster } => self.postmaster_ended(postmaster).await,
             Wake::Fenced(fenced) => self.fenced(fenced).await,
             Wake::Signalled(Signalled::Leave) => self.leave(),

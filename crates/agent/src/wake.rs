@@ -46,7 +46,7 @@ pub enum Wake {
     Looked(Box<Look>),
     TaskEnded(Box<Ended>),
     /// What a server needs besides its plan is there.
-    KeptUp(Duty),
+    KeptUp(Duty, Vec<String>),
     /// The postmaster has ended and is reaped; others of its tree may live.
     PostmasterEnded {
         postmaster: Pid,

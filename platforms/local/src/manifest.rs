@@ -15,6 +15,18 @@ pub struct Manifest {
     pub warnings: Vec<String>,
 }
 
+impl Manifest {
+    /// A manifest says whose it is, and `own` is the cluster it was given for.
+    pub fn refuse_other_name(&self, own: &ClusterName) -> Result<(), Failure> {
+        let given = &self.checked.name;
+        if given == own {
+            return Ok(());
+        }
+        let what = format!("the manifest is of cluster {given}, and this is {own}");
+        Err(Failure::new(Kind::Usage, what).fix(format!("--name {given}")))
+    }
+}
+
 /// How many instances the built-in manifest has.
 pub const USUAL_INSTANCES: u32 = 3;
 const BUILT_IN: &str = "# pgherd's own manifest, used when none is given\n";

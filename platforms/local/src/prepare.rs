@@ -43,6 +43,10 @@ pub enum PrepareError {
     )]
     OfRoot { path: PathBuf },
     #[error(
+        "{path:?} is a symbolic link, and a cluster's folder is removed with it: choose a --dir that leads to where it shall be"
+    )]
+    Link { path: PathBuf },
+    #[error(
         "user {user:?}, which PostgreSQL would run as, cannot enter {path:?}: choose a --dir that everybody may pass through, for example below /var/lib or /srv"
     )]
     NoEntry { path: PathBuf, user: String },
@@ -71,10 +75,13 @@ pub struct Placing {
 /// Whom the cluster's folder belongs to; `None` when there is no such folder.
 pub fn owner(folder: &ClusterFolder) -> Result<Option<Account>, PrepareError> {
     let path = folder.root();
-    let facts = match std::fs::metadata(path) {
+    let facts = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|source| PrepareError::Look { path: path.to_owned(), source })?,
     };
+    if facts.is_symlink() {
+        return Err(PrepareError::Link { path: path.to_owned() });
+    }
     let (own, found) = (rustix::process::geteuid().as_raw(), facts.uid());
     let is_empty = || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     if found == 0 && own == 0 && is_empty() {

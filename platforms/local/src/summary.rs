@@ -9,10 +9,12 @@ use crate::registration::{Registration, Shall};
 use crate::wishes::Wish;
 use pgherd_api::agent::{Happening, Role, Status};
 use pgherd_core::intent::Durability;
+use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Phase, Record};
 use pgherd_core::seen::Gate;
 use pgherd_core::units::{Bytes, WalPosition};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The document of `pgherd local status -o json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -110,7 +112,7 @@ pub fn summary(view: &View) -> Summary {
         commits: Some(commits(view)),
         instances,
         partitions: view.cuts.iter().map(cut).collect(),
-        warnings: view.warnings.clone(),
+        warnings: warnings(view),
         record: view.record.clone(),
     }
 }
@@ -160,6 +162,9 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     }
     if instances.iter().any(|instance| !instance.ready) {
         problems.extend(full_disks(view));
+    }
+    if confirming(view).is_some_and(|(there, needed)| there < needed) {
+        problems.push("commits wait for standbys to confirm them".to_owned());
     }
     if !view.cuts.is_empty() {
         problems.push(format!("{} ways are cut (pgherd local heal)", view.cuts.len()));
@@ -246,6 +251,12 @@ pub fn unsettled(view: &View) -> Option<String> {
     }
     if let Some(leaving) = view.instances.iter().find(|it| it.wish == Wish::Leaving) {
         return Some(format!("{} to leave", leaving.name));
+    }
+    let behind = wanted().find(|it| {
+        it.status.as_ref().is_some_and(|status| status.configuration_done < view.configuration)
+    });
+    if let Some(behind) = behind {
+        return Some(format!("{} to read its settings", behind.name));
     }
     let acks = match view.durability {
         Durability::Asynchronous { .. } => return None,
@@ -355,9 +366,45 @@ pub fn durability(durability: Durability) -> String {
     }
 }
 
+/// What the manifest asks for and does not get.
+pub fn warnings(view: &View) -> Vec<String> {
+    let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
+    let refused: BTreeSet<&String> = statuses.flat_map(|status| &status.refused_settings).collect();
+    let refused = refused.into_iter().map(|refused| format!("{refused}; it is left out"));
+    let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
+    let pending: BTreeSet<&str> =
+        statuses.flat_map(|status| &status.pending_restart).map(String::as_str).collect();
+    let pending: Vec<&str> = pending.into_iter().collect();
+    let restart = (!pending.is_empty()).then(|| {
+        let what = format!("{} waits for a restart (pgherd local restart)", pending.join(", "));
+        hint::addressed(&what, &view.folder)
+    });
+    view.warnings.iter().cloned().chain(refused).chain(restart).collect()
+}
+
+/// How many of those who have to confirm commits are there to do it, and how many it takes; none if
+/// it takes nobody.
+fn confirming(view: &View) -> Option<(usize, usize)> {
+    let pair = view.primary()?.status.as_ref().and_then(obeyed_pair)?;
+    let streams = |name: &InstanceName| {
+        let instance = view.instances.iter().find(|instance| instance.name == *name);
+        instance.is_some_and(|instance| is_ready(view, instance))
+    };
+    let there = pair.voters.iter().filter(|name| streams(name)).count();
+    (pair.acks > 0).then_some((there, pair.acks))
+}
+
 /// The sentence people ask for: what happens to a commit when a node is lost.
 fn commits(view: &View) -> String {
     let Some(record) = &view.record else { return "nothing was committed yet".to_owned() };
+    if view.primary().is_none() {
+        return "nothing can be committed now: there is no primary".to_owned();
+    }
+    if let Some((there, needed)) = confirming(view).filter(|(there, needed)| there < needed) {
+        return format!(
+            "commits wait: {there} of the {needed} standbys that have to confirm them are there"
+        );
+    }
     let obeyed = view.primary().and_then(|primary| primary.status.as_ref()).and_then(obeyed_pair);
     let newest = obeyed.or_else(|| record.quorum.iter().max_by_key(|pair| pair.acks).cloned());
     match newest {

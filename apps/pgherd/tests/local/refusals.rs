@@ -166,6 +166,34 @@ fn a_cluster_that_is_not_there_is_not_found() {
 }
 
 #[test]
+fn a_manifest_of_another_cluster_makes_nothing() {
+    let home = Home::new();
+    let path = home.manifest("shop", "instances: 1");
+    let said = home.run(&["up", "-n", "other", "--file", path.to_str().unwrap()]);
+    expect![[r#"
+        exit code 2
+        error: the manifest is of cluster shop, and this is other
+        fix: --name shop
+    "#]]
+    .assert_eq(&said.told());
+    assert!(!home.folder().exists(), "something was made");
+}
+
+#[test]
+fn a_link_is_no_folder_of_a_cluster() {
+    let home = Home::new();
+    let (elsewhere, link) = (home.folder().join("elsewhere"), home.folder().join("local"));
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    for words in [&["up"][..], &["destroy", "--yes"]] {
+        let said = home.run(words);
+        assert_eq!(said.code, Some(4), "{said:?}");
+        assert!(said.err.contains("is a symbolic link"), "{said:?}");
+    }
+    assert!(std::fs::read_dir(&elsewhere).unwrap().next().is_none(), "something was made");
+}
+
+#[test]
 fn a_folder_with_something_else_in_it_is_left_alone() {
     let home = Home::new();
     let foreign = home.folder().join("local");

@@ -9,6 +9,7 @@ use crate::settings::{self, SettingsError};
 use pgherd_api::agent::Superuser;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio_postgres::SimpleQueryRow;
 use tracing::info;
 
 use super::Bench;
@@ -23,6 +24,8 @@ pub enum UpkeepError {
     ListSlots(#[source] SessionError),
     #[error("changing slot {slot}")]
     ChangeSlot { slot: String, source: SessionError },
+    #[error("looking for settings that wait for a restart")]
+    ListPending(#[source] SessionError),
     #[error("reading the superuser's password")]
     ReadPassword(#[source] SettingsError),
     #[error("setting the superuser's password")]
@@ -33,9 +36,16 @@ pub enum UpkeepError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Duty {
     /// A slot for each standby, and nobody else's, that keeps the log from now on.
-    Primary { postmaster: i32, slots: BTreeSet<String>, superuser: Superuser },
+    Primary { server: Incarnation, slots: BTreeSet<String>, superuser: Superuser },
     /// The same slots, empty: they are there when it becomes a primary, and keep no log till then.
-    Standby { postmaster: i32, slots: BTreeSet<String> },
+    Standby { server: Incarnation, slots: BTreeSet<String> },
+}
+
+/// A server with one configuration: what it still waits for is looked at anew with each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incarnation {
+    pub postmaster: i32,
+    pub configuration: u64,
 }
 
 /// Whether the same duty was done before.
@@ -46,8 +56,8 @@ pub enum Round {
     Later,
 }
 
-/// Makes it so.
-pub async fn keep(bench: &Bench, duty: &Duty, round: Round) -> Result<(), UpkeepError> {
+/// Makes it so; returns which settings wait for a restart.
+pub async fn keep(bench: &Bench, duty: &Duty, round: Round) -> Result<Vec<String>, UpkeepError> {
     let mut session =
         Session::open(&bench.site, SUPERUSER, WITHIN).await.map_err(UpkeepError::Connect)?;
     match duty {
@@ -57,10 +67,19 @@ pub async fn keep(bench: &Bench, duty: &Duty, round: Round) -> Result<(), Upkeep
                 Round::Later => Holding::FromNow,
             };
             keep_slots(&mut session, slots, holding).await?;
-            keep_superuser(bench, &mut session, *superuser).await
+            keep_superuser(bench, &mut session, *superuser).await?;
         }
-        Duty::Standby { slots, .. } => keep_slots(&mut session, slots, Holding::Nothing).await,
+        Duty::Standby { slots, .. } => keep_slots(&mut session, slots, Holding::Nothing).await?,
     }
+    pending_restart(&mut session).await
+}
+
+async fn pending_restart(session: &mut Session) -> Result<Vec<String>, UpkeepError> {
+    let sql = "select name from pg_settings where pending_restart order by name";
+    let sets = session.ask(sql, WITHIN).await.map_err(UpkeepError::ListPending)?;
+    let rows = sets.into_iter().next().unwrap_or_default();
+    let name = |row: &SimpleQueryRow| row.try_get(0).ok().flatten().map(str::to_owned);
+    Ok(rows.iter().filter_map(name).collect())
 }
 
 /// What a slot that nobody uses keeps.

@@ -41,6 +41,8 @@ impl Agent {
             switchover_done: seen.record.value.as_ref().map_or(0, |record| record.switchover),
             restart_done: seen.durable.restarted,
             configuration_done: seen.health.configuration,
+            refused_settings: self.accepted.refused(),
+            pending_restart: self.upkeep.pending_restart.clone(),
             happenings: self.events.past().cloned().collect(),
         }
     }

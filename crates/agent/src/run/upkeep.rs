@@ -4,7 +4,7 @@
 
 use super::Agent;
 use crate::chain::chain;
-use crate::perform::upkeep::{self, Duty, Round};
+use crate::perform::upkeep::{self, Duty, Incarnation, Round};
 use crate::postgres::config::{SLOT_PREFIX, slot_of};
 use crate::process::clock;
 use crate::wake::Wake;
@@ -23,6 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Upkeep {
     done: Option<Duty>,
     begun: Option<(Duty, Time)>,
+    /// Which settings waited for a restart when it was last done.
+    pub(super) pending_restart: Vec<String>,
 }
 
 impl Agent {
@@ -41,7 +43,7 @@ impl Agent {
         let waker = self.outside.waker.clone();
         let work = async move {
             match upkeep::keep(&bench, &duty, round).await {
-                Ok(()) => waker.wake(Wake::KeptUp(duty)).await,
+                Ok(pending) => waker.wake(Wake::KeptUp(duty, pending)).await,
                 Err(error) => warn!(error = %chain(&error), "upkeep is tried again"),
             }
         };
@@ -54,21 +56,23 @@ impl Agent {
         task.is_none_or(|task| matches!(task, Task::Checkpoint { .. }))
     }
 
-    pub(super) fn kept_up(&mut self, duty: Duty) {
+    pub(super) fn kept_up(&mut self, duty: Duty, pending_restart: Vec<String>) {
         self.upkeep.done = Some(duty);
+        self.upkeep.pending_restart = pending_restart;
     }
 
     fn duty(&self) -> Option<Duty> {
         let postmaster = self.hands.postmaster.as_ref()?.pid().as_raw_pid();
+        let server = Incarnation { postmaster, configuration: self.seen.health.configuration };
         let specification = self.specification.as_ref()?;
         let others = specification.intent.instances.iter().filter(|name| **name != self.me);
         let slots = others.map(|name| slot_of(SLOT_PREFIX, name)).collect();
         match &self.seen.server {
             Server::Primary(_) => {
                 let superuser = specification.postgres.superuser;
-                Some(Duty::Primary { postmaster, slots, superuser })
+                Some(Duty::Primary { server, slots, superuser })
             }
-            Server::Standby(_) => Some(Duty::Standby { postmaster, slots }),
+            Server::Standby(_) => Some(Duty::Standby { server, slots }),
             Server::Unknown | Server::Absent | Server::Down { .. } | Server::Starting => None,
         }
     }

@@ -54,6 +54,12 @@ pub struct Status {
     pub restart_done: u64,
     /// The configuration the server runs with.
     pub configuration_done: u64,
+    /// Which of the user's settings PostgreSQL refused, and why; they are left out.
+    #[serde(default)]
+    pub refused_settings: Vec<String>,
+    /// Which settings its PostgreSQL takes up only when it is restarted.
+    #[serde(default)]
+    pub pending_restart: Vec<String>,
     /// The last changes of verdict, oldest first.
     pub happenings: Vec<Happening>,
 }

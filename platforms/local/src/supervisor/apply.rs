@@ -20,7 +20,7 @@ impl Supervisor {
     ) -> Result<Done, Failure> {
         let (text, count) = self.wanted(text, instances)?;
         let next = manifest::understand(&text, count)?;
-        self.refuse_other_name(&next)?;
+        next.refuse_other_name(self.folder.name())?;
         let warnings = self.warnings(&next);
         let rested = self.shall() == Shall::Rest;
         let mut wishes = self.wishes.clone();
@@ -77,15 +77,6 @@ impl Supervisor {
             }
             (Some(kept), count) => Ok((kept, count.or(self.wishes.count))),
         }
-    }
-
-    fn refuse_other_name(&self, manifest: &Manifest) -> Result<(), Failure> {
-        let (given, own) = (&manifest.checked.name, self.folder.name());
-        if given == own {
-            return Ok(());
-        }
-        let what = format!("the manifest is of cluster {given}, and this is {own}");
-        Err(Failure::new(Kind::Usage, what).fix(format!("--name {given}")))
     }
 
     fn warnings(&self, manifest: &Manifest) -> Vec<String> {

@@ -105,7 +105,11 @@ impl Up {
         text: Option<&str>,
     ) -> Result<Option<Manifest>, Failure> {
         match text {
-            Some(text) => manifest::understand(text, self.instances).map(Some),
+            Some(text) => {
+                let manifest = manifest::understand(text, self.instances)?;
+                manifest.refuse_other_name(folder.name())?;
+                Ok(Some(manifest))
+            }
             None if folder.manifest().exists() => Ok(None),
             None => {
                 let built_in = manifest::built_in(folder.name(), manifest::USUAL_INSTANCES);
@@ -127,6 +131,9 @@ impl Up {
             return say_either(self.place.output(), &sentence, &document);
         }
         let view = wait::until(&supervisor, self.place.timeout(), sight).await?;
+        let mut found = summary::warnings(&view);
+        found.retain(|warning| !done.warnings.contains(warning));
+        warn(&found);
         let bindir = view.bindir.display();
         let how = match done.effect {
             Effect::Unchanged => "is up already, and nothing is to be changed".to_owned(),

@@ -1,0 +1,60 @@
+//! Settings that do not take effect are told, and so are commits that wait.
+
+use super::home::Home;
+use expect_test::expect;
+use std::time::{Duration, Instant};
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+#[test]
+fn settings_that_postgresql_refuses_or_takes_up_later_are_told() {
+    let mut home = Home::new();
+    home.owns("local");
+    let up = |parameters: &str| {
+        let spec = format!("instances: 1, postgresql: {{parameters: {{{parameters}}}}}");
+        let path = home.manifest("local", &spec);
+        let said = home.run(&["up", "--file", path.to_str().unwrap()]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    };
+    let warnings = || home.json(&["status"])["warnings"].to_string();
+    up("wrk_mem: 8MB");
+    let told = warnings();
+    assert!(told.contains("wrk_mem") && told.contains("it is left out"), "{told}");
+    up("max_connections: '150'");
+    wait_for("a setting that waits for a restart", || {
+        warnings().contains("max_connections waits for a restart (pgherd local restart --dir HOME)")
+    });
+    let told = warnings();
+    assert!(!told.contains("wrk_mem"), "{told}");
+    assert_eq!(home.run(&["restart"]).code, Some(0));
+    wait_for("no warning any more", || warnings() == "[]");
+}
+
+#[test]
+fn commits_that_wait_for_a_standby_are_told() {
+    let mut home = Home::new();
+    home.owns("local");
+    let required = "synchronous: {method: any, number: 1, dataDurability: required}";
+    let spec = format!("instances: 2, postgresql: {{{required}}}");
+    let path = home.manifest("local", &spec);
+    let said = home.run(&["up", "--file", path.to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let commits = || {
+        let status = home.json(&["status"]);
+        status["commits"].as_str().unwrap().to_owned()
+    };
+    expect!["a commit survives the loss of any one node (1 of 1 standbys confirm it)"]
+        .assert_eq(&commits());
+    assert_eq!(home.run(&["kill", &home.standby()]).code, Some(0));
+    wait_for("commits that wait", || {
+        commits() == "commits wait: 0 of the 1 standbys that have to confirm them are there"
+    });
+}
+
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + WITHIN;
+    while !is_so() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
