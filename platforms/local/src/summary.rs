@@ -163,7 +163,7 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if instances.iter().any(|instance| !instance.ready) {
         problems.extend(full_disks(view));
     }
-    if confirming(view).is_some_and(|(there, needed)| there < needed) {
+    if too_few_confirm(view).is_some() {
         problems.push("commits wait for standbys to confirm them".to_owned());
     }
     if !view.cuts.is_empty() {
@@ -368,30 +368,30 @@ pub fn durability(durability: Durability) -> String {
 
 /// What the manifest asks for and does not get.
 pub fn warnings(view: &View) -> Vec<String> {
-    let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
-    let refused: BTreeSet<&String> = statuses.flat_map(|status| &status.refused_settings).collect();
+    let (mut refused, mut pending) = (BTreeSet::new(), BTreeSet::new());
+    for status in view.instances.iter().filter_map(|instance| instance.status.as_ref()) {
+        refused.extend(&status.refused_settings);
+        pending.extend(status.pending_restart.iter().map(String::as_str));
+    }
     let refused = refused.into_iter().map(|refused| format!("{refused}; it is left out"));
-    let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
-    let pending: BTreeSet<&str> =
-        statuses.flat_map(|status| &status.pending_restart).map(String::as_str).collect();
-    let pending: Vec<&str> = pending.into_iter().collect();
     let restart = (!pending.is_empty()).then(|| {
-        let what = format!("{} waits for a restart (pgherd local restart)", pending.join(", "));
+        let names = pending.into_iter().collect::<Vec<_>>().join(", ");
+        let what = format!("{names} waits for a restart (pgherd local restart)");
         hint::addressed(&what, &view.folder)
     });
     view.warnings.iter().cloned().chain(refused).chain(restart).collect()
 }
 
 /// How many of those who have to confirm commits are there to do it, and how many it takes; none if
-/// it takes nobody.
-fn confirming(view: &View) -> Option<(usize, usize)> {
+/// enough are.
+fn too_few_confirm(view: &View) -> Option<(usize, usize)> {
     let pair = view.primary()?.status.as_ref().and_then(obeyed_pair)?;
     let streams = |name: &InstanceName| {
         let instance = view.instances.iter().find(|instance| instance.name == *name);
         instance.is_some_and(|instance| is_ready(view, instance))
     };
     let there = pair.voters.iter().filter(|name| streams(name)).count();
-    (pair.acks > 0).then_some((there, pair.acks))
+    (there < pair.acks).then_some((there, pair.acks))
 }
 
 /// The sentence people ask for: what happens to a commit when a node is lost.
@@ -400,7 +400,7 @@ fn commits(view: &View) -> String {
     if view.primary().is_none() {
         return "nothing can be committed now: there is no primary".to_owned();
     }
-    if let Some((there, needed)) = confirming(view).filter(|(there, needed)| there < needed) {
+    if let Some((there, needed)) = too_few_confirm(view) {
         return format!(
             "commits wait: {there} of the {needed} standbys that have to confirm them are there"
         );

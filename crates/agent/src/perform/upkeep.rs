@@ -36,14 +36,14 @@ pub enum UpkeepError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Duty {
     /// A slot for each standby, and nobody else's, that keeps the log from now on.
-    Primary { server: Incarnation, slots: BTreeSet<String>, superuser: Superuser },
+    Primary { server: Configured, slots: BTreeSet<String>, superuser: Superuser },
     /// The same slots, empty: they are there when it becomes a primary, and keep no log till then.
-    Standby { server: Incarnation, slots: BTreeSet<String> },
+    Standby { server: Configured, slots: BTreeSet<String> },
 }
 
 /// A server with one configuration: what it still waits for is looked at anew with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Incarnation {
+pub struct Configured {
     pub postmaster: i32,
     pub configuration: u64,
 }

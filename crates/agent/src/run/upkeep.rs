@@ -4,7 +4,7 @@
 
 use super::Agent;
 use crate::chain::chain;
-use crate::perform::upkeep::{self, Duty, Incarnation, Round};
+use crate::perform::upkeep::{self, Configured, Duty, Round};
 use crate::postgres::config::{SLOT_PREFIX, slot_of};
 use crate::process::clock;
 use crate::wake::Wake;
@@ -63,7 +63,7 @@ impl Agent {
 
     fn duty(&self) -> Option<Duty> {
         let postmaster = self.hands.postmaster.as_ref()?.pid().as_raw_pid();
-        let server = Incarnation { postmaster, configuration: self.seen.health.configuration };
+        let server = Configured { postmaster, configuration: self.seen.health.configuration };
         let specification = self.specification.as_ref()?;
         let others = specification.intent.instances.iter().filter(|name| **name != self.me);
         let slots = others.map(|name| slot_of(SLOT_PREFIX, name)).collect();
