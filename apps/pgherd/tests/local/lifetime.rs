@@ -155,3 +155,15 @@ fn of_an_interrupted_up_nothing_is_left_after_destroy() {
         assert!(others.is_empty(), "{others:?}");
     }
 }
+
+#[test]
+fn the_empty_folder_of_an_up_that_had_only_begun_is_removed_by_destroy() {
+    // As root: interrupted before the folder was given to the account PostgreSQL runs as.
+    let home = Home::new();
+    let folder = home.folder().join("local");
+    std::fs::create_dir_all(&folder).unwrap();
+    let destroyed = home.run(&["destroy", "--yes"]);
+    assert_eq!(destroyed.code, Some(0), "{destroyed:?}");
+    assert!(!folder.exists(), "{destroyed:?}");
+    assert_eq!(home.run(&["destroy", "--yes"]).code, Some(3));
+}

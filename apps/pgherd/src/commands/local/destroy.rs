@@ -40,16 +40,32 @@ impl Destroy {
     }
 
     fn remove(self, folder: &ClusterFolder) -> Result<(), Failure> {
-        let account = owner(folder)?;
-        refuse_foreign(folder)?;
-        refuse_other_owner(folder)?;
-        if !self.yes {
-            confirm(folder.name().as_str())?;
+        if !remove_unclaimed(folder)? {
+            let account = owner(folder)?;
+            refuse_foreign(folder)?;
+            refuse_other_owner(folder)?;
+            if !self.yes {
+                confirm(folder.name().as_str())?;
+            }
+            destroy(folder, &account, self.place.timeout()).map_err(unfinished)?;
         }
-        destroy(folder, &account, self.place.timeout()).map_err(unfinished)?;
         let name = folder.name();
         let document = serde_json::json!({ "cluster": name, "state": "destroyed" });
         say_either(self.place.output(), &format!("cluster/{name} destroyed"), &document)
+    }
+}
+
+/// Removes the empty folder of an `up` that ended before it gave the folder to an account. There
+/// is nothing in it to be confirmed.
+fn remove_unclaimed(folder: &ClusterFolder) -> Result<bool, Failure> {
+    if prepare::owner(folder).map_err(|error| Failure::from_error(Kind::Refused, &error))?.is_some()
+    {
+        return Ok(false);
+    }
+    match std::fs::remove_dir(folder.root()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(irremovable(folder.root(), &error)),
     }
 }
 
@@ -76,11 +92,13 @@ pub(super) fn destroy(
         remove_content(folder)
     })?;
     // As root: the folder above is not the account's.
-    let failed = |error: io::Error| {
-        Failure::new(Kind::Failed, format!("{} cannot be removed", folder.root().display()))
-            .because(error.to_string())
-    };
-    std::fs::remove_dir(folder.root()).map_err(failed)
+    std::fs::remove_dir(folder.root()).map_err(|error| irremovable(folder.root(), &error))
+}
+
+fn irremovable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Kind::Failed, format!("{} cannot be removed", path.display()))
+        .because(error.to_string())
+        .fix("remove the cause and run this again")
 }
 
 /// Lets the supervisor end what it started. One that cannot is killed with all the rest.
@@ -122,16 +140,11 @@ fn living(folder: &ClusterFolder) -> Result<Vec<processes::Process>, Failure> {
 }
 
 fn remove_content(folder: &ClusterFolder) -> Result<(), Failure> {
-    let failed = |path: &Path, error: &io::Error| {
-        Failure::new(Kind::Failed, format!("{} cannot be removed", path.display()))
-            .because(error.to_string())
-            .fix("remove the cause and run this again")
-    };
     // The registration goes last: as long as it is there, this can be tried again.
     let root = folder.root();
-    let entries = std::fs::read_dir(root).map_err(|error| failed(root, &error))?;
+    let entries = std::fs::read_dir(root).map_err(|error| irremovable(root, &error))?;
     for entry in entries {
-        let path = entry.map_err(|error| failed(root, &error))?.path();
+        let path = entry.map_err(|error| irremovable(root, &error))?.path();
         if path == folder.registration() {
             continue;
         }
@@ -140,11 +153,11 @@ fn remove_content(folder: &ClusterFolder) -> Result<(), Failure> {
         } else {
             std::fs::remove_file(&path)
         };
-        removed.map_err(|error| failed(&path, &error))?;
+        removed.map_err(|error| irremovable(&path, &error))?;
     }
     match std::fs::remove_file(folder.registration()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|error| failed(&folder.registration(), &error)),
+        other => other.map_err(|error| irremovable(&folder.registration(), &error)),
     }
 }
 
