@@ -36,7 +36,16 @@ pub struct AgentConfig {
     pub listen: SocketAddr,
     /// Every other instance of the cluster.
     pub peers: BTreeMap<InstanceName, PeerAddress>,
-    pub record: RecordAddress,
+    /// Who keeps the record, where that is a service of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordAddress>,
+    /// Where sockets are, if not in the instance's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<PathBuf>,
+    /// Where certificates and passwords are, if not in the instance's folder. Clients are then
+    /// shown a certificate of its own, `tls/server`, which names no instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<PathBuf>,
 }
 
 /// Where clients and standbys reach this instance's PostgreSQL.
@@ -89,7 +98,7 @@ impl AgentConfig {
     }
 
     pub fn folder(&self) -> Folder {
-        Folder { root: self.folder.clone() }
+        Folder { root: self.folder.clone(), run: self.run.clone(), identity: self.identity.clone() }
     }
 
     fn refusal(&self) -> Option<String> {
@@ -103,20 +112,33 @@ impl AgentConfig {
         if self.peers.contains_key(instance) {
             return Some(format!("{instance} is its own peer"));
         }
-        let relative = [&self.folder, &self.bindir].into_iter().find(|path| !path.is_absolute())?;
+        let paths = [&self.folder, &self.bindir].into_iter();
+        let mut paths = paths.chain(&self.run).chain(&self.identity);
+        let relative = paths.find(|path| !path.is_absolute())?;
         Some(format!("{} is not an absolute path", relative.display()))
     }
+}
+
+/// What the certificate of a PostgreSQL server is made out to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerName {
+    /// The instance: standbys check that they reached the one they meant.
+    Instance,
+    /// Services, or whatever its owner chose: standbys check its authority.
+    Any,
 }
 
 /// The files of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     root: PathBuf,
+    run: Option<PathBuf>,
+    identity: Option<PathBuf>,
 }
 
 impl Folder {
     pub fn at(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, run: None, identity: None }
     }
 
     pub fn root(&self) -> &Path {
@@ -146,13 +168,31 @@ impl Folder {
 
     /// Private sockets (0700).
     pub fn run(&self) -> PathBuf {
-        self.root.join("run")
+        self.run.clone().unwrap_or_else(|| self.root.join("run"))
     }
 
     /// This instance's certificate and key, and the cluster's authority: `tls.crt`, `tls.key` and
-    /// `ca.crt`. PostgreSQL uses the same ones towards its clients.
+    /// `ca.crt`.
     pub fn tls(&self) -> PathBuf {
-        self.root.join("tls")
+        self.identity().join("tls")
+    }
+
+    /// The same three files for PostgreSQL towards its clients: the same ones, unless certificates
+    /// come from elsewhere.
+    pub fn server_tls(&self) -> PathBuf {
+        match self.server_name() {
+            ServerName::Instance => self.tls(),
+            ServerName::Any => self.tls().join("server"),
+        }
+    }
+
+    /// What the certificates of PostgreSQL servers are made out to.
+    pub fn server_name(&self) -> ServerName {
+        if self.identity.is_some() { ServerName::Any } else { ServerName::Instance }
+    }
+
+    fn identity(&self) -> &Path {
+        self.identity.as_deref().unwrap_or(&self.root)
     }
 
     /// The same three files for the role that standbys connect as.
@@ -163,10 +203,10 @@ impl Folder {
     /// One file per password, without a line end: `replication`, `app` and `superuser`. Whoever
     /// makes the folder puts them there; they are the same on every instance.
     pub fn secrets(&self) -> PathBuf {
-        self.root.join("secrets")
+        self.identity().join("secrets")
     }
 
-    /// The agent's own log, `agent.log`.
+    /// The agent's own log, `agent.log`, unless it goes to standard output.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
     }
@@ -217,7 +257,7 @@ mod tests {
             peer other-2 is not of cluster db
             srv/db-1 is not an absolute path
             bin is not an absolute path
-            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record` at line 3 column 17"]]
+            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record`, `run`, `identity` at line 3 column 17"]]
         .assert_eq(&refusals.join("\n"));
     }
 

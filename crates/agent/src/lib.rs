@@ -12,6 +12,7 @@ pub mod http;
 pub mod log;
 pub mod observe;
 pub mod perform;
+pub mod platform;
 pub mod postgres;
 pub mod process;
 pub mod reexec;

@@ -13,10 +13,29 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The file is then set aside as `agent.log.1`, in place of the one before it.
 const LIMIT: u64 = 8 << 20;
 
-/// Sends everything that is logged to `agent.log` in `folder`.
-pub fn start(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let log = Log::open(folder.join("agent.log"))?;
+/// Where what is logged goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// `agent.log` in the folder for logs.
+    Folder,
+    /// Standard output: whoever runs containers keeps it.
+    Output,
+}
+
+/// Sends everything that is logged to `destination`; `folder` is the one for logs.
+pub fn start(destination: Destination, folder: &Path) -> io::Result<()> {
+    match destination {
+        Destination::Folder => {
+            std::fs::create_dir_all(folder)?;
+            start_with(Log::open(folder.join("agent.log"))?)
+        }
+        Destination::Output => start_with(io::stdout),
+    }
+}
+
+fn start_with(
+    writer: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+) -> io::Result<()> {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -24,7 +43,7 @@ pub fn start(folder: &Path) -> io::Result<()> {
         .with_span_list(false)
         .with_target(false)
         .with_max_level(LevelFilter::INFO)
-        .with_writer(log)
+        .with_writer(writer)
         .try_init()
         .map_err(io::Error::other)
 }

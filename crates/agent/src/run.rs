@@ -16,8 +16,10 @@ use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
 use crate::events::Events;
 use crate::http::client::Client;
+use crate::log;
 use crate::observe::watch::Order;
 use crate::perform::Hands;
+use crate::platform::{Lent, Platform, Raised};
 use crate::postgres::site::Site;
 use crate::process::clock;
 use crate::process::fence::Fence;
@@ -36,9 +38,9 @@ use pgherd_core::message::{Reply, Request};
 use pgherd_core::names::InstanceName;
 use pgherd_core::notice::Event;
 use pgherd_core::plan::Plan;
-use pgherd_core::seen::Seen;
-use pgherd_core::units::Time;
-use std::path::{Path, PathBuf};
+use pgherd_core::seen::{Gate, Seen, Server};
+use pgherd_core::units::{Epoch, Time};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -59,8 +61,16 @@ pub enum RunError {
     StartRuntime(#[source] std::io::Error),
 }
 
-/// Runs one instance until SIGTERM.
-pub fn run(config: &Path) -> Result<(), RunError> {
+/// What an agent is started with.
+pub struct Setup {
+    pub config: AgentConfig,
+    /// Where that was read from: the file may be replaced while the agent runs.
+    pub file: Option<PathBuf>,
+    pub log: log::Destination,
+}
+
+/// Runs one instance until SIGTERM, on the platform that is made from what the agent lends it.
+pub fn run(setup: Setup, platform: impl FnOnce(Lent) -> Raised) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -68,7 +78,7 @@ pub fn run(config: &Path) -> Result<(), RunError> {
         .build()
         .map_err(RunError::StartRuntime)?;
     runtime.block_on(async {
-        match start::start(config).await {
+        match start::start(setup, platform).await {
             Ok(mut agent) => {
                 agent.work().await;
                 Ok(())
@@ -111,10 +121,12 @@ struct Agent {
 
 /// How the agent reaches others, and they it.
 struct Outside {
-    config_path: PathBuf,
+    config_path: Option<PathBuf>,
     config: watch::Sender<Arc<AgentConfig>>,
     program: PathBuf,
     client: Arc<Client>,
+    platform: Arc<dyn Platform>,
+    serves: watch::Sender<Option<Epoch>>,
     tasks: Tasks,
     waker: Waker,
     wakes: Wakes,
@@ -247,14 +259,16 @@ impl Agent {
     }
 
     fn reload(&mut self) {
-        let present = Arc::clone(&self.outside.config.borrow());
-        match present.reloaded(&self.outside.config_path) {
-            Ok(next) if next == *present => {}
-            Ok(next) => {
-                info!(peers = next.peers.len(), "a new configuration");
-                self.outside.config.send_replace(Arc::new(next));
+        if let Some(path) = &self.outside.config_path {
+            let present = Arc::clone(&self.outside.config.borrow());
+            match present.reloaded(path) {
+                Ok(next) if next == *present => {}
+                Ok(next) => {
+                    info!(peers = next.peers.len(), "a new configuration");
+                    self.outside.config.send_replace(Arc::new(next));
+                }
+                Err(error) => warn!(error = %chain(&error), "the configuration stays as it was"),
             }
-            Err(error) => warn!(error = %chain(&error), "the configuration stays as it was"),
         }
         // Renewed certificates are in use for the next connection; PostgreSQL has to be told.
         if let Some(postmaster) = self.hands.postmaster.as_ref().filter(|_| self.running.is_none())
@@ -264,16 +278,28 @@ impl Agent {
         }
     }
 
-    /// Lets those who look at the server know how closely to look.
+    /// Lets those who look at the server know how closely to look, and the platform whether
+    /// clients are served here.
     fn publish(&mut self) {
-        let order = self.order();
-        self.outside.orders.send_if_modified(|present| {
-            let changed = *present != order;
-            *present = order;
-            changed
-        });
+        tell(&self.outside.orders, self.order());
+        tell(&self.outside.serves, self.serves());
         self.keep_up();
         self.forget_ended_tasks();
+    }
+
+    /// The epoch that clients can write under here.
+    fn serves(&self) -> Option<Epoch> {
+        match &self.seen.server {
+            Server::Primary(primary) if primary.gate == Gate::Open => {
+                self.seen.my_office().map(|record| record.epoch)
+            }
+            Server::Primary(_)
+            | Server::Standby(_)
+            | Server::Starting
+            | Server::Down { .. }
+            | Server::Absent
+            | Server::Unknown => None,
+        }
     }
 
     fn reexecute_when_idle(&mut self) {
@@ -285,4 +311,13 @@ impl Agent {
         let error = reexec::reexecute(&self.folder, &program, self.handover());
         error!(error = %chain(&error), "re-execution failed: going on as before");
     }
+}
+
+/// Wakes those who listen only when there is news.
+fn tell<T: PartialEq>(listeners: &watch::Sender<T>, value: T) {
+    listeners.send_if_modified(|present| {
+        let changed = *present != value;
+        *present = value;
+        changed
+    });
 }

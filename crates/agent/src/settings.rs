@@ -35,17 +35,20 @@ pub enum SettingsError {
 pub async fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, SettingsError> {
     let postgres = &bench.specification.postgres;
     let folder = bench.config.folder();
-    let own = folder.tls();
-    let (server, client) =
-        (IdentityFiles::in_folder(&own), IdentityFiles::in_folder(&folder.replication_tls()));
+    let (server, client) = (
+        IdentityFiles::in_folder(&folder.server_tls()),
+        IdentityFiles::in_folder(&folder.replication_tls()),
+    );
     let transport = match bench.site.installation.tls {
         Tls::Missing => Transport::Plain,
         Tls::Available => Transport::Tls(TlsFiles {
-            authority: server.authority,
+            clients_authority: server.authority,
+            servers_authority: client.authority,
             server_certificate: server.certificate,
             server_key: server.key,
             client_certificate: client.certificate,
             client_key: client.key,
+            server_name: folder.server_name(),
         }),
     };
     Ok(Settings {

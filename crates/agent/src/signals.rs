@@ -50,12 +50,13 @@ pub fn listen(waker: &Waker) -> Result<impl Future<Output = ()> + Send + use<>, 
 }
 
 /// Asks for a reload whenever one of the files changes.
-pub async fn watch_files(paths: [PathBuf; 2], waker: Waker) {
+pub async fn watch_files(paths: Vec<PathBuf>, waker: Waker) {
     let modified = |path: &PathBuf| std::fs::metadata(path).ok()?.modified().ok();
-    let mut known: [Option<SystemTime>; 2] = paths.each_ref().map(modified);
+    let look = || paths.iter().map(modified).collect::<Vec<Option<SystemTime>>>();
+    let mut known = look();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let present = paths.each_ref().map(modified);
+        let present = look();
         if present != known {
             known = present;
             waker.wake(Wake::Signalled(Signalled::Reload)).await;

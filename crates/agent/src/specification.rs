@@ -3,21 +3,15 @@
 //! Never goes back to an older specification.
 
 use crate::chain::chain;
-use crate::config::AgentConfig;
-use crate::coordinator::http::keeper;
 use crate::durable::{self, Access, DurableError};
-use crate::http::client::Client;
+use crate::platform::Platform;
 use crate::wake::{Wake, Waker};
-use pgherd_api::agent::{Specification, SpecificationAfter, names};
+use pgherd_api::agent::Specification;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// How long the answer may wait for something new; below the limit a server has for an answer.
-const WAIT: Duration = Duration::from_secs(8);
-const DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The newest specification this instance was given. It is no promise: one that cannot be read is
@@ -37,20 +31,10 @@ pub fn keep(path: &Path, specification: &Specification) -> Result<(), DurableErr
 }
 
 /// Asks for newer specifications as long as the agent runs.
-pub async fn pull(
-    client: Arc<Client>,
-    config: watch::Receiver<Arc<AgentConfig>>,
-    waker: Waker,
-    mut after: u64,
-) {
+pub async fn pull(platform: Arc<dyn Platform>, waker: Waker, mut after: u64) {
     let mut failing = false;
     loop {
-        let keeper = keeper(&config.borrow());
-        let wait_milliseconds = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
-        let question = SpecificationAfter { after, wait_milliseconds };
-        let answer: Result<Option<Specification>, _> =
-            client.call(&keeper, names::SPECIFICATION_READ, &question, DEADLINE).await;
-        match answer {
+        match platform.specification(after).await {
             Ok(newer) => {
                 if std::mem::take(&mut failing) {
                     info!("specifications can be read again");
@@ -62,7 +46,7 @@ pub async fn pull(
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
-                    warn!(error = %chain(&error), "specifications cannot be read");
+                    warn!(%error, "specifications cannot be read");
                 }
                 tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
             }

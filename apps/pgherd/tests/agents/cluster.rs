@@ -132,10 +132,12 @@ impl Cluster {
                 postgres: PostgresAddress { listen: own.postgres.ip(), port: own.postgres.port() },
                 listen: own.agent,
                 peers,
-                record: RecordAddress {
+                record: Some(RecordAddress {
                     server_name: "record".to_owned(),
                     address: self.keeper.address,
-                },
+                }),
+                run: None,
+                identity: None,
             };
             let path = self.root.path().join(format!("{name}.json"));
             std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();

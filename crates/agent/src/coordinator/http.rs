@@ -3,9 +3,7 @@
 //! Never says that a write was not applied unless the keeper said so.
 
 use crate::chain::chain;
-use crate::config::AgentConfig;
 use crate::http::client::{CallError, Client, Endpoint};
-use crate::tls::holder::Holder;
 use pgherd_api::agent::{RecordAnswer, WriteAnswer, names};
 use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
 use pgherd_core::record::{Record, Write};
@@ -14,11 +12,6 @@ use std::time::Duration;
 
 /// A store that takes longer is out of reach for this time; the plan asks again.
 const DEADLINE: Duration = Duration::from_secs(2);
-
-/// Where the keeper of the record is reached.
-pub fn keeper(config: &AgentConfig) -> Endpoint {
-    Endpoint::Certified { holder: Holder::Record, address: config.record.address }
-}
 
 /// Reads and writes the record of one cluster over HTTP.
 #[derive(Clone)]

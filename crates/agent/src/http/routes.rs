@@ -24,6 +24,7 @@ const FILE_NAME_LIMIT: usize = 128;
 
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>>;
 type Answerer = Box<dyn Fn(Peer, Bytes) -> Pending<Bytes> + Send + Sync>;
+type Prober = Box<dyn Fn() -> Pending<()> + Send + Sync>;
 type Opener = Box<dyn Fn(Peer, String) -> Pending<Opened> + Send + Sync>;
 pub(super) type Answer = Response<Either<Body, FileBody>>;
 
@@ -32,6 +33,7 @@ pub(super) type Answer = Response<Either<Body, FileBody>>;
 pub struct Routes {
     calls: BTreeMap<&'static str, Answerer>,
     files: BTreeMap<&'static str, Opener>,
+    probes: BTreeMap<&'static str, Prober>,
 }
 
 /// A file to be sent as it is now; what is appended later is not.
@@ -91,6 +93,20 @@ impl Routes {
         self
     }
 
+    /// Says on `GET PATH` whether all is well, in the way that probes understand.
+    #[must_use]
+    pub fn probe<Probing>(
+        mut self,
+        path: &'static str,
+        probe: impl Fn() -> Probing + Send + Sync + 'static,
+    ) -> Self
+    where
+        Probing: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        self.probes.insert(path, Box::new(move || Box::pin(probe())));
+        self
+    }
+
     pub(super) async fn answer(
         &self,
         peer: Peer,
@@ -99,7 +115,7 @@ impl Routes {
     ) -> Answer {
         let answered = match *request.method() {
             Method::POST => self.answer_call(peer, request, body_limit).await,
-            Method::GET => self.answer_file(peer, request.uri().path()).await,
+            Method::GET => self.answer_get(peer, request.uri().path()).await,
             _ => Err(Refusal::new(Kind::Malformed, "ask with POST, or with GET for a file")),
         };
         answered.unwrap_or_else(|refusal| refused(&refusal))
@@ -116,6 +132,12 @@ impl Routes {
         let words = read(request.into_body(), body_limit).await?;
         let words = answerer(peer, words).await?;
         Ok(json(StatusCode::OK, words))
+    }
+
+    async fn answer_get(&self, peer: Peer, path: &str) -> Result<Answer, Refusal> {
+        let Some(prober) = self.probes.get(path) else { return self.answer_file(peer, path).await };
+        prober().await?;
+        Ok(json(StatusCode::OK, Bytes::from_static(b"{}")))
     }
 
     async fn answer_file(&self, peer: Peer, path: &str) -> Result<Answer, Refusal> {

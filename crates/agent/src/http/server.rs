@@ -1,6 +1,6 @@
 //! Answers on one address: accepts, authenticates, and bounds what a caller can take.
 //!
-//! Never answers a caller without a certificate of the cluster, and never stops accepting because
+//! Never answers a caller without a certificate of the cluster unless it was opened to anybody, and never stops accepting because
 //! one caller misbehaves.
 
 use super::Stream;
@@ -85,11 +85,13 @@ pub struct Server {
 
 enum Door {
     Certified { listener: TcpListener, identity: Arc<Identity> },
+    Open { listener: TcpListener, identity: Arc<Identity> },
     Local(Socket),
 }
 
 enum Caller {
     Certified(TcpStream, Arc<Identity>),
+    Unnamed(TcpStream, Arc<Identity>),
     Local(UnixStream),
 }
 
@@ -100,9 +102,18 @@ impl Server {
         identity: Arc<Identity>,
         bounds: Bounds,
     ) -> Result<Self, ServerError> {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|source| ServerError::Listen { address, source })?;
+        let listener = listen(address).await?;
         Ok(Self { door: Door::Certified { listener, identity }, bounds })
+    }
+
+    /// Answers anybody, on TCP and encrypted: for what is no secret.
+    pub async fn open(
+        address: SocketAddr,
+        identity: Arc<Identity>,
+        bounds: Bounds,
+    ) -> Result<Self, ServerError> {
+        let listener = listen(address).await?;
+        Ok(Self { door: Door::Open { listener, identity }, bounds })
     }
 
     /// Answers processes of this machine that may open the socket at `path`.
@@ -115,7 +126,9 @@ impl Server {
     /// The TCP address, with the port that was chosen if none was asked for.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.door {
-            Door::Certified { listener, .. } => listener.local_addr().ok(),
+            Door::Certified { listener, .. } | Door::Open { listener, .. } => {
+                listener.local_addr().ok()
+            }
             Door::Local(_) => None,
         }
     }
@@ -166,9 +179,18 @@ impl Door {
                 let (stream, _) = listener.accept().await?;
                 Ok(Caller::Certified(stream, Arc::clone(identity)))
             }
+            Self::Open { listener, identity } => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Caller::Unnamed(stream, Arc::clone(identity)))
+            }
             Self::Local(socket) => Ok(Caller::Local(socket.listener.accept().await?.0)),
         }
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServerError::Listen { address, source })
 }
 
 async fn converse(
@@ -225,6 +247,11 @@ async fn authenticate(caller: Caller) -> io::Result<(Stream, Peer)> {
             let (_, session) = stream.get_ref();
             let peer = peer::certified(session.peer_certificates()).map_err(io::Error::other)?;
             Ok((Box::new(stream), peer))
+        }
+        Caller::Unnamed(stream, identity) => {
+            socket::configure(&stream)?;
+            let stream = TlsAcceptor::from(identity.open_server()).accept(stream).await?;
+            Ok((Box::new(stream), Peer::Unnamed))
         }
         Caller::Local(stream) => {
             let peer = Peer::Local { user: stream.peer_cred()?.uid() };

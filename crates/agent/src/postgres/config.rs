@@ -8,6 +8,7 @@ pub mod quote;
 mod render;
 pub mod trial;
 
+use crate::config::ServerName;
 use crate::durable::{self, DurableError};
 use crate::postgres::site::{Site, SocketPathError};
 use pgherd_core::names::InstanceName;
@@ -91,12 +92,17 @@ pub enum Transport {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    pub authority: PathBuf,
+    /// Whom clients are trusted from that show a certificate.
+    pub clients_authority: PathBuf,
+    /// Whom a primary is trusted from.
+    pub servers_authority: PathBuf,
     pub server_certificate: PathBuf,
     pub server_key: PathBuf,
     /// What this instance shows when it connects as a standby.
     pub client_certificate: PathBuf,
     pub client_key: PathBuf,
+    /// What servers are made out to: as far as that, a primary is checked.
+    pub server_name: ServerName,
 }
 
 /// What the defaults are chosen for.

@@ -4,7 +4,6 @@
 //! same as none.
 
 use super::Agent;
-use crate::coordinator::http::{HttpCoordinator, keeper};
 use crate::http::client::Endpoint;
 use crate::process::clock;
 use crate::tls::holder::Holder;
@@ -13,7 +12,7 @@ use pgherd_api::agent::names;
 use pgherd_core::message::{Reply, Request};
 use pgherd_core::names::InstanceName;
 use pgherd_core::notice::Event;
-use pgherd_core::ports::{Coordinator, Written};
+use pgherd_core::ports::Written;
 use pgherd_core::record::Write;
 use pgherd_core::seen::Change;
 use std::sync::Arc;
@@ -49,10 +48,10 @@ impl Agent {
 
     pub(super) fn read_record(&mut self) {
         self.see(Event::ReadSent);
-        let (sent, coordinator) = (clock::now(), self.coordinator());
+        let (sent, platform) = (clock::now(), Arc::clone(&self.outside.platform));
         let waker = self.outside.waker.clone();
         let read = async move {
-            match coordinator.read().await {
+            match platform.read_record().await {
                 Ok(record) => waker.wake(Wake::RecordRead { sent, record }).await,
                 Err(error) => debug!(%error, "the record was not read"),
             }
@@ -63,10 +62,11 @@ impl Agent {
     pub(super) fn write_record(&mut self, write: Write, change: Change) {
         let sent = clock::now();
         self.see(Event::WriteSent { write: write.clone(), change });
-        let (coordinator, waker) = (self.coordinator(), self.outside.waker.clone());
+        let (platform, waker) = (Arc::clone(&self.outside.platform), self.outside.waker.clone());
         let ask = async move {
-            let record = match coordinator.write(&write).await {
-                Ok(Written::Applied) => Some(write.record),
+            let wanted = write.record.clone();
+            let record = match platform.write_record(write).await {
+                Ok(Written::Applied) => Some(wanted),
                 Ok(Written::Conflict { current }) => current,
                 // Its fate is learnt by reading.
                 Err(error) => return debug!(%error, ?change, "the record was perhaps not written"),
@@ -74,10 +74,5 @@ impl Agent {
             waker.wake(Wake::RecordRead { sent, record }).await;
         };
         self.outside.tasks.spawn_at_most(TO_KEEPER, "writing the record", ask);
-    }
-
-    fn coordinator(&self) -> HttpCoordinator {
-        let keeper = keeper(&self.outside.config.borrow());
-        HttpCoordinator::new(Arc::clone(&self.outside.client), keeper)
     }
 }

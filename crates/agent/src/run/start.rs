@@ -2,14 +2,15 @@
 //!
 //! Never lets a PostgreSQL live that this agent did not start, or take over from itself.
 
-use super::{Agent, Outside};
+use super::{Agent, Outside, Setup};
 use crate::chain::chain;
-use crate::config::{AgentConfig, ConfigError, Folder};
+use crate::config::{AgentConfig, Folder};
 use crate::events::Events;
 use crate::http::client::Client;
 use crate::http::server::{Bounds, Server as HttpServer, ServerError};
 use crate::observe::watch::{self as looks, Closeness, Order};
 use crate::perform::Hands;
+use crate::platform::{Lent, Raised};
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::install::{self, InstallError, Installation, Tls};
 use crate::postgres::server::Postmaster;
@@ -35,7 +36,6 @@ use pgherd_core::units::Time;
 use rustix::process::Pid;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -46,8 +46,6 @@ const LEFTOVERS: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("configuring the agent")]
-    Configure(#[source] ConfigError),
     #[error("opening the agent's log in {path:?}")]
     OpenLog { path: std::path::PathBuf, source: io::Error },
     #[error("handling signals")]
@@ -73,16 +71,21 @@ pub enum StartError {
     StartFence(#[source] fence::StartError),
     #[error("opening the certificate of this instance")]
     OpenIdentity(#[source] IdentityError),
+    #[error("reaching the platform")]
+    Raise(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("answering peers")]
     Serve(#[source] ServerError),
 }
 
-pub(super) async fn start(path: &Path) -> Result<Agent, StartError> {
+pub(super) async fn start(
+    setup: Setup,
+    platform: impl FnOnce(Lent) -> Raised,
+) -> Result<Agent, StartError> {
     let program = reexec::program();
-    let config = AgentConfig::load(path).map_err(StartError::Configure)?;
+    let Setup { config, file, log } = setup;
     let folder = config.folder();
     let logs = folder.log();
-    crate::log::start(&logs).map_err(|source| StartError::OpenLog { path: logs, source })?;
+    crate::log::start(log, &logs).map_err(|source| StartError::OpenLog { path: logs, source })?;
     reexec::hold_signals().map_err(StartError::TakeOver)?;
     let (fence, taken) = guard(&folder)?;
     let site = site(&config).await?;
@@ -93,11 +96,25 @@ pub(super) async fn start(path: &Path) -> Result<Agent, StartError> {
     let server = HttpServer::certified(config.listen, Arc::clone(&identity), Bounds::default())
         .await
         .map_err(StartError::Serve)?;
+    let client = Arc::new(Client::certified(Arc::clone(&identity)));
+    let config = watch::Sender::new(Arc::new(config));
+    let (serves, fence) = (watch::Sender::new(None), Arc::new(fence));
+    let platform = platform(Lent {
+        identity,
+        client: Arc::clone(&client),
+        config: config.clone(),
+        serves: serves.subscribe(),
+        waker: waker.clone(),
+        fence: Arc::clone(&fence),
+    });
+    let platform = platform.map_err(StartError::Raise)?;
     let outside = Outside {
-        config_path: path.to_owned(),
-        config: watch::Sender::new(Arc::new(config)),
+        config_path: file,
+        config,
         program,
-        client: Arc::new(Client::certified(identity)),
+        client,
+        platform,
+        serves,
         tasks: Tasks::default(),
         waker,
         wakes,
@@ -168,7 +185,7 @@ async fn site(config: &AgentConfig) -> Result<Site, StartError> {
 
 fn assemble(
     (folder, site, memory): (Folder, Site, Memory),
-    (fence, taken): (Fence, Option<Handover>),
+    (fence, taken): (Arc<Fence>, Option<Handover>),
     told: Option<Specification>,
     outside: Outside,
 ) -> Result<Agent, StartError> {
@@ -186,7 +203,7 @@ fn assemble(
         folder,
         site,
         memory,
-        fence: Arc::new(fence),
+        fence,
         accepted: Arc::default(),
         specification: told.map(Arc::new),
         intent: None,
@@ -247,14 +264,11 @@ impl Agent {
         let looks = looks::watch(self.site.clone(), self.outside.orders.subscribe(), waker.clone());
         tasks.spawn("looking", looks);
         let known = self.specification.as_ref().map_or(0, |told| told.number);
-        let config = self.outside.config.subscribe();
-        let pull =
-            specification::pull(Arc::clone(&self.outside.client), config, waker.clone(), known);
-        tasks.spawn("specification", pull);
-        let files = [
-            self.outside.config_path.clone(),
-            IdentityFiles::in_folder(&self.folder.tls()).certificate,
-        ];
+        let platform = Arc::clone(&self.outside.platform);
+        tasks.spawn("specification", specification::pull(platform, waker.clone(), known));
+        let certificates = [self.folder.server_tls(), self.folder.replication_tls()]
+            .map(|folder| IdentityFiles::in_folder(&folder).certificate);
+        let files = self.outside.config_path.iter().cloned().chain(certificates).collect();
         tasks.spawn("files", signals::watch_files(files, waker.clone()));
         tasks.spawn("bounding PostgreSQL's log", signals::bound_log(self.site.clone()));
         tasks.spawn("fences", report_fences(Arc::clone(&self.fence), waker));

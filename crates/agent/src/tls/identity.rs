@@ -7,6 +7,7 @@ use super::files::{FilesError, IdentityFiles, Loaded};
 use super::holder::Holder;
 use super::{peer, provider};
 use crate::chain::chain;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -44,6 +45,7 @@ struct Current {
 struct Shown {
     holder: Holder,
     server: Arc<ServerConfig>,
+    open: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
@@ -67,6 +69,11 @@ impl Identity {
     /// cluster's authority.
     pub fn server(&self) -> Arc<ServerConfig> {
         self.shown().server
+    }
+
+    /// For the next connection from somebody who need not say who it is.
+    pub fn open_server(&self) -> Arc<ServerConfig> {
+        self.shown().open
     }
 
     /// For the next connection we open: only the cluster's authority is trusted.
@@ -104,9 +111,15 @@ fn show(files: &IdentityFiles) -> Result<Shown, IdentityError> {
         return Err(IdentityError::Holder(peer::PeerError::NoCertificate));
     };
     let roots = Arc::new(roots(&loaded, &files.authority)?);
-    let server = server_config(&loaded, Arc::clone(&roots), &files.certificate)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
+        .build()
+        .map_err(IdentityError::Verifier)?;
+    let server = server_config(&loaded, verifier, &files.certificate)?;
+    let anybody = WebPkiClientVerifier::no_client_auth();
+    let open = server_config(&loaded, anybody, &files.certificate)?;
     let client = client_config(loaded, roots, &files.certificate)?;
-    Ok(Shown { holder, server: Arc::new(server), client: Arc::new(client) })
+    let (server, open, client) = (Arc::new(server), Arc::new(open), Arc::new(client));
+    Ok(Shown { holder, server, open, client })
 }
 
 fn roots(loaded: &Loaded, path: &Path) -> Result<RootCertStore, IdentityError> {
@@ -121,13 +134,10 @@ fn roots(loaded: &Loaded, path: &Path) -> Result<RootCertStore, IdentityError> {
 
 fn server_config(
     loaded: &Loaded,
-    roots: Arc<RootCertStore>,
+    verifier: Arc<dyn ClientCertVerifier>,
     path: &Path,
 ) -> Result<ServerConfig, IdentityError> {
     let failed = |source| IdentityError::Configure { path: path.to_owned(), source };
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
-        .build()
-        .map_err(IdentityError::Verifier)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(failed)?

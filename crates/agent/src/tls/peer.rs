@@ -25,6 +25,8 @@ pub enum Peer {
     Certified(Holder),
     /// A process of this machine, by the user id the kernel vouches for.
     Local { user: u32 },
+    /// Anybody: it was not asked who it is.
+    Unnamed,
 }
 
 impl Peer {
@@ -33,7 +35,8 @@ impl Peer {
         match self {
             Self::Certified(Holder::Instance(name)) => Some(name),
             Self::Certified(Holder::Replication | Holder::Record | Holder::Supervisor)
-            | Self::Local { .. } => None,
+            | Self::Local { .. }
+            | Self::Unnamed => None,
         }
     }
 }
@@ -43,6 +46,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Certified(holder) => write!(f, "{holder}"),
             Self::Local { user } => write!(f, "local user {user}"),
+            Self::Unnamed => f.write_str("somebody"),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Never shares a folder or a port between two tests.
 
+use pgherd_agent::config::ServerName;
 use pgherd_agent::postgres::clone;
 use pgherd_agent::postgres::config::hba::Lines;
 use pgherd_agent::postgres::config::trial;
@@ -120,11 +121,13 @@ impl Rig {
         let certificate = self.file(&format!("{name}.crt"), certificate.as_bytes());
         let key = self.file(&format!("{name}.key"), key.serialize_pem().as_bytes());
         Transport::Tls(TlsFiles {
-            authority: self.path().join("ca.crt"),
+            clients_authority: self.path().join("ca.crt"),
+            servers_authority: self.path().join("ca.crt"),
             server_certificate: certificate.clone(),
             server_key: key.clone(),
             client_certificate: certificate,
             client_key: key,
+            server_name: ServerName::Instance,
         })
     }
 

@@ -188,10 +188,12 @@ impl Supervisor {
             },
             listen: at(ports.agent(name)),
             peers: peers.collect(),
-            record: RecordAddress {
+            record: Some(RecordAddress {
                 server_name: "record".to_owned(),
                 address: at(ports.relay_to_record(name)),
-            },
+            }),
+            run: None,
+            identity: None,
         };
         let text = serde_json::to_vec_pretty(&config);
         let text = text.map_err(|source| TurnError::Encode { source })?;

@@ -2,6 +2,7 @@
 //!
 //! Never reads the disk.
 
+use crate::config::ServerName;
 use crate::postgres::config::parameters::{FIXED, suggested};
 use crate::postgres::config::quote::{conninfo, identifier, setting};
 use crate::postgres::config::{
@@ -84,7 +85,7 @@ fn tls(all: &mut BTreeMap<&'static str, String>, transport: &Transport) {
         }
         Transport::Tls(files) => all.extend([
             ("ssl", "on".to_owned()),
-            ("ssl_ca_file", files.authority.display().to_string()),
+            ("ssl_ca_file", files.clients_authority.display().to_string()),
             ("ssl_cert_file", files.server_certificate.display().to_string()),
             ("ssl_key_file", files.server_key.display().to_string()),
         ]),
@@ -137,8 +138,8 @@ pub fn connection_to(site: &Site, settings: &Settings, upstream: &Upstream) -> S
     ];
     match &settings.transport {
         Transport::Tls(files) => parts.extend([
-            ("sslmode", "verify-full".to_owned()),
-            ("sslrootcert", text(&files.authority)),
+            ("sslmode", checked(files.server_name).to_owned()),
+            ("sslrootcert", text(&files.servers_authority)),
             ("sslcert", text(&files.client_certificate)),
             ("sslkey", text(&files.client_key)),
         ]),
@@ -147,6 +148,14 @@ pub fn connection_to(site: &Site, settings: &Settings, upstream: &Upstream) -> S
     let parts: Vec<_> =
         parts.iter().map(|(name, value)| format!("{name}={}", conninfo(value))).collect();
     parts.join(" ")
+}
+
+/// How closely a primary's certificate is looked at.
+fn checked(server_name: ServerName) -> &'static str {
+    match server_name {
+        ServerName::Instance => "verify-full",
+        ServerName::Any => "verify-ca",
+    }
 }
 
 /// A rule for commits in the words of `synchronous_standby_names`.
@@ -188,10 +197,12 @@ mod tests {
             instance: name("db-2"),
             listen: BTreeSet::from(["127.0.0.1".to_owned()]),
             transport: Transport::Tls(TlsFiles {
-                authority: "/c/ca.crt".into(),
+                clients_authority: "/c/ca.crt".into(),
+                servers_authority: "/c/ca.crt".into(),
                 server_certificate: "/c/server.crt".into(),
                 server_key: "/c/server.key".into(),
                 client_certificate: "/c/client.crt".into(),
+                server_name: ServerName::Instance,
                 client_key: "/c/client.key".into(),
             }),
             agent_users: BTreeSet::from(["postgres".to_owned(), "root".to_owned()]),
