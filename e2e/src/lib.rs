@@ -9,6 +9,7 @@ pub mod ports;
 pub mod rig;
 pub mod run;
 pub mod seed;
+pub mod testbed;
 pub mod torture;
 pub mod wait;
 

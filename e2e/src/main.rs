@@ -3,8 +3,11 @@
 //! Never ships.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
+mod kubernetes;
+
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
+use kubernetes::Kubernetes;
 use pgherd_e2e::bench::{self, Plan, Product, Sheet, Table};
 use pgherd_e2e::rig::pgherd::Mode;
 use pgherd_e2e::rig::{Durability, Fault, Site};
@@ -33,6 +36,11 @@ enum Act {
     Bench {
         #[command(subcommand)]
         what: Bench,
+    },
+    /// Brings a real Kubernetes up on this machine, and hurts it.
+    Kubernetes {
+        #[command(subcommand)]
+        what: Kubernetes,
     },
 }
 
@@ -114,6 +122,12 @@ fn main() -> ExitCode {
 }
 
 fn run(act: Act) -> Result<()> {
+    if let Act::Kubernetes { what: what @ (Kubernetes::Node { .. } | Kubernetes::Kubectl { .. }) } =
+        act
+    {
+        // The first process of a node buries its dead itself, and kubectl takes our place.
+        return kubernetes::run(what);
+    }
     orphans::adopt()?;
     // The ledger runs on the worker while this thread does things to clusters.
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -131,6 +145,7 @@ fn run(act: Act) -> Result<()> {
     match act {
         Act::Torture(asked) => torture(asked, runtime.handle()),
         Act::Bench { what: Bench::Failover(asked) } => failover(asked, runtime.handle()),
+        Act::Kubernetes { what } => kubernetes::run(what),
     }
 }
 

@@ -40,5 +40,6 @@ pub(crate) fn check() -> Result<()> {
 /// Installs what is missing, then runs both lists.
 pub(crate) fn test(asked: Option<Major>) -> Result<()> {
     let environment = setup::environment(asked)?;
+    setup::kubernetes_if_root()?;
     steps::run(&[CHECK, TEST].concat(), &environment)
 }

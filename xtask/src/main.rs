@@ -54,6 +54,10 @@ enum Act {
     #[command(after_help = "Example: cargo xtask bench failover --rounds 20\n\
                             All options: cargo xtask bench -- --help")]
     Bench(Passed),
+    /// Brings a real Kubernetes of three nodes up on this machine, and hurts it.
+    #[command(after_help = "Example: cargo xtask kubernetes up\n\
+                            All commands: cargo xtask kubernetes -- --help")]
+    Kubernetes(Passed),
     /// Writes generated files anew.
     #[command(after_help = "Example: cargo xtask gen --check")]
     Gen {
@@ -132,6 +136,12 @@ fn run(act: Act) -> Result<()> {
         Act::Bench(passed) => {
             setup::comparison()?;
             proof("bench", &passed)
+        }
+        Act::Kubernetes(passed) => {
+            if passed.arguments.first().is_some_and(|act| act == "up") {
+                setup::kubernetes()?;
+            }
+            start("pgherd-e2e", &["kubernetes"], &passed, &[])
         }
         Act::Gen { check } => generate::run(if check { Mode::Check } else { Mode::Write }),
         Act::Arrows => arrows::check(),

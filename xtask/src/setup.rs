@@ -65,6 +65,22 @@ pub(crate) fn comparison() -> Result<()> {
     debian::install(&[debian::ETCD, debian::PATRONI])
 }
 
+/// Makes sure that a Kubernetes can be run on this machine.
+pub(crate) fn kubernetes() -> Result<()> {
+    debian::install(debian::KUBERNETES)
+}
+
+/// The same for tests, which leave out what only root can do.
+pub(crate) fn kubernetes_if_root() -> Result<()> {
+    match debian::Rights::find() {
+        Ok(debian::Rights::Root) => kubernetes(),
+        Ok(debian::Rights::Sudo | debian::Rights::SudoUnattended) | Err(_) => {
+            eprintln!("not root: the tests that need a Kubernetes of their own will be left out");
+            Ok(())
+        }
+    }
+}
+
 fn own_choice(bindir: PathBuf, asked: Option<Major>) -> Result<PathBuf> {
     let found = version(&bindir).with_context(|| format!("{BINDIR} is set"))?;
     let found_major = found.split('.').next().unwrap_or_default();

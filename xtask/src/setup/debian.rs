@@ -32,6 +32,22 @@ pub(super) const ETCD: DebianPackage =
 pub(super) const PATRONI: DebianPackage =
     DebianPackage { name: "patroni", proof: "/usr/bin/patroni", service: Some("patroni") };
 
+/// What a Kubernetes on this machine is made of, beside what is built.
+pub(super) const KUBERNETES: &[DebianPackage] = &[
+    ETCD,
+    DebianPackage { name: "containerd", proof: "/usr/bin/containerd", service: Some("containerd") },
+    DebianPackage { name: "runc", proof: "/usr/sbin/runc", service: None },
+    DebianPackage {
+        name: "containernetworking-plugins",
+        proof: "/usr/lib/cni/bridge",
+        service: None,
+    },
+    DebianPackage { name: "debootstrap", proof: "/usr/sbin/debootstrap", service: None },
+    DebianPackage { name: "xfsprogs", proof: "/usr/sbin/mkfs.xfs", service: None },
+    DebianPackage { name: "nftables", proof: "/usr/sbin/nft", service: None },
+    DebianPackage { name: "iptables", proof: "/usr/sbin/iptables", service: None },
+];
+
 /// Installs those of the packages that are not there.
 pub(super) fn install(packages: &[DebianPackage]) -> Result<()> {
     let missing: Vec<DebianPackage> =
@@ -61,19 +77,29 @@ fn apt(rights: Rights, missing: &[DebianPackage], names: &[&str]) -> Result<()> 
     rights.run(&[&unattended[..], &install[..], names].concat())?;
     drop(without_cluster);
     for service in missing.iter().filter_map(|package| package.service) {
-        // Some packages bring a service that did not start; stopping it then is no failure.
-        let stopped = rights.run(&["service", service, "stop"]);
-        let kept_off = rights.run(&["update-rc.d", service, "disable"]);
-        for failure in [stopped, kept_off].into_iter().filter_map(Result::err) {
+        if let Err(failure) = keep_off(rights, service) {
             eprintln!("service {service}: {failure:#}");
         }
     }
     Ok(())
 }
 
+/// Stops the service that came with a package, also after the next boot.
+fn keep_off(rights: Rights, service: &str) -> Result<()> {
+    if Path::new("/run/systemd/system").exists() {
+        return rights.run(&["systemctl", "disable", "--quiet", "--now", service]);
+    }
+    // Without systemd nothing starts a service that has no script.
+    if !Path::new("/etc/init.d").join(service).exists() {
+        return Ok(());
+    }
+    rights.run(&["service", service, "stop"])?;
+    rights.run(&["update-rc.d", service, "disable"])
+}
+
 /// How we get to act as root.
 #[derive(Debug, Clone, Copy)]
-enum Rights {
+pub(super) enum Rights {
     Root,
     Sudo,
     /// Nobody is there to type a password.
@@ -81,7 +107,7 @@ enum Rights {
 }
 
 impl Rights {
-    fn find() -> Result<Self> {
+    pub(super) fn find() -> Result<Self> {
         let id = Command::new("id").arg("-u").output().context("running id -u")?;
         if String::from_utf8_lossy(&id.stdout).trim() == "0" {
             return Ok(Self::Root);

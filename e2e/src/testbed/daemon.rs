@@ -1,0 +1,67 @@
+//! Starts programs that stay when the command has ended, and finds them again.
+//!
+//! Never takes another process for one of ours: an id is only believed with its time of start.
+
+use super::layout::Layout;
+use crate::wait;
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const DEAD_WITHIN: Duration = Duration::from_secs(20);
+
+/// Starts `command` in the background under this name.
+pub(super) fn start(layout: &Layout, name: &str, mut command: Command) -> Result<()> {
+    let path = layout.log(&format!("{name}.log"));
+    let log = File::options().create(true).append(true).open(&path);
+    let log = log.with_context(|| format!("opening {}", path.display()))?;
+    // Whoever called us must not wait for the end of what they hear us through.
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let child = command.spawn().with_context(|| format!("starting {name}"))?;
+    let id = child.id();
+    let started = started(id).with_context(|| format!("{name} ended at once"))?;
+    fs::write(layout.process(name), format!("{id} {started}"))?;
+    Ok(())
+}
+
+/// Its process, if it runs.
+pub(super) fn find(layout: &Layout, name: &str) -> Result<Option<Pid>> {
+    let path = layout.process(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let noted = fs::read_to_string(&path)?;
+    let noted = noted.split_once(' ').context("an odd note of a process")?;
+    let id: u32 = noted.0.parse()?;
+    if started(id).is_none_or(|started| started != noted.1) {
+        return Ok(None);
+    }
+    Ok(Pid::from_raw(i32::try_from(id)?))
+}
+
+/// Kills it, without waiting for its end.
+pub(super) fn signal(layout: &Layout, name: &str) -> Result<()> {
+    if let Some(process) = find(layout, name)? {
+        kill_process(process, Signal::KILL)?;
+    }
+    Ok(())
+}
+
+/// Kills it, and waits until it is gone.
+pub(super) fn kill(layout: &Layout, name: &str) -> Result<()> {
+    signal(layout, name)?;
+    wait::until(&format!("the end of {name}"), DEAD_WITHIN, || Ok(find(layout, name)?.is_none()))
+}
+
+/// When the process was started, in the kernel's words; none if it is dead.
+fn started(id: u32) -> Option<String> {
+    let stat = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?;
+    // Whoever is only waiting to be reaped has ended.
+    (state != "Z").then(|| fields.nth(18).map(str::to_owned))?
+}

@@ -1,0 +1,76 @@
+//! Makes every object of a cluster from plain values: one file a kind of object.
+//!
+//! Never fails, and never looks at what exists: whoever calls compares and writes.
+
+pub mod access;
+pub mod budgets;
+pub mod claims;
+#[cfg(test)]
+mod fixtures;
+pub mod labels;
+pub mod pod;
+pub mod route;
+pub mod secrets;
+pub mod services;
+pub mod specification;
+pub mod volumes;
+
+use crate::settings::Settings;
+use pgherd_api::cluster::spec::ClusterSpec;
+use pgherd_api::cluster::{Checked, Cluster};
+
+/// The port of PostgreSQL.
+pub const POSTGRES_PORT: i32 = 5432;
+/// The port of the metrics.
+pub const METRICS_PORT: i32 = 9187;
+/// The port of the probes.
+pub const STATUS_PORT: i32 = 8000;
+/// The port where agents talk to each other.
+pub const AGENT_PORT: i32 = 8001;
+/// The name of PostgreSQL's port in services and in their slices; the two have to be the same.
+pub const POSTGRES_PORT_NAME: &str = "postgres";
+
+/// Everything that the objects of a cluster are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Blueprint<'a> {
+    /// The cluster as it is written.
+    pub cluster: &'a Cluster,
+    /// What it means.
+    pub checked: &'a Checked,
+    /// Where it lives.
+    pub namespace: &'a str,
+    /// What the operator was configured with.
+    pub settings: &'a Settings,
+}
+
+impl<'a> Blueprint<'a> {
+    /// The cluster's name, which is that of its Lease and of its account, too.
+    pub fn name(&self) -> &'a str {
+        self.checked.name.as_str()
+    }
+
+    /// The name of an object of the cluster.
+    pub fn named(&self, suffix: &str) -> String {
+        format!("{}-{suffix}", self.name())
+    }
+
+    /// The image that the instances run.
+    ///
+    /// Without a name in the specification it is the one in the status: there the operator notes
+    /// what it found in a catalog, and what was the default when the cluster was made. A new default
+    /// must not bring another major version to data that exists.
+    pub fn image(&self) -> &'a str {
+        let written = self.spec().image_name.as_deref();
+        let noted = || self.cluster.status.as_ref().and_then(|status| status.image.as_deref());
+        written.or_else(noted).unwrap_or(&self.settings.postgres_image)
+    }
+
+    fn spec(&self) -> &'a ClusterSpec {
+        &self.cluster.spec
+    }
+}
+
+/// A list as a field that is absent when it is empty.
+fn unless_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}

@@ -1,0 +1,181 @@
+//! Makes the pod of an instance.
+//!
+//! Never puts a secret into it: those are files of a volume.
+
+mod probes;
+mod scheduling;
+mod security;
+
+use super::labels::{self, add_annotations, add_labels, texts};
+use super::{AGENT_PORT, Blueprint, METRICS_PORT, POSTGRES_PORT, STATUS_PORT};
+use super::{unless_empty, volumes};
+use aws_lc_rs::digest::{SHA256, digest};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector, Pod,
+    PodSpec,
+};
+use pgherd_core::names::InstanceName;
+use std::fmt::Write as _;
+
+/// The container that PostgreSQL runs in.
+pub const POSTGRES_CONTAINER: &str = "postgres";
+/// The container that brings the agent.
+pub const BOOTSTRAP_CONTAINER: &str = "bootstrap-controller";
+
+/// The pod of an instance.
+pub fn pod(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Pod {
+    let name = instance.to_string();
+    let mut metadata = blueprint.metadata(name.clone());
+    add_labels(&mut metadata, blueprint.instances());
+    add_labels(&mut metadata, texts([(labels::INSTANCE, &name)]));
+    let mut pod = Pod { metadata, spec: Some(spec(blueprint, instance)), status: None };
+    let (serial, fingerprint) = (instance.serial().to_string(), fingerprint(&pod));
+    let annotations = [(labels::SERIAL, &*serial), (labels::POD_SPEC, &*fingerprint)];
+    add_annotations(&mut pod.metadata, texts(annotations));
+    pod
+}
+
+/// A short text that is the same if and only if the specification of two pods is.
+///
+/// It is only of use for pods as they are made here: Kubernetes adds defaults to those that it is
+/// given. So the text is kept as an annotation, and a pod whose annotation is not that of the pod
+/// that would be made now has to be replaced. Labels and annotations do not count: those can be
+/// changed on a pod that runs.
+pub fn fingerprint(pod: &Pod) -> String {
+    // Such types always become JSON; if one does not, the text changes, and nothing is hidden.
+    let spec = serde_json::to_vec(&pod.spec).unwrap_or_else(|error| error.to_string().into_bytes());
+    // Half of the digest is more than enough to tell pods of one instance apart.
+    let digest = digest(&SHA256, &spec);
+    digest.as_ref().iter().take(16).fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The name of the cluster's copy of the Secret that images are pulled with.
+pub(super) fn pull_secret(blueprint: &Blueprint<'_>) -> String {
+    blueprint.named("pull-secret")
+}
+
+fn spec(blueprint: &Blueprint<'_>, instance: &InstanceName) -> PodSpec {
+    let wanted = blueprint.spec();
+    let affinity = wanted.affinity.clone().unwrap_or_default();
+    let node_selector = affinity.node_selector.clone();
+    PodSpec {
+        affinity: scheduling::affinity(blueprint, &affinity),
+        automount_service_account_token: Some(true),
+        containers: vec![postgres(blueprint)],
+        enable_service_links: Some(false),
+        hostname: Some(instance.to_string()),
+        image_pull_secrets: unless_empty(pull_secrets(blueprint)),
+        init_containers: Some(vec![bootstrap(blueprint)]),
+        node_selector: (!node_selector.is_empty()).then_some(node_selector),
+        priority_class_name: wanted.priority_class_name.clone(),
+        restart_policy: Some("Always".to_owned()),
+        scheduler_name: wanted.scheduler_name.clone(),
+        security_context: Some(security::of_pod(blueprint)),
+        service_account_name: Some(blueprint.service_account()),
+        subdomain: Some(blueprint.named("pods")),
+        termination_grace_period_seconds: Some(i64::from(wanted.stop_delay)),
+        tolerations: unless_empty(affinity.tolerations),
+        topology_spread_constraints: unless_empty(wanted.topology_spread_constraints.clone()),
+        volumes: Some(volumes::volumes(blueprint, instance)),
+        ..PodSpec::default()
+    }
+}
+
+fn pull_secrets(blueprint: &Blueprint<'_>) -> Vec<LocalObjectReference> {
+    let written = blueprint.spec().image_pull_secrets.iter().map(|secret| secret.name.clone());
+    let copied = blueprint.settings.pull_secret.as_ref().map(|_| pull_secret(blueprint));
+    written.chain(copied).map(|name| LocalObjectReference { name }).collect()
+}
+
+/// Copies the agent to where the operand's image has none.
+fn bootstrap(blueprint: &Blueprint<'_>) -> Container {
+    let wanted = blueprint.spec();
+    let command = ["/pgherd", "bootstrap", volumes::CONTROLLER];
+    Container {
+        name: BOOTSTRAP_CONTAINER.to_owned(),
+        image: Some(blueprint.settings.operator_image.clone()),
+        image_pull_policy: wanted.image_pull_policy.clone(),
+        command: Some(command.map(ToOwned::to_owned).to_vec()),
+        // A pod is of the class Guaranteed only if all its containers are.
+        resources: wanted.resources.clone(),
+        security_context: Some(security::of_container(blueprint)),
+        volume_mounts: Some(vec![volumes::scratch_mount()]),
+        ..Container::default()
+    }
+}
+
+fn postgres(blueprint: &Blueprint<'_>) -> Container {
+    let wanted = blueprint.spec();
+    let command = ["/controller/pgherd", "agent", "--in-pod"];
+    Container {
+        name: POSTGRES_CONTAINER.to_owned(),
+        image: Some(blueprint.image().to_owned()),
+        image_pull_policy: wanted.image_pull_policy.clone(),
+        command: Some(command.map(ToOwned::to_owned).to_vec()),
+        env: Some(environment(blueprint)),
+        env_from: unless_empty(wanted.env_from.clone()),
+        ports: Some(ports()),
+        resources: wanted.resources.clone(),
+        security_context: Some(security::of_container(blueprint)),
+        startup_probe: Some(probes::startup(wanted)),
+        liveness_probe: Some(probes::liveness(wanted)),
+        readiness_probe: Some(probes::readiness(wanted)),
+        volume_mounts: Some(volumes::mounts(blueprint)),
+        ..Container::default()
+    }
+}
+
+fn ports() -> Vec<ContainerPort> {
+    let ports = [
+        ("postgresql", POSTGRES_PORT),
+        ("metrics", METRICS_PORT),
+        ("status", STATUS_PORT),
+        ("agent", AGENT_PORT),
+    ];
+    let port = |(name, number): (&str, i32)| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    ports.map(port).to_vec()
+}
+
+/// Ours, then those of the user that are not ours. (What `envFrom` brings loses against both.)
+fn environment(blueprint: &Blueprint<'_>) -> Vec<EnvVar> {
+    let port = POSTGRES_PORT.to_string();
+    let mut variables = vec![
+        said("PGDATA", volumes::DATA_FOLDER),
+        field("POD_NAME", "metadata.name"),
+        field("NAMESPACE", "metadata.namespace"),
+        field("POD_IP", "status.podIP"),
+        said("CLUSTER_NAME", blueprint.name()),
+        said("PGPORT", &port),
+        said("PGHOST", "/controller/run"),
+        said("PSQL_HISTORY", "/controller/tmp/.psql_history"),
+        said("TMPDIR", "/controller/tmp"),
+    ];
+    let is_ours = |given: &EnvVar| variables.iter().any(|our| our.name == given.name);
+    let others = blueprint.spec().env.iter().filter(|given| !is_ours(given));
+    let others: Vec<_> = others.cloned().collect();
+    variables.extend(others);
+    variables
+}
+
+fn said(name: &str, value: &str) -> EnvVar {
+    let (name, value) = (name.to_owned(), Some(value.to_owned()));
+    EnvVar { name, value, value_from: None }
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    let field = ObjectFieldSelector { api_version: None, field_path: path.to_owned() };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Says which volumes a pod has, and where it sees them.
+//!
+//! Never a volume that outlives the pod but by a claim of its own.
+
+use super::{Blueprint, claims};
+use k8s_openapi::api::core::v1::{
+    EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeMount, VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use pgherd_api::agent::Superuser;
+use pgherd_core::names::InstanceName;
+
+/// Where the volume of the data is.
+pub const DATA: &str = "/var/lib/postgresql/data";
+/// The data folder within it.
+pub const DATA_FOLDER: &str = "/var/lib/postgresql/data/pgdata";
+/// Where the volume of the WAL is, if there is one.
+pub const WAL: &str = "/var/lib/postgresql/wal";
+/// Where the agent lives, and all that may be lost with the pod.
+pub const CONTROLLER: &str = "/controller";
+/// Where certificates and passwords are.
+pub const IDENTITY: &str = "/controller/identity";
+/// Where files are that the user wants to be shown.
+pub const PROJECTED: &str = "/projected";
+
+const DATA_NAME: &str = "pgdata";
+const WAL_NAME: &str = "pg-wal";
+const SCRATCH_NAME: &str = "scratch-data";
+const IDENTITY_NAME: &str = "identity";
+const PROJECTED_NAME: &str = "projected";
+const SHARED_MEMORY_NAME: &str = "shm";
+/// For the owner, which is root, and for the group of PostgreSQL.
+const IDENTITY_MODE: i32 = 0o440;
+
+pub(super) fn volumes(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<Volume> {
+    let wanted = blueprint.spec();
+    let limits = wanted.ephemeral_volumes_size_limit.clone().unwrap_or_default();
+    let mut volumes = vec![claimed(DATA_NAME, claims::data_name(instance))];
+    if wanted.wal_storage.is_some() {
+        volumes.push(claimed(WAL_NAME, claims::wal_name(instance)));
+    }
+    let scratch = match &wanted.ephemeral_volume_source {
+        Some(source) => Volume { ephemeral: Some(source.clone()), ..Volume::default() },
+        None => temporary(None, limits.temporary_data),
+    };
+    volumes.push(Volume { name: SCRATCH_NAME.to_owned(), ..scratch });
+    let shared_memory = temporary(Some("Memory"), limits.shm);
+    volumes.push(Volume { name: SHARED_MEMORY_NAME.to_owned(), ..shared_memory });
+    volumes.push(Volume {
+        name: IDENTITY_NAME.to_owned(),
+        projected: Some(identity(blueprint, instance)),
+        ..Volume::default()
+    });
+    if let Some(template) = &wanted.projected_volume_template {
+        volumes.push(Volume {
+            name: PROJECTED_NAME.to_owned(),
+            projected: Some(template.clone()),
+            ..Volume::default()
+        });
+    }
+    volumes
+}
+
+pub(super) fn mounts(blueprint: &Blueprint<'_>) -> Vec<VolumeMount> {
+    let wanted = blueprint.spec();
+    let mut mounts = vec![mount(DATA_NAME, DATA)];
+    if wanted.wal_storage.is_some() {
+        mounts.push(mount(WAL_NAME, WAL));
+    }
+    mounts.push(scratch_mount());
+    mounts.push(mount(SHARED_MEMORY_NAME, "/dev/shm"));
+    mounts.push(VolumeMount { read_only: Some(true), ..mount(IDENTITY_NAME, IDENTITY) });
+    if wanted.projected_volume_template.is_some() {
+        mounts.push(VolumeMount { read_only: Some(true), ..mount(PROJECTED_NAME, PROJECTED) });
+    }
+    mounts
+}
+
+pub(super) fn scratch_mount() -> VolumeMount {
+    mount(SCRATCH_NAME, CONTROLLER)
+}
+
+fn mount(name: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+fn claimed(name: &str, claim_name: String) -> Volume {
+    let source = PersistentVolumeClaimVolumeSource { claim_name, read_only: None };
+    let name = name.to_owned();
+    Volume { name, persistent_volume_claim: Some(source), ..Volume::default() }
+}
+
+fn temporary(medium: Option<&str>, size_limit: Option<Quantity>) -> Volume {
+    let source = EmptyDirVolumeSource { medium: medium.map(ToOwned::to_owned), size_limit };
+    Volume { empty_dir: Some(source), ..Volume::default() }
+}
+
+/// All certificates and passwords of an instance, in the folders where its agent looks for them.
+fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolumeSource {
+    let mut sources = vec![
+        secret(
+            blueprint.agent_secret(instance),
+            &[("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key"), ("ca.crt", "tls/ca.crt")],
+        ),
+        secret(
+            blueprint.server_secret(),
+            &[("tls.crt", "tls/server/tls.crt"), ("tls.key", "tls/server/tls.key")],
+        ),
+        // Each side has the authority that it checks the other one by.
+        secret(blueprint.client_authority_secret(), &[("ca.crt", "tls/server/ca.crt")]),
+        secret(
+            blueprint.replication_secret(),
+            &[("tls.crt", "tls/replication/tls.crt"), ("tls.key", "tls/replication/tls.key")],
+        ),
+        secret(blueprint.server_authority_secret(), &[("ca.crt", "tls/replication/ca.crt")]),
+        secret(blueprint.agents_secret(), &[("replication-password", "secrets/replication")]),
+        secret(blueprint.app_secret(), &[("password", "secrets/app")]),
+    ];
+    match blueprint.checked.postgres.superuser {
+        Superuser::Allowed => {
+            sources
+                .push(secret(blueprint.superuser_secret(), &[("password", "secrets/superuser")]));
+        }
+        Superuser::Refused => {}
+    }
+    ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
+}
+
+fn secret(name: String, files: &[(&str, &str)]) -> VolumeProjection {
+    let item = |(key, path): &(&str, &str)| KeyToPath {
+        key: (*key).to_owned(),
+        mode: None,
+        path: (*path).to_owned(),
+    };
+    let items = Some(files.iter().map(item).collect());
+    let secret = SecretProjection { items, name, optional: None };
+    VolumeProjection { secret: Some(secret), ..VolumeProjection::default() }
+}

@@ -1,0 +1,7 @@
+//! The same clusters as pods of a Kubernetes: the operator, and what an agent in a pod needs.
+//!
+//! Never decides who is primary: agents do, with or without an operator.
+
+pub mod cluster;
+pub mod pod;
+pub mod settings;

@@ -1,0 +1,147 @@
+//! What an agent in a pod needs of its Kubernetes: the record, what is wanted, its peers, the route.
+//!
+//! Never reads or writes an object of another cluster, and never a secret: those are mounted.
+
+mod backoff;
+pub mod lease;
+pub mod peers;
+mod probes;
+mod request;
+pub mod route;
+mod surroundings;
+mod wanted;
+
+use futures_util::FutureExt;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{Api, Client, Config};
+use lease::LeaseCoordinator;
+use peers::Sought;
+use pgherd_agent::config::{AgentConfig, PeerAddress};
+use pgherd_agent::log::Destination;
+use pgherd_agent::platform::{Answer, Lent, Platform, SilentError};
+use pgherd_agent::postgres::install::{self, InstallError};
+use pgherd_agent::run::{self, RunError, Setup};
+use pgherd_agent::tasks::Tasks;
+use pgherd_api::agent::Specification;
+use pgherd_core::names::InstanceName;
+use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
+use pgherd_core::record::{Record, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use surroundings::{Surroundings, SurroundingsError};
+use tokio::sync::watch;
+use tracing::info;
+use wanted::Wanted;
+
+/// Where agents of other pods reach this one.
+pub const AGENT_PORT: u16 = 8001;
+/// Where clients and standbys reach PostgreSQL.
+pub const POSTGRES_PORT: u16 = 5432;
+/// Where the kubelet asks how this pod is.
+pub const STATUS_PORT: u16 = 8000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    #[error("finding out which pod this is")]
+    LookAround(#[source] SurroundingsError),
+    #[error("finding PostgreSQL in the image")]
+    FindPostgres(#[source] InstallError),
+    #[error("finding the API server")]
+    FindKubernetes(#[source] kube::config::InClusterError),
+    #[error("running the agent")]
+    Run(#[source] RunError),
+}
+
+/// Runs the agent of the pod that this process is in, until SIGTERM.
+pub fn run() -> Result<(), PodError> {
+    let surroundings = Surroundings::find().map_err(PodError::LookAround)?;
+    let installation = install::find(None).map_err(PodError::FindPostgres)?;
+    let kubernetes = Config::incluster_env().map_err(PodError::FindKubernetes)?;
+    let config = surroundings.agent_config(installation.bindir);
+    let setup = Setup { config, file: None, log: Destination::Output };
+    run::run(setup, |lent| {
+        let pod = Pod::new(&surroundings, kubernetes, &lent)?;
+        Ok(Arc::new(pod))
+    })
+    .map_err(PodError::Run)
+}
+
+/// The platform of an agent in a pod.
+struct Pod {
+    lease: LeaseCoordinator,
+    wanted: Wanted,
+    _tasks: Tasks,
+}
+
+impl Pod {
+    /// Begins to watch, to lead clients here while this instance serves, and to answer probes.
+    fn new(surroundings: &Surroundings, kubernetes: Config, lent: &Lent) -> kube::Result<Self> {
+        let client = Client::try_from(kubernetes)?;
+        let (namespace, cluster) = (&surroundings.namespace, &surroundings.cluster);
+        let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+        let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+        let maps: Api<ConfigMap> = Api::namespaced(client, namespace);
+        let mut tasks = Tasks::default();
+
+        let (wanted, watching) = wanted::watch(maps, cluster);
+        tasks.spawn("watching what is wanted", watching);
+
+        let (told, addresses) = watch::channel(peers::Addresses::default());
+        let sought = Sought { cluster: cluster.clone(), own: surroundings.address };
+        tasks.spawn("learning addresses", peers::learn(slices.clone(), sought, told));
+        let me = surroundings.instance.clone();
+        tasks.spawn("passing addresses on", pass_on(addresses, lent.config.clone(), me));
+
+        let service = format!("{cluster}-rw");
+        let keep = route::keep(slices, service, surroundings.address, lent.serves.clone());
+        tasks.spawn("leading clients here", keep);
+
+        let address = SocketAddr::new(surroundings.listen(), STATUS_PORT);
+        tasks.spawn("answering probes", probes::answer(address, lent));
+        Ok(Self { lease: LeaseCoordinator::new(leases, cluster.as_str()), wanted, _tasks: tasks })
+    }
+}
+
+impl Platform for Pod {
+    fn read_record(&self) -> Answer<'_, Result<Option<Record>, CoordinatorError>> {
+        self.lease.read().boxed()
+    }
+
+    fn write_record(&self, write: Write) -> Answer<'_, Result<Written, CoordinatorError>> {
+        async move { self.lease.write(&write).await }.boxed()
+    }
+
+    fn specification(&self, after: u64) -> Answer<'_, Result<Option<Specification>, SilentError>> {
+        self.wanted.after(after).boxed()
+    }
+}
+
+/// Tells the agent where its peers are, whenever that changes.
+async fn pass_on(
+    mut addresses: watch::Receiver<peers::Addresses>,
+    config: watch::Sender<Arc<AgentConfig>>,
+    me: InstanceName,
+) {
+    loop {
+        let others = addresses.borrow_and_update().clone();
+        let others = others.into_iter().filter(|(name, _)| *name != me);
+        let peers = others.map(|(name, address)| {
+            let at = |port| SocketAddr::new(address, port);
+            (name, PeerAddress { agent: at(AGENT_PORT), postgres: at(POSTGRES_PORT) })
+        });
+        let peers = peers.collect();
+        config.send_if_modified(|present| {
+            let changed = present.peers != peers;
+            if changed {
+                info!(peers = peers.len(), "new addresses");
+                *present = Arc::new(AgentConfig { peers, ..AgentConfig::clone(present) });
+            }
+            changed
+        });
+        if addresses.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Learns at which addresses the instances of a cluster are, from the slices of their service.
+//!
+//! Never forgets one: an instance that is away keeps its last address.
+
+use super::backoff::Backoff;
+use futures_util::TryStreamExt;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::Api;
+use kube::runtime::watcher::{self, Event, watcher};
+use pgherd_agent::chain::chain;
+use pgherd_core::names::{ClusterName, InstanceName};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+/// Names the service that a slice belongs to.
+pub const SERVICE: &str = "kubernetes.io/service-name";
+/// A pod that was replaced while the API server was away is found within this time.
+const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
+
+pub type Addresses = BTreeMap<InstanceName, IpAddr>;
+
+/// Which of the things in slices are instances, and which of their addresses count.
+#[derive(Debug, Clone)]
+pub struct Sought {
+    pub cluster: ClusterName,
+    /// The own address: in a cluster with both kinds, peers are reached by the same kind.
+    pub own: IpAddr,
+}
+
+/// Watches for as long as it is polled, and tells `told` of every change.
+pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: watch::Sender<Addresses>) {
+    let of_pods = watcher::Config::default().labels(&format!("{SERVICE}={}-pods", sought.cluster));
+    let mut events = pin!(watcher(api, of_pods));
+    let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
+    let mut slices = Slices::default();
+    let mut silent = false;
+    loop {
+        match events.try_next().await {
+            Ok(None) => return,
+            Ok(Some(event)) => {
+                // A list that fails begins well each time.
+                if !matches!(event, Event::Init) {
+                    backoff.reset();
+                    silent = false;
+                }
+                slices.notice(event, &sought);
+                told.send_if_modified(|known| slices.tell(known));
+            }
+            Err(error) => {
+                if silent {
+                    debug!(error = %chain(&error), "the addresses of the instances are not known");
+                } else {
+                    warn!(error = %chain(&error), "the addresses of the instances may be old");
+                }
+                silent = true;
+                tokio::time::sleep(backoff.next()).await;
+            }
+        }
+    }
+}
+
+/// Whether the pod is being deleted. The order is that of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Life {
+    Leaving,
+    Staying,
+}
+
+type Instances = Vec<(InstanceName, Life, IpAddr)>;
+
+/// The slices by their names, as they are now.
+#[derive(Default)]
+struct Slices {
+    present: BTreeMap<String, Instances>,
+    /// The list that is under way.
+    listed: BTreeMap<String, Instances>,
+}
+
+impl Slices {
+    fn notice(&mut self, event: Event<EndpointSlice>, sought: &Sought) {
+        let read = |slice: EndpointSlice| {
+            let instances = instances(&slice, sought);
+            (slice.metadata.name.unwrap_or_default(), instances)
+        };
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(slice) => self.listed.extend([read(slice)]),
+            Event::InitDone => self.present = std::mem::take(&mut self.listed),
+            Event::Apply(slice) => self.present.extend([read(slice)]),
+            Event::Delete(slice) => drop(self.present.remove(&read(slice).0)),
+        }
+    }
+
+    /// Brings `known` up to date, and says whether that changed it.
+    fn tell(&self, known: &mut Addresses) -> bool {
+        // While an instance moves between slices, it can be in two with two addresses.
+        let mut best = BTreeMap::new();
+        for (name, life, address) in self.present.values().flatten() {
+            let rank = (*life, *address);
+            let kept = best.entry(name).or_insert(rank);
+            *kept = rank.max(*kept);
+        }
+        let mut changed = false;
+        for (name, (_, address)) in best {
+            changed |= known.insert(name.clone(), address) != Some(address);
+        }
+        changed
+    }
+}
+
+/// The instances of the sought cluster in one slice.
+fn instances(slice: &EndpointSlice, sought: &Sought) -> Instances {
+    let endpoints = slice.endpoints.iter().flatten();
+    endpoints.filter_map(|endpoint| instance(endpoint, sought)).collect()
+}
+
+fn instance(endpoint: &Endpoint, sought: &Sought) -> Option<(InstanceName, Life, IpAddr)> {
+    let name = InstanceName::parse(endpoint.hostname.as_deref()?).ok()?;
+    let address: IpAddr = endpoint.addresses.first()?.parse().ok()?;
+    let leaves = endpoint.conditions.as_ref().and_then(|conditions| conditions.terminating);
+    let life = if leaves == Some(true) { Life::Leaving } else { Life::Staying };
+    let meant = *name.cluster() == sought.cluster && address.is_ipv4() == sought.own.is_ipv4();
+    meant.then_some((name, life, address))
+}
+
+#[cfg(test)]
+mod tests;

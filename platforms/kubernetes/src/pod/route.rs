@@ -1,0 +1,300 @@
+//! Leads clients to the primary: writes the one endpoint of the service for reading and writing.
+//!
+//! Never points to an older epoch than the one it finds, and never leaves the service empty.
+
+use super::backoff::Backoff;
+use super::peers::SERVICE;
+use super::request::{RequestError, answer};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use kube::Api;
+use kube::api::PostParams;
+use pgherd_agent::chain::chain;
+use pgherd_core::units::Epoch;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+/// The epoch of the primary that a slice points to.
+pub const EPOCH: &str = "pgherd.dev/epoch";
+/// Tells Kubernetes' own controller that a slice is not its.
+pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub const OURSELVES: &str = "pgherd.dev";
+/// The port's name, in the service too.
+pub const PORT_NAME: &str = "postgres";
+pub const PORT: i32 = 5432;
+
+/// How often one pointing is put over a slice that others change meanwhile.
+const PUTS: usize = 3;
+/// A route that somebody edits is put right within this time.
+const CHECK: Duration = Duration::from_secs(30);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    #[error("getting the EndpointSlice {slice}")]
+    Get { slice: String, source: RequestError },
+    #[error("replacing the EndpointSlice {slice}")]
+    Replace { slice: String, source: RequestError },
+    #[error(
+        "the EndpointSlice {slice} is for {found} addresses, and this pod has {address}: delete it, and the operator makes it anew"
+    )]
+    Fit { slice: String, found: String, address: IpAddr },
+    #[error(
+        "the EndpointSlice {slice} was given without its uid or version, so it cannot be changed safely"
+    )]
+    Identify { slice: String },
+    #[error("the EndpointSlice {slice} was changed by others {PUTS} times in a row: find out who")]
+    Outrun { slice: String },
+}
+
+/// Where the slice points now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pointed {
+    /// Here, since this moment.
+    Anew,
+    /// Here, as before.
+    Already,
+    /// To a later primary.
+    Outdated { by: Epoch },
+}
+
+/// Points the slice `name` to the primary of `epoch` at `address`, unless it has had a later one.
+pub async fn point(
+    api: &Api<EndpointSlice>,
+    name: &str,
+    address: IpAddr,
+    epoch: Epoch,
+) -> Result<Pointed, RouteError> {
+    for _ in 0..PUTS {
+        let slice = answer(api.get(name)).await;
+        let slice = slice.map_err(|source| RouteError::Get { slice: name.to_owned(), source })?;
+        let next = match turned(slice, address, epoch)? {
+            Turned::Replacement(next) => next,
+            Turned::Not(pointed) => return Ok(pointed),
+        };
+        match answer(api.replace(name, &PostParams::default(), &next)).await {
+            Ok(_stored) => return Ok(Pointed::Anew),
+            Err(RequestError::Changed) => {}
+            Err(source) => return Err(RouteError::Replace { slice: name.to_owned(), source }),
+        }
+    }
+    Err(RouteError::Outrun { slice: name.to_owned() })
+}
+
+/// Keeps the slice pointing here while `serving` holds an epoch. Ends with its sender.
+pub async fn keep(
+    api: Api<EndpointSlice>,
+    name: String,
+    address: IpAddr,
+    mut serving: watch::Receiver<Option<Epoch>>,
+) {
+    loop {
+        let served = *serving.borrow_and_update();
+        let other = serving.wait_for(|now| *now != served);
+        // A request that is under way is given up: its version keeps it from undoing the next.
+        let known = match served {
+            Some(epoch) => tokio::select! {
+                known = other => known.map(drop),
+                never = hold(&api, &name, address, epoch) => match never {},
+            },
+            None => other.await.map(drop),
+        };
+        if known.is_err() {
+            return;
+        }
+    }
+}
+
+async fn hold(api: &Api<EndpointSlice>, name: &str, address: IpAddr, epoch: Epoch) -> Infallible {
+    let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
+    let mut told = String::new();
+    loop {
+        let pointed = point(api, name, address, epoch).await;
+        let (now, pause) = match &pointed {
+            Ok(Pointed::Anew) => (format!("{name} leads here since epoch {epoch}"), CHECK),
+            Ok(Pointed::Already) => (format!("{name} leads here"), CHECK),
+            Ok(Pointed::Outdated { by }) => {
+                (format!("{name} leads to the primary of epoch {by}, after {epoch}"), CHECK)
+            }
+            Err(error) => (chain(error).to_string(), backoff.next()),
+        };
+        if now == told {
+            debug!(%address, "{now}");
+        } else if matches!(pointed, Ok(Pointed::Anew | Pointed::Already)) {
+            info!(%address, "{now}");
+        } else {
+            warn!(%address, "{now}");
+        }
+        if pointed.is_ok() {
+            backoff.reset();
+        }
+        told = now;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+enum Turned {
+    Not(Pointed),
+    Replacement(Box<EndpointSlice>),
+}
+
+/// What a slice must become. What a person wrote into it does not count.
+fn turned(slice: EndpointSlice, address: IpAddr, epoch: Epoch) -> Result<Turned, RouteError> {
+    let name = slice.metadata.name.clone().unwrap_or_default();
+    let given = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.is_empty());
+    if !given(&slice.metadata.uid) || !given(&slice.metadata.resource_version) {
+        return Err(RouteError::Identify { slice: name });
+    }
+    let annotations = slice.metadata.annotations.as_ref();
+    let there = annotations.and_then(|all| all.get(EPOCH)).and_then(|text| text.parse().ok());
+    if let Some(by) = there.map(Epoch).filter(|there| *there > epoch) {
+        return Ok(Turned::Not(Pointed::Outdated { by }));
+    }
+    let kind = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    if slice.address_type != kind {
+        let found = slice.address_type;
+        return Err(RouteError::Fit { slice: name, found, address });
+    }
+    let mut next = slice.clone();
+    next.metadata.annotations.get_or_insert_default().insert(EPOCH.to_owned(), epoch.to_string());
+    let labels = next.metadata.labels.get_or_insert_default();
+    labels.insert(SERVICE.to_owned(), name);
+    labels.insert(MANAGED_BY.to_owned(), OURSELVES.to_owned());
+    next.endpoints = Some(vec![endpoint(address)]);
+    next.ports = Some(vec![port()]);
+    if next == slice {
+        return Ok(Turned::Not(Pointed::Already));
+    }
+    // Left out of a replacement, the API server takes its own.
+    next.metadata.managed_fields = None;
+    Ok(Turned::Replacement(Box::new(next)))
+}
+
+fn endpoint(address: IpAddr) -> Endpoint {
+    Endpoint {
+        addresses: vec![address.to_string()],
+        // Said, because nobody else says it: no readiness of a pod takes this endpoint away.
+        conditions: Some(EndpointConditions {
+            ready: Some(true),
+            serving: Some(true),
+            terminating: Some(false),
+        }),
+        ..Endpoint::default()
+    }
+}
+
+fn port() -> EndpointPort {
+    EndpointPort {
+        name: Some(PORT_NAME.to_owned()),
+        port: Some(PORT),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use serde_json::{Value, json};
+
+    fn empty(kind: &str) -> Value {
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": kind,
+            "metadata": {"name": "db-rw", "uid": "u", "resourceVersion": "7"}, "endpoints": [],
+        })
+    }
+
+    fn told(slice: &Value, address: &str, epoch: u64) -> String {
+        let slice = serde_json::from_value(slice.clone()).unwrap();
+        match turned(slice, address.parse().unwrap(), Epoch(epoch)) {
+            Ok(Turned::Not(pointed)) => format!("{pointed:?}"),
+            Ok(Turned::Replacement(next)) => serde_json::to_string(&next).unwrap(),
+            Err(error) => chain(&error).to_string(),
+        }
+    }
+
+    fn check(slice: &Value, address: &str, epoch: u64, expected: &Expect) {
+        expected.assert_eq(&told(slice, address, epoch));
+    }
+
+    /// The slice as it is after it was pointed to 10.0.0.1 in epoch 5.
+    fn pointed() -> Value {
+        serde_json::from_str(&told(&empty("IPv4"), "10.0.0.1", 5)).unwrap()
+    }
+
+    #[test]
+    fn an_empty_slice_gets_its_endpoint() {
+        check(
+            &empty("IPv4"),
+            "10.0.0.1",
+            5,
+            &expect![[
+                r#"{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":true,"serving":true,"terminating":false}}],"metadata":{"annotations":{"pgherd.dev/epoch":"5"},"labels":{"endpointslice.kubernetes.io/managed-by":"pgherd.dev","kubernetes.io/service-name":"db-rw"},"name":"db-rw","resourceVersion":"7","uid":"u"},"ports":[{"name":"postgres","port":5432,"protocol":"TCP"}]}"#
+            ]],
+        );
+        check(
+            &empty("IPv6"),
+            "fd00::1",
+            5,
+            &expect![[
+                r#"{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","addressType":"IPv6","endpoints":[{"addresses":["fd00::1"],"conditions":{"ready":true,"serving":true,"terminating":false}}],"metadata":{"annotations":{"pgherd.dev/epoch":"5"},"labels":{"endpointslice.kubernetes.io/managed-by":"pgherd.dev","kubernetes.io/service-name":"db-rw"},"name":"db-rw","resourceVersion":"7","uid":"u"},"ports":[{"name":"postgres","port":5432,"protocol":"TCP"}]}"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_slice_that_points_here_is_left_alone() {
+        check(&pointed(), "10.0.0.1", 5, &expect!["Already"]);
+    }
+
+    #[test]
+    fn only_a_later_epoch_is_in_the_way() {
+        check(&pointed(), "10.0.0.2", 4, &expect!["Outdated { by: Epoch(5) }"]);
+        assert!(told(&pointed(), "10.0.0.2", 5).contains("10.0.0.2"));
+        assert!(told(&pointed(), "10.0.0.1", 6).contains(r#""pgherd.dev/epoch":"6""#));
+    }
+
+    #[test]
+    fn what_people_wrote_is_overwritten() {
+        let edit = |at: &str, value: Value| {
+            let mut slice = pointed();
+            *slice.pointer_mut(at).unwrap() = value;
+            let next: Value = serde_json::from_str(&told(&slice, "10.0.0.1", 5)).unwrap();
+            assert_eq!(next, pointed(), "{at}");
+        };
+        edit("/metadata/annotations", json!({}));
+        edit("/metadata/annotations/pgherd.dev~1epoch", json!("soon"));
+        edit("/metadata/annotations/pgherd.dev~1epoch", json!("-1"));
+        edit("/metadata/labels", json!({}));
+        edit("/endpoints", json!([]));
+        edit("/endpoints", json!([{"addresses": ["192.0.2.1"]}, {"addresses": ["10.0.0.1"]}]));
+        edit("/endpoints/0/conditions/ready", json!(false));
+        edit("/ports", json!([]));
+        edit("/ports/0/port", json!(6432));
+    }
+
+    #[test]
+    fn a_slice_of_the_other_kind_or_without_a_version_is_refused() {
+        check(
+            &empty("IPv6"),
+            "10.0.0.1",
+            5,
+            &expect![
+                "the EndpointSlice db-rw is for IPv6 addresses, and this pod has 10.0.0.1: delete it, and the operator makes it anew"
+            ],
+        );
+        let mut blind = empty("IPv4");
+        blind["metadata"]["resourceVersion"] = json!("");
+        check(
+            &blind,
+            "10.0.0.1",
+            5,
+            &expect![
+                "the EndpointSlice db-rw was given without its uid or version, so it cannot be changed safely"
+            ],
+        );
+    }
+}
