@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use pgherd_e2e::testbed::cgroup::Motion;
+use pgherd_e2e::testbed::images;
 use pgherd_e2e::testbed::network::Ways;
 use pgherd_e2e::testbed::{Machine, Node, Testbed};
 use serde_json::json;
@@ -63,6 +64,9 @@ pub(crate) enum Kubernetes {
     /// Brings an image, as `docker save` writes it, into every node that is on.
     #[command(after_help = "Example: cargo xtask kubernetes load image.tar")]
     Load { archive: PathBuf },
+    /// Packs a static pgherd as an image with nothing else in it.
+    #[command(after_help = "Example: cargo xtask kubernetes pack target/pgherd image.tar")]
+    Pack { program: PathBuf, archive: PathBuf },
     /// Runs kubectl with all rights.
     #[command(after_help = "Example: cargo xtask kubernetes kubectl get pods")]
     Kubectl {
@@ -98,6 +102,10 @@ pub(crate) fn run(act: Kubernetes) -> Result<()> {
         Kubernetes::StopApi => testbed.stop_api()?,
         Kubernetes::StartApi => testbed.start_api()?,
         Kubernetes::Load { archive } => testbed.load(&archive)?,
+        Kubernetes::Pack { program, archive } => {
+            images::pack_program(&program, &archive)?;
+            println!("{} is {}", archive.display(), images::PGHERD);
+        }
         Kubernetes::Kubectl { arguments } => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             // In our place, so that its terminal and its exit code are the caller's.

@@ -6,7 +6,7 @@ pub mod cgroup;
 mod control;
 mod credentials;
 mod daemon;
-mod images;
+pub mod images;
 mod layout;
 pub mod network;
 pub mod node;

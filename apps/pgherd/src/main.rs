@@ -20,6 +20,9 @@ enum Command {
     Local(commands::local::Local),
     Agent(commands::agent::Agent),
     Bound(commands::bound::Bound),
+    Bootstrap(commands::bootstrap::Bootstrap),
+    Operator(commands::operator::Operator),
+    Install(commands::install::Install),
 }
 
 fn main() -> ExitCode {
@@ -32,5 +35,8 @@ fn main() -> ExitCode {
         Command::Local(local) => local.run(),
         Command::Agent(agent) => agent.run(),
         Command::Bound(bound) => bound.run(),
+        Command::Bootstrap(bootstrap) => bootstrap.run(),
+        Command::Operator(_) => commands::operator::run(),
+        Command::Install(install) => install.run(),
     }
 }

@@ -29,8 +29,13 @@ pub fn start(destination: Destination, folder: &Path) -> io::Result<()> {
             std::fs::create_dir_all(folder)?;
             start_with(Log::open(folder.join("agent.log"))?)
         }
-        Destination::Output => start_with(io::stdout),
+        Destination::Output => start_on_output(),
     }
+}
+
+/// Sends everything that is logged to standard output.
+pub fn start_on_output() -> io::Result<()> {
+    start_with(io::stdout)
 }
 
 fn start_with(

@@ -6,7 +6,9 @@ pub mod authority;
 pub mod files;
 pub mod holder;
 pub mod identity;
+pub mod inspect;
 pub mod peer;
+pub mod signer;
 
 use rustls::crypto::CryptoProvider;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod specification;
 mod status;
+mod wanted;
 
 pub use specification::{InitDb, PostgresSpec, Specification, SpecificationAfter, Superuser};
 pub use status::{Happening, Role, RunningTask, ServerStatus, Status, StoppedAt, VerdictSeen};

@@ -11,9 +11,11 @@ pub mod message;
 pub mod record;
 pub mod seen;
 pub mod timers;
+pub mod wishes;
 
 pub mod answer;
 pub mod audit;
+pub mod fleet;
 pub mod instance;
 pub mod notice;
 pub mod plan;

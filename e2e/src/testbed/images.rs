@@ -94,6 +94,28 @@ struct Image {
     path: &'static str,
 }
 
+/// The image of our own program.
+pub const PGHERD: &str = "localhost/pgherd:dev";
+
+/// Packs a static program as an image that has nothing else in it. The same program gives the same
+/// image.
+pub fn pack_program(program: &Path, archive: &Path) -> Result<()> {
+    let place = archive.parent().context("an archive without a folder")?;
+    let root = tempfile::tempdir_in(place)?;
+    let own = root.path().join("pgherd");
+    let mut strip = Command::new("strip");
+    strip.arg("-o").arg(&own).arg(program);
+    run::succeed(strip, WITHIN)?;
+    for path in [root.path(), &own] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    pack(
+        root.path(),
+        archive,
+        &Image { name: PGHERD, command: "/pgherd", user: "10001", path: "/" },
+    )
+}
+
 /// A Debian with PostgreSQL in it, and nothing of the machine it was made on.
 fn bootstrap(root: &Path) -> Result<()> {
     let mut command = Command::new("debootstrap");

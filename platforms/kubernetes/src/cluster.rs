@@ -3,4 +3,63 @@
 //! Never decides who is primary, and never writes what is the agents' own: the record and the route
 //! to the primary.
 
+pub mod certificates;
 pub mod manifests;
+mod observe;
+mod realise;
+mod report;
+mod wanted;
+
+use crate::run::Context;
+use kube::runtime::controller::Action;
+use manifests::Blueprint;
+use pgherd_api::cluster::Cluster;
+use pgherd_core::fleet;
+use std::time::{Duration, SystemTime};
+
+/// Changes wake a cluster; this is for what no watch tells, such as certificates that run out.
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
+/// While something is under way.
+const LOOK_AGAIN_SOON: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error("knowing what exists")]
+    Wait(#[source] kube::runtime::reflector::store::WriterDropped),
+    #[error("reading the record")]
+    ReadRecord(#[source] pgherd_core::ports::CoordinatorError),
+    #[error("making what is wanted so")]
+    Realise(#[source] realise::RealiseError),
+    #[error("telling how it is")]
+    Report(#[source] report::ReportError),
+}
+
+/// Brings one cluster nearer to what it shall be.
+pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, ReconcileError> {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        // What it owns goes with it.
+        return Ok(Action::await_change());
+    }
+    context.stores.ready().await.map_err(ReconcileError::Wait)?;
+    let checked = match cluster.checked() {
+        Ok((checked, _warnings)) => checked,
+        Err(problems) => {
+            let refused = report::refused(context, cluster, &problems).await;
+            refused.map_err(ReconcileError::Report)?;
+            return Ok(Action::await_change());
+        }
+    };
+    let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
+    let settings = &context.settings;
+    let blueprint = Blueprint { cluster, checked: &checked, namespace, settings };
+    let seen = observe::observe(&context.stores, &blueprint).map_err(ReconcileError::ReadRecord)?;
+    let now = SystemTime::now();
+    let wanted = wanted::wanted(&blueprint, &seen, now);
+    let plan = fleet::plan(&wanted.sight(&blueprint, &seen));
+    let realised = realise::realise(context, &blueprint, (&seen, &wanted, &plan), now).await;
+    let told = report::report(context, &blueprint, (&seen, &wanted, &plan), &realised).await;
+    realised.map_err(ReconcileError::Realise)?;
+    told.map_err(ReconcileError::Report)?;
+    let settled = plan.verdict == fleet::Verdict::Healthy && plan.steps.is_empty();
+    Ok(Action::requeue(if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON }))
+}

@@ -3,5 +3,8 @@
 //! Never decides who is primary: agents do, with or without an operator.
 
 pub mod cluster;
+pub mod install;
 pub mod pod;
+pub mod run;
 pub mod settings;
+pub mod stores;

@@ -30,6 +30,7 @@ use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
 use pgherd_core::record::{Record, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use surroundings::{Surroundings, SurroundingsError};
 use tokio::sync::watch;
 use tracing::info;
@@ -41,6 +42,11 @@ pub const AGENT_PORT: u16 = 8001;
 pub const POSTGRES_PORT: u16 = 5432;
 /// Where the kubelet asks how this pod is.
 pub const STATUS_PORT: u16 = 8000;
+
+const CONNECT: Duration = Duration::from_secs(2);
+/// A watch on which not even a bookmark arrives for so long is on a dead connection; they come
+/// about once a minute.
+const SILENCE: Duration = Duration::from_secs(150);
 
 #[derive(Debug, thiserror::Error)]
 pub enum PodError {
@@ -58,7 +64,7 @@ pub enum PodError {
 pub fn run() -> Result<(), PodError> {
     let surroundings = Surroundings::find().map_err(PodError::LookAround)?;
     let installation = install::find(None).map_err(PodError::FindPostgres)?;
-    let kubernetes = Config::incluster_env().map_err(PodError::FindKubernetes)?;
+    let kubernetes = patient(Config::incluster_env().map_err(PodError::FindKubernetes)?);
     let config = surroundings.agent_config(installation.bindir);
     let setup = Setup { config, file: None, log: Destination::Output };
     run::run(setup, |lent| {
@@ -66,6 +72,15 @@ pub fn run() -> Result<(), PodError> {
         Ok(Arc::new(pod))
     })
     .map_err(PodError::Run)
+}
+
+/// How the API server is asked from here. Whoever asks has a deadline, and asks again by itself:
+/// a second asker below would only use up the time.
+fn patient(mut config: Config) -> Config {
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    config
 }
 
 /// The platform of an agent in a pod.

@@ -3,13 +3,12 @@
 //! Never waits for an effect: an answer says what was accepted, and a later view what came of it.
 
 use crate::failure::Failure;
-use crate::registration::Shall;
-use crate::wishes::Wish;
 use pgherd_agent::postgres::install::Tls;
 use pgherd_api::agent::Status;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::record::Record;
+use pgherd_core::wishes::{Shall, Wish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -4,11 +4,10 @@
 
 use crate::control::{AgentView, InstanceView, View};
 use crate::hint;
-use crate::registration::Shall;
 use crate::summary;
-use crate::wishes::Wish;
 use pgherd_api::agent::Role;
 use pgherd_core::record::{Phase, Record};
+use pgherd_core::wishes::{Shall, Wish};
 use serde::Serialize;
 
 /// Everything that stands in the way, most important first.

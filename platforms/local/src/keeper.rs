@@ -3,8 +3,7 @@
 //!
 //! Never starts a second agent beside a living one, and never starts one into leftovers.
 
-use crate::registration::Shall;
-use crate::wishes::Wish;
+use pgherd_core::wishes::{Shall, Wish};
 use std::time::Duration;
 
 /// The first wait before a failed agent is started again; it doubles with each failure.

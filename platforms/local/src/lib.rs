@@ -17,7 +17,6 @@ pub mod explain;
 pub mod history;
 pub mod launch;
 pub mod manifest;
-pub mod specification;
 pub mod summary;
 pub mod uri;
 pub mod wishes;

@@ -3,9 +3,9 @@
 //! Never passes over what is not acted upon: it is told as a warning.
 
 use crate::failure::{Failure, Kind};
-use crate::ports::MOST_INSTANCES;
 use pgherd_api::cluster::{Checked, Cluster};
 use pgherd_core::names::ClusterName;
+use pgherd_core::wishes::MOST_INSTANCES;
 
 /// What a manifest means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,15 @@ mod tests {
             let quiet = manifest.warnings.iter().all(|warning| warning.contains("instances"));
             assert!(quiet, "{:?}", manifest.warnings);
         }
+    }
+
+    #[test]
+    fn what_is_not_acted_upon_is_told() {
+        let text = built_in(&db(), 3);
+        let text = text.replace("spec:", "spec:\n  logLevel: debug\n  storage: {size: 1Gi}");
+        let warnings = understand(&text, None).unwrap().warnings;
+        expect_test::expect!["not acted upon yet: spec.logLevel, spec.storage"]
+            .assert_eq(&warnings.join("\n"));
     }
 
     #[test]

@@ -9,11 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-/// The most instances a cluster can have here: names end in 1 to 9, and so do their ports.
-pub const MOST_INSTANCES: u32 = 9;
-
 const FIRST_BASE: u16 = 5500;
 const BASES: u16 = 100;
+// Names of instances end in 1 to 9, and so do their ports.
 const BASE_STEP: u16 = 10;
 // Below the range that Linux takes ports for outgoing connections from (32768).
 const FIRST_BLOCK: u16 = 15_000;
@@ -189,6 +187,7 @@ pub fn is_silent(port: u16) -> bool {
 mod tests {
     use super::*;
     use pgherd_core::names::ClusterName;
+    use pgherd_core::wishes::MOST_INSTANCES;
     use std::collections::BTreeSet;
 
     fn instance(serial: u32) -> InstanceName {

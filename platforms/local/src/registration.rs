@@ -8,6 +8,7 @@ use crate::folder::{ClusterFolder, Home};
 use crate::ports::Ports;
 use pgherd_agent::durable::{self, Access, DurableError};
 use pgherd_core::names::ClusterName;
+use pgherd_core::wishes::Shall;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -31,14 +32,6 @@ pub enum RegistrationError {
     Format { path: PathBuf, found: u32 },
     #[error("locking {path:?}")]
     Lock { path: PathBuf, source: io::Error },
-}
-
-/// Whether a cluster shall be up. A reboot does not change it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Shall {
-    Run,
-    Rest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,14 +5,14 @@
 use crate::control::{AgentView, InstanceView, View};
 use crate::folder::ClusterFolder;
 use crate::hint;
-use crate::registration::{Registration, Shall};
-use crate::wishes::Wish;
+use crate::registration::Registration;
 use pgherd_api::agent::{Happening, Role, Status};
 use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Phase, Record};
 use pgherd_core::seen::Gate;
 use pgherd_core::units::{Bytes, WalPosition};
+use pgherd_core::wishes::{Shall, Wish};
 use serde::Serialize;
 use std::collections::BTreeSet;
 

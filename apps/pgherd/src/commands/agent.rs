@@ -8,6 +8,7 @@ use pgherd_agent::config::AgentConfig;
 use pgherd_agent::log::Destination;
 use pgherd_agent::platform::keeper::Keeper;
 use pgherd_agent::run::{self, Setup};
+use pgherd_kubernetes::pod;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,8 +18,11 @@ use std::sync::Arc;
 #[command(hide = true)]
 pub(crate) struct Agent {
     /// The agent's configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "in_pod")]
+    config: Option<PathBuf>,
+    /// Be the agent of the pod that this is, as its environment says
+    #[arg(long, conflicts_with = "config")]
+    in_pod: bool,
 }
 
 impl Agent {
@@ -33,8 +37,9 @@ impl Agent {
     }
 
     fn attempt(self) -> anyhow::Result<()> {
-        let config = AgentConfig::load(&self.config).context("configuring the agent")?;
-        let setup = Setup { config, file: Some(self.config), log: Destination::Folder };
+        let Some(file) = self.config else { return Ok(pod::run()?) };
+        let config = AgentConfig::load(&file).context("configuring the agent")?;
+        let setup = Setup { config, file: Some(file), log: Destination::Folder };
         Ok(run::run(setup, |lent| Ok(Arc::new(Keeper::new(&lent))))?)
     }
 }

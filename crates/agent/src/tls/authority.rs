@@ -4,15 +4,10 @@
 
 use super::files::{Condition, FilesError, IdentityFiles, Parts};
 use super::holder::{Holder, LOCALHOST};
+use super::signer::{Leaf, Signer, SignerError, Subject, Term};
 use crate::durable::{self, Access, DurableError};
 use pgherd_core::names::ClusterName;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
-};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair, SanType};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -23,8 +18,6 @@ pub const VALIDITY: Duration = Duration::from_hours(90 * 24);
 pub const RENEWAL: Duration = Duration::from_hours(7 * 24);
 // Everybody who trusts the authority would have to be told of another one first.
 const AUTHORITY_VALIDITY: Duration = Duration::from_hours(3650 * 24);
-// A peer whose clock is a little behind must not refuse a certificate made a moment ago.
-const BACKDATED: Duration = Duration::from_hours(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
@@ -32,6 +25,8 @@ pub enum AuthorityError {
     Keep(#[source] DurableError),
     #[error("making a key and certificate for {holder}")]
     Issue { holder: String, source: rcgen::Error },
+    #[error("signing for {holder}")]
+    Sign { holder: String, source: SignerError },
     #[error(
         "reading the authority's key in {path:?}: restore it from a copy, or remove the folder to let every instance get new certificates"
     )]
@@ -55,8 +50,7 @@ pub enum AuthorityError {
 /// The authority of one cluster.
 pub struct Authority {
     cluster: ClusterName,
-    issuer: Issuer<'static, KeyPair>,
-    certificate: String,
+    signer: Signer,
 }
 
 /// A certificate somebody needs: for whom, where, and who may read its key.
@@ -90,36 +84,39 @@ impl Authority {
                 key
             }
         };
-        let params = authority_params(cluster, now);
-        let certificate = if let Some(text) = certificate {
-            fits(&text, &key, &certificate_path)?;
-            text
+        let signer = if let Some(text) = certificate {
+            Signer::open(&text, &key.serialize_pem())
+                .map_err(|_| AuthorityError::Mismatched { path: certificate_path })?
         } else {
-            let made =
-                params.self_signed(&key).map_err(|source| issuing("the authority", source))?;
-            keep(&certificate_path, &made.pem(), Access::PUBLIC)?;
-            made.pem()
+            let term = Term { now, length: AUTHORITY_VALIDITY };
+            let made = Signer::with_key(&subject(cluster), term, key)
+                .map_err(|source| signing("the authority", source))?;
+            keep(&certificate_path, made.bundle(), Access::PUBLIC)?;
+            made
         };
-        Ok(Self { cluster: cluster.clone(), issuer: Issuer::new(params, key), certificate })
+        Ok(Self::of(cluster, signer))
     }
 
-    /// The certificate everybody in the cluster trusts, as PEM.
+    /// The authority of `cluster` whose key somebody else keeps.
+    pub fn of(cluster: &ClusterName, signer: Signer) -> Self {
+        Self { cluster: cluster.clone(), signer }
+    }
+
+    /// The certificate everybody in the cluster trusts, as PEM; several while one replaces another.
     pub fn certificate(&self) -> &str {
-        &self.certificate
+        self.signer.bundle()
     }
 
     /// A new key and certificate for `holder`, valid from `now`.
     pub fn issue(&self, holder: &Holder, now: SystemTime) -> Result<Parts, AuthorityError> {
+        self.issue_for(holder, Term { now, length: VALIDITY })
+    }
+
+    /// A new key and certificate for `holder`, valid for `term`.
+    pub fn issue_for(&self, holder: &Holder, term: Term) -> Result<Parts, AuthorityError> {
         self.admits(holder)?;
-        let failed = |source| issuing(&holder.common_name(), source);
-        let key = KeyPair::generate().map_err(failed)?;
-        let params = leaf_params(holder, now).map_err(failed)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        Ok(Parts {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-            authority: self.certificate.clone(),
-        })
+        let leaf = leaf(holder).map_err(|source| issuing(&holder.common_name(), source))?;
+        self.signer.sign(leaf, term).map_err(|source| signing(&holder.common_name(), source))
     }
 
     /// Which of `wanted` need a new certificate at `now`, and why.
@@ -131,7 +128,7 @@ impl Authority {
         let mut due = Vec::new();
         for entry in wanted {
             let condition =
-                entry.files.condition(&entry.holder, &self.certificate, now + RENEWAL).map_err(
+                entry.files.condition(&entry.holder, self.certificate(), now + RENEWAL).map_err(
                     |source| AuthorityError::Look { holder: entry.holder.to_string(), source },
                 )?;
             if condition != Condition::Good {
@@ -173,43 +170,19 @@ impl Authority {
     }
 }
 
-fn fits(certificate: &str, key: &KeyPair, path: &Path) -> Result<(), AuthorityError> {
-    let mismatched = || AuthorityError::Mismatched { path: path.to_owned() };
-    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes());
-    let certificate = certificate.map_err(|_| mismatched())?;
-    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let pair = CertifiedKey::from_der(vec![certificate], key, &super::provider());
-    pair.map(|_| ()).map_err(|_| mismatched())
+/// What the authority of the agents of `cluster` is called.
+pub fn subject(cluster: &ClusterName) -> Subject {
+    Subject { common_name: format!("pgherd {cluster}"), unit: None }
 }
 
-fn authority_params(cluster: &ClusterName, now: SystemTime) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    // The name of the issuer is remade from the cluster's at every start; it must not vary.
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, format!("pgherd {cluster}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + AUTHORITY_VALIDITY).into();
-    params
-}
-
-fn leaf_params(holder: &Holder, now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, holder.common_name());
-    params.subject_alt_names = alternative_names(holder)?;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = match holder {
+fn leaf(holder: &Holder) -> Result<Leaf, rcgen::Error> {
+    let purposes = match holder {
         Holder::Replication => vec![ExtendedKeyUsagePurpose::ClientAuth],
         Holder::Instance(_) | Holder::Record | Holder::Supervisor => {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
         }
     };
-    params.use_authority_key_identifier_extension = true;
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + VALIDITY).into();
-    Ok(params)
+    Ok(Leaf { common_name: holder.common_name(), names: alternative_names(holder)?, purposes })
 }
 
 fn alternative_names(holder: &Holder) -> Result<Vec<SanType>, rcgen::Error> {
@@ -229,6 +202,10 @@ fn alternative_names(holder: &Holder) -> Result<Vec<SanType>, rcgen::Error> {
 
 fn issuing(holder: &str, source: rcgen::Error) -> AuthorityError {
     AuthorityError::Issue { holder: holder.to_owned(), source }
+}
+
+fn signing(holder: &str, source: SignerError) -> AuthorityError {
+    AuthorityError::Sign { holder: holder.to_owned(), source }
 }
 
 fn keep(path: &Path, text: &str, access: Access) -> Result<(), AuthorityError> {

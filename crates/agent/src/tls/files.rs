@@ -3,14 +3,12 @@
 //! Never leaves a key readable by anybody but its owner.
 
 use super::holder::Holder;
-use super::{peer, provider};
+use super::inspect::{self, InspectError, Purpose, Trust};
+use super::peer;
 use crate::durable::{self, Access, DurableError};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-use webpki::{EndEntityCert, KeyUsage};
+use std::time::SystemTime;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -102,7 +100,7 @@ impl IdentityFiles {
             }
             Err(error @ FilesError::Keep(_)) => return Err(error),
         };
-        let trusted = authorities(authority.as_bytes(), &self.authority)?;
+        let trusted = certificates(authority.as_bytes(), &self.authority)?;
         let Some(certificate) = loaded.chain.first() else { return Ok(Condition::Broken) };
         if loaded.authorities != trusted {
             return Ok(Condition::OtherAuthority);
@@ -110,62 +108,36 @@ impl IdentityFiles {
         if !peer::speaks_for(certificate, holder) {
             return Ok(Condition::OtherHolder);
         }
-        Ok(verify(certificate, &trusted, time))
+        Ok(verify(&loaded.chain, &trusted, time))
     }
 
     /// Until when the certificate is accepted; `None` when there is none that can be read.
     pub fn not_after(&self) -> Option<SystemTime> {
         let loaded = self.load().ok()?;
-        let end_of_time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 32);
-        // The verifier itself says when it stops accepting.
-        match verify(loaded.chain.first()?, &loaded.authorities, end_of_time) {
-            Condition::Expiring { not_after } => Some(not_after),
-            Condition::Good
-            | Condition::Missing
-            | Condition::Broken
-            | Condition::OtherHolder
-            | Condition::OtherAuthority => None,
-        }
+        let facts = inspect::facts(loaded.chain.first()?).ok()?;
+        Some(facts.not_after)
     }
 
     pub(super) fn load(&self) -> Result<Loaded, FilesError> {
         let chain = certificates(&present(&self.certificate)?, &self.certificate)?;
-        let key = present(&self.key)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&key).map_err(|error| malformed(&self.key, &error))?;
-        let authorities = authorities(&present(&self.authority)?, &self.authority)?;
-        // Building the pair once proves that the two files belong together.
-        let _fits = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider())
-            .map_err(|source| FilesError::Mismatched { path: self.key.clone(), source })?;
+        let key = inspect::key(&present(&self.key)?);
+        let key = key.map_err(|error| located(error, &self.key))?;
+        let authorities = certificates(&present(&self.authority)?, &self.authority)?;
+        inspect::fit(&chain, &key).map_err(|error| located(error, &self.key))?;
         Ok(Loaded { chain, key, authorities })
     }
 }
 
 fn verify(
-    certificate: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
     trusted: &[CertificateDer<'_>],
     time: SystemTime,
 ) -> Condition {
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let anchors: Result<Vec<_>, _> = trusted.iter().map(webpki::anchor_from_trusted_cert).collect();
-    let (Ok(anchors), Ok(parsed)) = (anchors, EndEntityCert::try_from(certificate)) else {
-        return Condition::Broken;
-    };
-    let verified = parsed.verify_for_usage(
-        provider().signature_verification_algorithms.all,
-        &anchors,
-        &[],
-        UnixTime::since_unix_epoch(since_epoch),
-        KeyUsage::client_auth(),
-        None,
-        None,
-    );
-    match verified {
-        Ok(_) => Condition::Good,
-        Err(webpki::Error::CertExpired { not_after, .. }) => Condition::Expiring {
-            not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.as_secs()),
-        },
-        Err(_) => Condition::OtherAuthority,
+    match inspect::trust(chain, trusted, Purpose::Client, time) {
+        Trust::Good => Condition::Good,
+        Trust::Expired { not_after } => Condition::Expiring { not_after },
+        Trust::Unreadable => Condition::Broken,
+        Trust::Early | Trust::OtherPurpose | Trust::OtherAuthority => Condition::OtherAuthority,
     }
 }
 
@@ -176,15 +148,15 @@ fn present(path: &Path) -> Result<Vec<u8>, FilesError> {
 }
 
 fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, FilesError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| malformed(path, &error))?;
-    if found.is_empty() { Err(malformed(path, &"no certificate in it")) } else { Ok(found) }
+    inspect::certificates(pem).map_err(|error| located(error, path))
 }
 
-fn authorities(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, FilesError> {
-    certificates(pem, path)
-}
-
-fn malformed(path: &Path, why: &impl ToString) -> FilesError {
-    FilesError::Malformed { path: path.to_owned(), why: why.to_string() }
+fn located(error: InspectError, path: &Path) -> FilesError {
+    let path = path.to_owned();
+    match error {
+        InspectError::ReadCertificate { why } | InspectError::ReadKey { why } => {
+            FilesError::Malformed { path, why }
+        }
+        InspectError::Pair(source) => FilesError::Mismatched { path, source },
+    }
 }

@@ -58,7 +58,7 @@ pub(crate) fn certified(chain: Option<&[CertificateDer<'_>]>) -> Result<Peer, Pe
 }
 
 /// Whether `certificate` is the kind that is made out to `holder`.
-pub(super) fn speaks_for(certificate: &CertificateDer<'_>, holder: &Holder) -> bool {
+pub fn speaks_for(certificate: &CertificateDer<'_>, holder: &Holder) -> bool {
     match holder {
         Holder::Replication => {
             holder_of(certificate) == Err(PeerError::Nobody { names: String::new() })

@@ -239,7 +239,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "cluster-slot-prefix-stays",
         at: "spec.replicationSlots.highAvailability",
-        rule: "!self.enabled || !oldSelf.enabled || self.slotPrefix == oldSelf.slotPrefix",
+        // The API server also tries rules on defaults, before those within them are filled in.
+        rule: "!self.enabled || !oldSelf.enabled \
+            || (has(self.slotPrefix) ? self.slotPrefix : '_cnpg_') \
+            == (has(oldSelf.slotPrefix) ? oldSelf.slotPrefix : '_cnpg_')",
         message: "slotPrefix cannot be changed while slots are in use: set enabled: false first, change it, then enable them again",
         source: Source::Webhook,
     },

@@ -141,6 +141,11 @@ fn failed(attempt: &'static str, error: &LeaseError) -> CoordinatorError {
 }
 
 /// What a Lease says. One that could be replaced without a condition is refused.
+/// The record in a Lease that somebody else has read.
+pub fn record(lease: &Lease) -> Result<Option<Record>, CoordinatorError> {
+    record_in(lease).map_err(|error| failed("reading the record", &error))
+}
+
 fn found(mut lease: Lease) -> Result<Found, LeaseError> {
     let given = |value: Option<&String>| value.is_some_and(|value| !value.is_empty());
     let metadata = &mut lease.metadata;

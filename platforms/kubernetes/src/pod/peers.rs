@@ -21,6 +21,10 @@ pub const SERVICE: &str = "kubernetes.io/service-name";
 /// A pod that was replaced while the API server was away is found within this time.
 const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
 
+/// A watch that said nothing for so long may be one whose connection is dead: it begins anew. A
+/// living one ends by itself a little earlier.
+const SILENT_AT_MOST: Duration = Duration::from_mins(5);
+
 pub type Addresses = BTreeMap<InstanceName, IpAddr>;
 
 /// Which of the things in slices are instances, and which of their addresses count.
@@ -34,33 +38,39 @@ pub struct Sought {
 /// Watches for as long as it is polled, and tells `told` of every change.
 pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: watch::Sender<Addresses>) {
     let of_pods = watcher::Config::default().labels(&format!("{SERVICE}={}-pods", sought.cluster));
-    let mut events = pin!(watcher(api, of_pods));
+    let mut events = pin!(watcher(api.clone(), of_pods.clone()));
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut slices = Slices::default();
-    let mut silent = false;
+    let mut state = State::Learning;
     loop {
-        match events.try_next().await {
-            Ok(None) => return,
-            Ok(Some(event)) => {
+        match tokio::time::timeout(SILENT_AT_MOST, events.try_next()).await {
+            Err(_) | Ok(Ok(None)) => events.set(watcher(api.clone(), of_pods.clone())),
+            Ok(Ok(Some(event))) => {
                 // A list that fails begins well each time.
                 if !matches!(event, Event::Init) {
                     backoff.reset();
-                    silent = false;
+                    state = State::Learning;
                 }
                 slices.notice(event, &sought);
                 told.send_if_modified(|known| slices.tell(known));
             }
-            Err(error) => {
-                if silent {
-                    debug!(error = %chain(&error), "the addresses of the instances are not known");
-                } else {
-                    warn!(error = %chain(&error), "the addresses of the instances may be old");
+            Ok(Err(error)) => {
+                let error = chain(&error).to_string();
+                match state {
+                    State::Learning => warn!(%error, "the addresses of the instances may be old"),
+                    State::Failing => debug!(%error, "the addresses are still not learnt"),
                 }
-                silent = true;
+                state = State::Failing;
                 tokio::time::sleep(backoff.next()).await;
             }
         }
     }
+}
+
+/// What was told last: the log has changes, not every failure.
+enum State {
+    Learning,
+    Failing,
 }
 
 /// Whether the pod is being deleted. The order is that of preference.

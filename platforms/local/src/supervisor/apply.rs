@@ -7,10 +7,10 @@ use crate::control::{Done, Effect};
 use crate::failure::{Failure, Kind};
 use crate::manifest::{self, Manifest};
 use crate::ports;
-use crate::registration::Shall;
 use pgherd_agent::durable::{self, Access};
 use pgherd_agent::postgres::install::Tls;
 use pgherd_core::names::InstanceName;
+use pgherd_core::wishes::Shall;
 
 impl Supervisor {
     pub(super) async fn apply(

@@ -8,6 +8,7 @@ use super::requests::about;
 use crate::control::{Cut, Done, Effect, Part, Reach, Ways};
 use crate::failure::{Failure, Kind};
 use crate::processes::{Act, Life, Part as ProcessPart, Process};
+use crate::wishes;
 use pgherd_core::names::InstanceName;
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ impl Supervisor {
     pub(super) async fn kill(&mut self, given: &str, part: Part) -> Result<Done, Failure> {
         let name = self.find(given)?;
         if part == Part::Everything {
-            self.wishes.lose(&name)?;
+            wishes::lose(&mut self.wishes, &name)?;
             self.keep_wishes()?;
             // The network goes first, as it would: nobody is told that the machine is gone.
             self.push_network().await?;

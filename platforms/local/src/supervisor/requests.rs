@@ -5,10 +5,10 @@
 use super::{Leave, Supervisor};
 use crate::control::{Care, Done, Effect, Request};
 use crate::failure::{Failure, Kind};
-use crate::registration::Shall;
-use crate::wishes::Wish;
+use crate::wishes;
 use pgherd_api::agent::{Role, Status};
 use pgherd_core::names::InstanceName;
+use pgherd_core::wishes::{Shall, Wish};
 use std::collections::BTreeSet;
 
 impl Supervisor {
@@ -54,7 +54,7 @@ impl Supervisor {
         let names = self.named(given)?;
         let mut wishes = self.wishes.clone();
         for name in &names {
-            wishes.start(name)?;
+            wishes::start(&mut wishes, name)?;
         }
         self.refuse_taken_ports(names.iter())?;
         let effect = if wishes == self.wishes { Effect::Unchanged } else { Effect::Changed };
@@ -71,7 +71,7 @@ impl Supervisor {
         let names = self.named(given)?;
         let mut wishes = self.wishes.clone();
         for name in &names {
-            wishes.stop(name)?;
+            wishes::stop(&mut wishes, name)?;
         }
         let effect = if wishes == self.wishes { Effect::Unchanged } else { Effect::Changed };
         self.wishes = wishes;
@@ -160,7 +160,7 @@ impl Supervisor {
     }
 
     pub(super) fn find(&self, given: &str) -> Result<InstanceName, Failure> {
-        self.wishes.find(self.folder.name(), given)
+        wishes::find(&self.wishes, self.folder.name(), given)
     }
 
     pub(super) fn named(&self, given: &[String]) -> Result<BTreeSet<InstanceName>, Failure> {

@@ -7,9 +7,9 @@ use super::agents::Statuses;
 use super::requests::about;
 use crate::control::Done;
 use crate::failure::{Failure, Kind};
-use crate::wishes::Wish;
 use pgherd_api::agent::Role;
 use pgherd_core::names::InstanceName;
+use pgherd_core::wishes::Wish;
 use std::collections::BTreeSet;
 
 /// Why an instance is not restarted, and what would help.

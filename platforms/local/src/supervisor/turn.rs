@@ -1,6 +1,7 @@
 //! One turn: look at what lives, decide for each instance, do it, and tell the agents.
 //!
-//! Never decides here: `keeper` does for processes, `specification` for what agents are told.
+//! Never decides here: `keeper` does for processes, `Specification::next` for what agents are
+//! told.
 
 use super::instance::{Instance, InstanceError};
 use super::startup::{SPECIFICATION, WISHES};
@@ -11,14 +12,13 @@ use crate::keeper::{self, Act, Membership, Sight};
 use crate::network::Network;
 use crate::ports::Service;
 use crate::processes::Part;
-use crate::registration::Shall;
-use crate::specification;
-use crate::wishes::Wish;
 use pgherd_agent::chain::chain;
 use pgherd_agent::config::{AgentConfig, PeerAddress, PostgresAddress, RecordAddress};
 use pgherd_agent::durable::{self, Access, DurableError};
+use pgherd_api::agent::Specification;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
+use pgherd_core::wishes::{Shall, Wish};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -238,7 +238,7 @@ impl Supervisor {
         let Some(manifest) = &self.manifest else { return Ok(()) };
         let last = self.specification.borrow().clone();
         let next =
-            specification::next(last.as_ref(), &manifest.checked, &self.wishes, self.shall());
+            Specification::next(last.as_ref(), &manifest.checked, &self.wishes, self.shall());
         if let Some(next) = next {
             let kept = self.store.keep(SPECIFICATION, &next);
             kept.map_err(|error| Failure::from_error(Kind::Failed, &error))?;

@@ -8,11 +8,11 @@ use super::instance::Instance;
 use crate::control::{AgentView, Answer, InstanceView, View};
 use crate::keeper;
 use crate::processes::{Life, Part};
-use crate::wishes::Wish;
 use pgherd_api::agent::Specification;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::Bytes;
+use pgherd_core::wishes::Wish;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

@@ -5,11 +5,11 @@
 use super::output::say_either;
 use super::place::Place;
 use super::wait::{self, Sight};
+use pgherd_core::wishes::Shall;
 use pgherd_local::client;
 use pgherd_local::control::{Part, Request, View};
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::ClusterFolder;
-use pgherd_local::registration::Shall;
 use pgherd_local::summary;
 use std::time::{Duration, Instant};
 

@@ -5,9 +5,10 @@
 use super::output::{Output, say, say_all, say_json};
 use super::place::{Place, folder};
 use super::status::table;
+use pgherd_core::wishes::Shall;
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::Home;
-use pgherd_local::registration::{Lock, Registration, Shall};
+use pgherd_local::registration::{Lock, Registration};
 use serde::Serialize;
 
 /// List the clusters of this machine

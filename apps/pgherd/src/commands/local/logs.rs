@@ -154,7 +154,7 @@ fn sources(
     if instance.is_none() {
         sources.push(Source::of("supervisor", folder.log()));
     }
-    for serial in 1..=pgherd_local::ports::MOST_INSTANCES {
+    for serial in 1..=pgherd_core::wishes::MOST_INSTANCES {
         let name = InstanceName::new(cluster, serial);
         let own = folder.instance(&name);
         let is_meant = instance.as_ref().is_none_or(|instance| *instance == name);

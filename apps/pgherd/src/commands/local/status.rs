@@ -5,11 +5,12 @@
 use super::output::{Output, say, say_all, say_json};
 use super::place::Place;
 use pgherd_core::units::Bytes;
+use pgherd_core::wishes::Shall;
 use pgherd_local::client;
 use pgherd_local::failure::Failure;
 use pgherd_local::folder::ClusterFolder;
 use pgherd_local::hint;
-use pgherd_local::registration::{Registration, Shall};
+use pgherd_local::registration::Registration;
 use pgherd_local::summary::{self, Health, InstanceSummary, Summary};
 
 /// Show how a cluster is

@@ -68,7 +68,7 @@ impl Blueprint<'_> {
     }
 
     /// What an object of the cluster says about itself.
-    pub(super) fn metadata(&self, name: String) -> ObjectMeta {
+    pub fn metadata(&self, name: String) -> ObjectMeta {
         let written = &self.cluster.metadata;
         let settings = self.settings;
         let mut labels = inherited(written.labels.as_ref(), &settings.inherited_labels);

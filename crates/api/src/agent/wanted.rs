@@ -2,30 +2,32 @@
 //!
 //! Never adds a wish of its own.
 
-use crate::registration::Shall;
-use crate::wishes::{Wish, Wishes};
-use pgherd_api::agent::Specification;
-use pgherd_api::cluster::Checked;
-use pgherd_api::cluster::annotations::{Care, Fenced, Hibernation};
+use super::Specification;
+use crate::cluster::Checked;
+use crate::cluster::annotations::{Care, Fenced, Hibernation};
 use pgherd_core::intent::Intent;
 use pgherd_core::names::InstanceName;
 use pgherd_core::timers::Timers;
+use pgherd_core::wishes::{Shall, Wish, Wishes};
 
-/// The specification after `number`, if what is wanted differs from it.
-pub fn next(
-    last: Option<&Specification>,
-    checked: &Checked,
-    wishes: &Wishes,
-    shall: Shall,
-) -> Option<Specification> {
-    let intent = intent(checked, wishes, shall);
-    let postgres = checked.postgres.clone();
-    match last {
-        Some(last) if last.intent == intent && last.postgres == postgres => None,
-        _ => {
-            let number = last.map_or(0, |last| last.number) + 1;
-            Some(Specification { number, intent, postgres })
-        }
+impl Specification {
+    /// The specification after `last`, if what is wanted differs from it.
+    pub fn next(
+        last: Option<&Self>,
+        checked: &Checked,
+        wishes: &Wishes,
+        shall: Shall,
+    ) -> Option<Self> {
+        let number = last.map_or(0, |last| last.number) + 1;
+        let next = Self::numbered(number, checked, wishes, shall);
+        let is_same = |last: &Self| last.intent == next.intent && last.postgres == next.postgres;
+        if last.is_some_and(is_same) { None } else { Some(next) }
+    }
+
+    /// What is wanted, under this number. Agents listen to higher numbers only.
+    pub fn numbered(number: u64, checked: &Checked, wishes: &Wishes, shall: Shall) -> Self {
+        let postgres = checked.postgres.clone();
+        Self { number, intent: intent(checked, wishes, shall), postgres }
     }
 }
 
@@ -61,8 +63,8 @@ fn intent(checked: &Checked, wishes: &Wishes, shall: Shall) -> Intent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{self, Manifest};
-    use pgherd_api::cluster::ACTED_UPON;
+    use crate::cluster::{ACTED_UPON, Cluster};
+    use crate::field::FieldPath;
     use std::collections::BTreeSet;
 
     /// Fields that are acted upon: what a manifest says without the field, and with it.
@@ -163,19 +165,19 @@ mod tests {
         ("spec.imageName", "imageName: a"),
     ];
 
-    fn read(spec: &str) -> Manifest {
+    fn read(spec: &str) -> Checked {
         let text = format!(
             "{{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {{name: db}}, \
              spec: {{instances: 3, {spec}}}}}"
         );
-        manifest::understand(&text, None).unwrap()
+        Cluster::from_yaml(&text).unwrap().0.checked().unwrap().0
     }
 
     /// What agents are told.
-    fn told(manifest: &Manifest) -> Specification {
+    fn told(checked: &Checked) -> Specification {
         let mut wishes = Wishes::default();
-        wishes.scale(&manifest.checked.name, manifest.checked.instances, None);
-        next(None, &manifest.checked, &wishes, Shall::Run).unwrap()
+        wishes.scale(&checked.name, checked.instances, None);
+        Specification::next(None, checked, &wishes, Shall::Run).unwrap()
     }
 
     #[test]
@@ -183,7 +185,7 @@ mod tests {
         for (field, without, with) in ACTED {
             let (without, with) = (read(without), read(with));
             assert_ne!(told(&without), told(&with), "{field} changes nothing");
-            assert_eq!(with.checked.ignored, [], "{field}");
+            assert_eq!(with.ignored, [], "{field}");
         }
         let tried = ACTED.iter().map(|(field, ..)| *field).chain(ELSEWHERE);
         let tried: BTreeSet<_> = tried.collect();
@@ -193,10 +195,23 @@ mod tests {
     #[test]
     fn what_is_said_to_be_ignored_changes_nothing() {
         for (field, spec) in IGNORED {
-            let manifest = read(spec);
-            assert_eq!(told(&read("")), told(&manifest), "{field} changes something");
-            let warning = format!("not acted upon yet: {field}");
-            assert!(manifest.warnings.contains(&warning), "{field}: {:?}", manifest.warnings);
+            let checked = read(spec);
+            assert_eq!(told(&read("")), told(&checked), "{field} changes something");
+            assert_eq!(checked.ignored, [FieldPath::of(field)]);
         }
+    }
+
+    #[test]
+    fn what_is_wanted_already_is_not_told_anew() {
+        let (checked, mut wishes) = (read(""), Wishes::default());
+        wishes.scale(&checked.name, checked.instances, None);
+        let first = Specification::next(None, &checked, &wishes, Shall::Run).unwrap();
+        let next = |wishes: &Wishes, shall| {
+            Specification::next(Some(&first), &checked, wishes, shall).map(|next| next.number)
+        };
+        assert_eq!(next(&wishes, Shall::Run), None);
+        assert_eq!(next(&wishes, Shall::Rest), Some(2));
+        wishes.reload();
+        assert_eq!(next(&wishes, Shall::Run), Some(2));
     }
 }

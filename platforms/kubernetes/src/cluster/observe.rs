@@ -1,0 +1,130 @@
+//! Gathers what exists of one cluster, as the watches know it.
+//!
+//! Never asks the API server.
+
+use super::manifests::claims::{self, ClaimStatus};
+use super::manifests::{Blueprint, labels, pod, specification};
+use crate::pod::lease;
+use crate::stores::{Part, Stores};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pgherd_core::fleet::{Form, Place, Pod as Life, Volumes};
+use pgherd_core::names::InstanceName;
+use pgherd_core::ports::CoordinatorError;
+use pgherd_core::record::Record;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What exists of one cluster.
+pub(super) struct Seen {
+    pub(super) record: Option<Record>,
+    pub(super) map: Option<Arc<ConfigMap>>,
+    pub(super) pods: BTreeMap<InstanceName, Arc<Pod>>,
+    pub(super) claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
+    pub(super) secrets: BTreeMap<String, Arc<Secret>>,
+    pub(super) places: BTreeMap<InstanceName, Place>,
+}
+
+pub(super) fn observe(
+    stores: &Stores,
+    blueprint: &Blueprint<'_>,
+) -> Result<Seen, CoordinatorError> {
+    let (namespace, name) = (blueprint.namespace, blueprint.name());
+    let lease = stores.get::<Lease>(namespace, name);
+    let record = lease.as_deref().map(lease::record).transpose()?.flatten();
+    let pods = stores.of_cluster::<Pod>(namespace, name).into_iter();
+    let pods = pods.filter_map(|pod| Some((instance(&pod.metadata, blueprint)?, pod)));
+    let pods: BTreeMap<_, _> = pods.collect();
+    let claims = named(stores.of_cluster::<PersistentVolumeClaim>(namespace, name));
+    let claimed = claims.values().filter_map(|claim| instance(&claim.metadata, blueprint));
+    let existing = pods.keys().cloned().chain(claimed);
+    let places = existing.map(|name| {
+        let place = place(blueprint, &name, pods.get(&name).map(|pod| &**pod), &claims);
+        (name, place)
+    });
+    Ok(Seen {
+        places: places.collect(),
+        record,
+        map: stores.get(namespace, &specification::name(blueprint)),
+        secrets: named(stores.of_cluster::<Secret>(namespace, name)),
+        pods,
+        claims,
+    })
+}
+
+fn named<K: Part>(objects: Vec<Arc<K>>) -> BTreeMap<String, Arc<K>> {
+    let named = objects.into_iter();
+    named.filter_map(|object| Some((object.meta().name.clone()?, object))).collect()
+}
+
+/// The instance of this cluster that an object belongs to.
+fn instance(metadata: &ObjectMeta, blueprint: &Blueprint<'_>) -> Option<InstanceName> {
+    let label = metadata.labels.as_ref()?.get(labels::INSTANCE)?;
+    let name = InstanceName::parse(label).ok()?;
+    (*name.cluster() == blueprint.checked.name).then_some(name)
+}
+
+fn place(
+    blueprint: &Blueprint<'_>,
+    instance: &InstanceName,
+    pod: Option<&Pod>,
+    claims: &BTreeMap<String, Arc<PersistentVolumeClaim>>,
+) -> Place {
+    Place {
+        volumes: volumes(blueprint, instance, claims),
+        pod: pod.map_or(Life::Absent, life),
+        form: pod.map_or(Form::Wanted, |pod| form(blueprint, instance, pod)),
+    }
+}
+
+fn volumes(
+    blueprint: &Blueprint<'_>,
+    instance: &InstanceName,
+    claims: &BTreeMap<String, Arc<PersistentVolumeClaim>>,
+) -> Volumes {
+    let wanted = claims::claims(blueprint, instance, ClaimStatus::Ready);
+    let wanted = wanted.iter().filter_map(|claim| claim.metadata.name.as_ref());
+    let found: Vec<_> = wanted.map(|name| claims.get(name)).collect();
+    let there = found.iter().flatten().count();
+    if found.iter().flatten().any(|claim| claim.metadata.deletion_timestamp.is_some()) {
+        Volumes::Going
+    } else if there == 0 {
+        Volumes::Absent
+    } else if there < found.len() {
+        Volumes::Partial
+    } else {
+        Volumes::There
+    }
+}
+
+fn life(pod: &Pod) -> Life {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    if pod.metadata.deletion_timestamp.is_some() {
+        Life::Going
+    } else if matches!(phase, Some("Failed" | "Succeeded")) {
+        Life::Ended
+    } else if is_ready(pod) {
+        Life::Ready
+    } else {
+        Life::Unready
+    }
+}
+
+/// Whether the kubelet, and whoever watches kubelets, says that it is ready.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    ready.any(|condition| condition.status == "True")
+}
+
+fn form(blueprint: &Blueprint<'_>, instance: &InstanceName, pod: &Pod) -> Form {
+    let made_as = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::POD_SPEC));
+    let would_be = pod::pod(blueprint, instance);
+    if made_as.is_some_and(|made_as| *made_as == pod::fingerprint(&would_be)) {
+        Form::Wanted
+    } else {
+        Form::Outdated
+    }
+}

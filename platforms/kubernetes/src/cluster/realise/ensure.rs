@@ -1,0 +1,244 @@
+//! Brings single objects to what they shall be, with as few requests as possible.
+//!
+//! Never overwrites what belongs to somebody else, and never asks when nothing has changed.
+
+use super::super::certificates::password;
+use super::super::manifests::{Blueprint, labels};
+use crate::run::Context;
+use crate::stores::{Part, Stores};
+use aws_lc_rs::digest::{SHA256, digest};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Write as _};
+use std::time::Duration;
+
+/// Who owns the fields that are written here.
+pub(super) const FIELD_MANAGER: &str = "pgherd";
+/// What an object was made as: when that changes, it is applied again.
+const MADE_AS: &str = "pgherd.dev/made-as";
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnsureError {
+    #[error("{attempt} {object}")]
+    Ask { attempt: &'static str, object: String, source: kube::Error },
+    #[error("{attempt} {object}: the API server did not answer within {DEADLINE:?}")]
+    Late { attempt: &'static str, object: String },
+    #[error(
+        "{object} is there already and does not belong to this cluster: remove or rename it, and the cluster goes on by itself"
+    )]
+    Foreign { object: String },
+    #[error("{object} belongs to an earlier cluster of the same name and is being removed")]
+    Outlived { object: String },
+    #[error("drawing a password for {object}")]
+    DrawPassword { object: String },
+}
+
+/// The objects of one cluster.
+pub(super) struct Objects<'a> {
+    client: &'a Client,
+    stores: &'a Stores,
+    namespace: &'a str,
+    cluster: &'a str,
+    uid: &'a str,
+}
+
+impl<'a> Objects<'a> {
+    pub(super) fn new(context: &'a Context, blueprint: &Blueprint<'a>) -> Self {
+        Self {
+            client: &context.client,
+            stores: &context.stores,
+            namespace: blueprint.namespace,
+            cluster: blueprint.name(),
+            uid: blueprint.cluster.metadata.uid.as_deref().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn api<K: Part>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), self.namespace)
+    }
+
+    /// Makes it, or changes it if it would be made otherwise now.
+    pub(super) async fn ensure<K: Part + Serialize>(&self, wanted: K) -> Result<(), EnsureError> {
+        let mut wanted = wanted;
+        let made_as = fingerprint(&wanted);
+        let annotations = wanted.meta_mut().annotations.get_or_insert_default();
+        annotations.insert(MADE_AS.to_owned(), made_as.clone());
+        let name = name(wanted.meta());
+        match self.stores.get::<K>(self.namespace, &name) {
+            None if self.try_create(&wanted).await? == Created::Yes => Ok(()),
+            None => self.apply(&wanted).await,
+            Some(found) => {
+                self.refuse_foreign::<K>(found.meta())?;
+                let known = found.meta().annotations.as_ref().and_then(|all| all.get(MADE_AS));
+                if known == Some(&made_as) { Ok(()) } else { self.apply(&wanted).await }
+            }
+        }
+    }
+
+    /// Makes and changes all of these, and removes those of the same kind that are not among them.
+    pub(super) async fn ensure_all<K: Part + Serialize>(
+        &self,
+        wanted: Vec<K>,
+    ) -> Result<(), EnsureError> {
+        let names: BTreeSet<String> = wanted.iter().map(|one| name(one.meta())).collect();
+        for one in wanted {
+            self.ensure(one).await?;
+        }
+        for surplus in self.stores.of_cluster::<K>(self.namespace, self.cluster) {
+            let is_ours = self.owns(surplus.meta());
+            if is_ours && !names.contains(&name(surplus.meta())) {
+                self.delete::<K>(surplus.meta()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes it unless it is there. What is in it then is for others to say.
+    pub(super) async fn create<K: Part + Serialize>(&self, wanted: K) -> Result<(), EnsureError> {
+        match self.stores.get::<K>(self.namespace, &name(wanted.meta())) {
+            Some(found) => self.refuse_foreign::<K>(found.meta()),
+            None => self.try_create(&wanted).await.map(drop),
+        }
+    }
+
+    /// The same for what is made with a password that is drawn only when it is needed.
+    pub(super) async fn ensure_once<K: Part + Serialize>(
+        &self,
+        name: &str,
+        make: impl FnOnce(&str) -> K,
+    ) -> Result<(), EnsureError> {
+        if let Some(found) = self.stores.get::<K>(self.namespace, name) {
+            return self.refuse_foreign::<K>(found.meta());
+        }
+        let drawn = password();
+        let drawn =
+            drawn.map_err(|_| EnsureError::DrawPassword { object: self.called::<K>(name) })?;
+        self.create(make(&drawn)).await
+    }
+
+    /// Writes these fields whatever they were.
+    pub(super) async fn apply<K: Part + Serialize>(&self, wanted: &K) -> Result<(), EnsureError> {
+        let name = name(wanted.meta());
+        let by = PatchParams::apply(FIELD_MANAGER).force();
+        let api = self.api::<K>();
+        let patch = Patch::Apply(wanted);
+        let applied = api.patch(&name, &by, &patch);
+        self.within("applying", self.called::<K>(&name), applied).await.map(drop)
+    }
+
+    /// Changes some fields of what is there.
+    pub(super) async fn merge<K: Part>(
+        &self,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<(), EnsureError> {
+        let api = self.api::<K>();
+        let by =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(patch);
+        let patched = api.patch(name, &by, &patch);
+        self.within("changing", self.called::<K>(name), patched).await.map(drop)
+    }
+
+    /// Removes exactly this one, not a later one of its name. What is gone already is fine.
+    pub(super) async fn delete<K: Part>(&self, meta: &ObjectMeta) -> Result<(), EnsureError> {
+        let only = Preconditions { uid: meta.uid.clone(), resource_version: None };
+        let how = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+        let (api, name) = (self.api::<K>(), name(meta));
+        let deleted = self.within("deleting", self.called::<K>(&name), api.delete(&name, &how));
+        match deleted.await {
+            Err(error) if code(&error) == Some(404) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// What is there now, whoever made it.
+    pub(super) async fn find<K: Part>(&self, name: &str) -> Result<Option<K>, EnsureError> {
+        let api = self.api::<K>();
+        self.within("reading", self.called::<K>(name), api.get_opt(name)).await
+    }
+
+    async fn try_create<K: Part + Serialize>(&self, wanted: &K) -> Result<Created, EnsureError> {
+        let (api, name) = (self.api::<K>(), name(wanted.meta()));
+        let how =
+            PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let called = || self.called::<K>(&name);
+        match self.within("creating", called(), api.create(&how, wanted)).await {
+            Ok(_made) => return Ok(Created::Yes),
+            Err(error) if code(&error) == Some(409) => {}
+            Err(error) => return Err(error),
+        }
+        // Either the watch is behind, or it is somebody else's.
+        let found = self.within("reading", called(), api.get(&name)).await?;
+        self.refuse_foreign::<K>(found.meta()).map(|()| Created::Before)
+    }
+
+    fn refuse_foreign<K: Part>(&self, found: &ObjectMeta) -> Result<(), EnsureError> {
+        if self.owns(found) {
+            return Ok(());
+        }
+        let object = self.called::<K>(&name(found));
+        let is_labelled = found.labels.as_ref().and_then(|all| all.get(labels::CLUSTER));
+        if is_labelled.is_some_and(|cluster| cluster == self.cluster) {
+            return Err(EnsureError::Outlived { object });
+        }
+        Err(EnsureError::Foreign { object })
+    }
+
+    fn owns(&self, meta: &ObjectMeta) -> bool {
+        meta.owner_references.iter().flatten().any(|owner| owner.uid == self.uid)
+    }
+
+    fn called<K: Part>(&self, name: &str) -> String {
+        format!("{} {}/{name}", K::kind(&()), self.namespace)
+    }
+
+    async fn within<T>(
+        &self,
+        attempt: &'static str,
+        object: String,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, EnsureError> {
+        match tokio::time::timeout(DEADLINE, request).await {
+            Ok(done) => done.map_err(|source| EnsureError::Ask { attempt, object, source }),
+            Err(_late) => Err(EnsureError::Late { attempt, object }),
+        }
+    }
+}
+
+/// Whether it was made just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Created {
+    Yes,
+    Before,
+}
+
+fn code(error: &EnsureError) -> Option<u16> {
+    match error {
+        EnsureError::Ask { source: kube::Error::Api(status), .. } => Some(status.code),
+        EnsureError::Ask { .. }
+        | EnsureError::Late { .. }
+        | EnsureError::Foreign { .. }
+        | EnsureError::Outlived { .. }
+        | EnsureError::DrawPassword { .. } => None,
+    }
+}
+
+fn name(meta: &ObjectMeta) -> String {
+    meta.name.clone().unwrap_or_default()
+}
+
+fn fingerprint(wanted: &impl Serialize) -> String {
+    // Such types always become JSON; if one does not, it is applied each time, and nothing is lost.
+    let text = serde_json::to_vec(wanted).unwrap_or_default();
+    let digest = digest(&SHA256, &text);
+    digest.as_ref().iter().take(16).fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,125 @@
+//! Carries out what was decided on volumes and pods.
+//!
+//! Never ends a pod otherwise than gracefully: its agent hands over first.
+
+use super::super::manifests::claims::{self, ClaimStatus};
+use super::super::manifests::{Blueprint, labels, pod};
+use super::super::observe::Seen;
+use super::ensure::{EnsureError, Objects};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use pgherd_api::quantity::parse_bytes;
+use pgherd_core::fleet::{Plan, Step};
+use pgherd_core::names::InstanceName;
+use pgherd_core::wishes::Wishes;
+use serde_json::json;
+use std::sync::Arc;
+use tracing::info;
+
+pub(super) async fn realise(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+    (seen, plan): (&Seen, &Plan),
+) -> Result<(), EnsureError> {
+    for step in &plan.steps {
+        perform(objects, blueprint, seen, step).await?;
+    }
+    for claim in seen.claims.values() {
+        grow(objects, blueprint, claim).await?;
+    }
+    for (name, pod) in &seen.pods {
+        name_role(objects, seen, name, pod).await?;
+    }
+    Ok(())
+}
+
+async fn perform(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+    seen: &Seen,
+    step: &Step,
+) -> Result<(), EnsureError> {
+    match step {
+        Step::MakeVolumes(instance) => {
+            info!(%instance, "volumes are made");
+            for claim in claims::claims(blueprint, instance, ClaimStatus::Ready) {
+                objects.create(claim).await?;
+            }
+            Ok(())
+        }
+        Step::MakePod(instance) => {
+            info!(%instance, "pod is made");
+            objects.create(pod::pod(blueprint, instance)).await
+        }
+        Step::EndPod { instance, because } => {
+            info!(%instance, %because, "pod is ended");
+            match seen.pods.get(instance) {
+                Some(pod) => objects.delete::<Pod>(&pod.metadata).await,
+                None => Ok(()),
+            }
+        }
+        Step::RemoveVolumes(instance) => {
+            info!(%instance, "volumes are removed");
+            let names = [claims::data_name(instance), claims::wal_name(instance)];
+            for claim in names.iter().filter_map(|name| seen.claims.get(name)) {
+                objects.delete::<PersistentVolumeClaim>(&claim.metadata).await?;
+            }
+            Ok(())
+        }
+        // It is only taken off the list.
+        Step::Forget(_) => Ok(()),
+    }
+}
+
+/// The list without those of whom nothing is left, if there are such.
+pub(super) fn forget(plan: &Plan, wishes: &Wishes) -> Option<Wishes> {
+    let mut next = wishes.clone();
+    for step in &plan.steps {
+        if let Step::Forget(instance) = step {
+            next.instances.remove(instance);
+        }
+    }
+    (next != *wishes).then_some(next)
+}
+
+/// Asks for more space when more is wanted than was asked for. Less cannot be had.
+async fn grow(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+    claim: &Arc<PersistentVolumeClaim>,
+) -> Result<(), EnsureError> {
+    let spec = &blueprint.cluster.spec;
+    let role = claim.metadata.labels.as_ref().and_then(|all| all.get(labels::CLAIM_ROLE));
+    let wanted = match role.map(String::as_str) {
+        Some("PG_DATA") => spec.storage.size.as_ref(),
+        Some("PG_WAL") => spec.wal_storage.as_ref().and_then(|storage| storage.size.as_ref()),
+        Some(_) | None => None,
+    };
+    let asked = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let asked = asked.and_then(|resources| resources.requests.as_ref()?.get("storage"));
+    let (Some(wanted), Some(asked)) = (wanted, asked) else { return Ok(()) };
+    let is_more = match (parse_bytes(wanted), parse_bytes(&asked.0)) {
+        (Ok(wanted), Ok(asked)) => wanted > asked,
+        (Err(_), _) | (_, Err(_)) => false,
+    };
+    let Some(name) = claim.metadata.name.as_deref().filter(|_| is_more) else { return Ok(()) };
+    info!(claim = name, from = %asked.0, to = %wanted, "volume grows");
+    let patch = json!({"spec": {"resources": {"requests": {"storage": wanted}}}});
+    objects.merge::<PersistentVolumeClaim>(name, &patch).await
+}
+
+/// Services for reading select by this; the one for writing does not.
+async fn name_role(
+    objects: &Objects<'_>,
+    seen: &Seen,
+    name: &InstanceName,
+    pod: &Arc<Pod>,
+) -> Result<(), EnsureError> {
+    let Some(record) = &seen.record else { return Ok(()) };
+    let role = if record.holder.instance == *name { labels::PRIMARY } else { labels::REPLICA };
+    let known = pod.metadata.labels.as_ref().and_then(|all| all.get(labels::INSTANCE_ROLE));
+    if known.is_some_and(|known| known == role) || pod.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"labels": {labels::INSTANCE_ROLE: role, "role": role}}});
+    objects.merge::<Pod>(&name.to_string(), &patch).await
+}

@@ -1,0 +1,237 @@
+//! Makes what a Kubernetes needs before it can have clusters: our kinds, the operator and its
+//! rights, and room at the API server for the agents' few requests.
+//!
+//! Never gives a right that nothing here uses.
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, EnvVar, Namespace, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccount,
+};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use pgherd_api::crd;
+use pgherd_api::kind::GROUP;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Where the operator lives unless it is said otherwise.
+pub const NAMESPACE: &str = "pgherd-system";
+/// What the operator and everything of its own is called.
+pub const OPERATOR: &str = "pgherd-operator";
+/// The priority level of the agents' requests.
+const AGENTS: &str = "pgherd-agents";
+
+/// What is installed.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    pub namespace: String,
+    /// The image of this program.
+    pub image: String,
+    /// The image of PostgreSQL for clusters that name none; the built-in one if absent.
+    pub postgres_image: Option<String>,
+}
+
+/// Every object, in an order in which they can be applied.
+pub fn objects(installation: &Installation) -> Vec<Value> {
+    let own = [
+        value(&namespace(installation)),
+        value(&account(installation)),
+        value(&role()),
+        value(&binding(installation)),
+        priority(),
+        flow(),
+        value(&deployment(installation)),
+    ];
+    crd::definitions().into_iter().chain(own).collect()
+}
+
+fn value(object: &impl Serialize) -> Value {
+    // Such types always become JSON.
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn metadata(name: &str, namespace: Option<&str>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: namespace.map(str::to_owned),
+        labels: Some(labels()),
+        ..ObjectMeta::default()
+    }
+}
+
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("app.kubernetes.io/name".to_owned(), OPERATOR.to_owned())])
+}
+
+fn namespace(installation: &Installation) -> Namespace {
+    Namespace { metadata: metadata(&installation.namespace, None), ..Namespace::default() }
+}
+
+fn account(installation: &Installation) -> ServiceAccount {
+    let metadata = metadata(OPERATOR, Some(&installation.namespace));
+    ServiceAccount { metadata, ..ServiceAccount::default() }
+}
+
+fn binding(installation: &Installation) -> ClusterRoleBinding {
+    ClusterRoleBinding {
+        metadata: metadata(OPERATOR, None),
+        role_ref: RoleRef {
+            api_group: Some("rbac.authorization.k8s.io".to_owned()),
+            kind: "ClusterRole".to_owned(),
+            name: OPERATOR.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            api_group: None,
+            kind: "ServiceAccount".to_owned(),
+            name: OPERATOR.to_owned(),
+            namespace: Some(installation.namespace.clone()),
+        }]),
+    }
+}
+
+/// Making a role takes every right that is in it: what agents may do stands here, too.
+fn role() -> ClusterRole {
+    const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+    let rules = vec![
+        rule(GROUP, &["clusters"], &["get", "list", "watch"]),
+        rule(GROUP, &["clusters/status"], &["patch"]),
+        // Owners that block their own deletion need it.
+        rule(GROUP, &["clusters/finalizers"], &["update"]),
+        rule("", &["pods", "persistentvolumeclaims", "services"], KEEP),
+        rule("", &["serviceaccounts", "configmaps", "secrets"], KEEP),
+        rule("policy", &["poddisruptionbudgets"], KEEP),
+        rule("rbac.authorization.k8s.io", &["roles", "rolebindings"], KEEP),
+        rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "update"]),
+        rule(
+            "discovery.k8s.io",
+            &["endpointslices", "endpointslices/restricted"],
+            &["get", "list", "watch", "create", "update"],
+        ),
+        rule("", &["events"], &["create", "patch"]),
+    ];
+    ClusterRole { metadata: metadata(OPERATOR, None), rules: Some(rules), aggregation_rule: None }
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}
+
+/// A cluster's life must not wait behind a job that lists everything: the agents' requests, a few
+/// a minute each, have a lane of their own.
+fn priority() -> Value {
+    json!({
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "PriorityLevelConfiguration",
+        "metadata": metadata(AGENTS, None),
+        "spec": {
+            "type": "Limited",
+            "limited": {
+                "nominalConcurrencyShares": 30,
+                "lendablePercent": 50,
+                "limitResponse": {
+                    "type": "Queue",
+                    "queuing": {"queues": 64, "handSize": 6, "queueLengthLimit": 50},
+                },
+            },
+        },
+    })
+}
+
+fn flow() -> Value {
+    json!({
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": metadata(AGENTS, None),
+        "spec": {
+            "priorityLevelConfiguration": {"name": AGENTS},
+            "matchingPrecedence": 800,
+            "distinguisherMethod": {"type": "ByUser"},
+            "rules": [{
+                "subjects": [{"kind": "Group", "group": {"name": "system:serviceaccounts"}}],
+                "resourceRules": [{
+                    "apiGroups": ["coordination.k8s.io"],
+                    "resources": ["leases"],
+                    "verbs": ["get", "update"],
+                    "namespaces": ["*"],
+                    "clusterScope": false,
+                }],
+            }],
+        },
+    })
+}
+
+fn deployment(installation: &Installation) -> Deployment {
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels()), ..ObjectMeta::default() }),
+        spec: Some(PodSpec {
+            containers: vec![container(installation)],
+            service_account_name: Some(OPERATOR.to_owned()),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: Some(10001),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".to_owned(),
+                    localhost_profile: None,
+                }),
+                ..PodSecurityContext::default()
+            }),
+            ..PodSpec::default()
+        }),
+    };
+    Deployment {
+        metadata: metadata(OPERATOR, Some(&installation.namespace)),
+        spec: Some(DeploymentSpec {
+            replicas: Some(1),
+            selector: LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() },
+            template,
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn container(installation: &Installation) -> Container {
+    let variable = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        value_from: None,
+    };
+    let postgres = installation.postgres_image.as_deref();
+    let postgres = postgres.map(|image| variable("POSTGRES_IMAGE_NAME", image));
+    let of = |quantity: &str, memory: &str| {
+        let pairs = [("cpu", quantity), ("memory", memory)];
+        pairs.map(|(name, value)| (name.to_owned(), Quantity(value.to_owned()))).into()
+    };
+    Container {
+        name: "operator".to_owned(),
+        image: Some(installation.image.clone()),
+        command: Some(vec!["/pgherd".to_owned(), "operator".to_owned()]),
+        env: Some(
+            [variable("OPERATOR_IMAGE_NAME", &installation.image)]
+                .into_iter()
+                .chain(postgres)
+                .collect(),
+        ),
+        resources: Some(ResourceRequirements {
+            requests: Some(of("20m", "64Mi")),
+            limits: Some([("memory".to_owned(), Quantity("256Mi".to_owned()))].into()),
+            claims: None,
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
