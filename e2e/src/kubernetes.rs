@@ -10,6 +10,7 @@ use pgherd_e2e::testbed::images;
 use pgherd_e2e::testbed::network::Ways;
 use pgherd_e2e::testbed::{Machine, Node, Testbed};
 use serde_json::json;
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -64,9 +65,22 @@ pub(crate) enum Kubernetes {
     /// Brings an image, as `docker save` writes it, into every node that is on.
     #[command(after_help = "Example: cargo xtask kubernetes load image.tar")]
     Load { archive: PathBuf },
-    /// Packs a static pgherd as an image with nothing else in it.
+    /// Packs a static program as an image with nothing else in it.
     #[command(after_help = "Example: cargo xtask kubernetes pack target/pgherd image.tar")]
-    Pack { program: PathBuf, archive: PathBuf },
+    Pack {
+        program: PathBuf,
+        archive: PathBuf,
+        #[arg(long, default_value = images::PGHERD)]
+        name: String,
+    },
+    /// Runs a command that finds the API server by KUBECONFIG.
+    #[command(
+        after_help = "Example: cargo xtask kubernetes run cargo test --package pgherd-e2e --test lease"
+    )]
+    Run {
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
     /// Runs kubectl with all rights.
     #[command(after_help = "Example: cargo xtask kubernetes kubectl get pods")]
     Kubectl {
@@ -102,9 +116,12 @@ pub(crate) fn run(act: Kubernetes) -> Result<()> {
         Kubernetes::StopApi => testbed.stop_api()?,
         Kubernetes::StartApi => testbed.start_api()?,
         Kubernetes::Load { archive } => testbed.load(&archive)?,
-        Kubernetes::Pack { program, archive } => {
-            images::pack_program(&program, &archive)?;
-            println!("{} is {}", archive.display(), images::PGHERD);
+        Kubernetes::Pack { program, archive, name } => {
+            images::pack_program(&program, &archive, &name)?;
+            println!("{} is {name}", archive.display());
+        }
+        Kubernetes::Run { command } => {
+            return Err(testbed.within(&command)?.exec()).context("starting the command");
         }
         Kubernetes::Kubectl { arguments } => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

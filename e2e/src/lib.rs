@@ -3,6 +3,7 @@
 //! Never ships, and never leaves a process or a folder behind.
 
 pub mod bench;
+pub mod client;
 pub mod member;
 pub mod orphans;
 pub mod ports;

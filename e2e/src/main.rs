@@ -12,7 +12,7 @@ use pgherd_e2e::bench::{self, Plan, Product, Sheet, Table};
 use pgherd_e2e::rig::pgherd::Mode;
 use pgherd_e2e::rig::{Durability, Fault, Site};
 use pgherd_e2e::torture::{self, Asked};
-use pgherd_e2e::{orphans, wait};
+use pgherd_e2e::{client, orphans, wait};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -37,11 +37,25 @@ enum Act {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Is the client of a proof on Kubernetes, in its pod.
+    #[command(hide = true)]
+    Client {
+        #[command(subcommand)]
+        what: Client,
+    },
     /// Brings a real Kubernetes up on this machine, and hurts it.
     Kubernetes {
         #[command(subcommand)]
         what: Kubernetes,
     },
+}
+
+#[derive(Subcommand)]
+enum Client {
+    /// Writes rows to the address in URI until it is asked to stop.
+    Write,
+    /// Asks the one that writes to stop.
+    Stop,
 }
 
 #[derive(clap::Args)]
@@ -122,11 +136,14 @@ fn main() -> ExitCode {
 }
 
 fn run(act: Act) -> Result<()> {
-    if let Act::Kubernetes { what: what @ (Kubernetes::Node { .. } | Kubernetes::Kubectl { .. }) } =
-        act
-    {
-        // The first process of a node buries its dead itself, and kubectl takes our place.
-        return kubernetes::run(what);
+    match act {
+        // The first process of a node buries its dead itself, and others take our place.
+        Act::Kubernetes {
+            what:
+                what @ (Kubernetes::Node { .. } | Kubernetes::Kubectl { .. } | Kubernetes::Run { .. }),
+        } => return kubernetes::run(what),
+        Act::Client { what } => return be_client(what),
+        Act::Torture(_) | Act::Bench { .. } | Act::Kubernetes { .. } => {}
     }
     orphans::adopt()?;
     // The ledger runs on the worker while this thread does things to clusters.
@@ -146,6 +163,18 @@ fn run(act: Act) -> Result<()> {
         Act::Torture(asked) => torture(asked, runtime.handle()),
         Act::Bench { what: Bench::Failover(asked) } => failover(asked, runtime.handle()),
         Act::Kubernetes { what } => kubernetes::run(what),
+        Act::Client { what } => be_client(what),
+    }
+}
+
+fn be_client(what: Client) -> Result<()> {
+    match what {
+        Client::Stop => client::ask_to_stop(),
+        Client::Write => {
+            let uri = std::env::var("URI").context("reading URI from the environment")?;
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(client::write(&uri))
+        }
     }
 }
 

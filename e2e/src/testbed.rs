@@ -19,6 +19,7 @@ use control::KUBECTL_WITHIN;
 use layout::Layout;
 use network::Ways;
 use programs::Programs;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -232,6 +233,14 @@ impl Testbed {
     pub fn kubectl(&self, arguments: &[&str]) -> Result<Command> {
         self.must_be_up()?;
         Ok(control::kubectl(&self.layout, &self.programs, arguments))
+    }
+
+    /// A command among the machines of the testbed, which finds the API server by KUBECONFIG.
+    pub fn within(&self, words: &[OsString]) -> Result<Command> {
+        self.must_be_up()?;
+        let mut command = network::within(Machine::ControlPlane);
+        command.args(words).env("KUBECONFIG", self.kubeconfig());
+        Ok(command)
     }
 
     /// The file that tells programs in the control plane's namespace how to reach the API server.

@@ -81,7 +81,11 @@ func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*regist
 }
 
 func (r *registrar) NotifyRegistrationStatus(_ context.Context, said *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
-	log.Printf("registered: %v %s", said.PluginRegistered, said.Error)
+	if !said.PluginRegistered {
+		// The kubelet asks once for each socket it finds: whoever starts us again makes a new one.
+		log.Fatalf("not registered: %s", said.Error)
+	}
+	log.Print("registered")
 	return &registration.RegistrationStatusResponse{}, nil
 }
 

@@ -87,8 +87,8 @@ fn folder(layout: &Layout) -> PathBuf {
     layout.cache().join(format!("images-{:016x}", hasher.finish()))
 }
 
-struct Image {
-    name: &'static str,
+struct Image<'a> {
+    name: &'a str,
     command: &'static str,
     user: &'static str,
     path: &'static str,
@@ -97,23 +97,25 @@ struct Image {
 /// The image of our own program.
 pub const PGHERD: &str = "localhost/pgherd:dev";
 
+/// The image of the client of proofs.
+pub const CLIENT: &str = "localhost/pgherd-e2e:dev";
+
 /// Packs a static program as an image that has nothing else in it. The same program gives the same
 /// image.
-pub fn pack_program(program: &Path, archive: &Path) -> Result<()> {
+pub fn pack_program(program: &Path, archive: &Path, name: &str) -> Result<()> {
     let place = archive.parent().context("an archive without a folder")?;
     let root = tempfile::tempdir_in(place)?;
     let own = root.path().join("pgherd");
+    // Where proofs keep their book.
+    fs::create_dir(root.path().join("tmp"))?;
+    fs::set_permissions(root.path().join("tmp"), fs::Permissions::from_mode(0o1777))?;
     let mut strip = Command::new("strip");
     strip.arg("-o").arg(&own).arg(program);
     run::succeed(strip, WITHIN)?;
     for path in [root.path(), &own] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
-    pack(
-        root.path(),
-        archive,
-        &Image { name: PGHERD, command: "/pgherd", user: "10001", path: "/" },
-    )
+    pack(root.path(), archive, &Image { name, command: "/pgherd", user: "10001", path: "/" })
 }
 
 /// A Debian with PostgreSQL in it, and nothing of the machine it was made on.
@@ -149,7 +151,7 @@ fn bootstrap(root: &Path) -> Result<()> {
 }
 
 /// Packs a folder as an archive that `docker save` could have made.
-fn pack(root: &Path, archive: &Path, image: &Image) -> Result<()> {
+fn pack(root: &Path, archive: &Path, image: &Image<'_>) -> Result<()> {
     let place = tempfile::tempdir_in(archive.parent().context("an archive without a folder")?)?;
     let layer = place.path().join("layer.tar");
     let mut tar = Command::new("tar");

@@ -2,6 +2,7 @@
 //!
 //! Never decides who is primary: agents do, with or without an operator.
 
+mod backoff;
 pub mod cluster;
 pub mod install;
 pub mod pod;

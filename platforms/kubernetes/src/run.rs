@@ -7,10 +7,8 @@ use crate::cluster;
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
 use futures_util::StreamExt;
-use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as Pace};
-use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Client, Config};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
 use std::collections::BTreeMap;
@@ -22,12 +20,17 @@ use tracing::{info, warn};
 const AT_ONCE: u16 = 16;
 /// Changes that come together are answered together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+const CONNECT: Duration = Duration::from_secs(5);
+/// A watch on which not even a bookmark arrives for so long is on a dead connection.
+const SILENCE: Duration = Duration::from_secs(150);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("finding the API server")]
+    #[error("finding out where the API server is")]
+    Configure(#[source] kube::config::InferConfigError),
+    #[error("preparing to ask the API server")]
     FindKubernetes(#[source] kube::Error),
 }
 
@@ -42,10 +45,14 @@ pub struct Context {
 
 /// Looks after all clusters until SIGTERM.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
-    let client = Client::try_default().await.map_err(RunError::FindKubernetes)?;
-    let clusters: Api<Cluster> = Api::all(client.clone());
+    let mut config = Config::infer().await.map_err(RunError::Configure)?;
+    // Whatever failed is tried again here, soon; a second one that tries below would only delay it.
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    let client = Client::try_from(config).map_err(RunError::FindKubernetes)?;
     let pace = Pace::default().debounce(DEBOUNCE).concurrency(AT_ONCE);
-    let controller = Controller::new(clusters, watcher::Config::default()).with_config(pace);
+    let controller = stores::clusters(&client).with_config(pace);
     let (controller, stores) = stores::watch_all(&client, controller);
     let failures = Mutex::default();
     let context = Arc::new(Context { client, settings, stores, failures });

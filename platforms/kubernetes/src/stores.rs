@@ -3,6 +3,7 @@
 //!
 //! Never holds an object without our label, so memory follows the number of our clusters.
 
+use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -16,11 +17,18 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{Controller, WatchStreamExt};
 use kube::{Api, Client, Resource};
+use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// A watch that broke begins again this soon, however often it broke.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
 /// One kind of object that clusters are made of.
 pub trait Part:
@@ -126,8 +134,32 @@ fn reflect<K: Part>(
 ) -> (impl Stream<Item = watcher::Result<K>> + Send + 'static, Store<K>) {
     let (store, writer) = reflector::store();
     let ours = watcher::Config::default().labels(labels::CLUSTER);
-    let events = watcher(Api::<K>::all(client.clone()), ours).default_backoff();
-    (reflector::reflector(writer, events).touched_objects(), store)
+    let events = watcher(Api::<K>::all(client.clone()), ours);
+    (news(reflector::reflector(writer, events)), store)
+}
+
+/// All clusters, and a controller that is woken by their changes.
+pub fn clusters(client: &Client) -> Controller<Cluster> {
+    let (store, writer) = reflector::store();
+    let events = watcher(Api::all(client.clone()), watcher::Config::default());
+    Controller::for_stream(news(reflector::reflector(writer, events)), store)
+}
+
+/// The objects of a watch that changed. A watch that broke begins again by itself, and says so
+/// here: a controller that is told stands still for a while, with every other watch it has.
+fn news<K>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
+) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let touched = events.backoff(Backoff::of(PAUSE..PAUSE_AT_MOST)).touched_objects();
+    touched.filter(|touched| {
+        if let Err(error) = touched {
+            warn!(kind = %K::kind(&()), error = %chain(error), "a watch begins anew");
+        }
+        std::future::ready(touched.is_ok())
+    })
 }
 
 fn watch<K: Part>(
@@ -160,11 +192,8 @@ fn watch_silently<K: Part>(
 ) -> (Controller<Cluster>, Store<K>) {
     let (touched, store) = reflect::<K>(client);
     let gone = touched.filter(|touched| {
-        let is_news = match touched {
-            Ok(object) => object.meta().deletion_timestamp.is_some(),
-            Err(_) => true,
-        };
-        std::future::ready(is_news)
+        let meta = touched.as_ref().map(Resource::meta);
+        std::future::ready(meta.is_ok_and(|meta| meta.deletion_timestamp.is_some()))
     });
     (controller.owns_stream(gone), store)
 }

@@ -13,12 +13,17 @@ use tracing::{info, warn};
 const BESIDES_STOPPING: Duration = Duration::from_secs(7);
 /// How long a successor is waited for after the office was released.
 const SUCCESSION: Duration = Duration::from_secs(1);
+/// How long the record is tried to be told that the office is free, once PostgreSQL is down. It
+/// may be out of reach, or gone with the whole cluster.
+const RELEASE: Duration = Duration::from_secs(5);
 /// Until PostgreSQL is stopped when nothing is known of what is wanted.
 const STOP_UNTOLD: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaving {
     until: Time,
+    /// Since when nothing of PostgreSQL is left.
+    down: Option<Time>,
 }
 
 impl Agent {
@@ -28,18 +33,25 @@ impl Agent {
         }
         let stop = self.intent.as_ref().map_or(STOP_UNTOLD, |intent| intent.stop_delay);
         info!(at_most = ?(stop + BESIDES_STOPPING), "asked to stop");
-        self.leaving = Some(Leaving { until: clock::now().after(stop + BESIDES_STOPPING) });
+        self.leaving = Some(Leaving { until: clock::now().after(stop + BESIDES_STOPPING), down: None });
         self.intend();
     }
 
     /// Whether nothing is left to do for one who leaves.
     pub(super) async fn has_left(&mut self) -> bool {
-        let Some(leaving) = self.leaving else { return false };
+        let now = clock::now();
         let is_down = self.hands.postmaster.is_none() && self.running.is_none();
+        let Some(leaving) = &mut self.leaving else { return false };
+        leaving.down = leaving.down.filter(|_| is_down).or(is_down.then_some(now));
+        let Leaving { until, down } = *leaving;
         if is_down && (self.intent.is_none() || self.is_succeeded()) {
             return true;
         }
-        let late = clock::now() >= leaving.until;
+        if down.is_some_and(|down| now >= down.after(RELEASE)) {
+            warn!("the office could not be given up: it is lost when its term is over");
+            return true;
+        }
+        let late = now >= until;
         if late {
             warn!("the time to stop is over: what is left of PostgreSQL is killed");
             self.kill_server().await;

@@ -2,7 +2,7 @@
 //!
 //! Never forgets one: an instance that is away keeps its last address.
 
-use super::backoff::Backoff;
+use crate::backoff::Backoff;
 use futures_util::TryStreamExt;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
@@ -48,7 +48,7 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: watch::Sender<
             Ok(Ok(Some(event))) => {
                 // A list that fails begins well each time.
                 if !matches!(event, Event::Init) {
-                    backoff.reset();
+                    backoff.begin_anew();
                     state = State::Learning;
                 }
                 slices.notice(event, &sought);
@@ -61,7 +61,7 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: watch::Sender<
                     State::Failing => debug!(%error, "the addresses are still not learnt"),
                 }
                 state = State::Failing;
-                tokio::time::sleep(backoff.next()).await;
+                tokio::time::sleep(backoff.pause()).await;
             }
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! Never points to an older epoch than the one it finds, and never leaves the service empty.
 
-use super::backoff::Backoff;
 use super::peers::SERVICE;
 use super::request::{RequestError, answer};
+use crate::backoff::Backoff;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use kube::Api;
 use kube::api::PostParams;
@@ -118,7 +118,7 @@ async fn hold(api: &Api<EndpointSlice>, name: &str, address: IpAddr, epoch: Epoc
             Ok(Pointed::Outdated { by }) => {
                 (format!("{name} leads to the primary of epoch {by}, after {epoch}"), CHECK)
             }
-            Err(error) => (chain(error).to_string(), backoff.next()),
+            Err(error) => (chain(error).to_string(), backoff.pause()),
         };
         if now == told {
             debug!(%address, "{now}");
@@ -128,7 +128,7 @@ async fn hold(api: &Api<EndpointSlice>, name: &str, address: IpAddr, epoch: Epoc
             warn!(%address, "{now}");
         }
         if pointed.is_ok() {
-            backoff.reset();
+            backoff.begin_anew();
         }
         told = now;
         tokio::time::sleep(pause).await;

@@ -2,7 +2,7 @@
 //!
 //! Never goes back to an older specification, and never takes a damaged one for none.
 
-use super::backoff::Backoff;
+use crate::backoff::Backoff;
 use futures_util::TryStreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -63,7 +63,7 @@ async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<
             Ok(None) => return,
             Ok(Some(Event::Init)) => {}
             Ok(Some(event)) => {
-                backoff.reset();
+                backoff.begin_anew();
                 silent = false;
                 notice(event, &name, &told);
             }
@@ -72,7 +72,7 @@ async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<
                     warn!(error = %chain(&error), "what is wanted cannot be watched");
                 }
                 debug!(error = %chain(&error), "watching what is wanted");
-                tokio::time::sleep(backoff.next()).await;
+                tokio::time::sleep(backoff.pause()).await;
             }
         }
     }

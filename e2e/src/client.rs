@@ -1,0 +1,77 @@
+//! The client of the proofs on Kubernetes: writes numbered rows from a pod of its own and says how
+//! long it had to wait.
+//!
+//! Never believes the cluster: at its end it compares what it was told with what it finds.
+
+use anyhow::{Context, Result};
+use pgherd_local::ledger::{Address, Ledger, Settings};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+/// It ends when this file appears: see [`ask_to_stop`].
+const STOP: &str = "/tmp/stop";
+const EVERY: Duration = Duration::from_millis(100);
+/// Until the first row, while a cluster comes up.
+const FIRST: Duration = Duration::from_mins(3);
+const VERIFY: Duration = Duration::from_mins(1);
+/// A server that does not answer a dial this soon is not waited for.
+const DIAL: Duration = Duration::from_millis(500);
+
+/// One line of its output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Line {
+    /// How it goes.
+    Beat {
+        /// Milliseconds since 1970, on the client's clock.
+        at: u64,
+        acknowledged: u64,
+        /// The longest time without an acknowledged row that ended since the last beat, or goes on.
+        gap_milliseconds: u64,
+    },
+    /// What it found at the end.
+    Verdict { acknowledged: u64, unknown: u64, lost: u64, wrong: bool },
+}
+
+/// Writes until it is asked to stop, then judges.
+pub async fn write(uri: &str) -> Result<()> {
+    let address = Address::parse(uri).context("reading the address in URI")?;
+    let mut settings = Settings::new(address, "/tmp/book".into());
+    settings.dial_within = DIAL;
+    let ledger = Ledger::start(settings, FIRST).await.context("beginning to write")?;
+    let mut since = Instant::now();
+    while !Path::new(STOP).exists() {
+        tokio::time::sleep(EVERY).await;
+        let gap = ledger.longest_gap(since);
+        since = Instant::now();
+        say(&Line::Beat {
+            at: now_milliseconds(),
+            acknowledged: ledger.counts().acknowledged,
+            gap_milliseconds: u64::try_from(gap.length().as_millis()).unwrap_or(u64::MAX),
+        })?;
+    }
+    let found = ledger.stop().await?.verify(VERIFY).await.context("comparing")?;
+    say(&Line::Verdict {
+        acknowledged: found.acknowledged,
+        unknown: found.unknown,
+        lost: found.lost.count,
+        wrong: !found.is_consistent(),
+    })
+}
+
+/// Lets the client in this same container come to its end.
+pub fn ask_to_stop() -> Result<()> {
+    std::fs::write(STOP, "").context("asking the client to stop")
+}
+
+pub fn now_milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::print_stdout, reason = "its lines are read as the log of its pod")]
+fn say(line: &Line) -> Result<()> {
+    println!("{}", serde_json::to_string(line)?);
+    Ok(())
+}
