@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
+use pgherd_e2e::run;
 use pgherd_e2e::testbed::cgroup::Motion;
 use pgherd_e2e::testbed::images;
 use pgherd_e2e::testbed::network::Ways;
@@ -12,8 +13,11 @@ use pgherd_e2e::testbed::{Machine, Node, Testbed};
 use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const WITHIN: Duration = Duration::from_mins(2);
 
 #[derive(Subcommand)]
 pub(crate) enum Kubernetes {
@@ -73,6 +77,9 @@ pub(crate) enum Kubernetes {
         #[arg(long, default_value = images::PGHERD)]
         name: String,
     },
+    /// Installs pgherd in it, from static programs: the product, and the client of proofs.
+    #[command(after_help = "Example: cargo xtask kubernetes deploy")]
+    Deploy { program: PathBuf, client: PathBuf },
     /// Runs a command that finds the API server by KUBECONFIG.
     #[command(
         after_help = "Example: cargo xtask kubernetes run cargo test --package pgherd-e2e --test lease"
@@ -92,7 +99,7 @@ pub(crate) enum Kubernetes {
     Node { node: Node },
 }
 
-pub(crate) fn run(act: Kubernetes) -> Result<()> {
+pub(crate) fn act_on(act: Kubernetes) -> Result<()> {
     let testbed = Testbed::find(std::env::current_exe().context("finding this program")?)?;
     let began = Instant::now();
     let tell = |what: &str| eprintln!("  {what} ({}s)", began.elapsed().as_secs());
@@ -120,6 +127,7 @@ pub(crate) fn run(act: Kubernetes) -> Result<()> {
             images::pack_program(&program, &archive, &name)?;
             println!("{} is {name}", archive.display());
         }
+        Kubernetes::Deploy { program, client } => deploy(&testbed, &program, &client)?,
         Kubernetes::Run { command } => {
             return Err(testbed.within(&command)?.exec()).context("starting the command");
         }
@@ -129,6 +137,30 @@ pub(crate) fn run(act: Kubernetes) -> Result<()> {
             return Err(testbed.kubectl(&arguments)?.exec()).context("starting kubectl");
         }
         Kubernetes::Node { node } => testbed.be(node)?,
+    }
+    Ok(())
+}
+
+/// Both images onto all nodes, and the operator as users install it.
+fn deploy(testbed: &Testbed, program: &Path, client: &Path) -> Result<()> {
+    let place = tempfile::tempdir()?;
+    for (name, program) in [(images::PGHERD, program), (images::CLIENT, client)] {
+        let archive = place.path().join("image.tar");
+        images::pack_program(program, &archive, name)?;
+        testbed.load(&archive)?;
+    }
+    let mut install = Command::new(program);
+    install.args(["install", "--image", images::PGHERD, "--postgres-image", images::POSTGRESQL]);
+    let manifests = place.path().join("install.yaml");
+    std::fs::write(&manifests, run::succeed(install, WITHIN)?)?;
+    let manifests = manifests.display().to_string();
+    let apply = ["apply", "--server-side", "--force-conflicts", "--filename", &manifests];
+    let of = ["--namespace", "pgherd-system", "rollout"];
+    // The same name can stand for a newer image.
+    let restart = [&of[..], &["restart", "deployment/pgherd-operator"]].concat();
+    let wait = [&of[..], &["status", "deployment/pgherd-operator", "--timeout=90s"]].concat();
+    for words in [&apply[..], &restart, &wait] {
+        print!("{}", run::succeed(testbed.kubectl(words)?, WITHIN)?);
     }
     Ok(())
 }

@@ -141,7 +141,7 @@ fn run(act: Act) -> Result<()> {
         Act::Kubernetes {
             what:
                 what @ (Kubernetes::Node { .. } | Kubernetes::Kubectl { .. } | Kubernetes::Run { .. }),
-        } => return kubernetes::run(what),
+        } => return kubernetes::act_on(what),
         Act::Client { what } => return be_client(what),
         Act::Torture(_) | Act::Bench { .. } | Act::Kubernetes { .. } => {}
     }
@@ -162,7 +162,7 @@ fn run(act: Act) -> Result<()> {
     match act {
         Act::Torture(asked) => torture(asked, runtime.handle()),
         Act::Bench { what: Bench::Failover(asked) } => failover(asked, runtime.handle()),
-        Act::Kubernetes { what } => kubernetes::run(what),
+        Act::Kubernetes { what } => kubernetes::act_on(what),
         Act::Client { what } => be_client(what),
     }
 }

@@ -1,7 +1,8 @@
 //! What is promised on a Kubernetes, measured by a client in a pod of its own.
 //!
 //! Never against a cluster that others use: it makes a namespace, and removes it at the end.
-#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+#![expect(clippy::indexing_slicing, reason = "what a document lacks is null")]
 #![expect(clippy::print_stderr, reason = "what is measured and what is skipped must be seen")]
 
 use pgherd_e2e::client::{Line, now_milliseconds};
@@ -41,15 +42,14 @@ impl Place {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let kubectl = match &self.testbed {
-            Some(testbed) => testbed.kubectl(&["--namespace", &self.namespace]).unwrap(),
-            None => {
-                let mut command = Command::new("kubectl");
-                command.args(["--namespace", &self.namespace]);
-                command
-            }
+        let own = ["--namespace", &self.namespace];
+        let mut kubectl = if let Some(testbed) = &self.testbed {
+            testbed.kubectl(&own).unwrap()
+        } else {
+            let mut kubectl = Command::new("kubectl");
+            kubectl.args(own);
+            kubectl
         };
-        let mut kubectl = kubectl;
         kubectl.args(words);
         kubectl
     }

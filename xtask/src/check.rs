@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Major};
 use crate::steps::{self, Act, Step};
-use crate::{arrows, generate, tidy};
+use crate::{arrows, generate, kubernetes, tidy};
 use anyhow::Result;
 
 /// Needs nothing but Rust; under three minutes when the build is warm.
@@ -21,6 +21,7 @@ const CHECK: &[Step] = &[
 /// Everything else; needs a PostgreSQL.
 const TEST: &[Step] = &[
     Step { name: "all tests", act: Act::Cargo(&["test", "--workspace", "--exclude", "xtask"]) },
+    Step { name: "kubernetes", act: Act::Here(kubernetes::prove) },
     // The proof finds the program it proves beside itself.
     Step { name: "program", act: Act::Cargo(&["build", "--quiet", "--package", "pgherd"]) },
     Step { name: "torture", act: Act::Cargo(TORTURE) },

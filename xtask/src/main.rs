@@ -7,6 +7,7 @@ mod arrows;
 mod check;
 mod feature;
 mod generate;
+mod kubernetes;
 mod metadata;
 mod repository;
 mod setup;
@@ -137,12 +138,7 @@ fn run(act: Act) -> Result<()> {
             setup::comparison()?;
             proof("bench", &passed)
         }
-        Act::Kubernetes(passed) => {
-            if passed.arguments.first().is_some_and(|act| act == "up") {
-                setup::kubernetes()?;
-            }
-            start("pgherd-e2e", &["kubernetes"], &passed, &[])
-        }
+        Act::Kubernetes(passed) => kubernetes::run(&passed.arguments),
         Act::Gen { check } => generate::run(if check { Mode::Check } else { Mode::Write }),
         Act::Arrows => arrows::check(),
         Act::Tidy => tidy::check(),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One package of ours, seen through its normal dependencies: neither tests nor build scripts.
@@ -42,6 +42,12 @@ pub(crate) fn packages() -> Result<Vec<Package>> {
         package.reaches = reaches(&package.name)?;
     }
     Ok(packages)
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    repository::root().join(given.unwrap_or_else(|| PathBuf::from("target")))
 }
 
 /// Whether the workspace has this package today.

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What every pod's namespaces are held by.
 pub(super) const PAUSE: &str = "localhost/pause:1";
 /// Debian's PostgreSQL 15, as user 26.
-pub(super) const POSTGRESQL: &str = "localhost/postgresql:15";
+pub const POSTGRESQL: &str = "localhost/postgresql:15";
 
 const DEBIAN: &str = "bookworm";
 const PACKAGES: &str = "ca-certificates,iproute2,procps,postgresql-15";

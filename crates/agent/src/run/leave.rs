@@ -33,7 +33,8 @@ impl Agent {
         }
         let stop = self.intent.as_ref().map_or(STOP_UNTOLD, |intent| intent.stop_delay);
         info!(at_most = ?(stop + BESIDES_STOPPING), "asked to stop");
-        self.leaving = Some(Leaving { until: clock::now().after(stop + BESIDES_STOPPING), down: None });
+        self.leaving =
+            Some(Leaving { until: clock::now().after(stop + BESIDES_STOPPING), down: None });
         self.intend();
     }
 
