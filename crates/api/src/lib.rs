@@ -15,6 +15,7 @@ mod guess;
 pub mod image_catalog;
 pub mod kind;
 pub mod manifest;
+pub mod policy;
 pub mod pooler;
 pub mod publication;
 pub mod quantity;

@@ -282,6 +282,13 @@ pub struct SecretVersion {
 
 const RULES: &[Rule] = &[
     Rule {
+        name: "pooler-name-is-a-label",
+        at: "",
+        rule: "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        message: "metadata.name becomes the name of a Service, but is no DNS label: use at most 63 lower-case letters, digits and -, begin with a letter and do not end with -",
+        source: Source::Webhook,
+    },
+    Rule {
         name: "pooler-cluster-stays",
         at: "spec.cluster",
         rule: "self == oldSelf",

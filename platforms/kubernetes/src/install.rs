@@ -1,4 +1,4 @@
-//! Makes what a Kubernetes needs before it can have clusters: our kinds, the operator and its
+//! Makes what a Kubernetes needs before it can have clusters: our kinds and what is refused of them, the operator and its
 //! rights, and room at the API server for the agents' few requests.
 //!
 //! Never gives a right that nothing here uses.
@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use pgherd_api::crd;
 use pgherd_api::kind::GROUP;
+use pgherd_api::{crd, policy};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub fn objects(installation: &Installation) -> Vec<Value> {
         flow(),
         value(&deployment(installation)),
     ];
-    crd::definitions().into_iter().chain(own).collect()
+    crd::definitions().into_iter().chain(policy::objects()).chain(own).collect()
 }
 
 fn value(object: &impl Serialize) -> Value {

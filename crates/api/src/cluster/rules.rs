@@ -20,6 +20,20 @@ pub(super) const RULES: &[Rule] = &[
         source: Source::Webhook,
     },
     Rule {
+        name: "cluster-at-most-nine-instances",
+        at: "spec.instances",
+        rule: "self <= 9",
+        message: "at most 9 instances can agree in time: write a number from 1 to 9, for example 3",
+        source: Source::Ours,
+    },
+    Rule {
+        name: "cluster-times-are-not-negative",
+        at: "spec",
+        rule: "[self.failoverDelay, self.startDelay, self.stopDelay, self.smartShutdownTimeout, self.switchoverDelay].all(seconds, seconds >= 0)",
+        message: "failoverDelay, startDelay, stopDelay, smartShutdownTimeout or switchoverDelay is negative, but time only goes on: write 0 or more seconds",
+        source: Source::Webhook,
+    },
+    Rule {
         name: "cluster-image-or-catalog",
         at: "spec",
         rule: "!(has(self.imageCatalogRef) && has(self.imageName))",
