@@ -9,6 +9,8 @@ pub mod cluster;
 pub mod crd;
 pub mod database;
 pub mod database_role;
+#[cfg(test)]
+mod examples;
 pub mod failover_quorum;
 pub mod field;
 mod guess;

@@ -42,8 +42,10 @@ fn values() -> [Check; 9] {
         ),
         check(
             "cluster-parameter-is-set-once",
-            "variables.parameters.exists(other, other != name && other.lowerAscii() == name.lowerAscii())",
-            fixed("are the same parameter, because case makes no difference: remove all but one"),
+            "name != name.lowerAscii() && variables.parameters.exists(other, other != name && other.lowerAscii() == name.lowerAscii())",
+            fixed(
+                "is set in another case, too, and case makes no difference: remove one of the two",
+            ),
         ),
         check(
             "cluster-parameter-is-one-line",
