@@ -32,7 +32,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "cluster-source-is-listed",
         "spec: ",
-        "([variables.recovery.?source.orValue(''), object.spec.?bootstrap.?pg_basebackup.?source.orValue(''), variables.initdb.?import.?source.?externalCluster.orValue(''), variables.replica.?source.orValue('')]).filter(name, name != '' && !(name in variables.external_names))",
+        "([variables.recovery.?source.orValue(''), variables.bootstrap.?pg_basebackup.?source.orValue(''), variables.initdb.?import.?source.?externalCluster.orValue(''), variables.replica.?source.orValue('')]).filter(name, name != '' && !(name in variables.external_names))",
         "is the source, but there is no such entry in externalClusters: add it or correct the name",
     ),
     Check::new(
@@ -50,7 +50,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "cluster-follower-begins-as-a-copy",
         "spec.",
-        "['replica'].filter(field, oldObject == null && (variables.replica.?enabled.orValue(false) || ('primary' in variables.replica && variables.replica.primary != variables.replica[?'self'].orValue(object.metadata.name))) && !has(object.spec.bootstrap.recovery) && !has(object.spec.bootstrap.pg_basebackup))",
+        "['replica'].filter(field, oldObject == null && (variables.replica.?enabled.orValue(false) || ('primary' in variables.replica && variables.replica.primary != variables.replica[?'self'].orValue(object.metadata.name))) && !('recovery' in variables.bootstrap) && !('pg_basebackup' in variables.bootstrap))",
         "makes the cluster follow another one, but it would begin with data of its own: add bootstrap.recovery or bootstrap.pg_basebackup",
     ),
     Check::new(

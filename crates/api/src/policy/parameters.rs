@@ -25,7 +25,7 @@ pub(super) fn checks() -> Vec<Check> {
         of(
             name,
             &format!("cluster-parameter-{word}-is-on"),
-            &format!("value.matches(r{OFF:?})"),
+            &format!("value.matches(r'{OFF}')"),
             refusal,
         )
     });

@@ -1,0 +1,338 @@
+//! What the API server refuses of our objects, against a real one: every rule of a definition and
+//! every check of the policy, each with an example that is accepted and one that is refused.
+//!
+//! Never leaves an object behind but the definitions and the policy themselves.
+#![expect(clippy::print_stderr, reason = "a proof that was not made must be seen")]
+#![expect(clippy::unwrap_used, reason = "what fails ends the test")]
+
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, TypeMeta,
+};
+use kube::config::KubeConfigOptions;
+use kube::core::Status;
+use kube::{Api, Client, Config, ResourceExt};
+use pgherd_api::kind::{GROUP, VERSION};
+use pgherd_api::{crd, policy};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const IN_EFFECT_WITHIN: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_millis(200);
+/// The name that only the canary refuses.
+const CANARY: &str = "canary";
+
+/// A namespace of its own on an API server that has our definitions and our policy.
+struct Server {
+    client: Client,
+    namespace: String,
+    plurals: BTreeMap<String, (String, String)>,
+}
+
+impl Server {
+    /// The server, if there is one.
+    async fn reach(test: &str) -> Option<Self> {
+        if std::env::var_os("KUBECONFIG").is_none() {
+            eprintln!("SKIPPED, NOTHING IS PROVEN: set KUBECONFIG to reach an API server");
+            return None;
+        }
+        let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await.unwrap();
+        let client = Client::try_from(config).unwrap();
+        let namespace = format!("pgherd-api-{test}-{}", std::process::id());
+        let plurals = crd::definitions().iter().map(plural).collect();
+        let server = Self { client, namespace, plurals };
+        server.install().await;
+        Some(server)
+    }
+
+    async fn install(&self) {
+        for object in crd::definitions().into_iter().chain(policy::objects()) {
+            self.apply(&object).await;
+        }
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace},
+        }))
+        .await;
+        for object in self.canary() {
+            self.apply(&object).await;
+        }
+        let bird = cluster(CANARY, &json!({"instances": 1, "storage": {"size": "1Gi"}}));
+        let until = Instant::now() + IN_EFFECT_WITHIN;
+        while self.dry_run(&bird).await.is_ok() {
+            assert!(Instant::now() < until, "the policy: not within {IN_EFFECT_WITHIN:?}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A policy that was made last is in effect last: then ours is, too, in its newest form.
+    fn canary(&self) -> [Value; 2] {
+        let name = &self.namespace;
+        let here = json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+        let rule = json!({
+            "apiGroups": [GROUP],
+            "apiVersions": [VERSION],
+            "operations": ["CREATE"],
+            "resources": ["clusters"],
+        });
+        let policy = json!({
+            "matchConstraints": {"namespaceSelector": here, "resourceRules": [rule]},
+            "validations": [{"expression": format!("object.metadata.name != '{CANARY}'")}],
+        });
+        let binding = json!({"policyName": name, "validationActions": ["Deny"]});
+        [("ValidatingAdmissionPolicy", policy), ("ValidatingAdmissionPolicyBinding", binding)].map(
+            |(kind, spec)| {
+                json!({
+                    "apiVersion": "admissionregistration.k8s.io/v1",
+                    "kind": kind,
+                    "metadata": {"name": name},
+                    "spec": spec,
+                })
+            },
+        )
+    }
+
+    /// Where objects of this kind are that is not one of ours.
+    fn other(&self, types: &TypeMeta) -> Api<DynamicObject> {
+        let plural = match types.kind.as_str() {
+            "ValidatingAdmissionPolicy" => "validatingadmissionpolicies".to_owned(),
+            kind => format!("{}s", kind.to_lowercase()),
+        };
+        let (group, version) = types.api_version.split_once('/').unwrap_or(("", "v1"));
+        Api::all_with(self.client.clone(), &resource(group, version, &types.kind, &plural))
+    }
+
+    async fn apply(&self, object: &Value) {
+        let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        let api = self.other(object.types.as_ref().unwrap());
+        let how = PatchParams::apply("pgherd-e2e").force();
+        api.patch(&object.name_any(), &how, &Patch::Apply(&object)).await.unwrap();
+    }
+
+    fn api(&self, object: &DynamicObject) -> Api<DynamicObject> {
+        let kind = &object.types.as_ref().unwrap().kind;
+        let (plural, scope) = self.plurals.get(kind).unwrap();
+        let resource = resource(GROUP, VERSION, kind, plural);
+        match scope.as_str() {
+            "Cluster" => Api::all_with(self.client.clone(), &resource),
+            _ => Api::namespaced_with(self.client.clone(), &self.namespace, &resource),
+        }
+    }
+
+    /// Whether the object could be made. A kind that was just defined may not be served yet.
+    async fn dry_run(&self, object: &DynamicObject) -> Result<(), Box<Status>> {
+        let how = PostParams { dry_run: true, ..PostParams::default() };
+        let until = Instant::now() + IN_EFFECT_WITHIN;
+        loop {
+            let made = self.api(object).create(&how, object).await;
+            match made.map(drop).map_err(said) {
+                Err(status) if status.code == 404 && Instant::now() < until => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Whether what is there could become so.
+    async fn dry_change(&self, object: &DynamicObject) -> Result<(), Box<Status>> {
+        let api = self.api(object);
+        let there = api.get(&object.name_any()).await.unwrap();
+        let mut changed = object.clone();
+        changed.metadata.resource_version = there.metadata.resource_version;
+        let how = PostParams { dry_run: true, ..PostParams::default() };
+        api.replace(&object.name_any(), &how, &changed).await.map(drop).map_err(said)
+    }
+
+    /// Everything that is not as the examples in this folder say.
+    async fn judge(&self, folder: &Path) -> Vec<String> {
+        let rule = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let refused = fs::read_to_string(folder.join("refused.yaml")).unwrap();
+        let message = refused.lines().next().unwrap().trim_start_matches("# ").to_owned();
+        let before = folder.join("before.yaml");
+        let mut wrong = Vec::new();
+        for kind in kinds(&read(&folder.join("accepted.yaml"))) {
+            let of_kind = |file: &str| with_kind(read(&folder.join(file)), &kind);
+            let (accepted, refused) = (of_kind("accepted.yaml"), of_kind("refused.yaml"));
+            let answers = if before.exists() {
+                let before = of_kind("before.yaml");
+                let api = self.api(&before);
+                api.create(&PostParams::default(), &before).await.unwrap();
+                let answers = (self.dry_change(&accepted).await, self.dry_change(&refused).await);
+                api.delete(&before.name_any(), &DeleteParams::default()).await.unwrap();
+                answers
+            } else {
+                (self.dry_run(&accepted).await, self.dry_run(&refused).await)
+            };
+            if let Err(status) = answers.0 {
+                wrong.push(format!("{rule} ({kind}), accepted: {}", status.message));
+            }
+            match answers.1 {
+                Ok(()) => wrong.push(format!("{rule} ({kind}): not refused")),
+                Err(status) if is_said(&message, &status) => {}
+                Err(status) => wrong.push(format!("{rule} ({kind}), refused: {}", status.message)),
+            }
+        }
+        wrong
+    }
+
+    async fn leave(self) {
+        let canary = self.canary().map(|it| serde_json::from_value::<TypeMeta>(it).unwrap());
+        let namespace = TypeMeta { api_version: "v1".into(), kind: "Namespace".into() };
+        for types in canary.into_iter().chain([namespace]) {
+            let api = self.other(&types);
+            api.delete(&self.namespace, &DeleteParams::default()).await.unwrap();
+        }
+    }
+}
+
+fn plural(definition: &Value) -> (String, (String, String)) {
+    let text = |at: &str| definition.pointer(at).unwrap().as_str().unwrap().to_owned();
+    (text("/spec/names/kind"), (text("/spec/names/plural"), text("/spec/scope")))
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    let mut resource = ApiResource::from_gvk_with_plural(
+        &kube::core::GroupVersionKind::gvk(group, version, kind),
+        plural,
+    );
+    if group.is_empty() {
+        version.clone_into(&mut resource.api_version);
+    }
+    resource
+}
+
+/// The same rules hold for both kinds of catalogs.
+fn kinds(object: &DynamicObject) -> Vec<String> {
+    let kind = object.types.as_ref().unwrap().kind.clone();
+    let other = (kind == "ImageCatalog").then(|| "ClusterImageCatalog".to_owned());
+    [kind].into_iter().chain(other).collect()
+}
+
+fn with_kind(mut object: DynamicObject, kind: &str) -> DynamicObject {
+    object.types.as_mut().unwrap().kind = kind.to_owned();
+    object
+}
+
+fn said(error: kube::Error) -> Box<Status> {
+    match error {
+        kube::Error::Api(status) => status,
+        other => unreachable!("the API server does not answer: {other}"),
+    }
+}
+
+/// Whether this and nothing else is what is wrong.
+fn is_said(message: &str, status: &Status) -> bool {
+    if let Some((_, reason)) = status.message.split_once(" denied request: ") {
+        return reason == message;
+    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    // Keyed lists refuse a second key by themselves, in words of their own.
+    let causes: Vec<_> = causes.filter(|it| it.reason != "FieldValueDuplicate").collect();
+    let [cause] = causes.as_slice() else { return false };
+    // The value that was given stands between, unless it is a whole object.
+    let said = cause.message.strip_prefix("Invalid value: ").unwrap_or(&cause.message);
+    said.strip_suffix(message).is_some_and(|value| value.is_empty() || value.ends_with(": "))
+}
+
+fn cluster(name: &str, spec: &Value) -> DynamicObject {
+    let object = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": "Cluster",
+        "metadata": {"name": name},
+        "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/examples")
+}
+
+fn read(path: &Path) -> DynamicObject {
+    serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_is_accepted_or_refused_as_it_says() {
+    let Some(server) = Server::reach("examples").await else { return };
+    let mut folders: Vec<_> =
+        fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    let mut wrong = Vec::new();
+    for folder in folders {
+        wrong.extend(server.judge(&folder).await);
+    }
+    server.leave().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The budget of the policy's expressions is for any cluster that people would write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_cluster_is_within_the_budget_of_the_policy() {
+    let Some(server) = Server::reach("large").await else { return };
+    let many = |count: u32| (0..count).map(|number| format!("part-{number}"));
+    let tables =
+        (0..50).map(|number| json!({"name": format!("t{number}"), "storage": {"size": "1Gi"}}));
+    let template = |name| json!({"metadata": {"name": name}, "spec": {"type": "LoadBalancer"}});
+    let large = cluster(
+        "large",
+        &json!({
+            "instances": 9,
+            "storage": {"size": "1Gi"},
+            "tablespaces": tables.collect::<Vec<_>>(),
+            "externalClusters": many(100)
+                .map(|name| json!({"name": name, "connectionParameters": {"host": "a"}}))
+                .collect::<Vec<_>>(),
+            "env": many(200).map(|name| json!({"name": name, "value": "1"})).collect::<Vec<_>>(),
+            "managed": {
+                "roles": many(200).map(|name| json!({"name": name})).collect::<Vec<_>>(),
+                "services": {"additional": many(50)
+                    .map(|name| json!({"selectorType": "rw", "serviceTemplate": template(name)}))
+                    .collect::<Vec<_>>()},
+            },
+            "postgresql": {
+                "parameters": (0..300)
+                    .map(|number| (format!("my.setting_{number}"), json!("some value")))
+                    .collect::<serde_json::Map<_, _>>(),
+                "pg_hba": (0..200)
+                    .map(|number| format!("hostssl all all 10.0.{number}.0/24 scram-sha-256"))
+                    .collect::<Vec<_>>(),
+            },
+        }),
+    );
+    let answer = server.dry_run(&large).await;
+    server.leave().await;
+    assert_eq!(answer.map_err(|status| status.message.clone()), Ok(()));
+}
+
+/// What was wrong before may stay while other things change, and what is deleted may go.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_mistake_stands_in_the_way_of_nothing_else() {
+    let Some(server) = Server::reach("old").await else { return };
+    let spec = json!({
+        "instances": 1, "storage": {"size": "1Gi"}, "postgresql": {"parameters": {"port": "1"}},
+    });
+    let mut old = cluster("old", &spec);
+    let waved = BTreeMap::from([("cnpg.io/validation".to_owned(), "disabled".to_owned())]);
+    old.metadata.annotations = Some(waved);
+    old.metadata.finalizers = Some(vec!["pgherd.dev/test".to_owned()]);
+    let api = server.api(&old);
+    api.create(&PostParams::default(), &old).await.unwrap();
+    let merge = async |change: Value| {
+        let how = PatchParams::default();
+        let answer = api.patch("old", &how, &Patch::Merge(change)).await;
+        answer.map(drop).map_err(|error| said(error).message.clone())
+    };
+    let answers = [
+        merge(json!({"metadata": {"labels": {"team": "shop"}}})).await,
+        merge(json!({"metadata": {"annotations": {"cnpg.io/validation": null}}})).await.or(Ok(())),
+    ];
+    let grown = json!({"spec": {"instances": 2}, "metadata": {"annotations": null}});
+    let refused = merge(grown).await.is_err();
+    api.delete("old", &DeleteParams::default()).await.unwrap();
+    let gone = merge(json!({"metadata": {"finalizers": null}})).await;
+    server.leave().await;
+    assert_eq!((answers, refused, gone), ([Ok(()), Ok(())], true, Ok(())));
+}
