@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 const IN_EFFECT_WITHIN: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(200);
-/// The name that only the canary refuses.
+/// A cluster that was made before a policy refused its name.
 const CANARY: &str = "canary";
 
 /// A namespace of its own on an API server that has our definitions and our policy.
@@ -55,28 +55,37 @@ impl Server {
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace},
         }))
         .await;
+        let api = self.api(&bird(1));
+        let until = Instant::now() + IN_EFFECT_WITHIN;
+        // A kind that was just defined may not be served yet.
+        while api.create(&PostParams::default(), &bird(1)).await.is_err() {
+            assert!(Instant::now() < until, "the definitions: not within {IN_EFFECT_WITHIN:?}");
+            tokio::time::sleep(LOOK).await;
+        }
         for object in self.canary() {
             self.apply(&object).await;
         }
-        let bird = cluster(CANARY, &json!({"instances": 1, "storage": {"size": "1Gi"}}));
         let until = Instant::now() + IN_EFFECT_WITHIN;
-        while self.dry_run(&bird).await.is_ok() {
+        while self.dry_change(&bird(2)).await.is_ok() {
             assert!(Instant::now() < until, "the policy: not within {IN_EFFECT_WITHIN:?}");
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// A policy that was made last is in effect last: then ours is, too, in its newest form.
+    /// A policy that was made last is in effect last: then ours is, too, in its newest form. It is
+    /// asked at the same times as ours.
     fn canary(&self) -> [Value; 2] {
         let name = &self.namespace;
         let here = json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
         let rule = json!({
             "apiGroups": [GROUP],
             "apiVersions": [VERSION],
-            "operations": ["CREATE"],
+            "operations": ["CREATE", "UPDATE"],
             "resources": ["clusters"],
         });
+        let [ours, _] = policy::objects();
         let policy = json!({
+            "matchConditions": ours.pointer("/spec/matchConditions"),
             "matchConstraints": {"namespaceSelector": here, "resourceRules": [rule]},
             "validations": [{"expression": format!("object.metadata.name != '{CANARY}'")}],
         });
@@ -178,6 +187,8 @@ impl Server {
     }
 
     async fn leave(self) {
+        // A test may have done so itself.
+        let _gone = self.api(&bird(1)).delete(CANARY, &DeleteParams::default()).await;
         let canary = self.canary().map(|it| serde_json::from_value::<TypeMeta>(it).unwrap());
         let namespace = TypeMeta { api_version: "v1".into(), kind: "Namespace".into() };
         for types in canary.into_iter().chain([namespace]) {
@@ -246,6 +257,10 @@ fn cluster(name: &str, spec: &Value) -> DynamicObject {
     serde_json::from_value(object).unwrap()
 }
 
+fn bird(instances: u32) -> DynamicObject {
+    cluster(CANARY, &json!({"instances": instances, "storage": {"size": "1Gi"}}))
+}
+
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/examples")
 }
@@ -311,28 +326,29 @@ async fn a_large_cluster_is_within_the_budget_of_the_policy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_mistake_stands_in_the_way_of_nothing_else() {
     let Some(server) = Server::reach("old").await else { return };
-    let spec = json!({
-        "instances": 1, "storage": {"size": "1Gi"}, "postgresql": {"parameters": {"port": "1"}},
-    });
-    let mut old = cluster("old", &spec);
-    let waved = BTreeMap::from([("cnpg.io/validation".to_owned(), "disabled".to_owned())]);
-    old.metadata.annotations = Some(waved);
-    old.metadata.finalizers = Some(vec!["pgherd.dev/test".to_owned()]);
-    let api = server.api(&old);
-    api.create(&PostParams::default(), &old).await.unwrap();
-    let merge = async |change: Value| {
-        let how = PatchParams::default();
-        let answer = api.patch("old", &how, &Patch::Merge(change)).await;
-        answer.map(drop).map_err(|error| said(error).message.clone())
+    let api = server.api(&bird(1));
+    let how = PatchParams::default();
+    let change = async |what: Value| {
+        let changed = api.patch(CANARY, &how, &Patch::Merge(what.clone())).await;
+        if changed.is_ok() { "accepted" } else { "refused" }
     };
-    let answers = [
-        merge(json!({"metadata": {"labels": {"team": "shop"}}})).await,
-        merge(json!({"metadata": {"annotations": {"cnpg.io/validation": null}}})).await.or(Ok(())),
+    let waved = json!({"cnpg.io/validation": "disabled"});
+    let finalizers = json!({"metadata": {"labels": {"a": "b"}, "finalizers": ["pgherd.dev/e2e"]}});
+    let more = json!({"spec": {"instances": 2}});
+    let mut answers = vec![
+        change(finalizers).await,
+        change(more.clone()).await,
+        change(json!({"metadata": {"annotations": {"a": "b"}}})).await,
+        change(json!({"metadata": {"annotations": waved}, "spec": {"instances": 3}})).await,
+        change(json!({"metadata": {"annotations": null}})).await,
     ];
-    let grown = json!({"spec": {"instances": 2}, "metadata": {"annotations": null}});
-    let refused = merge(grown).await.is_err();
-    api.delete("old", &DeleteParams::default()).await.unwrap();
-    let gone = merge(json!({"metadata": {"finalizers": null}})).await;
+    api.delete(CANARY, &DeleteParams::default()).await.unwrap();
+    answers
+        .push(change(json!({"metadata": {"annotations": null}, "spec": {"instances": 2}})).await);
+    api.patch(CANARY, &how, &Patch::Merge(json!({"metadata": {"finalizers": null}})))
+        .await
+        .unwrap();
     server.leave().await;
-    assert_eq!((answers, refused, gone), ([Ok(()), Ok(())], true, Ok(())));
+    let wanted = ["accepted", "refused", "refused", "accepted", "refused", "accepted"];
+    assert_eq!(answers, wanted);
 }
