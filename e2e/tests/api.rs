@@ -5,11 +5,12 @@
 #![expect(clippy::print_stderr, reason = "a proof that was not made must be seen")]
 #![expect(clippy::unwrap_used, reason = "what fails ends the test")]
 
+use expect_test::expect;
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, TypeMeta,
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, TypeMeta,
 };
 use kube::config::KubeConfigOptions;
-use kube::core::Status;
+use kube::core::{Request, Status};
 use kube::{Api, Client, Config, ResourceExt};
 use pgherd_api::kind::{GROUP, VERSION};
 use pgherd_api::{crd, policy};
@@ -351,4 +352,72 @@ async fn an_old_mistake_stands_in_the_way_of_nothing_else() {
     server.leave().await;
     let wanted = ["accepted", "refused", "refused", "accepted", "refused", "accepted"];
     assert_eq!(answers, wanted);
+}
+
+/// The shapes that people bring along are taken, and no field of them is dropped in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_are_accepted_whole() {
+    let Some(server) = Server::reach("samples").await else { return };
+    let mut wrong = Vec::new();
+    for file in ["clusters.yaml", "others.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(file);
+        let text = fs::read_to_string(path).unwrap();
+        for sample in serde_saphyr::from_multiple::<DynamicObject>(&text).unwrap() {
+            if let Err(status) = server.dry_run(&sample).await {
+                wrong.push(status.message.clone());
+            }
+            // Only patches can ask for a strict look.
+            if let Some(name) = &sample.metadata.name {
+                let how = PatchParams::apply("pgherd-e2e").dry_run().validation_strict();
+                let applied = server.api(&sample).patch(name, &how, &Patch::Apply(&sample)).await;
+                wrong.extend(applied.map_err(said).err().map(|status| status.message.clone()));
+            }
+        }
+    }
+    server.leave().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Who types `kubectl get` finds the kinds under their names, and in the columns, as ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_are_listed_as_published() {
+    let Some(server) = Server::reach("columns").await else { return };
+    let mut shown = String::new();
+    let served = format!("{GROUP}/{VERSION}");
+    let served = server.client.list_api_group_resources(&served).await.unwrap();
+    for (kind, (plural, _)) in &server.plurals {
+        let resource = served.resources.iter().find(|it| it.name == *plural).unwrap();
+        let short = resource.short_names.clone().unwrap_or_default().join(",");
+        let parts = served.resources.iter();
+        let parts = parts.filter_map(|it| it.name.strip_prefix(&format!("{plural}/")));
+        let parts = parts.collect::<Vec<_>>().join(" ");
+        let path = format!("/apis/{GROUP}/{VERSION}/{plural}");
+        let mut request = Request::new(path).list(&ListParams::default().limit(1)).unwrap();
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        request.headers_mut().insert("accept", table.parse().unwrap());
+        let table: Value = server.client.request(request).await.unwrap();
+        let columns = table.pointer("/columnDefinitions").and_then(Value::as_array).unwrap();
+        let columns = columns.iter().map(|column| {
+            let name = column.get("name").and_then(Value::as_str).unwrap();
+            let wide = column.get("priority").and_then(Value::as_i64) != Some(0);
+            if wide { format!("({name})") } else { name.to_owned() }
+        });
+        let columns = columns.collect::<Vec<_>>().join(" | ");
+        shown += &format!("{plural} [{short}] {}/{parts}: {columns}\n", resource.singular_name);
+        assert_eq!(resource.kind, *kind);
+    }
+    server.leave().await;
+    expect![[r#"
+        backups [] backup/status: Name | Age | Cluster | Method | Phase | Error
+        clusters [] cluster/status scale: Name | Age | Instances | Ready | Status | Primary | (SyncTopology)
+        clusterimagecatalogs [] clusterimagecatalog/: Name | Age
+        databases [] database/status: Name | Age | Cluster | PG Name | Applied | Message
+        databaseroles [] databaserole/status: Name | Age | Cluster | PG Name | Applied | Message
+        failoverquorums [] failoverquorum/status: Name | Age
+        imagecatalogs [] imagecatalog/: Name | Age
+        poolers [] pooler/status scale: Name | Age | Cluster | Type | Phase
+        publications [] publication/status: Name | Age | Cluster | PG Name | Applied | Message
+        scheduledbackups [] scheduledbackup/status: Name | Age | Cluster | Last Backup
+        subscriptions [] subscription/status: Name | Age | Cluster | PG Name | Applied | Message
+    "#]].assert_eq(&shown);
 }
