@@ -223,7 +223,7 @@ fn kinds(object: &DynamicObject) -> Vec<String> {
 }
 
 fn with_kind(mut object: DynamicObject, kind: &str) -> DynamicObject {
-    object.types.as_mut().unwrap().kind = kind.to_owned();
+    kind.clone_into(&mut object.types.as_mut().unwrap().kind);
     object
 }
 
@@ -382,7 +382,7 @@ async fn samples_are_accepted_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kinds_are_listed_as_published() {
     let Some(server) = Server::reach("columns").await else { return };
-    let mut shown = String::new();
+    let mut shown = Vec::new();
     let served = format!("{GROUP}/{VERSION}");
     let served = server.client.list_api_group_resources(&served).await.unwrap();
     for (kind, (plural, _)) in &server.plurals {
@@ -403,7 +403,7 @@ async fn kinds_are_listed_as_published() {
             if wide { format!("({name})") } else { name.to_owned() }
         });
         let columns = columns.collect::<Vec<_>>().join(" | ");
-        shown += &format!("{plural} [{short}] {}/{parts}: {columns}\n", resource.singular_name);
+        shown.push(format!("{plural} [{short}] {}/{parts}: {columns}\n", resource.singular_name));
         assert_eq!(resource.kind, *kind);
     }
     server.leave().await;
@@ -419,5 +419,5 @@ async fn kinds_are_listed_as_published() {
         publications [] publication/status: Name | Age | Cluster | PG Name | Applied | Message
         scheduledbackups [] scheduledbackup/status: Name | Age | Cluster | Last Backup
         subscriptions [] subscription/status: Name | Age | Cluster | PG Name | Applied | Message
-    "#]].assert_eq(&shown);
+    "#]].assert_eq(&shown.concat());
 }

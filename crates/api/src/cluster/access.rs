@@ -3,7 +3,7 @@
 //! Never lets a line through that it can tell PostgreSQL would refuse: one such line stops every
 //! reload and every start.
 
-mod method;
+pub(crate) mod method;
 
 use super::problem::{Findings, Refusal};
 use crate::field::FieldPath;
