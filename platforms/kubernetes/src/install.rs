@@ -235,3 +235,45 @@ fn container(installation: &Installation) -> Container {
         ..Container::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn what_others_need_comes_first() {
+        let installation = Installation {
+            namespace: NAMESPACE.to_owned(),
+            image: "pgherd:1".to_owned(),
+            postgres_image: None,
+        };
+        let named = |object: Value| {
+            let text = |at: &str| object.pointer(at).and_then(Value::as_str).map(str::to_owned);
+            format!("{} {}\n", text("/kind").unwrap(), text("/metadata/name").unwrap())
+        };
+        let shown: String = objects(&installation).into_iter().map(named).collect();
+        expect![[r#"
+            CustomResourceDefinition backups.postgresql.cnpg.io
+            CustomResourceDefinition clusters.postgresql.cnpg.io
+            CustomResourceDefinition clusterimagecatalogs.postgresql.cnpg.io
+            CustomResourceDefinition databases.postgresql.cnpg.io
+            CustomResourceDefinition databaseroles.postgresql.cnpg.io
+            CustomResourceDefinition failoverquorums.postgresql.cnpg.io
+            CustomResourceDefinition imagecatalogs.postgresql.cnpg.io
+            CustomResourceDefinition poolers.postgresql.cnpg.io
+            CustomResourceDefinition publications.postgresql.cnpg.io
+            CustomResourceDefinition scheduledbackups.postgresql.cnpg.io
+            CustomResourceDefinition subscriptions.postgresql.cnpg.io
+            ValidatingAdmissionPolicy pgherd-clusters
+            ValidatingAdmissionPolicyBinding pgherd-clusters
+            Namespace pgherd-system
+            ServiceAccount pgherd-operator
+            ClusterRole pgherd-operator
+            ClusterRoleBinding pgherd-operator
+            PriorityLevelConfiguration pgherd-agents
+            FlowSchema pgherd-agents
+            Deployment pgherd-operator
+        "#]].assert_eq(&shown);
+    }
+}
