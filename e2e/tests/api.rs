@@ -243,9 +243,12 @@ fn is_said(message: &str, status: &Status) -> bool {
     // Keyed lists refuse a second key by themselves, in words of their own.
     let causes: Vec<_> = causes.filter(|it| it.reason != "FieldValueDuplicate").collect();
     let [cause] = causes.as_slice() else { return false };
-    // The value that was given stands between, unless it is a whole object.
+    // The value that was given stands between, unless it is a whole object; or why the rule itself
+    // failed, which nobody would understand.
     let said = cause.message.strip_prefix("Invalid value: ").unwrap_or(&cause.message);
-    said.strip_suffix(message).is_some_and(|value| value.is_empty() || value.ends_with(": "))
+    said.strip_suffix(message).is_some_and(|between| {
+        between.is_empty() || between.ends_with(": ") && !between.ends_with(" evaluating rule: ")
+    })
 }
 
 fn cluster(name: &str, spec: &Value) -> DynamicObject {
