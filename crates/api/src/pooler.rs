@@ -312,7 +312,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "pooler-catalog-group",
         at: "spec.pgbouncer.imageCatalogRef",
-        rule: "self.apiGroup == 'postgresql.cnpg.io'",
+        rule: "has(self.apiGroup) && self.apiGroup == 'postgresql.cnpg.io'",
         message: "apiGroup is not that of a catalog: write postgresql.cnpg.io",
         source: Source::Published,
     },

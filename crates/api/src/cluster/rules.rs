@@ -148,7 +148,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "cluster-catalog-group",
         at: "spec.imageCatalogRef",
-        rule: "self.apiGroup == 'postgresql.cnpg.io'",
+        rule: "has(self.apiGroup) && self.apiGroup == 'postgresql.cnpg.io'",
         message: "apiGroup is not that of a catalog: write postgresql.cnpg.io",
         source: Source::Published,
     },
