@@ -45,9 +45,19 @@ const METHODS: &[(&str, &str)] = &[
     ("std::fs::create_dir_all", "files belong to the agent and the platforms"),
 ];
 
-/// The test that compares the definitions in `deploy/crds` with the types, or writes them.
-const DEFINITIONS: &[&str] =
-    &["test", "--quiet", "--package", "pgherd-api", "--lib", "crd::generated::committed"];
+/// The tests that compare the definitions and the policy in `deploy` with the types, or write them.
+const DEFINITIONS: &[&str] = &[
+    "test",
+    "--quiet",
+    "--package",
+    "pgherd-api",
+    "--lib",
+    "--",
+    "crd::generated::committed",
+    "policy::generated::committed",
+];
+/// Where they write to.
+const DEFINED: [&str; 2] = ["deploy/crds", "deploy/policy"];
 
 /// Whether stale files are written anew or only reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +101,12 @@ fn not_fresh(what: &str) -> anyhow::Error {
 /// They are made from types of a package that this one must not use, so its test makes them.
 fn definitions(mode: Mode) -> Result<()> {
     match mode {
-        Mode::Check => steps::cargo(DEFINITIONS, &[]).map_err(|_| not_fresh("deploy/crds")),
+        Mode::Check => steps::cargo(DEFINITIONS, &[]).map_err(|_| not_fresh(&DEFINED.join(", "))),
         Mode::Write => {
-            let folder = repository::root().join("deploy/crds");
-            fs::create_dir_all(&folder).context("making deploy/crds")?;
+            for folder in DEFINED {
+                fs::create_dir_all(repository::root().join(folder))
+                    .with_context(|| format!("making {folder}"))?;
+            }
             steps::cargo(DEFINITIONS, &[("UPDATE_EXPECT", "1".into())])
         }
     }

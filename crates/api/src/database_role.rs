@@ -216,7 +216,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "database-role-certificate-needs-login",
         at: "spec",
-        rule: "!has(self.clientCertificate) || !self.clientCertificate.enabled || self.login",
+        rule: "!has(self.clientCertificate) || !self.clientCertificate.enabled || (has(self.login) && self.login)",
         message: "a certificate is of no use to a role that cannot log in: write login: true or remove clientCertificate",
         source: Source::Published,
     },

@@ -9,12 +9,15 @@ pub mod cluster;
 pub mod crd;
 pub mod database;
 pub mod database_role;
+#[cfg(test)]
+mod examples;
 pub mod failover_quorum;
 pub mod field;
 mod guess;
 pub mod image_catalog;
 pub mod kind;
 pub mod manifest;
+pub mod policy;
 pub mod pooler;
 pub mod publication;
 pub mod quantity;

@@ -282,6 +282,13 @@ pub struct SecretVersion {
 
 const RULES: &[Rule] = &[
     Rule {
+        name: "pooler-name-is-a-label",
+        at: "",
+        rule: "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        message: "metadata.name becomes the name of a Service, but is no DNS label: use at most 63 lower-case letters, digits and -, begin with a letter and do not end with -",
+        source: Source::Webhook,
+    },
+    Rule {
         name: "pooler-cluster-stays",
         at: "spec.cluster",
         rule: "self == oldSelf",
@@ -305,7 +312,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "pooler-catalog-group",
         at: "spec.pgbouncer.imageCatalogRef",
-        rule: "self.apiGroup == 'postgresql.cnpg.io'",
+        rule: "has(self.apiGroup) && self.apiGroup == 'postgresql.cnpg.io'",
         message: "apiGroup is not that of a catalog: write postgresql.cnpg.io",
         source: Source::Published,
     },

@@ -1,4 +1,4 @@
-//! Makes what a Kubernetes needs before it can have clusters: our kinds, the operator and its
+//! Makes what a Kubernetes needs before it can have clusters: our kinds and what is refused of them, the operator and its
 //! rights, and room at the API server for the agents' few requests.
 //!
 //! Never gives a right that nothing here uses.
@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use pgherd_api::crd;
 use pgherd_api::kind::GROUP;
+use pgherd_api::{crd, policy};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub fn objects(installation: &Installation) -> Vec<Value> {
         flow(),
         value(&deployment(installation)),
     ];
-    crd::definitions().into_iter().chain(own).collect()
+    crd::definitions().into_iter().chain(policy::objects()).chain(own).collect()
 }
 
 fn value(object: &impl Serialize) -> Value {
@@ -233,5 +233,47 @@ fn container(installation: &Installation) -> Container {
             ..SecurityContext::default()
         }),
         ..Container::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn what_others_need_comes_first() {
+        let installation = Installation {
+            namespace: NAMESPACE.to_owned(),
+            image: "pgherd:1".to_owned(),
+            postgres_image: None,
+        };
+        let named = |object: Value| {
+            let text = |at: &str| object.pointer(at).and_then(Value::as_str).map(str::to_owned);
+            format!("{} {}\n", text("/kind").unwrap(), text("/metadata/name").unwrap())
+        };
+        let shown: String = objects(&installation).into_iter().map(named).collect();
+        expect![[r#"
+            CustomResourceDefinition backups.postgresql.cnpg.io
+            CustomResourceDefinition clusters.postgresql.cnpg.io
+            CustomResourceDefinition clusterimagecatalogs.postgresql.cnpg.io
+            CustomResourceDefinition databases.postgresql.cnpg.io
+            CustomResourceDefinition databaseroles.postgresql.cnpg.io
+            CustomResourceDefinition failoverquorums.postgresql.cnpg.io
+            CustomResourceDefinition imagecatalogs.postgresql.cnpg.io
+            CustomResourceDefinition poolers.postgresql.cnpg.io
+            CustomResourceDefinition publications.postgresql.cnpg.io
+            CustomResourceDefinition scheduledbackups.postgresql.cnpg.io
+            CustomResourceDefinition subscriptions.postgresql.cnpg.io
+            ValidatingAdmissionPolicy pgherd-clusters
+            ValidatingAdmissionPolicyBinding pgherd-clusters
+            Namespace pgherd-system
+            ServiceAccount pgherd-operator
+            ClusterRole pgherd-operator
+            ClusterRoleBinding pgherd-operator
+            PriorityLevelConfiguration pgherd-agents
+            FlowSchema pgherd-agents
+            Deployment pgherd-operator
+        "#]].assert_eq(&shown);
     }
 }

@@ -3,7 +3,7 @@
 //! Never lets a line through that it can tell PostgreSQL would refuse: one such line stops every
 //! reload and every start.
 
-mod method;
+pub(crate) mod method;
 
 use super::problem::{Findings, Refusal};
 use crate::field::FieldPath;
@@ -61,9 +61,11 @@ pub enum LineRefusal {
     ClientCertificate { given: String },
 }
 
-const KINDS: [&str; 6] = ["host", "hostgssenc", "hostnogssenc", "hostnossl", "hostssl", "local"];
+/// What a rule begins with.
+pub(crate) const KINDS: [&str; 6] =
+    ["host", "hostgssenc", "hostnogssenc", "hostnossl", "hostssl", "local"];
 /// Whoever is in this map may act as superuser without a password.
-const OUR_MAP: &str = "pgherd";
+pub(crate) const OUR_MAP: &str = "pgherd";
 const LOCAL_FORM: &str = "local DATABASE USER METHOD";
 const HOST_FORM: &str = "host DATABASE USER ADDRESS METHOD";
 const MAP_FORM: &str = "MAP SYSTEM-USER DATABASE-USER";

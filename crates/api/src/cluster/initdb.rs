@@ -167,7 +167,7 @@ pub enum InitDbRefusal {
 
 /// Arguments of `initdb` that say where the data lies, who may log in, what is configured, that
 /// data may be lost, or that nothing shall be made.
-const OUR_LONG_OPTIONS: [&str; 14] = [
+pub(crate) const OUR_LONG_OPTIONS: [&str; 14] = [
     "--auth",
     "--help",
     "--no-clean",
@@ -183,9 +183,9 @@ const OUR_LONG_OPTIONS: [&str; 14] = [
     "--version",
     "--waldir",
 ];
-const OUR_SHORT_OPTIONS: &str = "?ADNSUVWXcns";
+pub(crate) const OUR_SHORT_OPTIONS: &str = "?ADNSUVWXcns";
 /// Short arguments whose value may be attached to them.
-const WITH_VALUE: &str = "ELT";
+pub(crate) const WITH_VALUE: &str = "ELT";
 
 /// How the first instance makes the cluster; `initdb` is absent when everything is left to us.
 pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent::InitDb {

@@ -11,6 +11,7 @@ use crate::warning::Caution;
 use std::collections::BTreeMap;
 
 pub use ours::Owner;
+pub(crate) use ours::{TLS_FOR_USERS, owners};
 
 /// To whom the setting `name`, in lower case, belongs, if users may not make it. This list is the
 /// only one: agents refuse by it, too.
@@ -65,6 +66,13 @@ pub const SAME_FOR_ALL: [&str; 5] = [
     "wal_retrieve_retry_interval",
 ];
 
+/// Settings that nobody may switch off, and why.
+pub(crate) const MUST_BE_ON: [(&str, &str); 3] = [
+    ("fsync", "a commit has to survive a power cut on the standby that confirms it"),
+    ("full_page_writes", "pg_rewind needs whole pages to take a lost primary back"),
+    ("wal_log_hints", "pg_rewind needs it to take a lost primary back"),
+];
+
 /// What the checks of settings need to know of the rest of the cluster.
 pub(super) struct Around {
     pub(super) instances: i64,
@@ -115,7 +123,9 @@ fn refusal(name: &str, value: &str, around: &Around) -> Option<ParameterRefusal>
         return Some(ParameterRefusal::LineBreak);
     }
     let given = || value.to_owned();
-    let off = |why| is_off(value).then(|| ParameterRefusal::Off { given: given(), why });
+    if let Some((_, why)) = MUST_BE_ON.iter().find(|(must, _)| *must == name) {
+        return is_off(value).then(|| ParameterRefusal::Off { given: given(), why });
+    }
     let at_least = |least| {
         let number = value.trim().parse::<i64>().ok()?;
         (number < least).then(|| ParameterRefusal::TooFew { given: given(), least })
@@ -124,9 +134,6 @@ fn refusal(name: &str, value: &str, around: &Around) -> Option<ParameterRefusal>
         "wal_level" if !matches!(&*value.to_ascii_lowercase(), "replica" | "logical") => {
             Some(ParameterRefusal::WalLevel { given: given() })
         }
-        "fsync" => off("a commit has to survive a power cut on the standby that confirms it"),
-        "full_page_writes" => off("pg_rewind needs whole pages to take a lost primary back"),
-        "wal_log_hints" => off("pg_rewind needs it to take a lost primary back"),
         "password_encryption" if !value.eq_ignore_ascii_case("scram-sha-256") => {
             Some(ParameterRefusal::Passwords { given: given() })
         }

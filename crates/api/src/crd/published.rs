@@ -14,6 +14,30 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[(
     "we say what the published definition leaves to be understood: false",
 )];
 
+/// What our rules say otherwise on purpose, what the published ones say there, and why.
+const CORRECTED: &[(&str, &str, &str)] = &[
+    (
+        "has(self.apiGroup) && self.apiGroup ==",
+        "self.apiGroup ==",
+        "without a group the published rule fails itself, and its message is not said",
+    ),
+    (
+        "(has(self.login) && self.login)",
+        "self.login",
+        "without login the published rule fails itself, and its message is not said",
+    ),
+    (
+        "(has(self.localeProvider) && self.localeProvider == 'builtin')",
+        "self.localeProvider == 'builtin'",
+        "without a provider the published rule fails itself, and its message is not said",
+    ),
+    (
+        "(has(self.localeProvider) && self.localeProvider == 'icu')",
+        "self.localeProvider == 'icu'",
+        "without a provider the published rule fails itself, and its message is not said",
+    ),
+];
+
 /// What is compared besides the fields themselves; prose is ours, and rules are compared apart.
 const KEYWORDS: &[&str] = &[
     "additionalProperties",
@@ -140,7 +164,12 @@ fn every_published_rule_is_ours_and_no_other_says_it_is() {
         let mut theirs = BTreeSet::new();
         published_rules(&published(plural)["versions"][0]["schema"], "", &mut theirs);
         let ours = ours.iter().filter(|rule| rule.source == Source::Published);
-        let ours = ours.map(|rule| (rule.at.to_owned(), rule.rule.to_owned()));
+        let ours = ours.map(|rule| {
+            let published = CORRECTED
+                .iter()
+                .fold(rule.rule.to_owned(), |text, (ours, theirs, _)| text.replace(ours, theirs));
+            (rule.at.to_owned(), published)
+        });
         assert_eq!(ours.collect::<BTreeSet<_>>(), theirs, "{plural}");
     }
 }

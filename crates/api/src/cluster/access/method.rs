@@ -5,7 +5,7 @@
 use super::{LineRefusal, known};
 
 /// The methods of every build that runs on Linux.
-pub(super) const METHODS: [&str; 13] = [
+pub(crate) const METHODS: [&str; 13] = [
     "cert",
     "gss",
     "ident",

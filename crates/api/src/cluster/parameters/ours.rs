@@ -105,7 +105,7 @@ const OURS: &[(Owner, &[&str])] = &[
 ];
 
 /// What of TLS is not about files and who may read them.
-const TLS_FOR_USERS: [&str; 7] = [
+pub(crate) const TLS_FOR_USERS: [&str; 7] = [
     "ssl_ciphers",
     "ssl_ecdh_curve",
     "ssl_groups",
@@ -114,6 +114,11 @@ const TLS_FOR_USERS: [&str; 7] = [
     "ssl_prefer_server_ciphers",
     "ssl_tls13_ciphers",
 ];
+
+/// Every owner that has settings by name, with those.
+pub(crate) fn owners() -> impl Iterator<Item = (Owner, &'static [&'static str])> {
+    OURS.iter().copied()
+}
 
 /// The owner of the setting `name`, which is in lower case.
 pub(super) fn owner(name: &str) -> Option<Owner> {

@@ -1,0 +1,49 @@
+//! Refuses switches in annotations that nobody would understand.
+//!
+//! Never looks at annotations of others.
+
+use super::Check;
+use crate::cluster::annotations::{FENCED_INSTANCES, HIBERNATION, MAX_LAG};
+
+const PLACE: &str = "metadata.annotations: ";
+
+pub(super) fn checks() -> Vec<Check> {
+    let item = r#""(\\*|' + object.metadata.name + '-[1-9][0-9]*)""#;
+    let list = format!(
+        "!value.matches('^\\\\s*([*]|\\\\[\\\\s*({item}(\\\\s*,\\\\s*{item})*)?\\\\s*\\\\])\\\\s*$')"
+    );
+    vec![
+        of(
+            HIBERNATION,
+            "cluster-hibernates-or-not",
+            "!(value in ['on', 'off'])",
+            "is neither on nor off: write one of them",
+        ),
+        of(
+            FENCED_INSTANCES,
+            "cluster-fences-its-instances",
+            &list,
+            r#"is not a list of this cluster's instances: write ["NAME-1"] with the cluster's name, or ["*"] for all"#,
+        ),
+        of(
+            MAX_LAG,
+            "cluster-greatest-lag-is-a-quantity",
+            "(!isQuantity(value) || quantity(value).isLessThan(quantity('0')))",
+            "is not a quantity: write a number and a unit, such as 16Mi",
+        ),
+    ]
+}
+
+/// What offends is said of the `value` of one annotation.
+fn of(annotation: &str, name: &'static str, offends: &str, refusal: &'static str) -> Check {
+    let offends = offends.replace("value", "variables.annotations[name]");
+    Check {
+        name: name.into(),
+        place: PLACE.into(),
+        offenders: format!(
+            "['{annotation}'].filter(name, name in variables.annotations && {offends})"
+        )
+        .into(),
+        refusal: refusal.into(),
+    }
+}
