@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod install;
+pub mod leader;
 pub mod pod;
 pub mod run;
 pub mod settings;
