@@ -50,7 +50,7 @@ enum Act {
     },
 }
 
-#[derive(Subcommand)]
+#[derive(Clone, Copy, Subcommand)]
 enum Client {
     /// Writes rows to the address in URI until it is asked to stop.
     Write,

@@ -1,7 +1,18 @@
-//! Writes the agent's log: one JSON object per line, in a file that cannot grow without end.
+//! Writes the agent's log: one JSON object per line, in a file that cannot grow without end, or on
+//! standard output together with PostgreSQL's.
 //!
-//! Never loses a line that was written before a crash of the agent: lines are not buffered.
+//! Never loses a line of the file that was written before a crash of the agent: they are not
+//! buffered.
 
+pub mod follow;
+mod output;
+mod shape;
+
+use crate::config::AgentConfig;
+use crate::postgres::site;
+use follow::Follower;
+use output::Output;
+use shape::Shape;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,6 +21,8 @@ use std::sync::{Mutex, PoisonError};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+/// PostgreSQL's messages that standard output has not taken: more are skipped.
+pub const BEHIND: u64 = 32 << 20;
 /// The file is then set aside as `agent.log.1`, in place of the one before it.
 const LIMIT: u64 = 8 << 20;
 
@@ -22,23 +35,45 @@ pub enum Destination {
     Output,
 }
 
-/// Sends everything that is logged to `destination`; `folder` is the one for logs.
-pub fn start(destination: Destination, folder: &Path) -> io::Result<()> {
+/// Sends everything that is logged to `destination`. What it returns is to be finished at the
+/// end, so that the last lines come out. It starts a thread, which must not be sent signals.
+pub fn start(destination: Destination, config: &AgentConfig) -> io::Result<Option<Output>> {
     match destination {
         Destination::Folder => {
-            std::fs::create_dir_all(folder)?;
-            start_with(Log::open(folder.join("agent.log"))?)
+            let folder = config.folder().log();
+            std::fs::create_dir_all(&folder)?;
+            start_in(Log::open(folder.join("agent.log"))?)?;
+            Ok(None)
         }
-        Destination::Output => start_on_output(),
+        Destination::Output => {
+            let shape = Shape { logger: "agent", pod: Some(config.instance.to_string()) };
+            let log = site::log_among_sockets(&config.folder().run());
+            let follower = Follower::open(&log, BEHIND);
+            let (output, queue) = Output::start(io::stdout(), shape.clone(), follower)?;
+            start_shaped(shape, queue)?;
+            Ok(Some(output))
+        }
     }
 }
 
-/// Sends everything that is logged to standard output.
+/// Sends everything that the operator logs to standard output.
 pub fn start_on_output() -> io::Result<()> {
-    start_with(io::stdout)
+    start_shaped(Shape { logger: "operator", pod: None }, io::stdout)
 }
 
-fn start_with(
+fn start_shaped(
+    shape: Shape,
+    writer: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+) -> io::Result<()> {
+    tracing_subscriber::fmt()
+        .event_format(shape)
+        .with_max_level(LevelFilter::INFO)
+        .with_writer(writer)
+        .try_init()
+        .map_err(io::Error::other)
+}
+
+fn start_in(
     writer: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 ) -> io::Result<()> {
     tracing_subscriber::fmt()

@@ -14,6 +14,7 @@ pub mod lost_and_found;
 pub mod promote;
 pub mod rewind;
 pub mod running;
+pub mod said;
 pub mod scram;
 pub mod seal;
 pub mod server;

@@ -57,6 +57,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub enum RunError {
     #[error("starting the agent")]
     Start(#[source] StartError),
+    #[error("opening the agent's log in {path:?}")]
+    OpenLog { path: PathBuf, source: std::io::Error },
+    #[error("holding signals back")]
+    HoldSignals(#[source] reexec::ReexecError),
     #[error("starting the agent's runtime")]
     StartRuntime(#[source] std::io::Error),
 }
@@ -77,7 +81,11 @@ pub fn run(setup: Setup, platform: impl FnOnce(Lent) -> Raised) -> Result<(), Ru
         .thread_stack_size(512 * 1024)
         .build()
         .map_err(RunError::StartRuntime)?;
-    runtime.block_on(async {
+    // Before any thread begins: signals are for this one.
+    reexec::hold_signals().map_err(RunError::HoldSignals)?;
+    let output = log::start(setup.log, &setup.config)
+        .map_err(|source| RunError::OpenLog { path: setup.config.folder().log(), source })?;
+    let ended = runtime.block_on(async {
         match start::start(setup, platform).await {
             Ok(mut agent) => {
                 agent.work().await;
@@ -88,7 +96,11 @@ pub fn run(setup: Setup, platform: impl FnOnce(Lent) -> Raised) -> Result<(), Ru
                 Err(RunError::Start(error))
             }
         }
-    })
+    });
+    if let Some(output) = output {
+        output.finish();
+    }
+    ended
 }
 
 /// One instance's agent: everything it knows and works with.

@@ -6,8 +6,7 @@ use crate::accepted;
 use crate::durable::{self, DurableError};
 use crate::perform::{Bench, Manner};
 use crate::postgres::config::{
-    Archive, Password, Profile, Receive, SLOT_PREFIX, Settings, TlsFiles, Transport, Upstream,
-    slot_of,
+    Archive, Password, Receive, SLOT_PREFIX, Settings, TlsFiles, Transport, Upstream, slot_of,
 };
 use crate::postgres::install::Tls;
 use crate::process::owner::{self, OwnerError};
@@ -60,7 +59,7 @@ pub async fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, Settin
         parameters: bench.accepted.parameters(&bench.site, &postgres.parameters).await,
         hba: accepted::lines(&postgres.hba),
         ident: postgres.ident.clone(),
-        profile: Profile::Laptop,
+        profile: bench.site.profile,
         archive: Archive::default(),
         commits: manner.commits.clone(),
         receive: receive(bench, manner.follows.as_ref())?,

@@ -15,6 +15,7 @@ mod postgres {
     mod gate;
     mod initdb;
     mod launch;
+    mod log;
     mod rig;
     mod server;
     mod tree;

@@ -3,10 +3,12 @@
 //!
 //! Never gives a right that nothing here uses.
 
+use crate::leader;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EnvVar, Namespace, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccount,
+    Affinity, Capabilities, Container, EnvVar, EnvVarSource, Namespace, ObjectFieldSelector,
+    PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -21,6 +23,8 @@ use std::collections::BTreeMap;
 pub const NAMESPACE: &str = "pgherd-system";
 /// What the operator and everything of its own is called.
 pub const OPERATOR: &str = "pgherd-operator";
+/// One works; another takes over within seconds.
+const OPERATORS: i32 = 2;
 /// The priority level of the agents' requests.
 const AGENTS: &str = "pgherd-agents";
 
@@ -175,6 +179,7 @@ fn deployment(installation: &Installation) -> Deployment {
         spec: Some(PodSpec {
             containers: vec![container(installation)],
             service_account_name: Some(OPERATOR.to_owned()),
+            affinity: Some(apart()),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),
                 run_as_user: Some(10001),
@@ -190,12 +195,43 @@ fn deployment(installation: &Installation) -> Deployment {
     Deployment {
         metadata: metadata(OPERATOR, Some(&installation.namespace)),
         spec: Some(DeploymentSpec {
-            replicas: Some(1),
+            replicas: Some(OPERATORS),
             selector: LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() },
             template,
             ..DeploymentSpec::default()
         }),
         status: None,
+    }
+}
+
+/// On two nodes if there are two.
+fn apart() -> Affinity {
+    let term = PodAffinityTerm {
+        label_selector: Some(LabelSelector {
+            match_labels: Some(labels()),
+            ..LabelSelector::default()
+        }),
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                WeightedPodAffinityTerm { pod_affinity_term: term, weight: 100 },
+            ]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+/// A variable that says something of the pod it is in.
+fn of_the_pod(name: &str, field: &str) -> EnvVar {
+    let field = ObjectFieldSelector { field_path: field.to_owned(), api_version: None };
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() }),
     }
 }
 
@@ -216,10 +252,14 @@ fn container(installation: &Installation) -> Container {
         image: Some(installation.image.clone()),
         command: Some(vec!["/pgherd".to_owned(), "operator".to_owned()]),
         env: Some(
-            [variable("OPERATOR_IMAGE_NAME", &installation.image)]
-                .into_iter()
-                .chain(postgres)
-                .collect(),
+            [
+                variable("OPERATOR_IMAGE_NAME", &installation.image),
+                of_the_pod(leader::NAME, "metadata.name"),
+                of_the_pod(leader::NAMESPACE, "metadata.namespace"),
+            ]
+            .into_iter()
+            .chain(postgres)
+            .collect(),
         ),
         resources: Some(ResourceRequirements {
             requests: Some(of("20m", "64Mi")),
@@ -274,6 +314,7 @@ mod tests {
             PriorityLevelConfiguration pgherd-agents
             FlowSchema pgherd-agents
             Deployment pgherd-operator
-        "#]].assert_eq(&shown);
+        "#]]
+        .assert_eq(&shown);
     }
 }

@@ -75,7 +75,7 @@ pub fn run() -> Result<(), PodError> {
 
 /// How the API server is asked from here. Whoever asks has a deadline, and asks again by itself:
 /// a second asker below would only use up the time.
-fn patient(mut config: Config) -> Config {
+pub(crate) fn patient(mut config: Config) -> Config {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);

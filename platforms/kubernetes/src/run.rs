@@ -2,36 +2,42 @@
 //! what it shall be.
 //!
 //! Never lets one cluster hold up another: what fails is tried again by itself, later each time.
+//! Never works beside another operator, as far as it is told who it is.
 
 use crate::cluster;
+use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
+use crate::pod::patient;
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
 use futures_util::StreamExt;
 use kube::runtime::controller::{Action, Config as Pace};
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 /// Clusters that are looked after at the same moment.
 const AT_ONCE: u16 = 16;
 /// Changes that come together are answered together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-const CONNECT: Duration = Duration::from_secs(5);
-/// A watch on which not even a bookmark arrives for so long is on a dead connection.
-const SILENCE: Duration = Duration::from_secs(150);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("finding out where the API server is")]
-    Configure(#[source] kube::config::InferConfigError),
-    #[error("preparing to ask the API server")]
-    FindKubernetes(#[source] kube::Error),
+    #[error("finding the API server")]
+    FindKubernetes(#[source] kube::config::InferConfigError),
+    #[error("preparing to reach the API server")]
+    PrepareClient(#[source] kube::Error),
+    #[error("listening for signals")]
+    Listen(#[source] io::Error),
+    #[error("staying the one that leads: another may lead by now, so this one ends")]
+    StayLeader,
 }
 
 /// What every reconciliation works with.
@@ -43,14 +49,56 @@ pub struct Context {
     failures: Mutex<BTreeMap<(String, String), u32>>,
 }
 
-/// Looks after all clusters until SIGTERM.
-pub async fn run(settings: Settings) -> Result<(), RunError> {
-    let mut config = Config::infer().await.map_err(RunError::Configure)?;
-    // Whatever failed is tried again here, soon; a second one that tries below would only delay it.
-    config.default_retry = false;
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
-    let client = Client::try_from(config).map_err(RunError::FindKubernetes)?;
+/// Looks after all clusters until SIGTERM, while no other operator does.
+pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(), RunError> {
+    let mut ending = Ending::listen().map_err(RunError::Listen)?;
+    let config = Config::infer().await.map_err(RunError::FindKubernetes)?;
+    let client = Client::try_from(patient(config.clone())).map_err(RunError::PrepareClient)?;
+    let Some(candidate) = candidate else {
+        info!("{NAMESPACE} and {NAME} are not set: this operator works without an election");
+        work(client, settings, ending).await;
+        return Ok(());
+    };
+    // On a connection of its own: what keeps the other busy must not cost the lead.
+    let own = Client::try_from(patient(config)).map_err(RunError::PrepareClient)?;
+    let mut elector = Elector::new(Api::namespaced(own, &candidate.namespace), &candidate.name);
+    tokio::select! {
+        () = elector.lead() => {}
+        () = ending.asked() => {
+            info!("the operator ends without having led");
+            return Ok(());
+        }
+    }
+    tokio::select! {
+        () = work(client, settings, ending) => {}
+        () = elector.keep() => return Err(RunError::StayLeader),
+    }
+    elector.release().await;
+    Ok(())
+}
+
+/// Tells when this process is asked to end.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn listen() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Looks after all clusters until it is asked to end; what has begun by then is finished.
+async fn work(client: Client, settings: Settings, mut ending: Ending) {
     let pace = Pace::default().debounce(DEBOUNCE).concurrency(AT_ONCE);
     let controller = stores::clusters(&client).with_config(pace);
     let (controller, stores) = stores::watch_all(&client, controller);
@@ -58,12 +106,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let context = Arc::new(Context { client, settings, stores, failures });
     info!("the operator runs");
     controller
-        .shutdown_on_signal()
+        .graceful_shutdown_on(async move { ending.asked().await })
         .run(reconcile, after_failure, context)
         .for_each(|_ended| std::future::ready(()))
         .await;
     info!("the operator ends");
-    Ok(())
 }
 
 async fn reconcile(

@@ -4,8 +4,8 @@
 #![expect(clippy::print_stderr, reason = "a program says on stderr why it failed")]
 
 use anyhow::{Context, Result};
-use pgherd_kubernetes::run;
 use pgherd_kubernetes::settings::Settings;
+use pgherd_kubernetes::{leader, run};
 use std::process::ExitCode;
 
 /// Look after the clusters of a Kubernetes (started by a Deployment, not by people)
@@ -24,8 +24,12 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn attempt() -> Result<()> {
-    let settings = Settings::parse(&std::env::vars().collect()).context("reading the settings")?;
+    let environment = std::env::vars().collect();
+    let settings = Settings::parse(&environment).context("reading the settings")?;
     pgherd_agent::log::start_on_output().context("opening the log")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(run::run(settings))?)
+    let ended = runtime.block_on(run::run(settings, leader::candidate(&environment)));
+    // Whoever has lost the lead waits for nothing.
+    runtime.shutdown_background();
+    Ok(ended?)
 }

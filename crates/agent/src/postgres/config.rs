@@ -105,11 +105,12 @@ pub struct TlsFiles {
     pub server_name: ServerName,
 }
 
-/// What the defaults are chosen for.
+/// What the defaults are chosen for, and who reads the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
+    /// A machine or a container of its own; its agent passes the log on.
     Server,
-    /// Several instances and other work on one machine.
+    /// Several instances and other work on one machine; people read the log.
     Laptop,
 }
 

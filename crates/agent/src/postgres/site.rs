@@ -3,10 +3,11 @@
 //! Never touches the disk: it only knows the names.
 
 use crate::durable::Access;
+use crate::postgres::config::Profile;
 use crate::postgres::install::Installation;
 use crate::process::launch::Launcher;
 use crate::process::owner::Owner;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The longest path of a unix socket, including its terminating zero.
 const SOCKET_PATH_LIMIT: usize = 108;
@@ -21,6 +22,7 @@ pub struct Site {
     pub sockets: PathBuf,
     pub port: u16,
     pub installation: Installation,
+    pub profile: Profile,
     /// The user PostgreSQL runs as, when it is not the agent's own.
     pub owner: Option<Owner>,
     /// Binds the life of PostgreSQL to the agent's, where there is such a program.
@@ -36,11 +38,18 @@ pub struct SocketPathError {
     path: PathBuf,
 }
 
+/// The log of a server whose log the agent passes on. It has no place on the volume: that may be
+/// full, and then most has to be said.
+pub fn log_among_sockets(sockets: &Path) -> PathBuf {
+    sockets.join("postgres.log")
+}
+
 impl Site {
     /// An instance in `base` that runs as the agent's own user.
     pub fn new(base: PathBuf, sockets: PathBuf, port: u16, installation: Installation) -> Self {
         let data = base.join("pgdata");
-        Self { base, data, sockets, port, installation, owner: None, launcher: None }
+        let profile = Profile::Laptop;
+        Self { base, data, sockets, port, installation, profile, owner: None, launcher: None }
     }
 
     /// The same site while its data folder is being made.
@@ -70,7 +79,10 @@ impl Site {
 
     /// What PostgreSQL says.
     pub fn log(&self) -> PathBuf {
-        self.base.join("postgres.log")
+        match self.profile {
+            Profile::Laptop => self.base.join("postgres.log"),
+            Profile::Server => log_among_sockets(&self.sockets),
+        }
     }
 
     /// The key to the primary; exists while this instance may receive from one.

@@ -8,9 +8,11 @@ use crate::config::{AgentConfig, Folder};
 use crate::events::Events;
 use crate::http::client::Client;
 use crate::http::server::{Bounds, Server as HttpServer, ServerError};
+use crate::log::Destination;
 use crate::observe::watch::{self as looks, Closeness, Order};
 use crate::perform::Hands;
 use crate::platform::{Lent, Raised};
+use crate::postgres::config::Profile;
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::install::{self, InstallError, Installation, Tls};
 use crate::postgres::server::Postmaster;
@@ -34,7 +36,6 @@ use pgherd_core::seen::Seen;
 use pgherd_core::timers::Timers;
 use pgherd_core::units::Time;
 use rustix::process::Pid;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +47,6 @@ const LEFTOVERS: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("opening the agent's log in {path:?}")]
-    OpenLog { path: std::path::PathBuf, source: io::Error },
     #[error("handling signals")]
     HandleSignals(#[source] SignalError),
     #[error("taking over from the program before this one")]
@@ -84,11 +83,12 @@ pub(super) async fn start(
     let program = reexec::program();
     let Setup { config, file, log } = setup;
     let folder = config.folder();
-    let logs = folder.log();
-    crate::log::start(log, &logs).map_err(|source| StartError::OpenLog { path: logs, source })?;
-    reexec::hold_signals().map_err(StartError::TakeOver)?;
+    let profile = match log {
+        Destination::Folder => Profile::Laptop,
+        Destination::Output => Profile::Server,
+    };
     let (fence, taken) = guard(&folder)?;
-    let site = site(&config).await?;
+    let site = site(&config, profile).await?;
     let memory = Memory::open(&folder, &config.instance).map_err(StartError::Remember)?;
     let (waker, wakes) = queue();
     let identity = Identity::open(IdentityFiles::in_folder(&folder.tls()));
@@ -163,12 +163,13 @@ fn encryption(installation: &Installation, listen: IpAddr) -> Result<(), StartEr
     }
 }
 
-async fn site(config: &AgentConfig) -> Result<Site, StartError> {
+async fn site(config: &AgentConfig, profile: Profile) -> Result<Site, StartError> {
     let folder = config.folder();
     let installation = install::find(Some(&config.bindir)).map_err(StartError::FindPostgres)?;
     encryption(&installation, config.postgres.listen)?;
     let mut site =
         Site::new(folder.root().to_owned(), folder.run(), config.postgres.port, installation);
+    site.profile = profile;
     // The running program itself is in reach whatever became of its file.
     site.launcher = Some(Launcher {
         program: "/proc/self/exe".into(),

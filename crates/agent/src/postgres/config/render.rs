@@ -6,8 +6,9 @@ use crate::config::ServerName;
 use crate::postgres::config::parameters::{FIXED, suggested};
 use crate::postgres::config::quote::{conninfo, identifier, setting};
 use crate::postgres::config::{
-    File, REPLICATION_ROLE, Receive, Settings, Transport, Upstream, hba,
+    File, Profile, REPLICATION_ROLE, Receive, Settings, Transport, Upstream, hba,
 };
+use crate::postgres::said;
 use crate::postgres::site::Site;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
@@ -69,6 +70,13 @@ fn own(site: &Site, settings: &Settings) -> BTreeMap<&'static str, String> {
         ("unix_socket_directories", site.sockets.display().to_string()),
         ("synchronous_standby_names", standby_names(settings.commits.as_ref())),
     ]);
+    match settings.profile {
+        Profile::Laptop => {}
+        // A user's own would make it unreadable for the agent.
+        Profile::Server => {
+            all.insert("log_line_prefix", said::PREFIX.to_owned());
+        }
+    }
     if site.installation.version.major >= 17 {
         all.insert("allow_alter_system", "off".to_owned());
     }
@@ -177,7 +185,7 @@ pub fn slot_of(prefix: &str, standby: &InstanceName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::config::{Archive, Parameters, Password, Profile, TlsFiles};
+    use crate::postgres::config::{Archive, Parameters, Password, TlsFiles};
     use crate::postgres::install::{Installation, Tls, Version};
     use pgherd_core::seen::Gate;
     use std::collections::BTreeSet;

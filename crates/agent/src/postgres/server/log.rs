@@ -2,9 +2,11 @@
 //!
 //! Never a pipe: an agent that stands still would stop PostgreSQL with it.
 
+use crate::postgres::config::Profile;
+use crate::postgres::said;
 use crate::postgres::site::Site;
 use crate::process::owner::Owner;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{FallocateFlags, Gid, Mode, OFlags, Uid};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -37,9 +39,40 @@ pub(super) fn open(site: &Site) -> Result<File, LogError> {
     attempt().map_err(|source| LogError::Open { path: path.clone(), source })
 }
 
-/// Once the log is longer than `limit`, keeps it as `postgres.log.1` and begins anew. Lines that
-/// are written in this very moment may be lost.
+/// Frees the room of what came before the last `limit` bytes, or keeps a log that is read by
+/// people as `postgres.log.1` and begins anew once it is longer.
 pub fn bound_log(site: &Site, limit: u64) -> Result<(), LogError> {
+    match site.profile {
+        Profile::Laptop => set_aside(site, limit),
+        Profile::Server => free(site, limit),
+    }
+}
+
+/// The log keeps its length, so that nothing is lost which is being written, and its reader keeps
+/// its place.
+fn free(site: &Site, limit: u64) -> Result<(), LogError> {
+    let path = site.log();
+    let attempt = || -> io::Result<()> {
+        let file = match File::options().write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let spare = file.metadata()?.len().saturating_sub(limit);
+        if spare == 0 {
+            return Ok(());
+        }
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&file, hole, 0, spare) {
+            // A file system without holes: what its reader has not read by now is lost.
+            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(0),
+            done => Ok(done?),
+        }
+    };
+    attempt().map_err(|source| LogError::Rotate { path: path.clone(), source })
+}
+
+/// Lines that are written in this very moment may be lost.
+fn set_aside(site: &Site, limit: u64) -> Result<(), LogError> {
     let path = site.log();
     let attempt = || -> io::Result<()> {
         let file = match File::options().read(true).write(true).open(&path) {
@@ -74,5 +107,7 @@ pub fn log_tail(site: &Site) -> String {
         Ok(tail)
     };
     let tail = attempt().unwrap_or_default();
-    String::from_utf8_lossy(&tail).trim().to_owned()
+    let tail = String::from_utf8_lossy(&tail);
+    let lines: Vec<_> = tail.trim().lines().map(said::readable).collect();
+    lines.join("\n")
 }
