@@ -3,6 +3,7 @@
 //! Never decides who is primary: agents do, with or without an operator.
 
 pub mod cluster;
+pub mod console;
 pub mod install;
 pub mod pod;
 pub mod run;

@@ -212,7 +212,8 @@ mod tests {
             configuration 0 switchover 2 [db-3]
             configuration 0 switchover 2 [db-3]
             configuration 0 switchover 2 [db-3]
-        "#]].assert_eq(&after(Memory::Kept, &requests));
+        "#]]
+        .assert_eq(&after(Memory::Kept, &requests));
     }
 
     #[test]
@@ -223,7 +224,8 @@ mod tests {
             configuration 0 restart 1 [db-2]
             configuration 0 restart 2 [db-1,db-2,db-3]
             configuration 0 restart 2 [db-1,db-2,db-3]
-        "#]].assert_eq(&after(Memory::Kept, &requests));
+        "#]]
+        .assert_eq(&after(Memory::Kept, &requests));
     }
 
     #[test]
@@ -235,14 +237,16 @@ mod tests {
             configuration 0 restart 2 [db-1,db-2,db-3]
             configuration 0 restart 2 [db-1,db-2,db-3]
             configuration 0 restart 3 [db-1]
-        "#]].assert_eq(&after(Memory::Kept, &requests));
+        "#]]
+        .assert_eq(&after(Memory::Kept, &requests));
         expect![[r#"
             configuration 0
             configuration 0
             configuration 0
             configuration 0 restart 2 [db-1]
             configuration 0 restart 3 [db-1]
-        "#]].assert_eq(&after(Memory::Lost, &requests));
+        "#]]
+        .assert_eq(&after(Memory::Lost, &requests));
     }
 
     #[test]
@@ -252,6 +256,7 @@ mod tests {
             configuration 2
             configuration 2
             configuration 3
-        "#]].assert_eq(&after(Memory::Kept, &[reload(2), reload(1), reload(3)]));
+        "#]]
+        .assert_eq(&after(Memory::Kept, &[reload(2), reload(1), reload(3)]));
     }
 }
