@@ -4,6 +4,8 @@
 
 pub mod ask;
 pub mod explain;
+#[cfg(test)]
+mod fixtures;
 pub mod read;
 pub mod summary;
 
@@ -98,7 +100,7 @@ impl View {
     pub fn notes(&self) -> Vec<String> {
         let note = |(part, why): (&Part, &String)| {
             let (shows, right, namespace) = (part.shows(), part.right(), &self.namespace);
-            format!("{shows} is not shown: {why}; it takes the right to {right} in {namespace}")
+            format!("not shown: {shows}: {why} (it takes the right to {right} in {namespace})")
         };
         self.hidden.iter().map(note).collect()
     }

@@ -67,7 +67,10 @@ impl Verb {
             Self::Logs(verb) => (verb.place.output(), verb.run()),
             Self::Uri(verb) => (verb.place.output(), verb.run()),
             Self::Version(verb) => (verb.output(), verb.run()),
-            Self::Uninstall(verb) => (Output::Text, verb.run()),
+            Self::Uninstall(verb) => {
+                verb.run();
+                return ExitCode::SUCCESS;
+            }
         };
         match ended {
             Ok(()) => ExitCode::SUCCESS,

@@ -87,7 +87,7 @@ fn take(requests: &Requests, wishes: &mut Wishes, memory: Memory) {
         if request.number > known && request.instances.is_subset(&belonging) {
             let mut request = request.clone();
             if request.instances.is_empty() {
-                request.instances = belonging.clone();
+                request.instances.clone_from(&belonging);
             }
             wishes.restart = Some(request);
         }

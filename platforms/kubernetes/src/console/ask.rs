@@ -23,10 +23,10 @@ pub enum Refusal {
     Refused { what: String, fix: String },
 }
 
-/// What is to be written, and under which number; none if it is so already.
+/// What is to be written, and under which number, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    pub number: u64,
+    pub number: Option<u64>,
     pub patch: Value,
 }
 
@@ -77,7 +77,10 @@ pub fn switchover(view: &View, target: Option<&InstanceName>) -> Result<Asked, R
     if let (Some(target), Some(fields)) = (target, request.as_object_mut()) {
         fields.insert("target".to_owned(), json!(target));
     }
-    Ok(Asked { number, patch: annotate(view, SWITCHOVER, Some(request.to_string())) })
+    Ok(Asked {
+        number: Some(number),
+        patch: annotate(view, SWITCHOVER, Some(&request.to_string())),
+    })
 }
 
 /// Why an instance cannot become the primary.
@@ -100,14 +103,14 @@ pub fn restart(view: &View, instances: &BTreeSet<InstanceName>) -> Result<Asked,
     let all: BTreeSet<InstanceName> = wishes.belonging();
     let meant = if instances.is_empty() { &all } else { instances };
     let request = json!({ "number": number, "instances": meant });
-    Ok(Asked { number, patch: annotate(view, RESTART, Some(request.to_string())) })
+    Ok(Asked { number: Some(number), patch: annotate(view, RESTART, Some(&request.to_string())) })
 }
 
 /// All read their settings again.
 pub fn reload(view: &View) -> Result<Asked, Refusal> {
     let written = requests(view).reload.unwrap_or_default();
     let number = written.max(kept(view)?.configuration).saturating_add(1);
-    Ok(Asked { number, patch: annotate(view, RELOAD, Some(number.to_string())) })
+    Ok(Asked { number: Some(number), patch: annotate(view, RELOAD, Some(&number.to_string())) })
 }
 
 /// Keeps the PostgreSQL of these down; of all, present and to come, if none is named.
@@ -146,7 +149,7 @@ pub fn fence(
             ),
         });
     }
-    Ok(Some(Asked { number: 0, patch: fences(view, &after) }))
+    Ok(Some(Asked { number: None, patch: fences(view, &after) }))
 }
 
 /// Lets the PostgreSQL of these run again; of all, if none is named.
@@ -159,42 +162,39 @@ pub fn unfence(view: &View, instances: &BTreeSet<InstanceName>) -> Result<Option
         Fenced::All => Fenced::Instances(&view.instances() - instances),
         Fenced::Instances(names) => Fenced::Instances(names - instances),
     };
-    Ok((after != before).then(|| Asked { number: 0, patch: fences(view, &after) }))
+    Ok((after != before).then(|| Asked { number: None, patch: fences(view, &after) }))
 }
 
 /// Suspends automatic failover and repair.
 pub fn pause(view: &View) -> Option<Asked> {
-    let patch = || annotate(view, RECONCILIATION_LOOP, Some("disabled".to_owned()));
-    (!view.is_paused()).then(|| Asked { number: 0, patch: patch() })
+    let patch = || annotate(view, RECONCILIATION_LOOP, Some("disabled"));
+    (!view.is_paused()).then(|| Asked { number: None, patch: patch() })
 }
 
 /// Ends a pause.
 pub fn resume(view: &View) -> Option<Asked> {
     let patch = || annotate(view, RECONCILIATION_LOOP, None);
-    view.is_paused().then(|| Asked { number: 0, patch: patch() })
+    view.is_paused().then(|| Asked { number: None, patch: patch() })
 }
 
 /// What counts as fenced now. A manifest that is refused may say anything.
 fn fenced(view: &View) -> Result<Fenced, Refusal> {
-    match &view.checked {
-        Some(checked) => Ok(checked.annotations.fenced.clone()),
-        None => {
-            let what = format!(
-                "the manifest of {} cannot be carried out: {}",
-                view.name,
-                view.problems.join("; ")
-            );
-            Err(Refusal::Refused { what, fix: "correct the manifest first".to_owned() })
+    let fenced = view.checked.as_ref().map(|checked| checked.annotations.fenced.clone());
+    fenced.ok_or_else(|| {
+        let (name, problems) = (&view.name, view.problems.join("; "));
+        Refusal::Refused {
+            what: format!("the manifest of {name} cannot be carried out: {problems}"),
+            fix: "correct the manifest first".to_owned(),
         }
-    }
+    })
 }
 
 fn fences(view: &View, fenced: &Fenced) -> Value {
     let list = match fenced {
-        Fenced::All => Some(json!(["*"])),
-        Fenced::Instances(names) => (!names.is_empty()).then(|| json!(names)),
+        Fenced::All => Some(json!(["*"]).to_string()),
+        Fenced::Instances(names) => (!names.is_empty()).then(|| json!(names).to_string()),
     };
-    annotate(view, FENCED_INSTANCES, list.map(|list| list.to_string()))
+    annotate(view, FENCED_INSTANCES, list.as_deref())
 }
 
 fn kept(view: &View) -> Result<&pgherd_core::wishes::Wishes, Refusal> {
@@ -218,9 +218,154 @@ fn requests(view: &View) -> Requests {
 }
 
 /// Sets an annotation, or removes it, in exactly the version that was seen.
-fn annotate(view: &View, name: &str, value: Option<String>) -> Value {
+fn annotate(view: &View, name: &str, value: Option<&str>) -> Value {
     json!({"metadata": {
         "resourceVersion": view.cluster.metadata.resource_version,
         "annotations": { name: value },
     }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Sample, instance};
+    use super::*;
+    use expect_test::expect;
+
+    fn told(asked: Result<Option<Asked>, Refusal>) -> String {
+        match asked {
+            Ok(Some(Asked { number, patch })) => {
+                format!("{number:?} {}\n", patch["metadata"]["annotations"])
+            }
+            Ok(None) => "nothing to do\n".to_owned(),
+            Err(Refusal::Unknown { what, fix } | Refusal::Refused { what, fix }) => {
+                format!("{what} (fix: {fix})\n")
+            }
+        }
+    }
+
+    #[test]
+    fn a_switchover_has_a_number_above_all_that_were() {
+        let ask = |sample: &Sample, target: Option<u32>| {
+            told(switchover(&sample.view, target.map(instance).as_ref()).map(Some))
+        };
+        let healthy = Sample::healthy();
+        let mut recorded = Sample::healthy();
+        recorded.view.record.as_mut().unwrap().switchover = 8;
+        let written = Sample::annotated("pgherd.dev/switchover", r#"{"number":4}"#);
+        let fenced = Sample::annotated("cnpg.io/fencedInstances", r#"["contract-2"]"#);
+        let mut alone = Sample::healthy();
+        alone.pending(2, "no node");
+        alone.pending(3, "no node");
+        let mut hidden = Sample::healthy();
+        hidden.hide_all();
+        expect![[r#"
+            Some(1) {"pgherd.dev/switchover":"{\"number\":1}"}
+            Some(1) {"pgherd.dev/switchover":"{\"number\":1,\"target\":\"contract-2\"}"}
+            Some(9) {"pgherd.dev/switchover":"{\"number\":9,\"target\":\"contract-3\"}"}
+            Some(5) {"pgherd.dev/switchover":"{\"number\":5}"}
+            contract-1 is the primary already (fix: name a standby)
+            contract-2 cannot take over: it is fenced (fix: pgherd explain contract -n shop)
+            no standby of contract is ready to take over (fix: pgherd explain contract -n shop)
+            what was asked of contract before cannot be seen: it may not be read (fix: get the right to get leases.coordination.k8s.io in shop)
+        "#]].assert_eq(
+            &[
+                ask(&healthy, None),
+                ask(&healthy, Some(2)),
+                ask(&recorded, Some(3)),
+                ask(&written, None),
+                ask(&healthy, Some(1)),
+                ask(&fenced, Some(2)),
+                ask(&alone, None),
+                ask(&hidden, None),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn restarts_and_reloads_are_numbered() {
+        let healthy = Sample::healthy();
+        let mut hidden = Sample::healthy();
+        hidden.hide_all();
+        let written = Sample::annotated("pgherd.dev/reload", "6");
+        expect![[r#"
+            Some(1) {"pgherd.dev/restart":"{\"instances\":[\"contract-1\",\"contract-2\",\"contract-3\"],\"number\":1}"}
+            Some(1) {"pgherd.dev/restart":"{\"instances\":[\"contract-2\"],\"number\":1}"}
+            Some(1) {"pgherd.dev/reload":"1"}
+            Some(7) {"pgherd.dev/reload":"7"}
+            what was asked of contract before cannot be seen: it may not be read (fix: get the right to get configmaps in shop)
+        "#]].assert_eq(
+            &[
+                told(restart(&healthy.view, &BTreeSet::new()).map(Some)),
+                told(restart(&healthy.view, &[instance(2)].into()).map(Some)),
+                told(reload(&healthy.view).map(Some)),
+                told(reload(&written.view).map(Some)),
+                told(reload(&hidden.view).map(Some)),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn fences_are_added_and_taken_away_one_by_one() {
+        let healthy = Sample::healthy();
+        let one = Sample::annotated("cnpg.io/fencedInstances", r#"["contract-2"]"#);
+        let all = Sample::annotated("cnpg.io/fencedInstances", r#"["*"]"#);
+        let broken = Sample::annotated("cnpg.io/fencedInstances", "contract-2");
+        let usual = |sample: &Sample, serials: &[u32]| {
+            let names = serials.iter().map(|serial| instance(*serial)).collect();
+            told(fence(&sample.view, &names, Insistence::Usual))
+        };
+        let open = |sample: &Sample, serials: &[u32]| {
+            let names = serials.iter().map(|serial| instance(*serial)).collect();
+            told(unfence(&sample.view, &names))
+        };
+        expect![[r#"
+            None {"cnpg.io/fencedInstances":"[\"contract-2\"]"}
+            nothing to do
+            None {"cnpg.io/fencedInstances":"[\"contract-2\",\"contract-3\"]"}
+            no healthy instance of contract would be left: this ends all service (fix: bring another one back first (pgherd status contract -n shop), or add --force)
+            None {"cnpg.io/fencedInstances":"[\"*\"]"}
+            the manifest of contract cannot be carried out: metadata.annotations["cnpg.io/fencedInstances"] is "contract-2", which is not a list: write ["contract-1"], or ["*"] for all instances (fix: correct the manifest first)
+            None {"cnpg.io/fencedInstances":null}
+            nothing to do
+            None {"cnpg.io/fencedInstances":"[\"contract-2\",\"contract-3\"]"}
+            None {"cnpg.io/fencedInstances":null}
+        "#]].assert_eq(
+            &[
+                usual(&healthy, &[2]),
+                usual(&one, &[2]),
+                usual(&one, &[3]),
+                usual(&one, &[1, 3]),
+                told(fence(&healthy.view, &BTreeSet::new(), Insistence::Forced)),
+                usual(&broken, &[2]),
+                open(&one, &[2]),
+                open(&one, &[3]),
+                open(&all, &[1]),
+                open(&all, &[]),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn a_pause_is_begun_and_ended_once() {
+        let paused = Sample::annotated("cnpg.io/reconciliationLoop", "disabled");
+        let healthy = Sample::healthy();
+        expect![[r#"
+            None {"cnpg.io/reconciliationLoop":"disabled"}
+            nothing to do
+            None {"cnpg.io/reconciliationLoop":null}
+            nothing to do
+        "#]]
+        .assert_eq(
+            &[
+                told(Ok(pause(&healthy.view))),
+                told(Ok(pause(&paused.view))),
+                told(Ok(resume(&paused.view))),
+                told(Ok(resume(&healthy.view))),
+            ]
+            .concat(),
+        );
+    }
 }

@@ -136,8 +136,16 @@ fn office(view: &View) -> Vec<Fact> {
     facts
 }
 
-/// Requests that nobody has taken up.
+/// Where to look when nothing is taken up.
+const OPERATOR: &str = "see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator";
+
+/// Requests that nobody has taken up, or the cluster itself.
 fn requests(view: &View) -> Vec<Fact> {
+    if view.specification.is_none() && view.sees(Part::Specification) && view.checked.is_some() {
+        let about = format!("cluster/{}", view.name);
+        let what = "the operator has not begun with it".to_owned();
+        return vec![Fact { about, what, fix: Some(OPERATOR.to_owned()) }];
+    }
     let (Some(checked), Some(wishes)) = (&view.checked, &view.wishes) else { return Vec::new() };
     let asked = &checked.annotations.requests;
     let newer = |asked: Option<u64>, taken: Option<u64>| asked > Some(taken.unwrap_or_default());
@@ -156,14 +164,15 @@ fn requests(view: &View) -> Vec<Fact> {
         .map(|(verb, _)| Fact {
             about: format!("cluster/{}", view.name),
             what: format!("the operator has not taken up the {verb} that was asked for"),
-            fix: Some("see whether it runs: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator".to_owned()),
+            fix: Some(OPERATOR.to_owned()),
         })
         .collect()
 }
 
 /// What keeps an instance from doing what it is for; nothing when it does.
 fn instance(view: &View, name: &InstanceName) -> Option<Fact> {
-    if !view.sees(Part::Pods) || view.is_asleep() {
+    let has_begun = view.specification.is_some() || !view.sees(Part::Specification);
+    if !view.sees(Part::Pods) || view.is_asleep() || !has_begun {
         return None;
     }
     let told = summary::of(view, name);
@@ -179,8 +188,10 @@ fn instance(view: &View, name: &InstanceName) -> Option<Fact> {
         return is_stranger.then(|| Fact { about, what: what(), fix: fix() });
     }
     let fix = match told.state.as_str() {
-        "starting" | "waiting" => Some(view.command_for("logs", name)),
-        "unscheduled" => Some(format!("kubectl describe pod {name} -n {}", view.namespace)),
+        "starting" => Some(view.command_for("logs", name)),
+        "waiting" | "unscheduled" => {
+            Some(format!("kubectl describe pod {name} -n {}", view.namespace))
+        }
         _ => None,
     };
     Some(Fact { about, what: format!("{}: {}", told.state, told.reason), fix })
@@ -200,4 +211,85 @@ fn warned(warned: &Warned) -> Fact {
     let at = Timestamp::from_second(seconds).unwrap_or(warned.at);
     let what = format!("warning at {at}: {}", warned.what);
     Fact { about: warned.about.clone(), what, fix: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Sample, instance};
+    use super::*;
+    use expect_test::expect;
+    use pgherd_core::units::Epoch;
+
+    fn told(view: &View) -> String {
+        let explanation = explain(view);
+        let facts = explanation.facts.iter().map(|fact| {
+            let fix = fact.fix.as_ref().map(|fix| format!(" (fix: {fix})")).unwrap_or_default();
+            format!("\n  {}: {}{fix}", fact.about, fact.what)
+        });
+        let hidden = explanation.hidden.iter().map(|note| format!("\n  note: {note}"));
+        [explanation.sentence.clone()].into_iter().chain(facts).chain(hidden).collect::<String>()
+            + "\n"
+    }
+
+    #[test]
+    fn what_is_well_is_not_repeated() {
+        expect![[r#"
+            contract-1 serves writes, and nothing is waiting
+        "#]]
+        .assert_eq(&told(&Sample::healthy().view));
+    }
+
+    #[test]
+    fn each_obstacle_is_told_with_what_to_do() {
+        let paused = Sample::annotated("cnpg.io/reconciliationLoop", "disabled");
+        let fenced = Sample::annotated("cnpg.io/fencedInstances", r#"["contract-2"]"#);
+        let asked = Sample::annotated("pgherd.dev/switchover", r#"{"number":4}"#);
+        let refused = Sample::annotated("pgherd.dev/switchover", "now");
+        let mut behind = Sample::healthy();
+        behind.view.route.as_mut().unwrap().epoch = Some(Epoch(0));
+        let mut new = Sample::healthy();
+        new.view.record = None;
+        new.view.route = None;
+        new.view.specification = None;
+        new.view.pods.clear();
+        let mut waiting = Sample::healthy();
+        waiting.pending(2, "0/3 nodes are available: 3 Insufficient cpu.");
+        waiting.stuck(3, "ImagePullBackOff", "no such image");
+        let mut lost = Sample::healthy();
+        lost.view.pods.remove(&instance(1));
+        let samples = [paused, fenced, asked, refused, behind, new, waiting, lost];
+        expect![[r#"
+            contract-1 serves writes, and something is waiting
+              cluster/contract: failover, restart and rejoin are paused (fix: pgherd resume contract -n shop)
+            contract-1 serves writes, and something is waiting
+              pod/contract-2: its PostgreSQL is kept down: it is fenced (fix: pgherd unfence contract contract-2 -n shop)
+            contract-1 serves writes, and something is waiting
+              cluster/contract: the operator has not taken up the switchover that was asked for (fix: see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator)
+            contract-1 serves writes, and something is waiting
+              cluster/contract: the manifest cannot be carried out: metadata.annotations["pgherd.dev/switchover"] is "now", which is not a request: write {"number":1,"target":"contract-2"}, with a number that is higher than the last one
+            nobody serves writes: epoch 1 belongs to contract-1
+              endpointslice/contract-rw: it leads to epoch 0; contract-1 holds 1 and has yet to open (fix: pgherd logs contract contract-1 -n shop)
+            cluster contract has not been initialised yet
+              cluster/contract: the operator has not begun with it (fix: see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator)
+            contract-1 serves writes, and something is waiting
+              pod/contract-2: unscheduled: 0/3 nodes are available: 3 Insufficient cpu. (fix: kubectl describe pod contract-2 -n shop)
+              pod/contract-3: waiting: ImagePullBackOff: no such image (fix: kubectl describe pod contract-3 -n shop)
+            nobody serves writes: epoch 1 belongs to contract-1
+              pod/contract-1: absent: it has neither volumes nor a pod yet
+        "#]].assert_eq(&samples.map(|sample| told(&sample.view)).concat());
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_said_and_not_taken_for_absent() {
+        let mut sample = Sample::healthy();
+        sample.hide_all();
+        expect![[r#"
+            who serves writes in cluster contract cannot be seen
+              note: not shown: who holds the office, and under which rule commits count: it may not be read (it takes the right to get leases.coordination.k8s.io in shop)
+              note: not shown: whether instances run: it may not be read (it takes the right to list pods in shop)
+              note: not shown: where clients are led: it may not be read (it takes the right to get endpointslices.discovery.k8s.io in shop)
+              note: not shown: what agents are told: it may not be read (it takes the right to get configmaps in shop)
+              note: not shown: the volumes: it may not be read (it takes the right to list persistentvolumeclaims in shop)
+        "#]].assert_eq(&told(&sample.view));
+    }
 }

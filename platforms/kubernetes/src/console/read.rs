@@ -16,6 +16,8 @@ use pgherd_api::cluster::Cluster;
 use pgherd_core::names::ClusterName;
 use pgherd_core::record::Record;
 use pgherd_core::units::Epoch;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
@@ -169,7 +171,7 @@ pub(super) fn empty(namespace: &str, name: &ClusterName, cluster: Cluster) -> Vi
     }
 }
 
-struct Gaps<'a>(&'a mut std::collections::BTreeMap<Part, String>);
+struct Gaps<'a>(&'a mut BTreeMap<Part, String>);
 
 impl Gaps<'_> {
     fn note<T: Default>(&mut self, part: Part, read: Result<T, String>) -> T {
@@ -230,6 +232,6 @@ fn warned(name: &ClusterName, events: Vec<Event>, now: Timestamp) -> Vec<Warned>
             })
         })
         .collect();
-    warned.sort_by(|one, other| other.at.cmp(&one.at));
+    warned.sort_by_key(|warned| Reverse(warned.at));
     warned
 }

@@ -313,3 +313,88 @@ fn warnings(view: &View) -> Vec<String> {
     let ignored = conditions.filter(|it| it.type_ == "FieldsIgnored" && it.status == "True");
     ignored.map(|condition| condition.message.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Sample, instance};
+    use super::*;
+    use expect_test::expect;
+    use pgherd_core::record::Pair;
+
+    fn told(view: &View) -> String {
+        let summary = summary(view);
+        let Summary { health, ready, wanted, primary, commits, .. } = &summary;
+        let head = format!("{health:?} {ready}/{wanted:?} {primary:?} {commits:?}\n");
+        let because = summary.because.iter().map(|it| format!("  ! {it}\n"));
+        let rows = summary.instances.iter().map(|it| {
+            let InstanceSummary { name, role, state, reason, can_take_over, .. } = it;
+            format!("  {name} {role} {state} ({reason}) {can_take_over}\n")
+        });
+        [head].into_iter().chain(because).chain(rows).collect()
+    }
+
+    #[test]
+    fn a_summary_tells_who_serves_and_who_could() {
+        let mut synchronous = Sample::healthy();
+        let voters = [instance(2), instance(3)].into();
+        synchronous.view.record.as_mut().unwrap().quorum = [Pair { voters, acks: 1 }].into();
+        let mut stranger = Sample::healthy();
+        stranger.view.record.as_mut().unwrap().members.remove(&instance(3));
+        expect![[r#"
+            Healthy 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              contract-1 primary ready (its PostgreSQL answers) -
+              contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+              contract-3 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+            Healthy 3/Some(3) Some("contract-1") Some("a commit survives the loss of any one node (1 of 2 standbys confirm it)")
+              contract-1 primary ready (its PostgreSQL answers) -
+              contract-2 sync ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+              contract-3 sync ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+            Healthy 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              contract-1 primary ready (its PostgreSQL answers) -
+              contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+              contract-3 joining ready (its PostgreSQL answers) no: it is not a member yet
+        "#]].assert_eq(
+            &[Sample::healthy(), synchronous, stranger].map(|sample| told(&sample.view)).concat(),
+        );
+    }
+
+    #[test]
+    fn a_summary_tells_what_is_wrong() {
+        let mut waiting = Sample::healthy();
+        waiting.pending(2, "no node");
+        waiting.stuck(3, "CrashLoopBackOff", "back-off");
+        let mut lost = Sample::healthy();
+        lost.view.pods.remove(&instance(1));
+        let paused = Sample::annotated("cnpg.io/reconciliationLoop", "disabled");
+        let asleep = Sample::annotated("cnpg.io/hibernation", "on");
+        let mut hidden = Sample::healthy();
+        hidden.hide_all();
+        expect![[r#"
+            Degraded 1/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! contract-2: unscheduled (no node)
+              ! contract-3: waiting (CrashLoopBackOff: back-off)
+              contract-1 primary ready (its PostgreSQL answers) -
+              contract-2 async unscheduled (no node) no: it is not ready
+              contract-3 async waiting (CrashLoopBackOff: back-off) no: it is not ready
+            NoPrimary 2/Some(3) None Some("nothing can be committed now: there is no primary")
+              ! contract-1: absent (it has neither volumes nor a pod yet)
+              contract-1 opening absent (it has neither volumes nor a pod yet) -
+              contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+              contract-3 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+            Degraded 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! failover and repair are paused (pgherd resume contract -n shop)
+              contract-1 primary ready (its PostgreSQL answers) -
+              contract-2 async ready (its PostgreSQL answers) on request only: failover is paused
+              contract-3 async ready (its PostgreSQL answers) on request only: failover is paused
+            Stopped 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! it is hibernated (annotation cnpg.io/hibernation)
+              contract-1 primary ready (its PostgreSQL answers) -
+              contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+              contract-3 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+            NoPrimary 0/Some(3) None None
+              ! 0 of 3 instances exist
+        "#]].assert_eq(
+            &[waiting, lost, paused, asleep, hidden].map(|sample| told(&sample.view)).concat(),
+        );
+    }
+}

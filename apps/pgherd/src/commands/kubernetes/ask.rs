@@ -68,7 +68,7 @@ pub(super) fn told(
     let done = if asked.is_some() { changed } else { unchanged };
     let cluster = before.name.to_string();
     let line = format!("cluster/{cluster} {done}");
-    let number = asked.as_ref().map(|asked| asked.number).filter(|number| *number > 0);
+    let number = asked.as_ref().and_then(|asked| asked.number);
     let changed = asked.is_some();
     let told =
         Told { cluster: cluster.clone(), namespace: &before.namespace, done, changed, number };

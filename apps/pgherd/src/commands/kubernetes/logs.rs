@@ -114,7 +114,9 @@ async fn show(
     // Times of one form and zone, whose order is that of their text. Stable: lines of one pod stay
     // in their order.
     said.sort_by(|one, other| one.at.cmp(&other.at));
-    said.iter().for_each(|line| line.tell(output));
+    for line in &said {
+        line.tell(output);
+    }
     match failure {
         Some(failure) if said.is_empty() => Err(failure),
         Some(_) | None => Ok(()),

@@ -61,7 +61,8 @@ impl Reached {
 
     /// The same without a word, for those who look again and again.
     pub(super) async fn look(&self) -> Result<View, Failure> {
-        read::view(&self.client, &self.namespace, &self.cluster).await.map_err(|it| unread(&it))
+        let view = Box::pin(read::view(&self.client, &self.namespace, &self.cluster)).await;
+        view.map_err(|error| unread(&error))
     }
 }
 

@@ -34,12 +34,13 @@ impl Restart {
         place.with(|reached| async move {
             let restart = |view: &View| ask::restart(view, &named(view, &instances)?).map(Some);
             let written = write(&reached, restart).await?;
-            let number = written.asked.as_ref().map_or(0, |asked| asked.number);
+            let number = written.asked.as_ref().and_then(|asked| asked.number);
             if waiting.no_wait {
                 let words = ("is asked to restart", "is asked to restart");
                 return told(form, &written, words);
             }
-            until(&reached, waiting.timeout, |view| taken_up(view, number)).await?;
+            until(&reached, waiting.timeout, |view| taken_up(view, number.unwrap_or_default()))
+                .await?;
             told(form, &written, ("is told to restart, and ready", "is ready"))
         })
     }

@@ -79,18 +79,13 @@ fn primary(summary: &Summary) -> String {
     };
     let epoch = known("epoch", summary.epoch.map(|it| it.to_string()));
     let timeline = known("timeline", summary.timeline.map(|it| it.to_string()));
-    match &summary.primary {
-        Some(primary) => {
-            let since = known("since", summary.primary_since.clone());
-            format!("  primary {primary}{since}{epoch}{timeline}")
-        }
-        None => {
-            let (cluster, namespace) = (&summary.cluster, &summary.namespace);
-            format!(
-                "  nobody takes writes (pgherd explain {cluster} -n {namespace}){epoch}{timeline}"
-            )
-        }
-    }
+    let Some(primary) = &summary.primary else {
+        let (cluster, namespace) = (&summary.cluster, &summary.namespace);
+        let advice = format!("pgherd explain {cluster} -n {namespace}");
+        return format!("  nobody takes writes ({advice}){epoch}{timeline}");
+    };
+    let since = known("since", summary.primary_since.clone());
+    format!("  primary {primary}{since}{epoch}{timeline}")
 }
 
 fn header(width: Width) -> Vec<&'static str> {

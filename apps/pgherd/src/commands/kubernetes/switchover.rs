@@ -140,13 +140,14 @@ async fn follow(
     let (Some(before), Some(asked)) = (&written.before.record, &written.asked) else {
         return Err(Failure::new(Kind::Failed, "there was nobody to switch from"));
     };
+    let number = asked.number.unwrap_or_default();
     let old = before.holder.instance.clone();
     let (mut progress, mut begun, mut named) = (Progress::new(), None, None);
     loop {
         let office = read::office(&reached.client, &reached.namespace, &reached.cluster).await;
         let missing = match &office {
             Ok((Some(record), route)) => {
-                let stage = stage(asked.number, before, (record, route.as_ref()));
+                let stage = stage(number, before, (record, route.as_ref()));
                 let now = began.elapsed();
                 match stage {
                     Stage::Asked => waits_for(&old, now),
@@ -218,6 +219,13 @@ mod tests {
         let told = stages.map(|(record, epoch)| {
             format!("{:?}\n", stage(3, &before, (record, route(epoch).as_ref())))
         });
-        expect_test::expect![[r#""#]].assert_eq(&told.concat());
+        expect_test::expect![[r#"
+            Asked
+            HandingOver(InstanceName { cluster: ClusterName("contract"), serial: 2 })
+            InOffice(InstanceName { cluster: ClusterName("contract"), serial: 2 })
+            Led(InstanceName { cluster: ClusterName("contract"), serial: 2 })
+            GivenUp
+        "#]]
+        .assert_eq(&told.concat());
     }
 }

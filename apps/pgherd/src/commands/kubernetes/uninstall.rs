@@ -6,7 +6,6 @@
 use super::super::local::output::{remark, say};
 use pgherd_api::crd::yaml;
 use pgherd_kubernetes::install::{self, Installation};
-use pgherd_local::failure::Failure;
 use serde_json::{Value, json};
 
 /// Print what was installed, to be deleted
@@ -27,7 +26,7 @@ pub(crate) struct Uninstall {
 }
 
 impl Uninstall {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) {
         let installation =
             Installation { namespace: self.namespace, image: String::new(), postgres_image: None };
         if self.with_crds {
@@ -40,7 +39,6 @@ impl Uninstall {
         for object in objects.iter().rev().filter(|it| self.with_crds || !is_kind(it)) {
             say(&format!("---\n{}", yaml::document(&named(object))));
         }
-        Ok(())
     }
 }
 
