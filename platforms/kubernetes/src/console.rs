@@ -109,6 +109,11 @@ impl View {
         !self.hidden.contains_key(&part)
     }
 
+    /// Whether all can be seen that tells who serves.
+    pub fn sees_what_serves(&self) -> bool {
+        [Part::Record, Part::Pods, Part::Route].into_iter().all(|part| self.sees(part))
+    }
+
     /// The command that does this to this cluster.
     pub fn command(&self, verb: &str) -> String {
         format!("pgherd {verb} {} -n {}", self.name, self.namespace)

@@ -39,8 +39,14 @@ pub fn explain(view: &View) -> Explanation {
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
     facts.extend(view.claims.iter().filter_map(|(name, claim)| volume(name, claim)));
     let sentence = sentence(view, &facts);
-    // Warnings may be about what is over: they are told, and count for nothing.
-    facts.extend(view.warnings.iter().take(WARNINGS).map(warned));
+    // Warnings may be about what is over: they are told, and count for nothing. A pod that is
+    // ready has got over its own.
+    let is_over = |warned: &&Warned| {
+        let pod = warned.about.strip_prefix("pod/").and_then(|it| InstanceName::parse(it).ok());
+        pod.is_some_and(|name| view.is_ready(&name))
+    };
+    let open = view.warnings.iter().filter(|warned| !is_over(warned));
+    facts.extend(open.take(WARNINGS).map(warned));
     Explanation { sentence, facts, hidden: view.notes() }
 }
 
@@ -48,6 +54,9 @@ fn sentence(view: &View, facts: &[Fact]) -> String {
     let name = &view.name;
     match (view.primary(), &view.record) {
         _ if view.is_asleep() => format!("cluster {name} is hibernated: nobody shall serve"),
+        (Some(primary), _) if facts.is_empty() && !view.sees_what_serves() => {
+            format!("{primary} holds the office; whether it serves cannot be seen")
+        }
         (Some(primary), _) if facts.is_empty() => {
             format!("{primary} serves writes, and nothing is waiting")
         }
@@ -277,6 +286,25 @@ mod tests {
             nobody serves writes: epoch 1 belongs to contract-1
               pod/contract-1: absent: it has neither volumes nor a pod yet
         "#]].assert_eq(&samples.map(|sample| told(&sample.view)).concat());
+    }
+
+    #[test]
+    fn warnings_of_pods_that_are_well_are_over() {
+        let mut sample = Sample::healthy();
+        sample.stuck(3, "CrashLoopBackOff", "back-off");
+        let warned = |about: &str| Warned {
+            at: Timestamp::from_second(1_800_000_000).unwrap(),
+            about: about.to_owned(),
+            what: "so it is".to_owned(),
+        };
+        let objects = ["pod/contract-2", "pod/contract-3", "persistentvolumeclaim/contract-2"];
+        sample.view.warnings = objects.map(warned).into();
+        expect![[r#"
+            contract-1 serves writes, and something is waiting
+              pod/contract-3: waiting: CrashLoopBackOff: back-off (fix: kubectl describe pod contract-3 -n shop)
+              pod/contract-3: warning at 2027-01-15T08:00:00Z: so it is
+              persistentvolumeclaim/contract-2: warning at 2027-01-15T08:00:00Z: so it is
+        "#]].assert_eq(&told(&sample.view));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::{Part, View, ask};
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::jiff::Timestamp;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Pair, Record};
@@ -26,7 +27,8 @@ pub struct Summary {
     pub timeline: Option<i64>,
     pub system_id: Option<String>,
     pub image: Option<String>,
-    pub ready: usize,
+    /// None: it cannot be seen.
+    pub ready: Option<usize>,
     pub wanted: Option<u32>,
     pub paused: bool,
     pub durability: Option<String>,
@@ -49,6 +51,8 @@ pub enum Health {
     NoPrimary,
     /// As asked: everything is down.
     Stopped,
+    /// Too little may be read to say.
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,6 +80,7 @@ pub fn summary(view: &View) -> Summary {
     let instances: Vec<_> = view.instances().iter().map(|name| of(view, name)).collect();
     let because = problems(view, &instances);
     let since = status.and_then(|status| status.current_primary_timestamp.clone());
+    let since = since.map(|since| whole_seconds(&since));
     let is_reported = |name: &InstanceName| {
         status.and_then(|it| it.current_primary.as_deref()) == Some(&name.to_string())
     };
@@ -97,7 +102,9 @@ pub fn summary(view: &View) -> Summary {
             None => status.and_then(|status| status.system_id.clone()),
         },
         image: status.and_then(|status| status.image.clone()),
-        ready: instances.iter().filter(|instance| instance.ready).count(),
+        ready: view
+            .sees(Part::Pods)
+            .then(|| instances.iter().filter(|instance| instance.ready).count()),
         wanted: view.checked.as_ref().map(|checked| checked.instances),
         paused: view.is_paused(),
         durability: view.checked.as_ref().map(|checked| durability(checked.durability)),
@@ -109,10 +116,19 @@ pub fn summary(view: &View) -> Summary {
     }
 }
 
+/// More is noise to people, and to programs.
+fn whole_seconds(time: &str) -> String {
+    let known: Option<Timestamp> = time.parse().ok();
+    let rounded = known.and_then(|at| Timestamp::from_second(at.as_second()).ok());
+    rounded.map_or_else(|| time.to_owned(), |at| at.to_string())
+}
+
 fn health(view: &View, primary: Option<&InstanceName>, because: &[String]) -> Health {
     match primary {
         _ if view.is_asleep() => Health::Stopped,
+        None if !view.sees(Part::Record) => Health::Unknown,
         None => Health::NoPrimary,
+        Some(_) if because.is_empty() && !view.sees_what_serves() => Health::Unknown,
         Some(_) if because.is_empty() => Health::Healthy,
         Some(_) => Health::Degraded,
     }
@@ -135,7 +151,8 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
         problems.extend(waiting.map(|it| format!("{}: {} ({})", it.name, it.state, it.reason)));
     }
     let there = u32::try_from(instances.len()).unwrap_or(u32::MAX);
-    if let Some(wanted) = view.checked.as_ref().map(|it| it.instances).filter(|it| *it > there) {
+    let wanted = view.checked.as_ref().map(|it| it.instances).filter(|it| *it > there);
+    if let Some(wanted) = wanted.filter(|_| view.sees(Part::Record) && view.sees(Part::Pods)) {
         problems.push(format!("{there} of {wanted} instances exist"));
     }
     problems
@@ -217,6 +234,9 @@ fn unready(pod: &Pod) -> (&'static str, String) {
     if let Some(condition) = refused.next() {
         let why = condition.message.clone().or_else(|| condition.reason.clone());
         return ("unscheduled", why.unwrap_or_else(|| "no node takes it".to_owned()));
+    }
+    if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
+        return ("unscheduled", "no node has been chosen yet".to_owned());
     }
     let first = status.and_then(|status| status.init_container_statuses.as_ref());
     let own = status.and_then(|status| status.container_statuses.as_ref());
@@ -324,7 +344,7 @@ mod tests {
     fn told(view: &View) -> String {
         let summary = summary(view);
         let Summary { health, ready, wanted, primary, commits, .. } = &summary;
-        let head = format!("{health:?} {ready}/{wanted:?} {primary:?} {commits:?}\n");
+        let head = format!("{health:?} {ready:?}/{wanted:?} {primary:?} {commits:?}\n");
         let because = summary.because.iter().map(|it| format!("  ! {it}\n"));
         let rows = summary.instances.iter().map(|it| {
             let InstanceSummary { name, role, state, reason, can_take_over, .. } = it;
@@ -341,15 +361,15 @@ mod tests {
         let mut stranger = Sample::healthy();
         stranger.view.record.as_mut().unwrap().members.remove(&instance(3));
         expect![[r#"
-            Healthy 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
-            Healthy 3/Some(3) Some("contract-1") Some("a commit survives the loss of any one node (1 of 2 standbys confirm it)")
+            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit survives the loss of any one node (1 of 2 standbys confirm it)")
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 sync ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 sync ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
-            Healthy 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 joining ready (its PostgreSQL answers) no: it is not a member yet
@@ -369,32 +389,38 @@ mod tests {
         let asleep = Sample::annotated("cnpg.io/hibernation", "on");
         let mut hidden = Sample::healthy();
         hidden.hide_all();
+        let mut half = Sample::healthy();
+        half.view.pods.clear();
+        half.view.hidden = [(Part::Pods, "it may not be read".to_owned())].into();
         expect![[r#"
-            Degraded 1/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+            Degraded Some(1)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               ! contract-2: unscheduled (no node)
               ! contract-3: waiting (CrashLoopBackOff: back-off)
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 async unscheduled (no node) no: it is not ready
               contract-3 async waiting (CrashLoopBackOff: back-off) no: it is not ready
-            NoPrimary 2/Some(3) None Some("nothing can be committed now: there is no primary")
+            NoPrimary Some(2)/Some(3) None Some("nothing can be committed now: there is no primary")
               ! contract-1: absent (it has neither volumes nor a pod yet)
               contract-1 opening absent (it has neither volumes nor a pod yet) -
               contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
-            Degraded 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+            Degraded Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               ! failover and repair are paused (pgherd resume contract -n shop)
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 async ready (its PostgreSQL answers) on request only: failover is paused
               contract-3 async ready (its PostgreSQL answers) on request only: failover is paused
-            Stopped 3/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+            Stopped Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               ! it is hibernated (annotation cnpg.io/hibernation)
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
-            NoPrimary 0/Some(3) None None
-              ! 0 of 3 instances exist
+            Unknown None/Some(3) None None
+            Unknown None/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              contract-1 primary not shown (it may not be read) -
+              contract-2 async not shown (it may not be read) not known
+              contract-3 async not shown (it may not be read) not known
         "#]].assert_eq(
-            &[waiting, lost, paused, asleep, hidden].map(|sample| told(&sample.view)).concat(),
+            &[waiting, lost, paused, asleep, hidden, half].map(|sample| told(&sample.view)).concat(),
         );
     }
 }

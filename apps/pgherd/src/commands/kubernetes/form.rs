@@ -6,6 +6,7 @@ use super::super::local::output::{say, say_all, say_json};
 use pgherd_api::crd::yaml;
 use pgherd_local::failure::{Failure, Kind};
 use serde::Serialize;
+use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Form {
@@ -28,12 +29,15 @@ pub(super) fn tell(
         Form::Yaml => {
             let value = serde_json::to_value(document)
                 .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
-            let text = yaml::document(&value);
-            // The line that tells where generated files come from is not about this.
-            let text = text.split_once("---\n").map_or(text.as_str(), |(_, own)| own);
-            say(text.trim_end());
+            say(&written(&value));
         }
         Form::Name => say(&format!("cluster.postgresql.cnpg.io/{name}")),
     }
     Ok(())
+}
+
+/// As YAML, without the line that tells where generated files come from: it is not about this.
+pub(super) fn written(value: &Value) -> String {
+    let text = yaml::document(value);
+    text.split_once("---\n").map_or(text.as_str(), |(_, own)| own).trim_end().to_owned()
 }

@@ -107,7 +107,8 @@ async fn show(
             Ok(log) => said.extend(log.lines().map(|line| Said::of(name, line))),
             Err(error) => {
                 unheard(name, &error);
-                failure = Some(unread(&error));
+                let right = format!("get the right to get pods/log in {}", reached.namespace);
+                failure = Some(unread(&error).fix(right));
             }
         }
     }

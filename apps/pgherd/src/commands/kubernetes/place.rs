@@ -107,9 +107,13 @@ impl Access {
 
     async fn config(&self) -> Result<Config, Failure> {
         let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
-        let refused = |error: &(dyn std::error::Error + 'static)| {
-            Failure::from_error(Kind::Usage, error)
-                .fix("name a kubeconfig: --kubeconfig FILE, or a context of it: --context NAME")
+        let refused = |error: &dyn std::error::Error| {
+            Failure::new(
+                Kind::Usage,
+                "no Kubernetes to ask: there is no kubeconfig that can be used",
+            )
+            .because(error.to_string())
+            .fix("name a kubeconfig: --kubeconfig FILE, or a context of it: --context NAME")
         };
         match (&self.kubeconfig, &self.context) {
             (Some(file), _) => {
@@ -165,7 +169,18 @@ pub(super) fn unread(error: &ReadError) -> Failure {
             (Kind::Failed, "see whether kubectl reaches it: kubectl version")
         }
     };
-    Failure::from_error(kind, error).fix(fix)
+    let failure = Failure::from_error(kind, error).fix(fix);
+    match error {
+        ReadError::Reach(_) => {
+            Failure { what: "the API server cannot be reached".to_owned(), ..failure }
+        }
+        ReadError::Find { .. }
+        | ReadError::Recognise
+        | ReadError::Permit { .. }
+        | ReadError::Outrun
+        | ReadError::Ask { .. }
+        | ReadError::Wait => failure,
+    }
 }
 
 pub(super) fn refused(refusal: Refusal) -> Failure {

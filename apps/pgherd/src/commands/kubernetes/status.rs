@@ -52,9 +52,12 @@ fn text(summary: &Summary, width: Width) -> Vec<String> {
         Health::Degraded => "DEGRADED",
         Health::NoPrimary => "NO PRIMARY",
         Health::Stopped => "HIBERNATED",
+        Health::Unknown => "NOT KNOWN",
     };
     let Summary { cluster, namespace, ready, .. } = summary;
-    let wanted = summary.wanted.map_or_else(|| "?".to_owned(), |wanted| wanted.to_string());
+    let known = |number: Option<String>| number.unwrap_or_else(|| "?".to_owned());
+    let ready = known(ready.map(|ready| ready.to_string()));
+    let wanted = known(summary.wanted.map(|wanted| wanted.to_string()));
     let image = summary.image.as_deref().unwrap_or("no image yet");
     let mut lines =
         vec![format!("{cluster}   {namespace}   {image}   {ready}/{wanted} ready   {health}")];

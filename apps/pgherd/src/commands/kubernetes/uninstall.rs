@@ -4,7 +4,7 @@
 //! all clusters.
 
 use super::super::local::output::{remark, say};
-use pgherd_api::crd::yaml;
+use super::form::written;
 use pgherd_kubernetes::install::{self, Installation};
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ impl Uninstall {
         let objects = install::objects(&installation);
         // What was made last goes first.
         for object in objects.iter().rev().filter(|it| self.with_crds || !is_kind(it)) {
-            say(&format!("---\n{}", yaml::document(&named(object))));
+            say(&format!("---\n{}", written(&named(object))));
         }
     }
 }
