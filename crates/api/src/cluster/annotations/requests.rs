@@ -163,6 +163,7 @@ mod tests {
             refused: metadata.annotations["pgherd.dev/restart"] is "all", which is not a request: write {"number":1,"instances":["db-2"]}, with a number that is higher than the last one
             refused: metadata.annotations["pgherd.dev/restart"] names "2", which is not an instance of this cluster: write a name such as "db-1", or remove the request
             refused: metadata.annotations["pgherd.dev/reload"] is "now": write a number that is higher than the last one, such as 1
+            refused: metadata.annotations["pgherd.dev/reload"] is "18446744073709551615": write a number that is higher than the last one, such as 1
         "#]].assert_eq(
             &[
                 outcome(SWITCHOVER, "db-2"),
