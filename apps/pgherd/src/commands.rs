@@ -6,5 +6,6 @@ pub(crate) mod agent;
 pub(crate) mod bootstrap;
 pub(crate) mod bound;
 pub(crate) mod install;
+pub(crate) mod kubernetes;
 pub(crate) mod local;
 pub(crate) mod operator;

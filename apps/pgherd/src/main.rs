@@ -2,7 +2,9 @@
 //!
 //! Never decides or reconciles: each command calls the part that does.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 mod commands;
@@ -23,11 +25,13 @@ enum Command {
     Bootstrap(commands::bootstrap::Bootstrap),
     Operator(commands::operator::Operator),
     Install(commands::install::Install),
+    #[command(flatten)]
+    Kubernetes(commands::kubernetes::Verb),
 }
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    let arguments = match Arguments::try_parse_from(&words) {
+    let arguments = match parse(&words) {
         Ok(arguments) => arguments,
         Err(error) => return commands::local::output::tell_usage(&error, &words),
     };
@@ -38,5 +42,17 @@ fn main() -> ExitCode {
         Command::Bootstrap(bootstrap) => bootstrap.run(),
         Command::Operator(_) => commands::operator::run(),
         Command::Install(install) => install.run(),
+        Command::Kubernetes(verb) => verb.run(),
     }
+}
+
+/// The name under which kubectl finds this program, and runs it as `kubectl pgherd`.
+const PLUGIN: &str = "kubectl-pgherd";
+
+fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
+    let called = words.first().and_then(|word| Path::new(word).file_name());
+    let is_plugin = called.is_some_and(|called| called == PLUGIN);
+    let command = Arguments::command();
+    let command = if is_plugin { command.bin_name("kubectl pgherd") } else { command };
+    Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
 }

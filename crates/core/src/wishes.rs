@@ -26,6 +26,9 @@ pub struct Wishes {
     pub switchover: Option<Switchover>,
     pub restart: Option<Restart>,
     pub configuration: u64,
+    /// The last mark by which a restart of all was asked for from outside: each counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<String>,
 }
 
 /// What one instance shall be.

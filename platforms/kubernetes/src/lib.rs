@@ -4,6 +4,7 @@
 
 mod backoff;
 pub mod cluster;
+pub mod console;
 pub mod install;
 pub mod leader;
 pub mod pod;

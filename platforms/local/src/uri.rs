@@ -95,7 +95,7 @@ pub fn uri(address: &Address<'_>) -> String {
 }
 
 /// Percent-encodes all but what is safe anywhere in a URI.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

@@ -2,6 +2,7 @@
 //!
 //! Never passes over a switch that it does not understand.
 
+pub use self::requests::Requests;
 use super::problem::{Findings, Refusal};
 use crate::field::FieldPath;
 use crate::guess::closest;
@@ -10,6 +11,8 @@ use crate::warning::Caution;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+
+mod requests;
 
 /// Instances whose PostgreSQL stays down: a JSON list of their names, or `["*"]` for all.
 pub const FENCED_INSTANCES: &str = "cnpg.io/fencedInstances";
@@ -20,6 +23,16 @@ pub const RECONCILIATION_LOOP: &str = "cnpg.io/reconciliationLoop";
 /// How much WAL an asynchronous standby may lack and still be promoted, as a quantity such as
 /// `16Mi`. Default: 16Mi, a segment of WAL; more may be lost only with a person's consent.
 pub const MAX_LAG: &str = "pgherd.dev/maxLag";
+
+/// Asks for another primary: `{"number":N,"target":"db-2"}`, with or without a target. A request
+/// counts once, if its number is higher than that of the last one.
+pub const SWITCHOVER: &str = "pgherd.dev/switchover";
+/// Asks for a restart of PostgreSQL: `{"number":N,"instances":["db-2"]}`; of all, if none is named.
+pub const RESTART: &str = "pgherd.dev/restart";
+/// Asks all instances to read their settings again: a number, higher than the last one.
+pub const RELOAD: &str = "pgherd.dev/reload";
+/// What `kubectl rollout restart` writes: each new value asks for a restart of all instances.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// The default of [`MAX_LAG`].
 pub const DEFAULT_MAX_LAG: Bytes = Bytes(16 << 20);
@@ -38,6 +51,20 @@ pub enum AnnotationRefusal {
     FencedName { given: String, cluster: ClusterName },
     #[error("is {given:?}: write on or off")]
     Hibernation { given: String },
+    #[error(
+        "is {given:?}, which is not a request: write {{\"number\":1,\"target\":\"{cluster}-2\"}}, with a number that is higher than the last one"
+    )]
+    Switchover { given: String, cluster: ClusterName },
+    #[error(
+        "is {given:?}, which is not a request: write {{\"number\":1,\"instances\":[\"{cluster}-2\"]}}, with a number that is higher than the last one"
+    )]
+    Restart { given: String, cluster: ClusterName },
+    #[error("is {given:?}: write a number that is higher than the last one, such as 1")]
+    Reload { given: String },
+    #[error(
+        "names {given:?}, which is not an instance of this cluster: write a name such as \"{cluster}-1\", or remove the request"
+    )]
+    Requested { given: String, cluster: ClusterName },
 }
 
 /// Which instances are fenced.
@@ -78,6 +105,8 @@ pub struct Annotations {
     pub care: Care,
     /// How far behind an asynchronous standby may be promoted, if it is said.
     pub max_lag: Option<Bytes>,
+    /// What is asked for, once each.
+    pub requests: Requests,
 }
 
 /// Where an annotation is written.
@@ -91,8 +120,9 @@ pub(super) fn checked(
     findings: &mut Findings,
 ) -> Annotations {
     for name in annotations.keys().filter(|name| name.starts_with("pgherd.dev/")) {
-        if name != MAX_LAG {
-            let guess = closest(name, [MAX_LAG]);
+        const KNOWN: [&str; 4] = [MAX_LAG, SWITCHOVER, RESTART, RELOAD];
+        if !KNOWN.contains(&name.as_str()) {
+            let guess = closest(name, KNOWN);
             findings.warn(&place(name), Caution::UnknownAnnotation { guess });
         }
     }
@@ -110,6 +140,7 @@ pub(super) fn checked(
                 None
             }
         }),
+        requests: requests::checked(annotations, cluster, findings),
     }
 }
 

@@ -3,7 +3,9 @@
 //! Never leaves out a field because nobody thought of it: the list of what *is* acted upon is short,
 //! and everything else that was written is reported.
 
-use super::annotations::{FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP};
+use super::annotations::{
+    FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER,
+};
 use super::spec::ClusterSpec;
 use super::{Cluster, annotations};
 use crate::field::FieldPath;
@@ -58,8 +60,8 @@ const NO_WISH: &[&str] = &[
     "spec.description",
 ];
 
-const ANNOTATIONS_ACTED_UPON: [&str; 4] =
-    [FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP];
+const ANNOTATIONS_ACTED_UPON: [&str; 7] =
+    [FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER];
 
 /// What the cluster asks for and nothing acts upon, as few places as possible.
 pub(super) fn ignored(cluster: &Cluster) -> Vec<FieldPath> {

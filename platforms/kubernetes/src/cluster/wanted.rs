@@ -5,10 +5,12 @@
 use super::manifests::{Blueprint, specification};
 use super::observe::Seen;
 use pgherd_api::agent::Specification;
-use pgherd_api::cluster::annotations::Hibernation;
+use pgherd_api::cluster::annotations::{Hibernation, Requests};
 use pgherd_api::cluster::updates::PrimaryUpdateStrategy;
 use pgherd_core::fleet::{PrimaryUpdate, Sight};
+use pgherd_core::names::InstanceName;
 use pgherd_core::wishes::{Shall, Wish, Wishes};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// What is wanted of a cluster.
@@ -38,6 +40,7 @@ pub(super) fn wanted(blueprint: &Blueprint<'_>, seen: &Seen, now: SystemTime) ->
     wishes.exists |= seen.record.is_some();
     let holder = seen.record.as_ref().map(|record| &record.holder.instance);
     wishes.scale(&checked.name, checked.instances, holder);
+    take(&checked.annotations.requests, &mut wishes, Memory::of(kept.as_ref()));
     if last.as_ref().is_some_and(|last| last.postgres != checked.postgres) {
         wishes.reload();
     }
@@ -53,6 +56,61 @@ pub(super) fn wanted(blueprint: &Blueprint<'_>, seen: &Seen, now: SystemTime) ->
     let is_kept = last.as_ref() == Some(&specification) && kept.as_ref() == Some(&wishes);
     let freshness = if is_kept { Freshness::Kept } else { Freshness::Changed };
     Wanted { wishes, shall, specification, freshness }
+}
+
+/// Whether what was asked for before is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Kept,
+    Lost,
+}
+
+impl Memory {
+    fn of(kept: Option<&Wishes>) -> Self {
+        if kept.is_some() { Self::Kept } else { Self::Lost }
+    }
+}
+
+/// Takes up what the annotations ask for, each request once. One that names an instance which the
+/// cluster does not have is left until it has.
+fn take(requests: &Requests, wishes: &mut Wishes, memory: Memory) {
+    let belonging = wishes.belonging();
+    if let Some(request) = &requests.switchover {
+        let known = wishes.switchover.as_ref().map_or(0, |last| last.number);
+        let has_target = request.target.as_ref().is_none_or(|name| belonging.contains(name));
+        if request.number > known && has_target {
+            wishes.switchover = Some(request.clone());
+        }
+    }
+    if let Some(request) = &requests.restart {
+        let known = wishes.restart.as_ref().map_or(0, |last| last.number);
+        if request.number > known && request.instances.is_subset(&belonging) {
+            let mut request = request.clone();
+            if request.instances.is_empty() {
+                request.instances.clone_from(&belonging);
+            }
+            wishes.restart = Some(request);
+        }
+    }
+    wishes.configuration = wishes.configuration.max(requests.reload.unwrap_or_default());
+    restart_once(requests.restarted_at.as_ref(), wishes, (memory, belonging));
+}
+
+/// A mark that is new asks for a restart of all; one that came with the cluster, or that nobody
+/// remembers, does not: PostgreSQL would be restarted for nothing.
+fn restart_once(
+    mark: Option<&String>,
+    wishes: &mut Wishes,
+    (memory, belonging): (Memory, BTreeSet<InstanceName>),
+) {
+    let Some(mark) = mark.filter(|mark| wishes.restarted_at.as_ref() != Some(*mark)) else {
+        return;
+    };
+    wishes.restarted_at = Some(mark.clone());
+    match memory {
+        Memory::Kept => _ = wishes.restart(belonging),
+        Memory::Lost => {}
+    }
 }
 
 /// Higher than all that agents may have been told before the ConfigMap was lost: nobody changes a
@@ -79,5 +137,126 @@ impl Wanted {
                 PrimaryUpdateStrategy::Unsupervised => PrimaryUpdate::Unsupervised,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use pgherd_core::intent::{Restart, Switchover};
+    use pgherd_core::names::ClusterName;
+
+    fn db() -> ClusterName {
+        ClusterName::parse("db").unwrap()
+    }
+
+    fn instance(serial: u32) -> InstanceName {
+        InstanceName::new(&db(), serial)
+    }
+
+    fn three() -> Wishes {
+        let mut wishes = Wishes::default();
+        wishes.scale(&db(), 3, None);
+        wishes
+    }
+
+    fn switchover(number: u64, target: Option<u32>) -> Requests {
+        let switchover = Switchover { number, target: target.map(instance) };
+        Requests { switchover: Some(switchover), ..Requests::default() }
+    }
+
+    fn restart(number: u64, instances: &[u32]) -> Requests {
+        let instances = instances.iter().map(|serial| instance(*serial)).collect();
+        Requests { restart: Some(Restart { number, instances }), ..Requests::default() }
+    }
+
+    fn marked(mark: &str) -> Requests {
+        Requests { restarted_at: Some(mark.to_owned()), ..Requests::default() }
+    }
+
+    /// What the wishes are after each of the requests.
+    fn after(memory: Memory, requests: &[Requests]) -> String {
+        let mut wishes = three();
+        let told = requests.iter().map(|request| {
+            take(request, &mut wishes, memory);
+            let named = |names: &mut dyn Iterator<Item = &InstanceName>| {
+                names.map(ToString::to_string).collect::<Vec<_>>().join(",")
+            };
+            let switchover = wishes
+                .switchover
+                .as_ref()
+                .map(|it| format!(" switchover {} [{}]", it.number, named(&mut it.target.iter())));
+            let restart = wishes
+                .restart
+                .as_ref()
+                .map(|it| format!(" restart {} [{}]", it.number, named(&mut it.instances.iter())));
+            let reload = format!("configuration {}", wishes.configuration);
+            format!("{reload}{}{}\n", switchover.unwrap_or_default(), restart.unwrap_or_default())
+        });
+        told.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn a_switchover_counts_once() {
+        let requests = [
+            switchover(1, None),
+            switchover(1, Some(2)),
+            switchover(2, Some(3)),
+            switchover(1, None),
+            switchover(3, Some(4)),
+        ];
+        expect![[r#"
+            configuration 0 switchover 1 []
+            configuration 0 switchover 1 []
+            configuration 0 switchover 2 [db-3]
+            configuration 0 switchover 2 [db-3]
+            configuration 0 switchover 2 [db-3]
+        "#]]
+        .assert_eq(&after(Memory::Kept, &requests));
+    }
+
+    #[test]
+    fn a_restart_is_of_those_named_or_of_all() {
+        let requests = [restart(1, &[2]), restart(1, &[3]), restart(2, &[]), restart(3, &[1, 7])];
+        expect![[r#"
+            configuration 0 restart 1 [db-2]
+            configuration 0 restart 1 [db-2]
+            configuration 0 restart 2 [db-1,db-2,db-3]
+            configuration 0 restart 2 [db-1,db-2,db-3]
+        "#]]
+        .assert_eq(&after(Memory::Kept, &requests));
+    }
+
+    #[test]
+    fn a_mark_restarts_all_once_per_value() {
+        let requests = [marked("a"), marked("a"), marked("b"), restart(2, &[1]), restart(3, &[1])];
+        expect![[r#"
+            configuration 0 restart 1 [db-1,db-2,db-3]
+            configuration 0 restart 1 [db-1,db-2,db-3]
+            configuration 0 restart 2 [db-1,db-2,db-3]
+            configuration 0 restart 2 [db-1,db-2,db-3]
+            configuration 0 restart 3 [db-1]
+        "#]]
+        .assert_eq(&after(Memory::Kept, &requests));
+        expect![[r#"
+            configuration 0
+            configuration 0
+            configuration 0
+            configuration 0 restart 2 [db-1]
+            configuration 0 restart 3 [db-1]
+        "#]]
+        .assert_eq(&after(Memory::Lost, &requests));
+    }
+
+    #[test]
+    fn a_reload_is_a_higher_number() {
+        let reload = |number| Requests { reload: Some(number), ..Requests::default() };
+        expect![[r#"
+            configuration 2
+            configuration 2
+            configuration 3
+        "#]]
+        .assert_eq(&after(Memory::Kept, &[reload(2), reload(1), reload(3)]));
     }
 }

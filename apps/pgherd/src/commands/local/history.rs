@@ -38,12 +38,17 @@ impl History {
             if output == Output::Json {
                 return say_json(&terms);
             }
-            let rows: Vec<Vec<String>> = terms.iter().map(row).collect();
-            let header = ["EPOCH", "TIMELINE", "PRIMARY", "FROM", "LASTED", "STARTS AT", "REASON"];
-            say_all(&table(&header, &rows));
+            say_all(&lines(&terms));
             Ok(())
         })
     }
+}
+
+/// A table of terms.
+pub(crate) fn lines(terms: &[Term]) -> Vec<String> {
+    let rows: Vec<Vec<String>> = terms.iter().map(row).collect();
+    let header = ["EPOCH", "TIMELINE", "PRIMARY", "FROM", "LASTED", "STARTS AT", "REASON"];
+    table(&header, &rows)
 }
 
 fn verdicts(folder: &ClusterFolder, name: &InstanceName) -> Vec<Verdict> {

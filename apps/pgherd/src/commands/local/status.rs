@@ -149,7 +149,7 @@ fn row(instance: &InstanceSummary, width: Width) -> Vec<String> {
 }
 
 /// Columns as wide as their widest cell.
-pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let header: Vec<String> = header.iter().map(|&title| title.to_owned()).collect();
     let width = |column: usize| {
         let cells = rows.iter().chain([&header]).filter_map(|row| row.get(column));

@@ -1,0 +1,83 @@
+//! The verbs for clusters on a Kubernetes, one per file.
+//!
+//! Never does what the operator or an agent does: a verb reads, or writes down what is asked for,
+//! waits, and tells what came of it.
+
+mod ask;
+mod explain;
+mod fence;
+mod form;
+mod history;
+mod logs;
+mod pause;
+mod place;
+mod psql;
+mod reload;
+mod restart;
+mod resume;
+mod status;
+mod switchover;
+mod topology;
+mod unfence;
+mod uninstall;
+mod uri;
+mod version;
+mod wait;
+
+use super::local::output::{Output, tell_failure};
+use clap::Subcommand;
+use pgherd_local::failure::Failure;
+use std::process::ExitCode;
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    Status(status::Status),
+    Explain(explain::Explain),
+    Topology(topology::Topology),
+    History(history::History),
+    Switchover(switchover::Switchover),
+    Restart(restart::Restart),
+    Reload(reload::Reload),
+    Fence(fence::Fence),
+    Unfence(unfence::Unfence),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Psql(psql::Psql),
+    Logs(logs::Logs),
+    Uri(uri::Uri),
+    Version(version::Version),
+    Uninstall(uninstall::Uninstall),
+}
+
+impl Verb {
+    pub(crate) fn run(self) -> ExitCode {
+        let (output, ended): (Output, Result<(), Failure>) = match self {
+            Self::Status(verb) => (verb.place.output(), verb.run()),
+            Self::Explain(verb) => (verb.place.output(), verb.run()),
+            Self::Topology(verb) => (verb.place.output(), verb.run()),
+            Self::History(verb) => (verb.place.output(), verb.run()),
+            Self::Switchover(verb) => (verb.place.output(), verb.run()),
+            Self::Restart(verb) => (verb.place.output(), verb.run()),
+            Self::Reload(verb) => (verb.place.output(), verb.run()),
+            Self::Fence(verb) => (verb.place.output(), verb.run()),
+            Self::Unfence(verb) => (verb.place.output(), verb.run()),
+            Self::Pause(verb) => (verb.place.output(), verb.run()),
+            Self::Resume(verb) => (verb.place.output(), verb.run()),
+            Self::Psql(verb) => (verb.place.output(), verb.run()),
+            Self::Logs(verb) => (verb.place.output(), verb.run()),
+            Self::Uri(verb) => (verb.place.output(), verb.run()),
+            Self::Version(verb) => (verb.output(), verb.run()),
+            Self::Uninstall(verb) => {
+                verb.run();
+                return ExitCode::SUCCESS;
+            }
+        };
+        match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                tell_failure(&failure, output);
+                ExitCode::from(failure.kind.exit_code())
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `pgherd logs`: what the agents and PostgreSQL of all pods said, in one stream.
+//!
+//! Never reads a whole log to show its end.
+
+use super::super::local::output::{Output, remark, say};
+use super::super::local::place::duration;
+use super::place::{Place, Reached, refused, unread};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{AsyncBufReadExt, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::LogParams;
+use pgherd_kubernetes::console::read::answer;
+use pgherd_local::failure::Failure;
+use std::time::Duration;
+
+/// Show what the agents and PostgreSQL said
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  pgherd logs app-db
+  pgherd logs app-db 1 --follow
+  pgherd logs app-db --since 10m --tail 1000")]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Only this instance, by name or number
+    #[arg(value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Go on as more is said, until the pods end
+    #[arg(long, short)]
+    follow: bool,
+    /// Only what was said since so long ago, for example 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    since: Option<Duration>,
+    /// How many of the last lines of each instance
+    #[arg(long, value_name = "LINES", default_value_t = 100)]
+    tail: u32,
+}
+
+impl Logs {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let output = self.place.output();
+        let Self { place, instance, follow, since, tail } = self;
+        let wanted = LogParams {
+            container: Some("postgres".to_owned()),
+            follow,
+            since_seconds: since.map(|it| i64::try_from(it.as_secs().max(1)).unwrap_or(i64::MAX)),
+            tail_lines: Some(i64::from(tail)),
+            timestamps: true,
+            ..LogParams::default()
+        };
+        place.with(|reached| async move {
+            let view = reached.look().await?;
+            let names: Vec<String> = match instance {
+                Some(given) => vec![view.find(&given).map_err(refused)?.to_string()],
+                None => view.instances().iter().map(ToString::to_string).collect(),
+            };
+            if follow {
+                go_on(&reached, &names, (&wanted, output)).await
+            } else {
+                show(&reached, &names, (&wanted, output)).await
+            }
+        })
+    }
+}
+
+/// One line, behind the time that the kubelet got it.
+struct Said {
+    pod: String,
+    at: String,
+    text: String,
+}
+
+impl Said {
+    fn of(pod: &str, line: &str) -> Self {
+        let (at, text) = line.split_once(' ').unwrap_or(("", line));
+        Self { pod: pod.to_owned(), at: at.to_owned(), text: text.to_owned() }
+    }
+
+    fn tell(&self, output: Output) {
+        let Self { pod, at, text } = self;
+        match output {
+            Output::Text => say(&format!("{pod:<12} {text}")),
+            Output::Json => {
+                say(&serde_json::json!({ "source": pod, "at": at, "line": text }).to_string());
+            }
+        }
+    }
+}
+
+fn unheard(pod: &str, error: &dyn std::error::Error) {
+    remark(&format!(
+        "note: the log of {pod} is not shown: {error}; it takes the right to get pods/log"
+    ));
+}
+
+async fn show(
+    reached: &Reached,
+    names: &[String],
+    (wanted, output): (&LogParams, Output),
+) -> Result<(), Failure> {
+    let pods: Api<Pod> = Api::namespaced(reached.client.clone(), &reached.namespace);
+    let (mut said, mut failure) = (Vec::new(), None);
+    for name in names {
+        match answer(pods.logs(name, wanted)).await {
+            Ok(log) => said.extend(log.lines().map(|line| Said::of(name, line))),
+            Err(error) => {
+                unheard(name, &error);
+                let right = format!("get the right to get pods/log in {}", reached.namespace);
+                failure = Some(unread(&error).fix(right));
+            }
+        }
+    }
+    // Times of one form and zone, whose order is that of their text. Stable: lines of one pod stay
+    // in their order.
+    said.sort_by(|one, other| one.at.cmp(&other.at));
+    for line in &said {
+        line.tell(output);
+    }
+    match failure {
+        Some(failure) if said.is_empty() => Err(failure),
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn go_on(
+    reached: &Reached,
+    names: &[String],
+    (wanted, output): (&LogParams, Output),
+) -> Result<(), Failure> {
+    let pods: Api<Pod> = Api::namespaced(reached.client.clone(), &reached.namespace);
+    let mut streams: Vec<BoxStream<'_, Said>> = Vec::new();
+    for name in names {
+        match answer(pods.log_stream(name, wanted)).await {
+            Ok(log) => {
+                let lines = log.lines().filter_map(|line| std::future::ready(line.ok()));
+                streams.push(lines.map(move |line| Said::of(name, &line)).boxed());
+            }
+            Err(error) => unheard(name, &error),
+        }
+    }
+    let mut all = stream::select_all(streams);
+    while let Some(line) = all.next().await {
+        line.tell(output);
+    }
+    Ok(())
+}

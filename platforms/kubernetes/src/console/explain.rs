@@ -1,0 +1,323 @@
+//! Tells why a cluster does not do what one would expect of it, and what to do about it.
+//!
+//! Never guesses a cause: each line is a fact that some object states.
+
+use super::{Part, View, Warned, summary};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::jiff::Timestamp;
+use pgherd_core::names::InstanceName;
+use pgherd_core::record::{Phase, Record};
+use serde::Serialize;
+
+/// Warnings that are told at most.
+const WARNINGS: usize = 5;
+
+/// Everything that stands in the way, most important first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    pub sentence: String,
+    pub facts: Vec<Fact>,
+    /// What may not be read, and could tell more.
+    pub hidden: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fact {
+    /// The object it is about, as `KIND/NAME`.
+    pub about: String,
+    pub what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+pub fn explain(view: &View) -> Explanation {
+    let mut facts = manifest(view);
+    facts.extend(office(view));
+    facts.extend(requests(view));
+    facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
+    facts.extend(view.claims.iter().filter_map(|(name, claim)| volume(name, claim)));
+    let sentence = sentence(view, &facts);
+    // Warnings may be about what is over: they are told, and count for nothing. A pod that is
+    // ready has got over its own.
+    let is_over = |warned: &&Warned| {
+        let pod = warned.about.strip_prefix("pod/").and_then(|it| InstanceName::parse(it).ok());
+        pod.is_some_and(|name| view.is_ready(&name))
+    };
+    let open = view.warnings.iter().filter(|warned| !is_over(warned));
+    facts.extend(open.take(WARNINGS).map(warned));
+    Explanation { sentence, facts, hidden: view.notes() }
+}
+
+fn sentence(view: &View, facts: &[Fact]) -> String {
+    let name = &view.name;
+    match (view.primary(), &view.record) {
+        _ if view.is_asleep() => format!("cluster {name} is hibernated: nobody shall serve"),
+        (Some(primary), _) if facts.is_empty() && !view.sees_what_serves() => {
+            format!("{primary} holds the office; whether it serves cannot be seen")
+        }
+        (Some(primary), _) if facts.is_empty() => {
+            format!("{primary} serves writes, and nothing is waiting")
+        }
+        (Some(primary), _) => format!("{primary} serves writes, and something is waiting"),
+        (None, None) if !view.sees(Part::Record) => {
+            format!("who serves writes in cluster {name} cannot be seen")
+        }
+        (None, None) => format!("cluster {name} has not been initialised yet"),
+        (None, Some(record)) => no_primary(record),
+    }
+}
+
+fn no_primary(record: &Record) -> String {
+    let Record { epoch, holder, phase, .. } = record;
+    let holder = &holder.instance;
+    match phase {
+        Phase::Serving => format!("nobody serves writes: epoch {epoch} belongs to {holder}"),
+        Phase::HandingOver { target } => {
+            format!("nobody serves writes: {holder} hands epoch {epoch} over to {target}")
+        }
+        Phase::Vacant { .. } => format!("nobody serves writes: {holder} gave epoch {epoch} back"),
+    }
+}
+
+fn manifest(view: &View) -> Vec<Fact> {
+    let about = || format!("cluster/{}", view.name);
+    let told = |what: String, fix: Option<String>| Fact { about: about(), what, fix };
+    let mut facts: Vec<Fact> = view
+        .problems
+        .iter()
+        .map(|problem| told(format!("the manifest cannot be carried out: {problem}"), None))
+        .collect();
+    if view.is_paused() {
+        let what = "failover, restart and rejoin are paused".to_owned();
+        facts.push(told(what, Some(view.command("resume"))));
+    }
+    if view.is_asleep() {
+        let fix = format!(
+            "kubectl annotate clusters.postgresql.cnpg.io {} -n {} --overwrite cnpg.io/hibernation=off",
+            view.name, view.namespace
+        );
+        facts.push(told("it is hibernated".to_owned(), Some(fix)));
+    }
+    let status = view.cluster.status.as_ref();
+    let unable = "Unable to create required cluster objects";
+    if let Some(status) = status.filter(|it| it.phase.as_deref() == Some(unable)) {
+        let reason = status.phase_reason.clone().unwrap_or_default();
+        facts.push(told(format!("the operator cannot make what it needs: {reason}"), None));
+    }
+    facts
+}
+
+/// Whether clients are led to who holds the office.
+fn office(view: &View) -> Vec<Fact> {
+    let Some(record) = &view.record else { return Vec::new() };
+    let holder = &record.holder.instance;
+    let lease = format!("lease/{}", view.name);
+    let mut facts = Vec::new();
+    match &record.phase {
+        Phase::Serving => {}
+        Phase::HandingOver { target } => {
+            let what = format!("{holder} hands the office over to {target}");
+            facts.push(Fact { about: lease, what, fix: None });
+        }
+        Phase::Vacant { .. } => {
+            let what = format!("{holder} stopped cleanly and gave its office back");
+            facts.push(Fact { about: lease, what, fix: None });
+        }
+    }
+    let slice = || format!("endpointslice/{}-rw", view.name);
+    let what = match &view.route {
+        Some(route) if route.epoch == Some(record.epoch) => return facts,
+        None if !view.sees(Part::Route) => return facts,
+        None => "it does not exist: clients are led nowhere".to_owned(),
+        Some(route) => match route.epoch {
+            Some(epoch) => {
+                format!(
+                    "it leads to epoch {epoch}; {holder} holds {} and has yet to open",
+                    record.epoch
+                )
+            }
+            None => format!("it leads nowhere yet: {holder} has yet to open"),
+        },
+    };
+    facts.push(Fact { about: slice(), what, fix: Some(view.command_for("logs", holder)) });
+    facts
+}
+
+/// Where to look when nothing is taken up.
+const OPERATOR: &str = "see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator";
+
+/// Requests that nobody has taken up, or the cluster itself.
+fn requests(view: &View) -> Vec<Fact> {
+    if view.specification.is_none() && view.sees(Part::Specification) && view.checked.is_some() {
+        let about = format!("cluster/{}", view.name);
+        let what = "the operator has not begun with it".to_owned();
+        return vec![Fact { about, what, fix: Some(OPERATOR.to_owned()) }];
+    }
+    let (Some(checked), Some(wishes)) = (&view.checked, &view.wishes) else { return Vec::new() };
+    let asked = &checked.annotations.requests;
+    let newer = |asked: Option<u64>, taken: Option<u64>| asked > Some(taken.unwrap_or_default());
+    let switchover = newer(
+        asked.switchover.as_ref().map(|it| it.number),
+        wishes.switchover.as_ref().map(|it| it.number),
+    );
+    let restart = newer(
+        asked.restart.as_ref().map(|it| it.number),
+        wishes.restart.as_ref().map(|it| it.number),
+    );
+    let reload = newer(asked.reload, Some(wishes.configuration));
+    let pending = [("switchover", switchover), ("restart", restart), ("reload", reload)];
+    let pending = pending.into_iter().filter(|(_, is_pending)| *is_pending);
+    pending
+        .map(|(verb, _)| Fact {
+            about: format!("cluster/{}", view.name),
+            what: format!("the operator has not taken up the {verb} that was asked for"),
+            fix: Some(OPERATOR.to_owned()),
+        })
+        .collect()
+}
+
+/// What keeps an instance from doing what it is for; nothing when it does.
+fn instance(view: &View, name: &InstanceName) -> Option<Fact> {
+    let has_begun = view.specification.is_some() || !view.sees(Part::Specification);
+    if !view.sees(Part::Pods) || view.is_asleep() || !has_begun {
+        return None;
+    }
+    let told = summary::of(view, name);
+    let about = format!("pod/{name}");
+    if view.is_fenced(name) {
+        let what = "its PostgreSQL is kept down: it is fenced".to_owned();
+        return Some(Fact { about, what, fix: Some(view.command_for("unfence", name)) });
+    }
+    if told.ready {
+        let is_stranger = view.record.is_some() && !view.is_member(name);
+        let what = || "it runs, and is not a member of the cluster yet".to_owned();
+        let fix = || Some(view.command_for("logs", name));
+        return is_stranger.then(|| Fact { about, what: what(), fix: fix() });
+    }
+    let fix = match told.state.as_str() {
+        "starting" => Some(view.command_for("logs", name)),
+        "waiting" | "unscheduled" => {
+            Some(format!("kubectl describe pod {name} -n {}", view.namespace))
+        }
+        _ => None,
+    };
+    Some(Fact { about, what: format!("{}: {}", told.state, told.reason), fix })
+}
+
+fn volume(name: &str, claim: &PersistentVolumeClaim) -> Option<Fact> {
+    let status = claim.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref()).filter(|it| *it != "Bound")?;
+    let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
+    let class = class.map_or_else(|| "no class".to_owned(), |class| format!("class {class}"));
+    let what = format!("the volume is {} ({class})", phase.to_ascii_lowercase());
+    Some(Fact { about: format!("persistentvolumeclaim/{name}"), what, fix: None })
+}
+
+fn warned(warned: &Warned) -> Fact {
+    let seconds = warned.at.as_second();
+    let at = Timestamp::from_second(seconds).unwrap_or(warned.at);
+    let what = format!("warning at {at}: {}", warned.what);
+    Fact { about: warned.about.clone(), what, fix: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Sample, instance};
+    use super::*;
+    use expect_test::expect;
+    use pgherd_core::units::Epoch;
+
+    fn told(view: &View) -> String {
+        let explanation = explain(view);
+        let facts = explanation.facts.iter().map(|fact| {
+            let fix = fact.fix.as_ref().map(|fix| format!(" (fix: {fix})")).unwrap_or_default();
+            format!("\n  {}: {}{fix}", fact.about, fact.what)
+        });
+        let hidden = explanation.hidden.iter().map(|note| format!("\n  note: {note}"));
+        [explanation.sentence.clone()].into_iter().chain(facts).chain(hidden).collect::<String>()
+            + "\n"
+    }
+
+    #[test]
+    fn what_is_well_is_not_repeated() {
+        expect![[r#"
+            contract-1 serves writes, and nothing is waiting
+        "#]]
+        .assert_eq(&told(&Sample::healthy().view));
+    }
+
+    #[test]
+    fn each_obstacle_is_told_with_what_to_do() {
+        let paused = Sample::annotated("cnpg.io/reconciliationLoop", "disabled");
+        let fenced = Sample::annotated("cnpg.io/fencedInstances", r#"["contract-2"]"#);
+        let asked = Sample::annotated("pgherd.dev/switchover", r#"{"number":4}"#);
+        let refused = Sample::annotated("pgherd.dev/switchover", "now");
+        let mut behind = Sample::healthy();
+        behind.view.route.as_mut().unwrap().epoch = Some(Epoch(0));
+        let mut new = Sample::healthy();
+        new.view.record = None;
+        new.view.route = None;
+        new.view.specification = None;
+        new.view.pods.clear();
+        let mut waiting = Sample::healthy();
+        waiting.pending(2, "0/3 nodes are available: 3 Insufficient cpu.");
+        waiting.stuck(3, "ImagePullBackOff", "no such image");
+        let mut lost = Sample::healthy();
+        lost.view.pods.remove(&instance(1));
+        let samples = [paused, fenced, asked, refused, behind, new, waiting, lost];
+        expect![[r#"
+            contract-1 serves writes, and something is waiting
+              cluster/contract: failover, restart and rejoin are paused (fix: pgherd resume contract -n shop)
+            contract-1 serves writes, and something is waiting
+              pod/contract-2: its PostgreSQL is kept down: it is fenced (fix: pgherd unfence contract contract-2 -n shop)
+            contract-1 serves writes, and something is waiting
+              cluster/contract: the operator has not taken up the switchover that was asked for (fix: see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator)
+            contract-1 serves writes, and something is waiting
+              cluster/contract: the manifest cannot be carried out: metadata.annotations["pgherd.dev/switchover"] is "now", which is not a request: write {"number":1,"target":"contract-2"}, with a number that is higher than the last one
+            nobody serves writes: epoch 1 belongs to contract-1
+              endpointslice/contract-rw: it leads to epoch 0; contract-1 holds 1 and has yet to open (fix: pgherd logs contract contract-1 -n shop)
+            cluster contract has not been initialised yet
+              cluster/contract: the operator has not begun with it (fix: see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator)
+            contract-1 serves writes, and something is waiting
+              pod/contract-2: unscheduled: 0/3 nodes are available: 3 Insufficient cpu. (fix: kubectl describe pod contract-2 -n shop)
+              pod/contract-3: waiting: ImagePullBackOff: no such image (fix: kubectl describe pod contract-3 -n shop)
+            nobody serves writes: epoch 1 belongs to contract-1
+              pod/contract-1: absent: it has neither volumes nor a pod yet
+        "#]].assert_eq(&samples.map(|sample| told(&sample.view)).concat());
+    }
+
+    #[test]
+    fn warnings_of_pods_that_are_well_are_over() {
+        let mut sample = Sample::healthy();
+        sample.stuck(3, "CrashLoopBackOff", "back-off");
+        let warned = |about: &str| Warned {
+            at: Timestamp::from_second(1_800_000_000).unwrap(),
+            about: about.to_owned(),
+            what: "so it is".to_owned(),
+        };
+        let objects = ["pod/contract-2", "pod/contract-3", "persistentvolumeclaim/contract-2"];
+        sample.view.warnings = objects.map(warned).into();
+        expect![[r#"
+            contract-1 serves writes, and something is waiting
+              pod/contract-3: waiting: CrashLoopBackOff: back-off (fix: kubectl describe pod contract-3 -n shop)
+              pod/contract-3: warning at 2027-01-15T08:00:00Z: so it is
+              persistentvolumeclaim/contract-2: warning at 2027-01-15T08:00:00Z: so it is
+        "#]].assert_eq(&told(&sample.view));
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_said_and_not_taken_for_absent() {
+        let mut sample = Sample::healthy();
+        sample.hide_all();
+        expect![[r#"
+            who serves writes in cluster contract cannot be seen
+              note: not shown: who holds the office, and under which rule commits count: it may not be read (it takes the right to get leases.coordination.k8s.io in shop)
+              note: not shown: whether instances run: it may not be read (it takes the right to list pods in shop)
+              note: not shown: where clients are led: it may not be read (it takes the right to get endpointslices.discovery.k8s.io in shop)
+              note: not shown: what agents are told: it may not be read (it takes the right to get configmaps in shop)
+              note: not shown: the volumes: it may not be read (it takes the right to list persistentvolumeclaims in shop)
+        "#]].assert_eq(&told(&sample.view));
+    }
+}

@@ -1,0 +1,93 @@
+//! Clusters to look at.
+//!
+//! Never anything that ships.
+
+use super::read::empty;
+use super::{Part, Route, View};
+use k8s_openapi::api::core::v1::Pod;
+use pgherd_api::agent::Specification;
+use pgherd_api::cluster::Cluster;
+use pgherd_core::names::{ClusterName, InstanceName};
+use pgherd_core::ports::contract;
+use pgherd_core::wishes::{Shall, Wishes};
+use serde_json::{Value, json};
+
+/// A cluster of three that can be damaged.
+pub(super) struct Sample {
+    pub(super) view: Box<View>,
+}
+
+pub(super) fn instance(serial: u32) -> InstanceName {
+    InstanceName::new(&name(), serial)
+}
+
+fn name() -> ClusterName {
+    ClusterName::parse("contract").unwrap()
+}
+
+impl Sample {
+    /// The first serves, the others follow.
+    pub(super) fn healthy() -> Self {
+        Self::written("{}")
+    }
+
+    /// The same with an annotation on its Cluster.
+    pub(super) fn annotated(annotation: &str, value: &str) -> Self {
+        Self::written(&json!({ annotation: value }).to_string())
+    }
+
+    fn written(annotations: &str) -> Self {
+        let text = format!(
+            "{{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {{name: contract, \
+             annotations: {annotations}}}, spec: {{instances: 3, storage: {{size: 1Gi}}}}}}"
+        );
+        let (cluster, _) = Cluster::from_yaml(&text).unwrap();
+        let mut view = empty("shop", &name(), cluster);
+        let mut record = contract::sample(1);
+        record.members = [instance(1), instance(2), instance(3)].into();
+        let mut wishes = Wishes::default();
+        wishes.scale(&name(), 3, None);
+        view.specification = view
+            .checked
+            .as_ref()
+            .map(|checked| Specification::numbered(1, checked, &wishes, Shall::Run));
+        view.wishes = Some(wishes);
+        view.route = Some(Route { epoch: Some(record.epoch), address: None });
+        view.record = Some(record);
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        view.pods = (1..=3).map(|serial| (instance(serial), pod(serial, &ready))).collect();
+        Self { view: Box::new(view) }
+    }
+
+    /// No node takes this one.
+    pub(super) fn pending(&mut self, serial: u32, why: &str) {
+        let condition = json!({"type": "PodScheduled", "status": "False", "message": why});
+        let pod = pod(serial, &json!({"phase": "Pending", "conditions": [condition]}));
+        self.view.pods.insert(instance(serial), pod);
+    }
+
+    /// Its container does not start.
+    pub(super) fn stuck(&mut self, serial: u32, reason: &str, message: &str) {
+        let status = json!({"containerStatuses": [{
+            "name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 2,
+            "state": {"waiting": {"reason": reason, "message": message}},
+        }]});
+        self.view.pods.insert(instance(serial), pod(serial, &status));
+    }
+
+    /// Nothing but the Cluster may be read.
+    pub(super) fn hide_all(&mut self) {
+        let view = &mut self.view;
+        (view.record, view.route, view.specification, view.wishes) = (None, None, None, None);
+        view.pods.clear();
+        let parts = [Part::Record, Part::Pods, Part::Route, Part::Specification, Part::Claims];
+        view.hidden = parts.map(|part| (part, "it may not be read".to_owned())).into();
+    }
+}
+
+fn pod(serial: u32, status: &Value) -> Pod {
+    let metadata = json!({"name": instance(serial)});
+    let spec = json!({"nodeName": format!("n{serial}"), "containers": []});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status});
+    serde_json::from_value(pod).unwrap()
+}
