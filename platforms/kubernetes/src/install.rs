@@ -274,6 +274,7 @@ mod tests {
             PriorityLevelConfiguration pgherd-agents
             FlowSchema pgherd-agents
             Deployment pgherd-operator
-        "#]].assert_eq(&shown);
+        "#]]
+        .assert_eq(&shown);
     }
 }
