@@ -14,7 +14,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const STATIC: &[(&str, &str)] =
     &[("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")];
 /// Those that are proven, beside the testbed's own.
-const PROOFS: &[&str] = &["lease", "kubernetes"];
+const PROOFS: &[&str] = &["lease", "leader", "api", "kubernetes"];
 
 /// Runs one of the testbed's commands in our place, so that its exit code is the caller's.
 pub(crate) fn run(words: &[String]) -> Result<()> {
