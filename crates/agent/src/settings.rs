@@ -5,16 +5,20 @@
 use crate::accepted;
 use crate::durable::{self, DurableError};
 use crate::perform::{Bench, Manner};
+use crate::postgres::clone;
 use crate::postgres::config::{
-    Archive, Password, Receive, SLOT_PREFIX, Settings, TlsFiles, Transport, Upstream, slot_of,
+    Archive, Password, Profile, Receive, SLOT_PREFIX, Settings, TlsFiles, Transport, Upstream,
+    slot_of,
 };
 use crate::postgres::install::Tls;
+use crate::postgres::site::Site;
 use crate::process::owner::{self, OwnerError};
 use crate::tls::files::IdentityFiles;
 use pgherd_core::intent::{Durability, Intent};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
 use pgherd_core::seen::Follows;
+use pgherd_core::units::Bytes;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -60,11 +64,20 @@ pub async fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, Settin
         hba: accepted::lines(&postgres.hba),
         ident: postgres.ident.clone(),
         profile: bench.site.profile,
+        volume: volume(&bench.site),
         archive: Archive::default(),
         commits: manner.commits.clone(),
         receive: receive(bench, manner.follows.as_ref())?,
         gate: manner.gate,
     })
+}
+
+/// How large the volume is, where it is PostgreSQL's own. It may have grown since the last time.
+fn volume(site: &Site) -> Option<Bytes> {
+    match site.profile {
+        Profile::Laptop => None,
+        Profile::Server => clone::size(&site.base),
+    }
 }
 
 fn receive(bench: &Bench, follows: Option<&Follows>) -> Result<Receive, SettingsError> {

@@ -191,6 +191,12 @@ fn lacks_room(folder: &Path, now: Progress) -> Option<CloneError> {
     (needed > available).then_some(CloneError::FindRoom { needed, available })
 }
 
+/// How large the disk is that the folder is on.
+pub fn size(folder: &Path) -> Option<Bytes> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(Bytes(disk.f_blocks.saturating_mul(disk.f_frsize)))
+}
+
 /// What an unprivileged user may still write to the disk of that folder.
 pub fn free_space(folder: &Path) -> Option<Bytes> {
     let disk = rustix::fs::statvfs(folder).ok()?;

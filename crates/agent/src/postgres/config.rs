@@ -14,6 +14,7 @@ use crate::postgres::site::{Site, SocketPathError};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
 use pgherd_core::seen::Gate;
+use pgherd_core::units::Bytes;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
@@ -55,6 +56,8 @@ pub struct Settings {
     /// The user's lines of pg_ident.conf.
     pub ident: Vec<String>,
     pub profile: Profile,
+    /// The size of the volume, where PostgreSQL has one of its own.
+    pub volume: Option<Bytes>,
     pub archive: Archive,
     /// The rule for commits. A standby should carry the rule that its promotion would begin with:
     /// PostgreSQL reads only at its start, and after a checkpoint at times, *whether* there is one.

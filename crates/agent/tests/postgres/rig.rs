@@ -147,6 +147,7 @@ impl Rig {
             hba: Lines::default(),
             ident: Vec::new(),
             profile: Profile::Laptop,
+            volume: None,
             archive: Archive::default(),
             commits: None,
             receive: Receive::FromNobody,

@@ -4,6 +4,7 @@
 
 use crate::postgres::config::Profile;
 use pgherd_api::cluster::parameters::{self, Owner};
+use pgherd_core::units::Bytes;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -152,15 +153,35 @@ fn is_name(name: &str) -> bool {
 /// Our suggestions, without what the user has set.
 pub(super) fn suggested(
     profile: Profile,
+    volume: Option<Bytes>,
     user: &BTreeMap<String, String>,
-) -> BTreeMap<&'static str, &'static str> {
+) -> BTreeMap<&'static str, String> {
     let mut all = BTreeMap::from(SUGGESTED);
     match profile {
         Profile::Server => {}
         Profile::Laptop => all.extend(SUGGESTED_FOR_LAPTOPS),
     }
+    let mut all: BTreeMap<_, _> =
+        all.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+    all.extend(volume.into_iter().flat_map(of_volume));
     all.retain(|name, _| !user.keys().any(|set| set.eq_ignore_ascii_case(name)));
     all
+}
+
+/// How much log is kept on a volume too small for the usual amounts: a standby that is away, or a
+/// checkpoint that is late, must not fill it.
+fn of_volume(volume: Bytes) -> impl Iterator<Item = (&'static str, String)> {
+    // In megabytes: what is usual, and the part of the volume that it may take.
+    let bounded = [
+        ("max_slot_wal_keep_size", 16 * 1024, 4),
+        ("max_wal_size", 1024, 8),
+        ("wal_keep_size", 512, 16),
+    ];
+    bounded.into_iter().filter_map(move |(name, usual, part)| {
+        let share = (volume.0 >> 20) / part;
+        // Less than a few segments is no amount that PostgreSQL could work with.
+        (share < usual).then(|| (name, format!("{}MB", share.max(128))))
+    })
 }
 
 #[cfg(test)]
@@ -228,9 +249,24 @@ mod tests {
     #[test]
     fn a_users_value_replaces_our_suggestion() {
         let user = BTreeMap::from([("Shared_Buffers".to_owned(), "1GB".to_owned())]);
-        assert!(!suggested(Profile::Laptop, &user).contains_key("shared_buffers"));
+        assert!(!suggested(Profile::Laptop, None, &user).contains_key("shared_buffers"));
         let nothing = BTreeMap::new();
-        assert_eq!(suggested(Profile::Laptop, &nothing)["shared_buffers"], "32MB");
-        assert!(!suggested(Profile::Server, &nothing).contains_key("shared_buffers"));
+        assert_eq!(suggested(Profile::Laptop, None, &nothing)["shared_buffers"], "32MB");
+        assert!(!suggested(Profile::Server, None, &nothing).contains_key("shared_buffers"));
+    }
+
+    #[test]
+    fn a_small_volume_keeps_less_of_the_log() {
+        let nothing = BTreeMap::new();
+        let of = |gibibytes: u64| {
+            let all = suggested(Profile::Server, Some(Bytes(gibibytes << 30)), &nothing);
+            let names = ["max_slot_wal_keep_size", "max_wal_size", "wal_keep_size"];
+            names.map(|name| all.get(name).cloned().unwrap_or_default()).join(" ")
+        };
+        let told: Vec<String> = [1, 10, 100].into_iter().map(of).collect();
+        expect_test::expect![[r#"
+            256MB 128MB 128MB
+            2560MB  512MB
+            16GB  512MB"#]].assert_eq(&told.join("\n"));
     }
 }

@@ -27,11 +27,12 @@ const USER_TIMEOUT_MILLISECONDS: &str = "3000";
 pub(super) fn files(site: &Site, settings: &Settings) -> Vec<File> {
     let user =
         settings.parameters.get().iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let suggestions = suggested(settings.profile, settings.volume, settings.parameters.get());
     let ours = own(site, settings);
     vec![
         File {
             name: "pgherd.defaults.conf",
-            text: lines(suggested(settings.profile, settings.parameters.get())),
+            text: lines(suggestions.iter().map(|(name, value)| (*name, value.as_str()))),
         },
         File { name: "pgherd.user.conf", text: lines(user) },
         File {
@@ -222,6 +223,7 @@ mod tests {
             hba: hba::Lines::accept(&["hostssl app app 10.0.0.0/8 cert".to_owned()]).0,
             ident: vec!["office eve app".to_owned()],
             profile: Profile::Laptop,
+            volume: None,
             archive: Archive::default(),
             commits: Some(Pair { voters: BTreeSet::from([name("db-1"), name("db-3")]), acks: 1 }),
             receive: Receive::From(Upstream {
