@@ -17,6 +17,7 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// An answer that is on its way.
@@ -33,6 +34,13 @@ pub trait Platform: Send + Sync {
     /// A specification with a higher number than `after`; `None` if there is none for now: then
     /// the question may be asked again at once.
     fn specification(&self, after: u64) -> Answer<'_, Result<Option<Specification>, SilentError>>;
+
+    /// How long an instance that has left stays there with nothing open, where its address goes
+    /// with it: clients that are still led to it are then refused at once, and ask again, rather
+    /// than wait for somebody who is gone.
+    fn linger(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The platform, or why there is none.

@@ -42,6 +42,8 @@ pub const POSTGRES_PORT: u16 = 5432;
 /// Where the kubelet asks how this pod is.
 pub const STATUS_PORT: u16 = 8000;
 
+/// Until every node leads clients to the successor; kube-proxy gathers changes for a second.
+const LINGER: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(2);
 /// A watch on which not even a bookmark arrives for so long is on a dead connection; they come
 /// about once a minute.
@@ -129,6 +131,10 @@ impl Platform for Pod {
 
     fn specification(&self, after: u64) -> Answer<'_, Result<Option<Specification>, SilentError>> {
         self.wanted.after(after).boxed()
+    }
+
+    fn linger(&self) -> Duration {
+        LINGER
     }
 }
 

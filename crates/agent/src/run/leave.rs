@@ -45,10 +45,12 @@ impl Agent {
         let Some(leaving) = &mut self.leaving else { return false };
         leaving.down = leaving.down.filter(|_| is_down).or(is_down.then_some(now));
         let Leaving { until, down } = *leaving;
-        if is_down && (self.intent.is_none() || self.is_succeeded()) {
+        let linger = self.outside.platform.linger();
+        let lingered = down.is_some_and(|down| now >= down.after(linger));
+        if lingered && (self.intent.is_none() || self.is_succeeded()) {
             return true;
         }
-        if down.is_some_and(|down| now >= down.after(RELEASE)) {
+        if down.is_some_and(|down| now >= down.after(RELEASE.max(linger))) {
             warn!("the office could not be given up: it is lost when its term is over");
             return true;
         }

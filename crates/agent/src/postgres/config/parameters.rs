@@ -267,6 +267,7 @@ mod tests {
         expect_test::expect![[r#"
             256MB 128MB 128MB
             2560MB  512MB
-            16GB  512MB"#]].assert_eq(&told.join("\n"));
+            16GB  512MB"#]]
+        .assert_eq(&told.join("\n"));
     }
 }
