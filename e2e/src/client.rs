@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_millis(100);
 const FIRST: Duration = Duration::from_mins(3);
 const VERIFY: Duration = Duration::from_mins(1);
 /// A server that does not answer a dial this soon is not waited for.
-const DIAL: Duration = Duration::from_millis(500);
+const DIAL: Duration = Duration::from_millis(250);
 
 /// One line of its output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! Never decides who is primary, and never writes what is the agents' own: the record and the route
 //! to the primary.
 
+mod acted;
 pub mod certificates;
 pub mod manifests;
 mod observe;

@@ -3,8 +3,13 @@
 use super::home::Home;
 use expect_test::expect;
 use pgherd_local::processes::{self, Act};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
-use std::process::Stdio;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_mins(1);
@@ -154,6 +159,41 @@ fn of_an_interrupted_up_nothing_is_left_after_destroy() {
         let others = processes::anybodys(&folder).unwrap();
         assert!(others.is_empty(), "{others:?}");
     }
+}
+
+#[test]
+fn a_supervisor_stays_when_whoever_started_it_is_gone() {
+    let mut home = Home::new();
+    home.owns("local");
+    assert_eq!(home.run(&["up", "--instances", "1"]).code, Some(0));
+    let folder = home.folder().join("local");
+    let first = processes::supervisor_of(&folder).unwrap().unwrap();
+    processes::act_on(&first, Act::Kill).unwrap();
+    let (nobody_listens, gone) = std::io::pipe().unwrap();
+    drop(nobody_listens);
+    // By its handle: the program may lie where the cluster's owner cannot go.
+    let program = File::open(env!("CARGO_BIN_EXE_pgherd")).unwrap();
+    fcntl_setfd(&program, FdFlags::empty()).unwrap();
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    let words = ["local", "supervise", "--staying", "--dir"];
+    command.arg0("pgherd").args(words).arg(home.folder());
+    command.args(["--name", "local"]).current_dir("/");
+    let owner = std::fs::metadata(&folder).unwrap();
+    if rustix::process::geteuid().is_root() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    let mut second = command.stdout(gone).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + LONG;
+    while processes::supervisor_of(&folder).unwrap().is_none_or(|it| it.id != second.id()) {
+        let ended = second.try_wait().unwrap();
+        assert!(Instant::now() < deadline && ended.is_none(), "{ended:?}");
+        std::thread::yield_now();
+    }
+    // Asked while it starts or after it has: it answers, and is still the same one.
+    assert_eq!(home.json(&["status"])["instances"].as_array().unwrap().len(), 1);
+    assert_eq!(processes::supervisor_of(&folder).unwrap().unwrap().id, second.id());
+    assert_eq!(home.run(&["down"]).code, Some(0));
+    assert!(second.wait().unwrap().success());
 }
 
 #[test]

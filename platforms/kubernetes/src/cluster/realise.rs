@@ -48,6 +48,7 @@ pub(super) async fn realise(
     let objects = Objects::new(context, blueprint);
     certified::realise(&objects, blueprint, (seen, wanted), now).await?;
     let ensured = |done: Result<(), EnsureError>| done.map_err(RealiseError::Ensure);
+    given_passwords(&objects, blueprint).await?;
     ensured(passwords(&objects, blueprint).await)?;
     ensured(access_and_ways(&objects, blueprint).await)?;
     // What was decided is kept before it is acted upon.
@@ -73,6 +74,39 @@ async fn tell(
     let map = specification::config_map(blueprint, &wanted.specification, &wanted.wishes);
     let map = map.map_err(RealiseError::Tell)?;
     objects.ensure(map).await.map_err(RealiseError::Ensure)
+}
+
+/// Passwords that the user gives have to be there before a pod waits for them.
+async fn given_passwords(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+) -> Result<(), RealiseError> {
+    let superuser = blueprint.cluster.spec.superuser_secret.as_ref().map(|secret| &secret.name);
+    let superuser = match blueprint.checked.postgres.superuser {
+        Superuser::Allowed => superuser,
+        Superuser::Refused => None,
+    };
+    let given = [
+        ("spec.bootstrap.initdb.secret", blueprint.checked.owner_secret.as_ref()),
+        ("spec.superuserSecret", superuser),
+    ];
+    for (field, name) in given.into_iter().filter_map(|(field, name)| Some((field, name?))) {
+        let found = objects.find::<Secret>(name).await.map_err(RealiseError::Ensure)?;
+        if let Some(complaint) = complaint(found.as_ref()) {
+            let fix =
+                "create it with type kubernetes.io/basic-auth and the keys username and password";
+            return Err(RealiseError::Supplied(format!(
+                "Secret {name}, which {field} names, {complaint}: {fix}, and the cluster goes on by itself"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn complaint(secret: Option<&Secret>) -> Option<&'static str> {
+    let Some(secret) = secret else { return Some("does not exist") };
+    let password = secret.data.as_ref().and_then(|data| data.get("password"));
+    password.is_none_or(|password| password.0.is_empty()).then_some("has no password")
 }
 
 /// Passwords that nobody has given are made up, once.
@@ -110,4 +144,22 @@ async fn access_and_ways(
     objects.ensure_all(budgets::budgets(blueprint)).await?;
     objects.create(route::lease(blueprint)).await?;
     objects.create(route::slice(blueprint, AddressFamily::V4)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+
+    #[test]
+    fn a_secret_without_a_password_is_told_from_one_that_is_missing() {
+        let with = |key: &str, value: &[u8]| Secret {
+            data: Some([(key.to_owned(), ByteString(value.to_vec()))].into()),
+            ..Secret::default()
+        };
+        assert_eq!(complaint(None), Some("does not exist"));
+        assert_eq!(complaint(Some(&Secret::default())), Some("has no password"));
+        assert_eq!(complaint(Some(&with("password", b""))), Some("has no password"));
+        assert_eq!(complaint(Some(&with("password", b"x"))), None);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Never writes a status that says what the one before it said.
 
+use super::acted;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
 use super::realise::RealiseError;
@@ -204,14 +205,13 @@ fn conditions(
     realised: &Result<(), RealiseError>,
     (before, now): (&[Condition], Timestamp),
 ) -> Vec<Condition> {
-    let ignored = &blueprint.checked.ignored;
     let is_ready = *verdict == Verdict::Healthy && realised.is_ok();
     let ready = if is_ready {
         ("True", "ClusterIsReady", "Cluster is Ready".to_owned())
     } else {
         ("False", "ClusterIsNotReady", "Cluster Is Not Ready".to_owned())
     };
-    let paths: Vec<String> = ignored.iter().map(ToString::to_string).collect();
+    let paths = acted::ignored(&blueprint.checked.ignored);
     let unread = if paths.is_empty() {
         ("False", "AllFieldsActedUpon", "every field that is set is acted upon".to_owned())
     } else {
