@@ -150,7 +150,13 @@ async fn a_rewind_that_was_broken_off_is_finished() {
             }
         }
     }
-    Reaper::new(&first.site.data).unwrap().kill(None, LONG).unwrap();
+    // What was being started when it was broken off may show itself only now.
+    let mut quiet = 0;
+    while quiet < 3 {
+        let dead = Reaper::new(&first.site.data).unwrap().kill(None, LONG).unwrap();
+        quiet = if dead.killed == 0 { quiet + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert_ne!(control::read_file(&first.site.data).unwrap().state, State::ShutDown);
     second.run("insert into t values (4243); checkpoint").await;
     // And the source has changed its timeline by then.
