@@ -16,8 +16,11 @@ pub mod specification;
 pub mod volumes;
 
 use crate::settings::Settings;
+use aws_lc_rs::digest::SHA256;
 use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_api::cluster::{Checked, Cluster};
+use serde::Serialize;
+use std::fmt::Write as _;
 
 /// The port of PostgreSQL.
 pub const POSTGRES_PORT: i32 = 5432;
@@ -73,4 +76,17 @@ impl<'a> Blueprint<'a> {
 /// A list as a field that is absent when it is empty.
 fn unless_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
+}
+
+/// A short text that is the same for the same content.
+pub(in crate::cluster) fn digest(content: &impl Serialize) -> String {
+    // Such types always become JSON; if one does not, the text changes, and nothing is hidden.
+    let json = serde_json::to_vec(content).unwrap_or_else(|error| error.to_string().into_bytes());
+    // Half of the digest is more than enough to tell versions of one object apart.
+    let digest = aws_lc_rs::digest::digest(&SHA256, &json);
+    digest.as_ref().iter().take(16).fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

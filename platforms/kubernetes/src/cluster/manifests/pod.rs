@@ -9,13 +9,11 @@ mod security;
 use super::labels::{self, add_annotations, add_labels, texts};
 use super::{AGENT_PORT, Blueprint, METRICS_PORT, POSTGRES_PORT, STATUS_PORT};
 use super::{unless_empty, volumes};
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector, Pod,
     PodSpec,
 };
 use pgherd_core::names::InstanceName;
-use std::fmt::Write as _;
 
 /// The container that PostgreSQL runs in.
 pub const POSTGRES_CONTAINER: &str = "postgres";
@@ -42,15 +40,7 @@ pub fn pod(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Pod {
 /// that would be made now has to be replaced. Labels and annotations do not count: those can be
 /// changed on a pod that runs.
 pub fn fingerprint(pod: &Pod) -> String {
-    // Such types always become JSON; if one does not, the text changes, and nothing is hidden.
-    let spec = serde_json::to_vec(&pod.spec).unwrap_or_else(|error| error.to_string().into_bytes());
-    // Half of the digest is more than enough to tell pods of one instance apart.
-    let digest = digest(&SHA256, &spec);
-    digest.as_ref().iter().take(16).fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    super::digest(&pod.spec)
 }
 
 /// The name of the cluster's copy of the Secret that images are pulled with.

@@ -3,16 +3,14 @@
 //! Never overwrites what belongs to somebody else, and never asks when nothing has changed.
 
 use super::super::certificates::password;
-use super::super::manifests::{Blueprint, labels};
+use super::super::manifests::{self, Blueprint, labels};
 use crate::run::Context;
 use crate::stores::{Part, Stores};
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::fmt::{Debug, Write as _};
 use std::time::Duration;
 
 /// Who owns the fields that are written here.
@@ -64,7 +62,7 @@ impl<'a> Objects<'a> {
     /// Makes it, or changes it if it would be made otherwise now.
     pub(super) async fn ensure<K: Part + Serialize>(&self, wanted: K) -> Result<(), EnsureError> {
         let mut wanted = wanted;
-        let made_as = fingerprint(&wanted);
+        let made_as = manifests::digest(&wanted);
         let annotations = wanted.meta_mut().annotations.get_or_insert_default();
         annotations.insert(MADE_AS.to_owned(), made_as.clone());
         let name = name(wanted.meta());
@@ -230,15 +228,4 @@ fn code(error: &EnsureError) -> Option<u16> {
 
 fn name(meta: &ObjectMeta) -> String {
     meta.name.clone().unwrap_or_default()
-}
-
-fn fingerprint(wanted: &impl Serialize) -> String {
-    // Such types always become JSON; if one does not, it is applied each time, and nothing is lost.
-    let text = serde_json::to_vec(wanted).unwrap_or_default();
-    let digest = digest(&SHA256, &text);
-    digest.as_ref().iter().take(16).fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
