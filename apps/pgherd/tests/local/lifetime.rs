@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -184,12 +185,12 @@ fn a_supervisor_stays_when_whoever_started_it_is_gone() {
     }
     let mut second = command.stdout(gone).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + LONG;
-    while processes::supervisor_of(&folder).unwrap().is_none_or(|it| it.id != second.id()) {
+    // Before it listens, a command would start a supervisor of its own, and one of the two ends.
+    while UnixStream::connect(folder.join("supervisor.sock")).is_err() {
         let ended = second.try_wait().unwrap();
         assert!(Instant::now() < deadline && ended.is_none(), "{ended:?}");
         std::thread::yield_now();
     }
-    // Asked while it starts or after it has: it answers, and is still the same one.
     assert_eq!(home.json(&["status"])["instances"].as_array().unwrap().len(), 1);
     assert_eq!(processes::supervisor_of(&folder).unwrap().unwrap().id, second.id());
     assert_eq!(home.run(&["down"]).code, Some(0));
