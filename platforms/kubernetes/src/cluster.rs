@@ -5,6 +5,7 @@
 
 mod acted;
 pub mod certificates;
+mod events;
 pub mod manifests;
 mod observe;
 mod realise;
@@ -12,6 +13,8 @@ mod report;
 mod wanted;
 
 use crate::run::Context;
+use events::Round;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use manifests::Blueprint;
 use pgherd_api::cluster::Cluster;
@@ -45,9 +48,11 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     let checked = match cluster.checked() {
         Ok((checked, _warnings)) => checked,
         Err(problems) => {
-            let refused = report::refused(context, cluster, &problems).await;
-            refused.map_err(ReconcileError::Report)?;
-            return Ok(Action::await_change());
+            let refused = report::refused(cluster, &problems);
+            let told = report::write(context, cluster, &refused).await;
+            let event = events::refused(cluster, &refused);
+            events::publish(context, cluster, event.as_slice()).await;
+            return told.map(|()| Action::await_change()).map_err(ReconcileError::Report);
         }
     };
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
@@ -57,8 +62,20 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     let now = SystemTime::now();
     let wanted = wanted::wanted(&blueprint, &seen, now);
     let plan = fleet::plan(&wanted.sight(&blueprint, &seen));
-    let realised = realise::realise(context, &blueprint, (&seen, &wanted, &plan), now).await;
-    let told = report::report(context, &blueprint, (&seen, &wanted, &plan), &realised).await;
+    let mut done = Vec::new();
+    let all = (&seen, &wanted, &plan);
+    let realised = realise::realise(context, &blueprint, all, now, &mut done).await;
+    let status = report::status(&blueprint, all, &realised, Timestamp::now());
+    let told = report::write(context, cluster, &status).await;
+    let round = Round {
+        before: &cluster.status.clone().unwrap_or_default(),
+        after: &status,
+        record: seen.record.as_ref(),
+        done: &done,
+        realised: &realised,
+        generation: cluster.metadata.generation,
+    };
+    events::publish(context, cluster, &events::events(&round)).await;
     realised.map_err(ReconcileError::Realise)?;
     told.map_err(ReconcileError::Report)?;
     let settled = plan.verdict == fleet::Verdict::Healthy && plan.steps.is_empty();

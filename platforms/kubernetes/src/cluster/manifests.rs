@@ -6,7 +6,7 @@ pub mod access;
 pub mod budgets;
 pub mod claims;
 #[cfg(test)]
-mod fixtures;
+pub(in crate::cluster) mod fixtures;
 pub mod labels;
 pub mod pod;
 pub mod route;

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What exists of one cluster.
+#[derive(Default)]
 pub(super) struct Seen {
     pub(super) record: Option<Record>,
     pub(super) map: Option<Arc<ConfigMap>>,

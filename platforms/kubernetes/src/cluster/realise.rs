@@ -6,6 +6,7 @@ mod certified;
 mod ensure;
 mod instances;
 
+use super::events::Done;
 use super::manifests::route::{self, AddressFamily};
 use super::manifests::specification::SpecificationError;
 use super::manifests::{Blueprint, access, budgets, secrets, services, specification};
@@ -28,6 +29,10 @@ pub enum RealiseError {
     Ensure(#[source] EnsureError),
     #[error("making its certificates")]
     Certify(#[source] certificates::CertificateError),
+    /// Secrets that the user gives are not there.
+    #[error("{0}")]
+    Lack(String),
+    /// Certificates that the user gives cannot be used.
     #[error("{0}")]
     Supplied(String),
 }
@@ -38,12 +43,13 @@ impl From<RealiseError> for ReconcileError {
     }
 }
 
-/// Everything but the status.
+/// Everything but the status. What was done is told also if then something fails.
 pub(super) async fn realise(
     context: &Context,
     blueprint: &Blueprint<'_>,
     (seen, wanted, plan): (&Seen, &Wanted, &Plan),
     now: SystemTime,
+    done: &mut Vec<Done>,
 ) -> Result<(), RealiseError> {
     let objects = Objects::new(context, blueprint);
     certified::realise(&objects, blueprint, (seen, wanted), now).await?;
@@ -53,7 +59,7 @@ pub(super) async fn realise(
     ensured(access_and_ways(&objects, blueprint).await)?;
     // What was decided is kept before it is acted upon.
     tell(&objects, blueprint, wanted).await?;
-    ensured(instances::realise(&objects, blueprint, (seen, plan)).await)?;
+    ensured(instances::realise(&objects, blueprint, (seen, plan), done).await)?;
     let forgotten = instances::forget(plan, &wanted.wishes);
     if let Some(wishes) = forgotten {
         let map = specification::config_map(blueprint, &wanted.specification, &wishes);
@@ -95,7 +101,7 @@ async fn given_passwords(
         if let Some(complaint) = complaint(found.as_ref()) {
             let fix =
                 "create it with type kubernetes.io/basic-auth and the keys username and password";
-            return Err(RealiseError::Supplied(format!(
+            return Err(RealiseError::Lack(format!(
                 "Secret {name}, which {field} names, {complaint}: {fix}, and the cluster goes on by itself"
             )));
         }
@@ -143,7 +149,7 @@ async fn access_and_ways(
     objects.ensure_all(services::services(blueprint)).await?;
     objects.ensure_all(budgets::budgets(blueprint)).await?;
     objects.create(route::lease(blueprint)).await?;
-    objects.create(route::slice(blueprint, AddressFamily::V4)).await
+    objects.create(route::slice(blueprint, AddressFamily::V4)).await.map(drop)
 }
 
 #[cfg(test)]

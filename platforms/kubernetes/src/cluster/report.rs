@@ -2,21 +2,25 @@
 //!
 //! Never writes a status that says what the one before it said.
 
+mod conditions;
+mod phase;
+
 use super::acted;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
 use super::realise::RealiseError;
 use super::wanted::Wanted;
 use crate::run::Context;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use conditions::Facts;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::status::{ClusterStatus, InstanceReportedState, Topology};
 use pgherd_api::cluster::{Cluster, Problem};
-use pgherd_core::fleet::{Plan, Verdict, counts};
+use pgherd_core::fleet::{Plan, counts};
 use pgherd_core::names::InstanceName;
+use phase::Situation;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,34 +36,21 @@ pub enum ReportError {
 }
 
 /// A manifest that cannot be carried out: whatever runs goes on as it is.
-pub(super) async fn refused(
-    context: &Context,
-    cluster: &Cluster,
-    problems: &[Problem],
-) -> Result<(), ReportError> {
+pub(super) fn refused(cluster: &Cluster, problems: &[Problem]) -> ClusterStatus {
     let why: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let mut status = cluster.status.clone().unwrap_or_default();
-    status.phase = Some("Invalid cluster definition".to_owned());
-    status.phase_reason = Some(why.join("; "));
-    write(context, cluster, status).await
+    ClusterStatus {
+        phase: Some("Invalid cluster definition".to_owned()),
+        phase_reason: Some(why.join("; ")),
+        ..cluster.status.clone().unwrap_or_default()
+    }
 }
 
-pub(super) async fn report(
-    context: &Context,
-    blueprint: &Blueprint<'_>,
-    (seen, wanted, plan): (&Seen, &Wanted, &Plan),
-    realised: &Result<(), RealiseError>,
-) -> Result<(), ReportError> {
-    let status = status(blueprint, (seen, wanted, plan), realised, Timestamp::now());
-    write(context, blueprint.cluster, status).await
-}
-
-async fn write(
+pub(super) async fn write(
     context: &Context,
     cluster: &Cluster,
-    status: ClusterStatus,
+    status: &ClusterStatus,
 ) -> Result<(), ReportError> {
-    if cluster.status.as_ref() == Some(&status) {
+    if cluster.status.as_ref() == Some(status) {
         return Ok(());
     }
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
@@ -78,7 +69,7 @@ async fn write(
     }
 }
 
-fn status(
+pub(super) fn status(
     blueprint: &Blueprint<'_>,
     (seen, wanted, plan): (&Seen, &Wanted, &Plan),
     realised: &Result<(), RealiseError>,
@@ -89,18 +80,26 @@ fn status(
     let ready = |name: &InstanceName| seen.pods.get(name).is_some_and(|pod| is_ready(pod));
     let count = |all: usize| i64::try_from(all).ok();
     let (phase, reason) = match realised {
-        Ok(()) => phase(&plan.verdict),
-        Err(error) => {
-            ("Unable to create required cluster objects".to_owned(), chain(error).to_string())
+        Ok(()) => {
+            let known = before.phase.as_deref();
+            phase::phase(&Situation { verdict: &plan.verdict, seen, names: &names, known })
         }
+        Err(error) => ("Unable to create required cluster objects", chain(error).to_string()),
     };
     let record = seen.record.as_ref();
     let primary = record.map(|record| record.holder.instance.to_string());
     let changed = before.current_primary != primary;
     let since = if changed { Some(now.to_string()) } else { before.current_primary_timestamp };
+    let facts = Facts {
+        generation: blueprint.cluster.metadata.generation,
+        verdict: &plan.verdict,
+        problem: realised.as_ref().err(),
+        seen,
+        ignored: &acted::ignored(&blueprint.checked.ignored),
+    };
     ClusterStatus {
-        conditions: conditions(blueprint, &plan.verdict, realised, (&before.conditions, now)),
-        phase: Some(phase),
+        conditions: conditions::conditions(&facts, &before.conditions, now),
+        phase: Some(phase.to_owned()),
         phase_reason: (!reason.is_empty()).then_some(reason),
         instances: count(names.len()),
         ready_instances: count(names.iter().filter(|name| ready(name)).count()),
@@ -124,44 +123,6 @@ fn status(
         healthy_pvc: seen.claims.keys().cloned().collect(),
         ..before
     }
-}
-
-/// The exact words are what people's scripts wait for.
-fn phase(verdict: &Verdict) -> (String, String) {
-    let listed = |names: &[InstanceName]| {
-        names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    };
-    let (phase, reason) = match verdict {
-        Verdict::Healthy => ("Cluster in healthy state", String::new()),
-        Verdict::SettingUp { first } => {
-            ("Setting up primary", format!("Creating primary instance {first}"))
-        }
-        Verdict::Creating { instances } => {
-            ("Creating a new replica", format!("Creating replica {}", listed(instances)))
-        }
-        Verdict::WithoutPrimary { holder } => {
-            ("Failing over", format!("{holder} holds the office and is not ready"))
-        }
-        Verdict::Waiting { instances } => (
-            "Waiting for the instances to become active",
-            format!("not ready: {}", listed(instances)),
-        ),
-        Verdict::Removing { instances } => (
-            "Waiting for the instances to become active",
-            format!("removing {}", listed(instances)),
-        ),
-        Verdict::Updating { instance, left } => {
-            ("Upgrading cluster", format!("restarting {instance}, then {left} more"))
-        }
-        Verdict::UserHasToSwitchOver { primary } => (
-            "Waiting for user action",
-            format!(
-                "User must issue a supervised switchover: only {primary} is left to be updated"
-            ),
-        ),
-        Verdict::Resting => ("Cluster in healthy state", "hibernated".to_owned()),
-    };
-    (phase.to_owned(), reason)
 }
 
 fn by_state(names: &[InstanceName], seen: &Seen) -> BTreeMap<String, Vec<String>> {
@@ -197,38 +158,4 @@ fn topology(names: &[InstanceName], seen: &Seen) -> Topology {
         nodes_used: i32::try_from(nodes.len()).ok(),
         successfully_extracted: Some(true),
     }
-}
-
-fn conditions(
-    blueprint: &Blueprint<'_>,
-    verdict: &Verdict,
-    realised: &Result<(), RealiseError>,
-    (before, now): (&[Condition], Timestamp),
-) -> Vec<Condition> {
-    let is_ready = *verdict == Verdict::Healthy && realised.is_ok();
-    let ready = if is_ready {
-        ("True", "ClusterIsReady", "Cluster is Ready".to_owned())
-    } else {
-        ("False", "ClusterIsNotReady", "Cluster Is Not Ready".to_owned())
-    };
-    let paths = acted::ignored(&blueprint.checked.ignored);
-    let unread = if paths.is_empty() {
-        ("False", "AllFieldsActedUpon", "every field that is set is acted upon".to_owned())
-    } else {
-        ("True", "NotActedUponYet", format!("not acted upon yet: {}", paths.join(", ")))
-    };
-    let told = [("Ready", ready), ("FieldsIgnored", unread)];
-    let told = told.map(|(kind, (status, reason, message))| {
-        let known = before.iter().find(|known| known.type_ == kind && known.status == status);
-        Condition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            observed_generation: blueprint.cluster.metadata.generation,
-            last_transition_time: known
-                .map_or_else(|| Time(now), |known| known.last_transition_time.clone()),
-        }
-    });
-    told.into()
 }

@@ -67,8 +67,10 @@ impl<'a> Objects<'a> {
         annotations.insert(MADE_AS.to_owned(), made_as.clone());
         let name = name(wanted.meta());
         match self.stores.get::<K>(self.namespace, &name) {
-            None if self.try_create(&wanted).await? == Created::Yes => Ok(()),
-            None => self.apply(&wanted).await,
+            None => match self.try_create(&wanted).await? {
+                Created::Now { .. } => Ok(()),
+                Created::Before => self.apply(&wanted).await,
+            },
             Some(found) => {
                 self.refuse_foreign::<K>(found.meta())?;
                 let known = found.meta().annotations.as_ref().and_then(|all| all.get(MADE_AS));
@@ -96,10 +98,13 @@ impl<'a> Objects<'a> {
     }
 
     /// Makes it unless it is there. What is in it then is for others to say.
-    pub(super) async fn create<K: Part + Serialize>(&self, wanted: K) -> Result<(), EnsureError> {
+    pub(super) async fn create<K: Part + Serialize>(
+        &self,
+        wanted: K,
+    ) -> Result<Created, EnsureError> {
         match self.stores.get::<K>(self.namespace, &name(wanted.meta())) {
-            Some(found) => self.refuse_foreign::<K>(found.meta()),
-            None => self.try_create(&wanted).await.map(drop),
+            Some(found) => self.refuse_foreign::<K>(found.meta()).map(|()| Created::Before),
+            None => self.try_create(&wanted).await,
         }
     }
 
@@ -115,7 +120,7 @@ impl<'a> Objects<'a> {
         let drawn = password();
         let drawn =
             drawn.map_err(|_| EnsureError::DrawPassword { object: self.called::<K>(name) })?;
-        self.create(make(&drawn)).await
+        self.create(make(&drawn)).await.map(drop)
     }
 
     /// Writes these fields whatever they were.
@@ -166,7 +171,9 @@ impl<'a> Objects<'a> {
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let called = || self.called::<K>(&name);
         match self.within("creating", called(), api.create(&how, wanted)).await {
-            Ok(_made) => return Ok(Created::Yes),
+            Ok(made) => {
+                return Ok(Created::Now { uid: made.meta().uid.clone().unwrap_or_default() });
+            }
             Err(error) if code(&error) == Some(409) => {}
             Err(error) => return Err(error),
         }
@@ -208,10 +215,10 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// Whether it was made just now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Created {
-    Yes,
+/// When an object was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Created {
+    Now { uid: String },
     Before,
 }
 

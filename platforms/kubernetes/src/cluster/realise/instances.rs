@@ -2,10 +2,11 @@
 //!
 //! Never ends a pod otherwise than gracefully: its agent hands over first.
 
+use super::super::events::{Data, Done};
 use super::super::manifests::claims::{self, ClaimStatus};
 use super::super::manifests::{Blueprint, labels, pod};
 use super::super::observe::Seen;
-use super::ensure::{EnsureError, Objects};
+use super::ensure::{Created, EnsureError, Objects};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use pgherd_api::quantity::parse_bytes;
 use pgherd_core::fleet::{Plan, Step};
@@ -19,9 +20,10 @@ pub(super) async fn realise(
     objects: &Objects<'_>,
     blueprint: &Blueprint<'_>,
     (seen, plan): (&Seen, &Plan),
+    done: &mut Vec<Done>,
 ) -> Result<(), EnsureError> {
     for step in &plan.steps {
-        perform(objects, blueprint, seen, step).await?;
+        done.extend(perform(objects, blueprint, seen, step).await?);
     }
     for claim in seen.claims.values() {
         grow(objects, blueprint, claim).await?;
@@ -37,25 +39,19 @@ async fn perform(
     blueprint: &Blueprint<'_>,
     seen: &Seen,
     step: &Step,
-) -> Result<(), EnsureError> {
+) -> Result<Option<Done>, EnsureError> {
     match step {
-        Step::MakeVolumes(instance) => {
-            info!(%instance, "volumes are made");
-            for claim in claims::claims(blueprint, instance, ClaimStatus::Ready) {
-                objects.create(claim).await?;
-            }
-            Ok(())
-        }
+        Step::MakeVolumes(instance) => make_volumes(objects, blueprint, seen, instance).await,
         Step::MakePod(instance) => {
             info!(%instance, "pod is made");
-            objects.create(pod::pod(blueprint, instance)).await
+            objects.create(pod::pod(blueprint, instance)).await.map(|_created| None)
         }
         Step::EndPod { instance, because } => {
+            let Some(pod) = seen.pods.get(instance) else { return Ok(None) };
             info!(%instance, %because, "pod is ended");
-            match seen.pods.get(instance) {
-                Some(pod) => objects.delete::<Pod>(&pod.metadata).await,
-                None => Ok(()),
-            }
+            objects.delete::<Pod>(&pod.metadata).await?;
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            Ok(Some(Done::EndedPod { instance: instance.clone(), because: *because, uid }))
         }
         Step::RemoveVolumes(instance) => {
             info!(%instance, "volumes are removed");
@@ -63,10 +59,43 @@ async fn perform(
             for claim in names.iter().filter_map(|name| seen.claims.get(name)) {
                 objects.delete::<PersistentVolumeClaim>(&claim.metadata).await?;
             }
-            Ok(())
+            Ok(None)
         }
         // It is only taken off the list.
-        Step::Forget(_) => Ok(()),
+        Step::Forget(_) => Ok(None),
+    }
+}
+
+async fn make_volumes(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+    seen: &Seen,
+    instance: &InstanceName,
+) -> Result<Option<Done>, EnsureError> {
+    info!(%instance, "volumes are made");
+    let mut done = None;
+    for claim in claims::claims(blueprint, instance, ClaimStatus::Ready) {
+        // With the volume of the data the instance begins.
+        let is_data = claim.metadata.name == Some(claims::data_name(instance));
+        match objects.create(claim).await? {
+            Created::Now { uid } if is_data => {
+                let with = data(blueprint, seen);
+                done = Some(Done::MadeVolumes { instance: instance.clone(), with, uid });
+            }
+            Created::Now { .. } | Created::Before => {}
+        }
+    }
+    Ok(done)
+}
+
+fn data(blueprint: &Blueprint<'_>, seen: &Seen) -> Data {
+    let bootstrap = blueprint.cluster.spec.bootstrap.as_ref();
+    if seen.record.is_some() {
+        Data::Copy
+    } else if bootstrap.is_some_and(|bootstrap| bootstrap.pg_basebackup.is_some()) {
+        Data::PhysicalBackup
+    } else {
+        Data::Initdb
     }
 }
 

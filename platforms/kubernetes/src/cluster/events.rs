@@ -1,0 +1,178 @@
+//! Decides which events are told of a cluster: of what was done, and of what changed in its status.
+//!
+//! Never two of the same occurrence: each has a mark, and a second one of its name is refused.
+
+mod publish;
+
+pub(super) use publish::publish;
+
+use super::realise::RealiseError;
+use pgherd_agent::chain::chain;
+use pgherd_api::cluster::Cluster;
+use pgherd_api::cluster::status::ClusterStatus;
+use pgherd_core::fleet::Because;
+use pgherd_core::names::InstanceName;
+use pgherd_core::record::{Cause, Record, Term};
+use pgherd_core::units::Timeline;
+
+/// What people are told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) kind: Kind,
+    pub(super) reason: &'static str,
+    pub(super) note: String,
+    /// Tells one occurrence from another one with the same note.
+    pub(super) mark: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Warning,
+}
+
+/// What was done just now, and would not be done again by repeating it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Done {
+    /// Volumes of an instance that had none.
+    MadeVolumes { instance: InstanceName, with: Data, uid: String },
+    EndedPod { instance: InstanceName, because: Because, uid: String },
+}
+
+/// Where the data of a new instance comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Data {
+    /// It is a new cluster's.
+    Initdb,
+    /// It is that of a server elsewhere.
+    PhysicalBackup,
+    /// It is the primary's.
+    Copy,
+}
+
+/// What the events of one round are made from.
+pub(super) struct Round<'a> {
+    pub(super) before: &'a ClusterStatus,
+    pub(super) after: &'a ClusterStatus,
+    pub(super) record: Option<&'a Record>,
+    pub(super) done: &'a [Done],
+    pub(super) realised: &'a Result<(), RealiseError>,
+    /// The manifest's.
+    pub(super) generation: Option<i64>,
+}
+
+/// The phase of a cluster whose primary may be replaced.
+pub(super) const FAILING_OVER: &str = "Failing over";
+
+/// Everything that is worth telling, in the order in which it happened.
+pub(super) fn events(round: &Round<'_>) -> Vec<Event> {
+    let mut events = Vec::new();
+    let timeline = round.before.timeline_id;
+    let phase = |status: &ClusterStatus| status.phase.as_deref() == Some(FAILING_OVER);
+    if let Some(record) = round.record {
+        // Before the status knew a timeline there was nobody to take over from.
+        events.extend(timeline.into_iter().flat_map(|known| takeovers(known, record)));
+        if phase(round.after) && !phase(round.before) {
+            events.push(failing_over(&record.holder.instance, record.timeline));
+        }
+    }
+    events.extend(round.done.iter().map(of_done));
+    // What goes on failing is in the status.
+    let is_news = round.before.phase_reason != round.after.phase_reason;
+    let failure = round.realised.as_ref().err().filter(|_| is_news);
+    events.extend(failure.map(|error| of_failure(error, round)));
+    events
+}
+
+/// A manifest that cannot be carried out, unless that was told.
+pub(super) fn refused(cluster: &Cluster, after: &ClusterStatus) -> Option<Event> {
+    let known = cluster.status.as_ref().and_then(|before| before.phase_reason.as_ref());
+    let why = after.phase_reason.as_ref().filter(|why| known != Some(why))?;
+    Some(Event {
+        kind: Kind::Warning,
+        reason: "InvalidClusterDefinition",
+        note: why.clone(),
+        mark: number(cluster.metadata.generation),
+    })
+}
+
+/// The office may have changed hands more than once since the status was written.
+fn takeovers(known: i64, record: &Record) -> impl Iterator<Item = Event> {
+    let pairs = record.terms.iter().zip(record.terms.iter().skip(1));
+    let news = pairs.filter(move |(_, term)| i64::from(term.timeline.0) > known);
+    news.flat_map(|(last, term)| takeover(last, term))
+}
+
+fn takeover(last: &Term, term: &Term) -> Vec<Event> {
+    let (from, to) = (&last.holder, &term.holder);
+    let mark = term.timeline.to_string();
+    match term.cause {
+        Cause::Initialised | Cause::Retaken => Vec::new(),
+        // It lost its office and got it again: nobody was promoted.
+        Cause::GrantsLost | Cause::TermOver | Cause::Released | Cause::HandedOver if from == to => {
+            Vec::new()
+        }
+        Cause::HandedOver => {
+            vec![normal("SwitchingOver", format!("Switching over from {from} to {to}"), mark)]
+        }
+        Cause::GrantsLost | Cause::TermOver | Cause::Released => vec![
+            failing_over(from, last.timeline),
+            normal("FailoverTarget", format!("Failing over from {from} to {to}"), mark),
+        ],
+    }
+}
+
+/// Marked by the office that is lost: it is told when that is noticed, or else afterwards.
+fn failing_over(from: &InstanceName, timeline: Timeline) -> Event {
+    let note = format!("Current primary isn't healthy, initiating a failover from {from}");
+    normal("FailingOver", note, timeline.to_string())
+}
+
+fn of_done(done: &Done) -> Event {
+    match done {
+        Done::MadeVolumes { instance, with, uid } => {
+            let note = match with {
+                Data::Initdb => "Primary instance (initdb)".to_owned(),
+                Data::PhysicalBackup => "Primary instance (from physical backup)".to_owned(),
+                Data::Copy => format!("Creating instance {instance}"),
+            };
+            normal("CreatingInstance", note, uid.clone())
+        }
+        Done::EndedPod { instance, because, uid } => {
+            let (reason, note) = match because {
+                Because::Outdated => {
+                    ("UpgradingInstance", format!("Upgrading instance {instance}"))
+                }
+                Because::Leaving => {
+                    ("ScaleDown", format!("Scaling down - removing instance: {instance}"))
+                }
+                Because::Ended => ("DeletePod", format!("Deleted ended pod {instance}")),
+                Because::Stopped => ("DeletePod", format!("Deleted pod {instance} to hibernate")),
+            };
+            normal(reason, note, uid.clone())
+        }
+    }
+}
+
+fn of_failure(error: &RealiseError, round: &Round<'_>) -> Event {
+    let reason = match error {
+        RealiseError::Lack(_) => "SecretNotFound",
+        RealiseError::Supplied(_) => "InvalidCertificate",
+        RealiseError::Tell(_) | RealiseError::Ensure(_) | RealiseError::Certify(_) => {
+            "UnableToCreateObjects"
+        }
+    };
+    let note = format!("Unable to create required cluster objects: {}", chain(error));
+    Event { kind: Kind::Warning, reason, note, mark: number(round.generation) }
+}
+
+fn number(generation: Option<i64>) -> String {
+    generation.unwrap_or_default().to_string()
+}
+
+fn normal(reason: &'static str, note: String, mark: String) -> Event {
+    Event { kind: Kind::Normal, reason, note, mark }
+}
+
+#[cfg(test)]
+mod tests;

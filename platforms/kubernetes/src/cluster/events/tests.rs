@@ -1,0 +1,178 @@
+use super::*;
+use crate::cluster::manifests::fixtures::Sample;
+use expect_test::{Expect, expect};
+use pgherd_core::names::ClusterName;
+use pgherd_core::record::{Holder, Takeover, WriteId};
+use pgherd_core::units::{Epoch, Lsn, SystemId};
+
+fn instance(serial: u32) -> InstanceName {
+    InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
+}
+
+fn holder(serial: u32) -> Holder {
+    Holder { instance: instance(serial), volume: 1, incarnation: 1 }
+}
+
+/// The first instance's, after these others took office.
+fn record(takeovers: &[(u32, Cause)]) -> Record {
+    let first = Record::first(holder(1), SystemId(7), WriteId::default());
+    takeovers.iter().fold(first, |record, (serial, cause)| {
+        let takeover = Takeover {
+            holder: holder(*serial),
+            epoch: Epoch(record.epoch.0 + 1),
+            parent: record.timeline,
+            parent_began: Lsn(1),
+            began: None,
+            cause: *cause,
+            pair: None,
+        };
+        record.taken_over(WriteId::default(), takeover)
+    })
+}
+
+fn status(phase: &str, timeline: i64) -> ClusterStatus {
+    let (phase, timeline_id) = (Some(phase.to_owned()), Some(timeline));
+    ClusterStatus { phase, timeline_id, ..ClusterStatus::default() }
+}
+
+fn told(events: &[Event]) -> String {
+    let line = |event: &Event| {
+        let Event { kind, reason, note, mark } = event;
+        format!("{kind:?} {reason} [{mark}] {note}\n")
+    };
+    events.iter().map(line).collect()
+}
+
+fn check(before: &ClusterStatus, after: &ClusterStatus, record: &Record, expected: &Expect) {
+    let round = Round {
+        before,
+        after,
+        record: Some(record),
+        done: &[],
+        realised: &Ok(()),
+        generation: Some(1),
+    };
+    expected.assert_eq(&told(&events(&round)));
+}
+
+const HEALTHY: &str = "Cluster in healthy state";
+
+#[test]
+fn nothing_is_told_when_nothing_has_changed() {
+    let record = record(&[(2, Cause::GrantsLost)]);
+    check(&status(HEALTHY, 3), &status(HEALTHY, 3), &record, &expect![]);
+    check(&ClusterStatus::default(), &status(HEALTHY, 3), &record, &expect![]);
+}
+
+#[test]
+fn a_failover_is_told_when_it_is_noticed_and_when_it_is_done() {
+    let (first, second) = (record(&[]), record(&[(2, Cause::TermOver)]));
+    check(
+        &status(HEALTHY, 2),
+        &status(FAILING_OVER, 2),
+        &first,
+        &expect![[r"
+            Normal FailingOver [2] Current primary isn't healthy, initiating a failover from db-1
+        "]],
+    );
+    check(&status(FAILING_OVER, 2), &status(FAILING_OVER, 2), &first, &expect![]);
+    // The first one has the same mark as before.
+    check(
+        &status(FAILING_OVER, 2),
+        &status(HEALTHY, 3),
+        &second,
+        &expect![[r"
+            Normal FailingOver [2] Current primary isn't healthy, initiating a failover from db-1
+            Normal FailoverTarget [3] Failing over from db-1 to db-2
+        "]],
+    );
+}
+
+#[test]
+fn every_change_of_office_is_told_also_those_that_were_not_seen() {
+    let office = [
+        (2, Cause::HandedOver),
+        (2, Cause::Retaken),
+        (3, Cause::Released),
+        (3, Cause::GrantsLost),
+        (1, Cause::HandedOver),
+    ];
+    check(
+        &status(HEALTHY, 2),
+        &status(HEALTHY, 7),
+        &record(&office),
+        &expect![[r"
+            Normal SwitchingOver [3] Switching over from db-1 to db-2
+            Normal FailingOver [4] Current primary isn't healthy, initiating a failover from db-2
+            Normal FailoverTarget [5] Failing over from db-2 to db-3
+            Normal SwitchingOver [7] Switching over from db-3 to db-1
+        "]],
+    );
+}
+
+#[test]
+fn what_was_done_and_what_could_not_be_done_is_told() {
+    let made = |serial, with| Done::MadeVolumes {
+        instance: instance(serial),
+        with,
+        uid: format!("v{serial}"),
+    };
+    let ended = |serial, because| Done::EndedPod {
+        instance: instance(serial),
+        because,
+        uid: format!("p{serial}"),
+    };
+    let done = [
+        made(1, Data::Initdb),
+        made(1, Data::PhysicalBackup),
+        made(2, Data::Copy),
+        ended(3, Because::Outdated),
+        ended(3, Because::Leaving),
+        ended(3, Because::Ended),
+        ended(3, Because::Stopped),
+    ];
+    let failures = [RealiseError::Lack("no Secret".into()), RealiseError::Supplied("old".into())];
+    let (nothing, failed) = (ClusterStatus::default(), failed());
+    let round = |done: &[Done], realised: &Result<(), RealiseError>| {
+        let after = if realised.is_ok() { &nothing } else { &failed };
+        let before = &nothing;
+        told(&events(&Round { before, after, record: None, done, realised, generation: Some(4) }))
+    };
+    let failures = failures.map(|failure| round(&[], &Err(failure)));
+    expect![[r"
+        Normal CreatingInstance [v1] Primary instance (initdb)
+        Normal CreatingInstance [v1] Primary instance (from physical backup)
+        Normal CreatingInstance [v2] Creating instance db-2
+        Normal UpgradingInstance [p3] Upgrading instance db-3
+        Normal ScaleDown [p3] Scaling down - removing instance: db-3
+        Normal DeletePod [p3] Deleted ended pod db-3
+        Normal DeletePod [p3] Deleted pod db-3 to hibernate
+        Warning SecretNotFound [4] Unable to create required cluster objects: no Secret
+        Warning InvalidCertificate [4] Unable to create required cluster objects: old
+    "]]
+    .assert_eq(&[&[round(&done, &Ok(()))], &failures[..]].concat().concat());
+}
+
+fn failed() -> ClusterStatus {
+    ClusterStatus { phase_reason: Some("why".to_owned()), ..ClusterStatus::default() }
+}
+
+#[test]
+fn what_goes_on_failing_is_told_once() {
+    let realised = &Err(RealiseError::Lack("no Secret".into()));
+    let (before, after) = (&failed(), &failed());
+    let round = Round { before, after, record: None, done: &[], realised, generation: Some(4) };
+    assert_eq!(events(&round), []);
+}
+
+#[test]
+fn a_refusal_is_told_once() {
+    let mut cluster = Sample::minimal().cluster;
+    cluster.metadata.generation = Some(5);
+    expect![[r"
+        Warning InvalidClusterDefinition [5] why
+    "]]
+    .assert_eq(&told(refused(&cluster, &failed()).as_slice()));
+    cluster.status = Some(failed());
+    assert_eq!(refused(&cluster, &failed()), None);
+}
