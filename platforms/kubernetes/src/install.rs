@@ -3,17 +3,16 @@
 //!
 //! Never gives a right that nothing here uses.
 
-use crate::leader;
+use crate::{leader, rights};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, Container, EnvVar, EnvVarSource, Namespace, ObjectFieldSelector,
     PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec,
     ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccount, WeightedPodAffinityTerm,
 };
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use pgherd_api::kind::GROUP;
 use pgherd_api::{crd, policy};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -96,37 +95,9 @@ fn binding(installation: &Installation) -> ClusterRoleBinding {
     }
 }
 
-/// Making a role takes every right that is in it: what agents may do stands here, too.
 fn role() -> ClusterRole {
-    const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
-    let rules = vec![
-        rule(GROUP, &["clusters"], &["get", "list", "watch"]),
-        rule(GROUP, &["clusters/status"], &["patch"]),
-        // Owners that block their own deletion need it.
-        rule(GROUP, &["clusters/finalizers"], &["update"]),
-        rule("", &["pods", "persistentvolumeclaims", "services"], KEEP),
-        rule("", &["serviceaccounts", "configmaps", "secrets"], KEEP),
-        rule("policy", &["poddisruptionbudgets"], KEEP),
-        rule("rbac.authorization.k8s.io", &["roles", "rolebindings"], KEEP),
-        rule("coordination.k8s.io", &["leases"], &["get", "list", "watch", "create", "update"]),
-        rule(
-            "discovery.k8s.io",
-            &["endpointslices", "endpointslices/restricted"],
-            &["get", "list", "watch", "create", "update"],
-        ),
-        rule("", &["events"], &["create", "patch"]),
-    ];
-    ClusterRole { metadata: metadata(OPERATOR, None), rules: Some(rules), aggregation_rule: None }
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
-    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(owned(resources)),
-        verbs: owned(verbs),
-        ..PolicyRule::default()
-    }
+    let rules = Some(rights::operator());
+    ClusterRole { metadata: metadata(OPERATOR, None), rules, aggregation_rule: None }
 }
 
 /// A cluster's life must not wait behind a job that lists everything: the agents' requests, a few

@@ -8,6 +8,8 @@ pub mod console;
 pub mod install;
 pub mod leader;
 pub mod pod;
+pub mod pull;
+pub mod rights;
 pub mod run;
 pub mod settings;
 pub mod stores;

@@ -41,6 +41,8 @@ pub const AGENT_PORT: u16 = 8001;
 pub const POSTGRES_PORT: u16 = 5432;
 /// Where the kubelet asks how this pod is.
 pub const STATUS_PORT: u16 = 8000;
+/// Where metrics are to be asked for.
+pub const METRICS_PORT: u16 = 9187;
 
 /// Until every node leads clients to the successor; kube-proxy gathers changes for a second.
 const LINGER: Duration = Duration::from_secs(3);

@@ -7,10 +7,13 @@
 use crate::cluster;
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
+use crate::pull::{self, Original};
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
-use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config as Pace};
+use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, Config};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
@@ -45,8 +48,21 @@ pub struct Context {
     pub client: Client,
     pub settings: Settings,
     pub stores: Stores,
+    /// What images are pulled with, if the operator was told.
+    pub pull: Option<Original>,
     /// How often in a row each cluster has failed.
     failures: Mutex<BTreeMap<(String, String), u32>>,
+}
+
+impl Context {
+    /// Until everything is known that there is.
+    pub async fn ready(&self) -> Result<(), WriterDropped> {
+        self.stores.ready().await?;
+        match &self.pull {
+            Some(original) => original.ready().await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Looks after all clusters until SIGTERM, while no other operator does.
@@ -99,18 +115,35 @@ impl Ending {
 
 /// Looks after all clusters until it is asked to end; what has begun by then is finished.
 async fn work(client: Client, settings: Settings, mut ending: Ending) {
-    let pace = Pace::default().debounce(DEBOUNCE).concurrency(AT_ONCE);
-    let controller = stores::clusters(&client).with_config(pace);
-    let (controller, stores) = stores::watch_all(&client, controller);
-    let failures = Mutex::default();
-    let context = Arc::new(Context { client, settings, stores, failures });
+    let scopes = settings.watched.scopes();
+    let at_once = at_once(scopes.len());
+    let ended = async move { ending.asked().await }.boxed().shared();
     info!("the operator runs");
-    controller
-        .graceful_shutdown_on(async move { ending.asked().await })
-        .run(reconcile, after_failure, context)
-        .for_each(|_ended| std::future::ready(()))
-        .await;
+    let controllers = scopes.into_iter().map(|scope| {
+        let pace = Pace::default().debounce(DEBOUNCE).concurrency(at_once);
+        let controller = stores::clusters(&client, &scope).with_config(pace);
+        let (controller, stores) = stores::watch_all(&client, &scope, controller);
+        let (controller, pull) = match settings.pull_secret.clone() {
+            Some(secret) => {
+                let (pull, changes) = pull::watch(&client, secret);
+                (controller.reconcile_all_on(changes), Some(pull))
+            }
+            None => (controller, None),
+        };
+        let (client, settings) = (client.clone(), settings.clone());
+        let context = Context { client, settings, stores, pull, failures: Mutex::default() };
+        controller
+            .graceful_shutdown_on(ended.clone())
+            .run(reconcile, after_failure, Arc::new(context))
+            .for_each(|_ended| std::future::ready(()))
+    });
+    join_all(controllers).await;
     info!("the operator ends");
+}
+
+/// Each namespace that is watched has its share.
+fn at_once(scopes: usize) -> u16 {
+    u16::try_from(scopes).map_or(1, |scopes| AT_ONCE.div_ceil(scopes.max(1)))
 }
 
 async fn reconcile(
@@ -153,6 +186,11 @@ fn key(cluster: &Cluster) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_share_what_is_done_at_the_same_moment() {
+        assert_eq!([1, 2, 3, 100].map(at_once), [16, 8, 6, 1]);
+    }
 
     #[test]
     fn pauses_double_up_to_a_bound() {

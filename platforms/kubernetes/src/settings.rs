@@ -2,6 +2,8 @@
 //!
 //! Never reads the environment itself: it is handed in.
 
+use crate::leader::NAMESPACE;
+use crate::stores::Scope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -45,6 +47,10 @@ pub enum SettingsError {
         "{CHECK_THRESHOLD} is {threshold} days, but certificates last only {duration}, so that every one would be renewed without end: write less than {CERTIFICATE_DURATION}"
     )]
     CompareDays { threshold: u32, duration: u32 },
+    #[error(
+        "{PULL_SECRET} is {0:?}, but {NAMESPACE} does not say in which namespace it is: set {NAMESPACE} to that of the operator"
+    )]
+    FindNamespace(String),
 }
 
 /// What the operator was configured with.
@@ -67,11 +73,18 @@ pub struct Settings {
     /// What the names of all services end with.
     pub cluster_domain: String,
     /// The Secret beside the operator that images are pulled with.
-    pub pull_secret: Option<String>,
+    pub pull_secret: Option<PullSecret>,
     /// How long before its end a certificate is renewed.
     pub expiring_check_threshold: Duration,
     /// How long a certificate lasts.
     pub certificate_duration: Duration,
+}
+
+/// A Secret that every cluster gets a copy of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullSecret {
+    pub namespace: String,
+    pub name: String,
 }
 
 /// Where clusters are looked after.
@@ -81,6 +94,16 @@ pub enum Watched {
     Everywhere,
     /// In these namespaces.
     Namespaces(BTreeSet<String>),
+}
+
+impl Watched {
+    /// One for each controller that is to be run.
+    pub fn scopes(&self) -> Vec<Scope> {
+        match self {
+            Self::Everywhere => vec![Scope::Everywhere],
+            Self::Namespaces(names) => names.iter().cloned().map(Scope::Namespace).collect(),
+        }
+    }
 }
 
 /// A key of labels or annotations in which `*` stands for any letters but `/`.
@@ -129,7 +152,7 @@ impl Settings {
             cluster_domain: given
                 .name(CLUSTER_DOMAIN, "cluster.local")?
                 .unwrap_or_else(|| "cluster.local".to_owned()),
-            pull_secret: given.name(PULL_SECRET, "registry-login")?,
+            pull_secret: given.pull_secret()?,
             expiring_check_threshold: DAY * threshold,
             certificate_duration: DAY * duration,
         })
@@ -191,6 +214,13 @@ impl<'a> Given<'a> {
         });
         let names: BTreeSet<_> = names.collect::<Result<_, _>>()?;
         Ok(if names.is_empty() { Watched::Everywhere } else { Watched::Namespaces(names) })
+    }
+
+    fn pull_secret(&self) -> Result<Option<PullSecret>, SettingsError> {
+        let Some(name) = self.name(PULL_SECRET, "registry-login")? else { return Ok(None) };
+        let namespace = self.name(NAMESPACE, "pgherd-system")?;
+        let namespace = namespace.ok_or_else(|| SettingsError::FindNamespace(name.clone()))?;
+        Ok(Some(PullSecret { namespace, name }))
     }
 
     fn name(
@@ -263,6 +293,7 @@ mod tests {
             ("INSTANCES_ROLLOUT_DELAY", "5"),
             ("KUBERNETES_CLUSTER_DOMAIN", "k8s.example.org"),
             ("PULL_SECRET_NAME", "login"),
+            ("POD_NAMESPACE", "pgherd-system"),
             ("EXPIRING_CHECK_THRESHOLD", "1"),
             ("CERTIFICATE_DURATION", "2"),
         ]);
@@ -293,7 +324,10 @@ mod tests {
                 instances_rollout_delay: 5s,
                 cluster_domain: "k8s.example.org",
                 pull_secret: Some(
-                    "login",
+                    PullSecret {
+                        namespace: "pgherd-system",
+                        name: "login",
+                    },
                 ),
                 expiring_check_threshold: 86400s,
                 certificate_duration: 172800s,
@@ -314,6 +348,7 @@ mod tests {
             ("WATCH_NAMESPACE", "default,Other"),
             ("WATCH_NAMESPACE", "a.b"),
             ("KUBERNETES_CLUSTER_DOMAIN", "cluster..local"),
+            ("PULL_SECRET_NAME", "login"),
         ]
         .map(|variable| format!("{}\n", parse(&[variable]).unwrap_err()));
         expect![[r#"
@@ -327,6 +362,7 @@ mod tests {
             WATCH_NAMESPACE has "Other", which is not a name: use lower-case letters, digits and '-', for example databases
             WATCH_NAMESPACE has "a.b", which is not a name: use lower-case letters, digits and '-', for example databases
             KUBERNETES_CLUSTER_DOMAIN has "cluster..local", which is not a name: use lower-case letters, digits and '-', for example cluster.local
+            PULL_SECRET_NAME is "login", but POD_NAMESPACE does not say in which namespace it is: set POD_NAMESPACE to that of the operator
         "#]].assert_eq(&refusals.concat());
     }
 

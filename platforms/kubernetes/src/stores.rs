@@ -5,7 +5,9 @@
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
+use crate::rights::{READ, Right};
 use futures_util::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
@@ -31,8 +33,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(3);
 
 /// One kind of object that clusters are made of.
-pub trait Part:
-    Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+pub trait Part: Namespaced {
+    fn of(stores: &Stores) -> &Store<Self>;
+}
+
+/// What can be watched in a namespace or in all.
+pub trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + DeserializeOwned
     + Debug
@@ -40,55 +47,93 @@ pub trait Part:
     + Sync
     + 'static
 {
-    fn of(stores: &Stores) -> &Store<Self>;
 }
 
-/// The newest known version of every object of every cluster.
-#[derive(Clone)]
-pub struct Stores {
-    pods: Store<Pod>,
-    claims: Store<PersistentVolumeClaim>,
-    secrets: Store<Secret>,
-    maps: Store<ConfigMap>,
-    leases: Store<Lease>,
-    slices: Store<EndpointSlice>,
-    services: Store<Service>,
-    accounts: Store<ServiceAccount>,
-    roles: Store<Role>,
-    bindings: Store<RoleBinding>,
-    budgets: Store<PodDisruptionBudget>,
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
 }
 
-/// Watches every kind of object that clusters are made of; a change of one wakes its cluster.
-pub fn watch_all(
-    client: &Client,
-    controller: Controller<Cluster>,
-) -> (Controller<Cluster>, Stores) {
-    let (controller, pods) = watch(client, controller);
-    let (controller, claims) = watch(client, controller);
-    let (controller, secrets) = watch(client, controller);
-    let (controller, maps) = watch(client, controller);
-    let (controller, leases) = watch_leases(client, controller);
-    let (controller, slices) = watch_silently(client, controller);
-    let (controller, services) = watch(client, controller);
-    let (controller, accounts) = watch(client, controller);
-    let (controller, roles) = watch(client, controller);
-    let (controller, bindings) = watch(client, controller);
-    let (controller, budgets) = watch(client, controller);
-    let stores = Stores {
-        pods,
-        claims,
-        secrets,
-        maps,
-        leases,
-        slices,
-        services,
-        accounts,
-        roles,
-        bindings,
-        budgets,
+/// Where a controller and all its watches look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    Everywhere,
+    Namespace(String),
+}
+
+impl Scope {
+    fn api<K: Namespaced>(&self, client: &Client) -> Api<K> {
+        match self {
+            Self::Everywhere => Api::all(client.clone()),
+            Self::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+        }
+    }
+}
+
+/// The table of what clusters are made of: how it is watched, and what is done beside reading it.
+macro_rules! parts {
+    ($($kind:ty, $store:ident, $watch:ident, $verbs:expr;)*) => {
+        /// The newest known version of every object of every cluster.
+        #[derive(Clone)]
+        pub struct Stores {
+            $($store: Store<$kind>,)*
+        }
+
+        $(impl Part for $kind {
+            fn of(stores: &Stores) -> &Store<Self> {
+                &stores.$store
+            }
+        })*
+
+        /// Watches every kind of object that clusters are made of; a change of one wakes its
+        /// cluster.
+        pub fn watch_all(
+            client: &Client,
+            scope: &Scope,
+            controller: Controller<Cluster>,
+        ) -> (Controller<Cluster>, Stores) {
+            $(let (controller, $store) = $watch(client, scope, controller);)*
+            (controller, Stores { $($store,)* })
+        }
+
+        impl Stores {
+            /// Until every watch has listed what there is.
+            pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
+                $(self.$store.wait_until_ready().await?;)*
+                Ok(())
+            }
+        }
+
+        /// What is done with each kind.
+        pub fn rights() -> Vec<Right> {
+            [$(rights_to::<$kind>($verbs),)*].into_iter().flatten().collect()
+        }
     };
-    (controller, stores)
+}
+
+parts! {
+    Pod, pods, watch, &["create", "patch", "delete"];
+    PersistentVolumeClaim, claims, watch, &["create", "patch", "delete"];
+    Secret, secrets, watch, &["create", "patch", "delete"];
+    ConfigMap, maps, watch, &["create", "patch"];
+    Lease, leases, watch_leases, &["create"];
+    EndpointSlice, slices, watch_silently, &["create"];
+    Service, services, watch, &["create", "patch", "delete"];
+    ServiceAccount, accounts, watch, &["create", "patch"];
+    Role, roles, watch, &["create", "patch"];
+    RoleBinding, bindings, watch, &["create", "patch"];
+    PodDisruptionBudget, budgets, watch, &["create", "patch", "delete"];
+}
+
+fn rights_to<K: Part>(verbs: &'static [&'static str]) -> [Right; 2] {
+    let (group, resource) = (K::group(&()).into_owned(), K::plural(&()).into_owned());
+    [READ, verbs].map(|verbs| Right { group: group.clone(), resource: resource.clone(), verbs })
 }
 
 impl Stores {
@@ -112,42 +157,28 @@ impl Stores {
                 && label.is_some_and(|label| label == cluster)
         })
     }
-
-    /// Until every watch has listed what there is.
-    pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
-        self.pods.wait_until_ready().await?;
-        self.claims.wait_until_ready().await?;
-        self.secrets.wait_until_ready().await?;
-        self.maps.wait_until_ready().await?;
-        self.leases.wait_until_ready().await?;
-        self.slices.wait_until_ready().await?;
-        self.services.wait_until_ready().await?;
-        self.accounts.wait_until_ready().await?;
-        self.roles.wait_until_ready().await?;
-        self.bindings.wait_until_ready().await?;
-        self.budgets.wait_until_ready().await
-    }
 }
 
 fn reflect<K: Part>(
     client: &Client,
+    scope: &Scope,
 ) -> (impl Stream<Item = watcher::Result<K>> + Send + 'static, Store<K>) {
     let (store, writer) = reflector::store();
     let ours = watcher::Config::default().labels(labels::CLUSTER);
-    let events = watcher(Api::<K>::all(client.clone()), ours);
+    let events = watcher(scope.api::<K>(client), ours);
     (news(reflector::reflector(writer, events)), store)
 }
 
 /// All clusters, and a controller that is woken by their changes.
-pub fn clusters(client: &Client) -> Controller<Cluster> {
+pub fn clusters(client: &Client, scope: &Scope) -> Controller<Cluster> {
     let (store, writer) = reflector::store();
-    let events = watcher(Api::all(client.clone()), watcher::Config::default());
+    let events = watcher(scope.api(client), watcher::Config::default());
     Controller::for_stream(news(reflector::reflector(writer, events)), store)
 }
 
 /// The objects of a watch that changed. A watch that broke begins again by itself, and says so
 /// here: a controller that is told stands still for a while, with every other watch it has.
-fn news<K>(
+pub(crate) fn news<K>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
 ) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
 where
@@ -164,18 +195,20 @@ where
 
 fn watch<K: Part>(
     client: &Client,
+    scope: &Scope,
     controller: Controller<Cluster>,
 ) -> (Controller<Cluster>, Store<K>) {
-    let (touched, store) = reflect(client);
+    let (touched, store) = reflect(client, scope);
     (controller.owns_stream(touched), store)
 }
 
 /// A Lease is renewed every few seconds: only another holder or epoch is news.
 fn watch_leases(
     client: &Client,
+    scope: &Scope,
     controller: Controller<Cluster>,
 ) -> (Controller<Cluster>, Store<Lease>) {
-    let (touched, store) = reflect::<Lease>(client);
+    let (touched, store) = reflect::<Lease>(client, scope);
     let news = |lease: &Lease| {
         let spec = lease.spec.clone().unwrap_or_default();
         let exists = lease.metadata.deletion_timestamp.is_none();
@@ -188,9 +221,10 @@ fn watch_leases(
 /// The route is the agents' own: what they write into it is no reason to do anything.
 fn watch_silently<K: Part>(
     client: &Client,
+    scope: &Scope,
     controller: Controller<Cluster>,
 ) -> (Controller<Cluster>, Store<K>) {
-    let (touched, store) = reflect::<K>(client);
+    let (touched, store) = reflect::<K>(client, scope);
     let gone = touched.filter(|touched| {
         let meta = touched.as_ref().map(Resource::meta);
         std::future::ready(meta.is_ok_and(|meta| meta.deletion_timestamp.is_some()))
@@ -202,25 +236,3 @@ fn fingerprint(value: &impl Hash) -> u64 {
     use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
     BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
 }
-
-macro_rules! part {
-    ($kind:ty, $field:ident) => {
-        impl Part for $kind {
-            fn of(stores: &Stores) -> &Store<Self> {
-                &stores.$field
-            }
-        }
-    };
-}
-
-part!(Pod, pods);
-part!(PersistentVolumeClaim, claims);
-part!(Secret, secrets);
-part!(ConfigMap, maps);
-part!(Lease, leases);
-part!(EndpointSlice, slices);
-part!(Service, services);
-part!(ServiceAccount, accounts);
-part!(Role, roles);
-part!(RoleBinding, bindings);
-part!(PodDisruptionBudget, budgets);

@@ -14,6 +14,7 @@ pub use password::password;
 pub use status::{moment, status};
 pub use supplied::{Complaint, Field, Problem, complaints};
 
+use super::manifests::secrets;
 use leaves::{Leaf, MadeOut};
 use pgherd_agent::tls::authority::{self, Authority, AuthorityError};
 use pgherd_agent::tls::files::Parts;
@@ -228,7 +229,7 @@ fn next_for_agents(
     let authority = Authority::of(&wanted.cluster, kept.signer);
     for instance in &wanted.instances {
         let holder = Holder::Instance(instance.clone());
-        let secret = format!("{instance}-agent");
+        let secret = secrets::agent_name(instance);
         let leaf =
             Leaf { secret: secret.clone(), made_out: MadeOut::Agent { holder: holder.clone() } };
         let made = leaf.next(present, authority.certificate(), span, |_| {
@@ -255,19 +256,19 @@ impl Wanted {
     }
 
     fn authority_secret(&self) -> String {
-        format!("{}-ca", self.cluster)
+        secrets::authority_name(&self.cluster)
     }
 
     fn server_secret(&self) -> String {
-        format!("{}-server", self.cluster)
+        secrets::server_name(&self.cluster)
     }
 
     fn replication_secret(&self) -> String {
-        format!("{}-replication", self.cluster)
+        secrets::replication_name(&self.cluster)
     }
 
     fn agents_secret(&self) -> String {
-        format!("{}-agents", self.cluster)
+        secrets::agents_name(&self.cluster)
     }
 
     fn service(&self, which: &str) -> String {

@@ -35,8 +35,16 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
     /// Volumes of an instance that had none.
-    MadeVolumes { instance: InstanceName, with: Data, uid: String },
-    EndedPod { instance: InstanceName, because: Because, uid: String },
+    MadeVolumes {
+        instance: InstanceName,
+        with: Data,
+        uid: String,
+    },
+    EndedPod {
+        instance: InstanceName,
+        because: Because,
+        uid: String,
+    },
 }
 
 /// Where the data of a new instance comes from.

@@ -6,7 +6,7 @@ pub mod access;
 pub mod budgets;
 pub mod claims;
 #[cfg(test)]
-pub(in crate::cluster) mod fixtures;
+pub(crate) mod fixtures;
 pub mod labels;
 pub mod pod;
 pub mod route;
@@ -21,17 +21,6 @@ use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_api::cluster::{Checked, Cluster};
 use serde::Serialize;
 use std::fmt::Write as _;
-
-/// The port of PostgreSQL.
-pub const POSTGRES_PORT: i32 = 5432;
-/// The port of the metrics.
-pub const METRICS_PORT: i32 = 9187;
-/// The port of the probes.
-pub const STATUS_PORT: i32 = 8000;
-/// The port where agents talk to each other.
-pub const AGENT_PORT: i32 = 8001;
-/// The name of PostgreSQL's port in services and in their slices; the two have to be the same.
-pub const POSTGRES_PORT_NAME: &str = "postgres";
 
 /// Everything that the objects of a cluster are made from.
 #[derive(Debug, Clone, Copy)]

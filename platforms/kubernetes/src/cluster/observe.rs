@@ -47,7 +47,7 @@ pub(super) fn observe(
     Ok(Seen {
         places: places.collect(),
         record,
-        map: stores.get(namespace, &specification::name(blueprint)),
+        map: stores.get(namespace, &specification::name(&blueprint.checked.name)),
         secrets: named(stores.of_cluster::<Secret>(namespace, name)),
         pods,
         claims,

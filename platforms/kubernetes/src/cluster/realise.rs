@@ -7,16 +7,17 @@ mod ensure;
 mod instances;
 
 use super::events::Done;
-use super::manifests::route::{self, AddressFamily};
 use super::manifests::specification::SpecificationError;
-use super::manifests::{Blueprint, access, budgets, secrets, services, specification};
+use super::manifests::{Blueprint, access, budgets, route, secrets, services, specification};
 use super::observe::Seen;
 use super::wanted::{Freshness, Wanted};
 use super::{ReconcileError, certificates};
+use crate::pull::Original;
 use crate::run::Context;
 pub(super) use ensure::EnsureError;
 use ensure::Objects;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pgherd_api::agent::Superuser;
 use pgherd_core::fleet::Plan;
 use std::time::SystemTime;
@@ -56,6 +57,7 @@ pub(super) async fn realise(
     let ensured = |done: Result<(), EnsureError>| done.map_err(RealiseError::Ensure);
     given_passwords(&objects, blueprint).await?;
     ensured(passwords(&objects, blueprint).await)?;
+    ensured(pulled_with(&objects, blueprint, context.pull.as_ref()).await)?;
     ensured(access_and_ways(&objects, blueprint).await)?;
     // What was decided is kept before it is acted upon.
     tell(&objects, blueprint, wanted).await?;
@@ -149,7 +151,30 @@ async fn access_and_ways(
     objects.ensure_all(services::services(blueprint)).await?;
     objects.ensure_all(budgets::budgets(blueprint)).await?;
     objects.create(route::lease(blueprint)).await?;
-    objects.create(route::slice(blueprint, AddressFamily::V4)).await.map(drop)
+    lead(objects, blueprint).await
+}
+
+/// The addresses that lead to the primary, in the family that their service has.
+async fn lead(objects: &Objects<'_>, blueprint: &Blueprint<'_>) -> Result<(), EnsureError> {
+    let name = blueprint.named("rw");
+    if objects.has::<EndpointSlice>(&name)? {
+        return Ok(());
+    }
+    let family = route::family(objects.find::<Service>(&name).await?.as_ref());
+    objects.create(route::slice(blueprint, family)).await.map(drop)
+}
+
+/// The copy of what images are pulled with. Without the original pods may be able to do without:
+/// what they lack, Kubernetes tells.
+async fn pulled_with(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+    original: Option<&Original>,
+) -> Result<(), EnsureError> {
+    match original.and_then(Original::get) {
+        Some(original) => objects.ensure(secrets::pull(blueprint, &original)).await,
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

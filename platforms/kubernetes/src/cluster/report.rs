@@ -6,6 +6,7 @@ mod conditions;
 mod phase;
 
 use super::acted;
+use super::events::FAILING_OVER;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
 use super::realise::RealiseError;
@@ -88,6 +89,9 @@ pub(super) fn status(
     };
     let record = seen.record.as_ref();
     let primary = record.map(|record| record.holder.instance.to_string());
+    let failing_since = before.current_primary_failing_since_timestamp.clone();
+    let failing_since =
+        (phase == FAILING_OVER).then(|| failing_since.unwrap_or_else(|| now.to_string()));
     let changed = before.current_primary != primary;
     let since = if changed { Some(now.to_string()) } else { before.current_primary_timestamp };
     let facts = Facts {
@@ -108,6 +112,7 @@ pub(super) fn status(
         instances_reported_state: names.iter().filter_map(|name| state(name, seen)).collect(),
         current_primary_timestamp: primary.as_ref().and(since.clone()),
         target_primary_timestamp: primary.as_ref().and(since),
+        current_primary_failing_since_timestamp: failing_since,
         target_primary: record
             .map(|record| record.target().unwrap_or(&record.holder.instance).to_string()),
         current_primary: primary,

@@ -2,6 +2,7 @@
 //!
 //! Never points to an older epoch than the one it finds, and never leaves the service empty.
 
+use super::POSTGRES_PORT;
 use super::peers::SERVICE;
 use super::request::{RequestError, answer};
 use crate::backoff::Backoff;
@@ -21,9 +22,8 @@ pub const EPOCH: &str = "pgherd.dev/epoch";
 /// Tells Kubernetes' own controller that a slice is not its.
 pub const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub const OURSELVES: &str = "pgherd.dev";
-/// The port's name, in the service too.
+/// The port's name, in the service too: the two have to be the same.
 pub const PORT_NAME: &str = "postgres";
-pub const PORT: i32 = 5432;
 
 /// How often one pointing is put over a slice that others change meanwhile.
 const PUTS: usize = 3;
@@ -185,10 +185,10 @@ fn endpoint(address: IpAddr) -> Endpoint {
     }
 }
 
-fn port() -> EndpointPort {
+pub(crate) fn port() -> EndpointPort {
     EndpointPort {
         name: Some(PORT_NAME.to_owned()),
-        port: Some(PORT),
+        port: Some(i32::from(POSTGRES_PORT)),
         protocol: Some("TCP".to_owned()),
         app_protocol: None,
     }

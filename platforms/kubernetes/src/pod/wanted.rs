@@ -3,6 +3,7 @@
 //! Never goes back to an older specification, and never takes a damaged one for none.
 
 use crate::backoff::Backoff;
+use crate::cluster::manifests::specification;
 use futures_util::TryStreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -16,16 +17,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-/// The key of the specification in its ConfigMap.
-pub(super) const SPECIFICATION: &str = "specification.json";
 /// How long a question for something newer waits.
 const WAIT: Duration = Duration::from_secs(8);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
-
-/// The ConfigMap that says what is wanted of `cluster`.
-pub(super) fn name(cluster: &ClusterName) -> String {
-    format!("{cluster}-specification")
-}
 
 /// The newest specification that was seen.
 pub(super) struct Wanted(watch::Receiver<Option<Specification>>);
@@ -50,7 +44,7 @@ pub(super) fn watch(
     cluster: &ClusterName,
 ) -> (Wanted, impl Future<Output = ()> + Send + use<>) {
     let (told, newest) = watch::channel(None);
-    (Wanted(newest), keep_up(maps, name(cluster), told))
+    (Wanted(newest), keep_up(maps, specification::name(cluster), told))
 }
 
 async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<Specification>>) {
@@ -80,7 +74,7 @@ async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<
 
 fn notice(event: Event<ConfigMap>, name: &str, told: &watch::Sender<Option<Specification>>) {
     match event {
-        Event::Apply(map) | Event::InitApply(map) => match read(&map) {
+        Event::Apply(map) | Event::InitApply(map) => match specification::specification(&map) {
             Ok(specification) => {
                 told.send_if_modified(|known| {
                     let newer = known.as_ref().is_none_or(|it| it.number < specification.number);
@@ -90,15 +84,11 @@ fn notice(event: Event<ConfigMap>, name: &str, told: &watch::Sender<Option<Speci
                     newer
                 });
             }
-            Err(why) => warn!(config_map = name, %why, "what is wanted stays as it was"),
+            Err(error) => {
+                warn!(config_map = name, error = %chain(&error), "what is wanted stays as it was");
+            }
         },
         // What was wanted last is wanted until the operator says otherwise.
         Event::Delete(_) | Event::Init | Event::InitDone => {}
     }
-}
-
-fn read(map: &ConfigMap) -> Result<Specification, String> {
-    let text = map.data.as_ref().and_then(|data| data.get(SPECIFICATION));
-    let text = text.ok_or_else(|| format!("it has no key {SPECIFICATION}"))?;
-    serde_json::from_str(text).map_err(|error| format!("{SPECIFICATION} is damaged: {error}"))
 }

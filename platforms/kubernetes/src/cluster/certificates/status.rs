@@ -2,6 +2,7 @@
 //!
 //! Never shows more of a Secret than its name and its end.
 
+use super::super::manifests::secrets;
 use super::{AUTHORITY_CERTIFICATE, CERTIFICATE, Content, Present, Wanted};
 use jiff::Timestamp;
 use pgherd_agent::tls::inspect;
@@ -32,7 +33,7 @@ pub fn moment(time: SystemTime) -> String {
 
 /// Until when the certificate in each Secret in use is good, as far as it can be read.
 fn expirations(present: &Present, wanted: &Wanted) -> BTreeMap<String, String> {
-    let agents = wanted.instances.iter().map(|instance| format!("{instance}-agent"));
+    let agents = wanted.instances.iter().map(secrets::agent_name);
     let all = secrets(wanted).into_iter().chain([wanted.agents_secret()]).chain(agents);
     let ends = all.filter_map(|secret| {
         let end = moment(end(present.secrets.get(&secret)?)?);

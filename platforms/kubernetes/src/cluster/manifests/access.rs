@@ -4,10 +4,9 @@
 
 use super::Blueprint;
 use super::labels::add_wanted;
-use super::specification;
+use crate::rights;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use pgherd_api::kind::GROUP;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding, RoleRef, Subject};
 
 impl Blueprint<'_> {
     /// The account that the pods run under.
@@ -31,17 +30,8 @@ pub fn service_account(blueprint: &Blueprint<'_>) -> Option<ServiceAccount> {
 
 /// What the agents of a cluster may do.
 pub fn role(blueprint: &Blueprint<'_>) -> Role {
-    let (name, specification) = (blueprint.name(), specification::name(blueprint));
-    let route = blueprint.named("rw");
-    let rules = vec![
-        rule("coordination.k8s.io", "leases", Some(name), &["get", "update"]),
-        rule("discovery.k8s.io", "endpointslices", Some(&route), &["get", "update"]),
-        // Where the other instances are; slices have names that are not known before.
-        rule("discovery.k8s.io", "endpointslices", None, &["list", "watch"]),
-        rule("", "configmaps", Some(&specification), &["get", "list", "watch"]),
-        rule(GROUP, "clusters", Some(name), &["get", "watch"]),
-    ];
-    Role { metadata: blueprint.metadata(name.to_owned()), rules: Some(rules) }
+    let rules = Some(rights::agents(blueprint));
+    Role { metadata: blueprint.metadata(blueprint.name().to_owned()), rules }
 }
 
 /// Gives the account what agents may do.
@@ -60,16 +50,6 @@ pub fn role_binding(blueprint: &Blueprint<'_>) -> RoleBinding {
             name: blueprint.name().to_owned(),
         },
         subjects: Some(vec![subject]),
-    }
-}
-
-fn rule(group: &str, resource: &str, name: Option<&str>, verbs: &[&str]) -> PolicyRule {
-    PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(vec![resource.to_owned()]),
-        resource_names: name.map(|name| vec![name.to_owned()]),
-        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
-        ..PolicyRule::default()
     }
 }
 

@@ -11,70 +11,73 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A cluster that was written and checked.
-pub(in crate::cluster) struct Sample {
-    pub(in crate::cluster) cluster: Cluster,
+pub(crate) struct Sample {
+    pub(crate) cluster: Cluster,
     checked: Checked,
     variables: BTreeMap<String, String>,
 }
 
 impl Sample {
     /// The smallest manifest of three instances.
-    pub(in crate::cluster) fn minimal() -> Self {
+    pub(crate) fn minimal() -> Self {
         Self::spec("instances: 3\nstorage: {size: 1Gi}")
     }
 
     /// A cluster `db` with this specification.
-    pub(in crate::cluster) fn spec(spec: &str) -> Self {
+    pub(crate) fn spec(spec: &str) -> Self {
         let spec = spec.replace('\n', "\n  ");
         Self::written(&format!("metadata: {{name: db, uid: 5f2c}}\nspec:\n  {spec}\n"))
     }
 
     /// A cluster with this metadata and specification.
-    pub(in crate::cluster) fn written(rest: &str) -> Self {
+    pub(crate) fn written(rest: &str) -> Self {
         let text = format!("apiVersion: postgresql.cnpg.io/v1\nkind: Cluster\n{rest}");
         let (cluster, _) = Cluster::from_yaml(&text).unwrap();
         let (checked, _) = cluster.checked().unwrap();
         let image = "ghcr.io/pgherd/pgherd:1.2.3".to_owned();
-        let variables = BTreeMap::from([("OPERATOR_IMAGE_NAME".to_owned(), image)]);
+        let variables = BTreeMap::from([
+            ("OPERATOR_IMAGE_NAME".to_owned(), image),
+            ("POD_NAMESPACE".to_owned(), "pgherd-system".to_owned()),
+        ]);
         Self { cluster, checked, variables }
     }
 
     /// The same with another variable for the operator.
-    pub(in crate::cluster) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// The same with an image in its status.
-    pub(in crate::cluster) fn noted_image(mut self, image: &str) -> Self {
+    pub(crate) fn noted_image(mut self, image: &str) -> Self {
         self.cluster.status.get_or_insert_default().image = Some(image.to_owned());
         self
     }
 
-    pub(in crate::cluster) fn instance(&self, serial: u32) -> InstanceName {
+    pub(crate) fn instance(&self, serial: u32) -> InstanceName {
         InstanceName::new(&self.checked.name, serial)
     }
 
-    pub(in crate::cluster) fn made<T>(&self, make: impl FnOnce(&Blueprint<'_>) -> T) -> T {
+    pub(crate) fn made<T>(&self, make: impl FnOnce(&Blueprint<'_>) -> T) -> T {
         let settings = Settings::parse(&self.variables).unwrap();
         let (cluster, checked) = (&self.cluster, &self.checked);
         make(&Blueprint { cluster, checked, namespace: "shop", settings: &settings })
     }
 
     /// An object as text.
-    pub(in crate::cluster) fn shown<T: Serialize>(&self, make: impl FnOnce(&Blueprint<'_>) -> T) -> String {
+    pub(crate) fn shown<T: Serialize>(&self, make: impl FnOnce(&Blueprint<'_>) -> T) -> String {
         shown(&self.made(make))
     }
 
     /// How an object differs from that of the smallest manifest.
-    pub(in crate::cluster) fn differs<T: Serialize>(&self, make: impl Fn(&Blueprint<'_>) -> T) -> String {
+    pub(crate) fn differs<T: Serialize>(&self, make: impl Fn(&Blueprint<'_>) -> T) -> String {
         difference(&Self::minimal().made(&make), &self.made(&make))
     }
 }
 
 /// An object much like YAML, with short parts on one line, and without what it has in common with
 /// all objects of the cluster.
-pub(in crate::cluster) fn shown(object: &impl Serialize) -> String {
+pub(crate) fn shown(object: &impl Serialize) -> String {
     let mut value = serde_json::to_value(object).unwrap();
     strip(&mut value);
     block(&value, 0)
@@ -151,7 +154,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// The values that are in one of two objects only, each with its place.
-pub(in crate::cluster) fn difference(old: &impl Serialize, new: &impl Serialize) -> String {
+pub(crate) fn difference(old: &impl Serialize, new: &impl Serialize) -> String {
     let (old, new) = (leaves(old), leaves(new));
     let removed = old.difference(&new).map(|leaf| (leaf, '-'));
     let added = new.difference(&old).map(|leaf| (leaf, '+'));

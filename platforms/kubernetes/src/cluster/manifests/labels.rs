@@ -24,10 +24,6 @@ pub const USER_TYPE: &str = "cnpg.io/userType";
 pub const RELOAD: &str = "cnpg.io/reload";
 /// Whether a service was asked for in the manifest.
 pub const MANAGED: &str = "cnpg.io/isManaged";
-/// The service that a slice of addresses belongs to.
-pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Who writes a slice of addresses.
-pub const SLICE_WRITER: &str = "endpointslice.kubernetes.io/managed-by";
 
 /// The annotation with an instance's serial.
 pub const SERIAL: &str = "cnpg.io/nodeSerial";
@@ -49,10 +45,10 @@ pub const INSTANCE_POD: &str = "instance";
 const OUR_DOMAINS: [&str; 2] = ["cnpg.io", "pgherd.dev"];
 
 /// Labels or annotations.
-pub(super) type Texts = BTreeMap<String, String>;
+pub(in crate::cluster) type Texts = BTreeMap<String, String>;
 
 /// Labels or annotations from pairs.
-pub(super) fn texts<const N: usize>(pairs: [(&str, &str); N]) -> Texts {
+pub(in crate::cluster) fn texts<const N: usize>(pairs: [(&str, &str); N]) -> Texts {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
@@ -125,7 +121,7 @@ impl Blueprint<'_> {
 }
 
 /// Adds labels that win over those that are there.
-pub(super) fn add_labels(metadata: &mut ObjectMeta, labels: Texts) {
+pub(in crate::cluster) fn add_labels(metadata: &mut ObjectMeta, labels: Texts) {
     metadata.labels.get_or_insert_default().extend(labels);
 }
 

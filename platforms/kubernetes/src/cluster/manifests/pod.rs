@@ -7,8 +7,8 @@ mod scheduling;
 mod security;
 
 use super::labels::{self, add_annotations, add_labels, texts};
-use super::{AGENT_PORT, Blueprint, METRICS_PORT, POSTGRES_PORT, STATUS_PORT};
-use super::{unless_empty, volumes};
+use super::{Blueprint, unless_empty, volumes};
+use crate::pod::{AGENT_PORT, METRICS_PORT, POSTGRES_PORT, STATUS_PORT};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector, Pod,
     PodSpec,
@@ -126,9 +126,9 @@ fn ports() -> Vec<ContainerPort> {
         ("status", STATUS_PORT),
         ("agent", AGENT_PORT),
     ];
-    let port = |(name, number): (&str, i32)| ContainerPort {
+    let port = |(name, number): (&str, u16)| ContainerPort {
         name: Some(name.to_owned()),
-        container_port: number,
+        container_port: i32::from(number),
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     };

@@ -3,18 +3,34 @@
 //! Never a record or an address. Both objects are to be created once and never applied again: that
 //! would take back what an agent wrote.
 
-use super::labels::{SERVICE_NAME, SLICE_WRITER, add_labels, texts};
-use super::{Blueprint, POSTGRES_PORT, POSTGRES_PORT_NAME};
+use super::Blueprint;
+use super::labels::{add_labels, texts};
+use crate::pod::peers::SERVICE;
+use crate::pod::route::{MANAGED_BY, OURSELVES, port};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-/// Which addresses pods have.
+/// Which addresses a service leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressFamily {
     /// Version 4 of the Internet Protocol.
     V4,
     /// Version 6 of the Internet Protocol.
     V6,
+}
+
+/// The family that a service got when it was made: the cluster's own preference, unless somebody
+/// chose another one.
+pub fn family(service: Option<&Service>) -> AddressFamily {
+    let spec = service.and_then(|service| service.spec.as_ref());
+    let told = spec.and_then(|spec| spec.ip_families.as_ref()?.first()).map(String::as_str);
+    let address = spec.and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or_default();
+    match told {
+        Some("IPv6") => AddressFamily::V6,
+        None if address.contains(':') => AddressFamily::V6,
+        Some(_) | None => AddressFamily::V4,
+    }
 }
 
 /// The Lease, before there is a record.
@@ -29,13 +45,7 @@ pub fn lease(blueprint: &Blueprint<'_>) -> Lease {
 pub fn slice(blueprint: &Blueprint<'_>, family: AddressFamily) -> EndpointSlice {
     let name = blueprint.named("rw");
     let mut metadata = blueprint.metadata(name.clone());
-    add_labels(&mut metadata, texts([(SERVICE_NAME, &name), (SLICE_WRITER, "pgherd.dev")]));
-    let port = EndpointPort {
-        name: Some(POSTGRES_PORT_NAME.to_owned()),
-        port: Some(POSTGRES_PORT),
-        protocol: Some("TCP".to_owned()),
-        ..EndpointPort::default()
-    };
+    add_labels(&mut metadata, texts([(SERVICE, &name), (MANAGED_BY, OURSELVES)]));
     let address_type = match family {
         AddressFamily::V4 => "IPv4",
         AddressFamily::V6 => "IPv6",
@@ -44,7 +54,7 @@ pub fn slice(blueprint: &Blueprint<'_>, family: AddressFamily) -> EndpointSlice 
         address_type: address_type.to_owned(),
         endpoints: Some(Vec::new()),
         metadata,
-        ports: Some(vec![port]),
+        ports: Some(vec![port()]),
     }
 }
 
@@ -53,6 +63,22 @@ mod tests {
     use super::super::fixtures::Sample;
     use super::*;
     use expect_test::expect;
+    use k8s_openapi::api::core::v1::ServiceSpec;
+
+    #[test]
+    fn the_family_is_that_of_the_service() {
+        let with = |families: Option<&[&str]>, address: &str| {
+            let ip_families = families.map(|all| all.iter().map(ToString::to_string).collect());
+            let cluster_ip = Some(address.to_owned());
+            let spec = Some(ServiceSpec { ip_families, cluster_ip, ..ServiceSpec::default() });
+            family(Some(&Service { spec, ..Service::default() }))
+        };
+        assert_eq!(family(None), AddressFamily::V4);
+        assert_eq!(with(Some(&["IPv4", "IPv6"]), "10.0.0.1"), AddressFamily::V4);
+        assert_eq!(with(Some(&["IPv6", "IPv4"]), "fd00::1"), AddressFamily::V6);
+        assert_eq!(with(None, "fd00::1"), AddressFamily::V6);
+        assert_eq!(with(None, "10.0.0.1"), AddressFamily::V4);
+    }
 
     #[test]
     fn a_new_cluster_has_neither_a_record_nor_a_route() {

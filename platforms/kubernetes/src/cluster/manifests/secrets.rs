@@ -2,21 +2,39 @@
 //!
 //! Never makes a password or a certificate up.
 
+use super::Blueprint;
 use super::labels::{self, add_labels, texts};
 use super::pod::pull_secret;
-use super::{Blueprint, POSTGRES_PORT};
+use crate::pod::POSTGRES_PORT;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use pgherd_core::names::InstanceName;
+use pgherd_core::names::{ClusterName, InstanceName};
 use std::fmt::Write as _;
 
-/// A certificate and its key, both as PEM.
-#[derive(Clone, Copy)]
-pub struct Identity<'a> {
-    /// The certificate.
-    pub certificate: &'a str,
-    /// Its private key.
-    pub key: &'a str,
+/// The Secret with the authority that signs servers and clients, unless the user gives one.
+pub fn authority_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-ca")
+}
+
+/// The Secret with the servers' certificate, unless the user gives one.
+pub fn server_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-server")
+}
+
+/// The Secret with the certificate that standbys log in with, unless the user gives one.
+pub fn replication_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-replication")
+}
+
+/// The Secret with the agents' own authority and the password for replication.
+pub fn agents_name(cluster: &ClusterName) -> String {
+    // Not `-agent`: that of cluster db-1 would be the one of an instance of cluster db.
+    format!("{cluster}-agents")
+}
+
+/// The Secret with the identity of one agent.
+pub fn agent_name(instance: &InstanceName) -> String {
+    format!("{instance}-agent")
 }
 
 /// Where the Secrets of a cluster are; some may be given by the user.
@@ -35,37 +53,26 @@ impl Blueprint<'_> {
     /// The Secret with the authority that signs servers.
     pub fn server_authority_secret(&self) -> String {
         let given = self.spec().certificates.as_ref().and_then(|it| it.server_ca_secret.clone());
-        given.unwrap_or_else(|| self.named("ca"))
+        given.unwrap_or_else(|| authority_name(&self.checked.name))
     }
 
     /// The Secret with the authority that signs clients.
     pub fn client_authority_secret(&self) -> String {
         let given = self.spec().certificates.as_ref().and_then(|it| it.client_ca_secret.clone());
-        given.unwrap_or_else(|| self.named("ca"))
+        given.unwrap_or_else(|| authority_name(&self.checked.name))
     }
 
     /// The Secret with the servers' certificate.
     pub fn server_secret(&self) -> String {
         let given = self.spec().certificates.as_ref().and_then(|it| it.server_tls_secret.clone());
-        given.unwrap_or_else(|| self.named("server"))
+        given.unwrap_or_else(|| server_name(&self.checked.name))
     }
 
     /// The Secret with the certificate that standbys log in with.
     pub fn replication_secret(&self) -> String {
         let given =
             self.spec().certificates.as_ref().and_then(|it| it.replication_tls_secret.clone());
-        given.unwrap_or_else(|| self.named("replication"))
-    }
-
-    /// The Secret with the agents' own authority and the password for replication.
-    pub fn agents_secret(&self) -> String {
-        // Not `-agent`: that of cluster db-1 would be the one of an instance of cluster db.
-        self.named("agents")
-    }
-
-    /// The Secret with the identity of one agent.
-    pub fn agent_secret(&self, instance: &InstanceName) -> String {
-        format!("{instance}-agent")
+        given.unwrap_or_else(|| replication_name(&self.checked.name))
     }
 }
 
@@ -78,44 +85,6 @@ pub fn app(blueprint: &Blueprint<'_>, username: &str, database: &str, password: 
 pub fn superuser(blueprint: &Blueprint<'_>, password: &str) -> Secret {
     let login_ = Login { username: "postgres", database: "*", password };
     login(blueprint, UserType::Superuser, &login_)
-}
-
-/// The authority that signs servers and clients.
-pub fn authority(blueprint: &Blueprint<'_>, authority: Identity<'_>) -> Secret {
-    let entries = [("ca.crt", authority.certificate), ("ca.key", authority.key)];
-    secret(blueprint, blueprint.named("ca"), "Opaque", &entries)
-}
-
-/// The certificate of the servers, and who signed it.
-pub fn server(blueprint: &Blueprint<'_>, identity: Identity<'_>, authority: &str) -> Secret {
-    tls(blueprint, blueprint.named("server"), identity, authority)
-}
-
-/// The certificate that standbys log in with, and who signed it.
-pub fn replication(blueprint: &Blueprint<'_>, identity: Identity<'_>, authority: &str) -> Secret {
-    tls(blueprint, blueprint.named("replication"), identity, authority)
-}
-
-/// The agents' own authority, and the password that standbys log in with.
-pub fn agents(blueprint: &Blueprint<'_>, authority: Identity<'_>, password: &str) -> Secret {
-    let entries = [
-        ("ca.crt", authority.certificate),
-        ("ca.key", authority.key),
-        ("replication-password", password),
-    ];
-    secret(blueprint, blueprint.agents_secret(), "Opaque", &entries)
-}
-
-/// The identity of one agent, and who signed it.
-pub fn agent(
-    blueprint: &Blueprint<'_>,
-    instance: &InstanceName,
-    identity: Identity<'_>,
-    authority: &str,
-) -> Secret {
-    let mut secret = tls(blueprint, blueprint.agent_secret(instance), identity, authority);
-    add_labels(&mut secret.metadata, texts([(labels::INSTANCE, &instance.to_string())]));
-    secret
 }
 
 /// The cluster's copy of the Secret that images are pulled with.
@@ -167,12 +136,6 @@ fn login(blueprint: &Blueprint<'_>, user_type: UserType, login: &Login<'_>) -> S
     let own = [(labels::USER_TYPE, user_type), (labels::RELOAD, "true")];
     add_labels(&mut secret.metadata, texts(own));
     secret
-}
-
-fn tls(blueprint: &Blueprint<'_>, name: String, identity: Identity<'_>, authority: &str) -> Secret {
-    let entries =
-        [("tls.crt", identity.certificate), ("tls.key", identity.key), ("ca.crt", authority)];
-    secret(blueprint, name, "kubernetes.io/tls", &entries)
 }
 
 fn secret(blueprint: &Blueprint<'_>, name: String, kind: &str, entries: &[(&str, &str)]) -> Secret {
@@ -231,8 +194,6 @@ mod tests {
     use super::super::fixtures::Sample;
     use super::*;
     use expect_test::expect;
-
-    const IDENTITY: Identity<'_> = Identity { certificate: "CERTIFICATE", key: "KEY" };
 
     /// A Secret in plain text.
     fn plain(secret: &Secret) -> String {
@@ -294,49 +255,6 @@ mod tests {
               user: "postgres"
               username: "postgres"
         "#]].assert_eq(&plain(&sample.made(|it| superuser(it, "secret"))));
-    }
-
-    #[test]
-    fn certificates_are_where_servers_and_agents_look() {
-        let sample = Sample::minimal();
-        let first = sample.instance(1);
-        let secrets = sample.made(|it| {
-            [
-                authority(it, IDENTITY),
-                server(it, IDENTITY, "AUTHORITY"),
-                replication(it, IDENTITY, "AUTHORITY"),
-                agents(it, IDENTITY, "password"),
-                agent(it, &first, IDENTITY, "AUTHORITY"),
-            ]
-        });
-        expect![[r#"
-            db-ca (Opaque)
-              cnpg.io/cluster=db
-              ca.crt: "CERTIFICATE"
-              ca.key: "KEY"
-            db-server (kubernetes.io/tls)
-              cnpg.io/cluster=db
-              ca.crt: "AUTHORITY"
-              tls.crt: "CERTIFICATE"
-              tls.key: "KEY"
-            db-replication (kubernetes.io/tls)
-              cnpg.io/cluster=db
-              ca.crt: "AUTHORITY"
-              tls.crt: "CERTIFICATE"
-              tls.key: "KEY"
-            db-agents (Opaque)
-              cnpg.io/cluster=db
-              ca.crt: "CERTIFICATE"
-              ca.key: "KEY"
-              replication-password: "password"
-            db-1-agent (kubernetes.io/tls)
-              cnpg.io/cluster=db
-              cnpg.io/instanceName=db-1
-              ca.crt: "AUTHORITY"
-              tls.crt: "CERTIFICATE"
-              tls.key: "KEY"
-        "#]]
-        .assert_eq(&secrets.each_ref().map(plain).concat());
     }
 
     #[test]

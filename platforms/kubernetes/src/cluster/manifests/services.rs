@@ -3,10 +3,12 @@
 //! Never lets a selector lead to the primary of the default service: its route is written by the
 //! agent that holds the office.
 
+use super::Blueprint;
 use super::labels::{
     self, PRIMARY, REPLICA, Texts, add_annotations, add_labels, add_wanted, texts,
 };
-use super::{AGENT_PORT, Blueprint, POSTGRES_PORT, POSTGRES_PORT_NAME};
+use crate::pod::route::PORT_NAME;
+use crate::pod::{AGENT_PORT, POSTGRES_PORT};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use pgherd_api::cluster::managed::{AdditionalService, ServiceKind, UpdateStrategy};
 
@@ -34,7 +36,7 @@ pub fn services(blueprint: &Blueprint<'_>) -> Vec<Service> {
 fn pods(blueprint: &Blueprint<'_>) -> Service {
     let spec = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
-        ports: Some(vec![port(POSTGRES_PORT_NAME, POSTGRES_PORT), port("agent", AGENT_PORT)]),
+        ports: Some(vec![port(PORT_NAME, POSTGRES_PORT), port("agent", AGENT_PORT)]),
         publish_not_ready_addresses: Some(true),
         selector: Some(blueprint.instances()),
         ..default_spec()
@@ -56,10 +58,10 @@ fn additional(blueprint: &Blueprint<'_>, wanted: &AdditionalService) -> Service 
     let ports = spec.ports.get_or_insert_default();
     // Beside a port without a name no other port may be.
     let is_there = |it: &ServicePort| {
-        it.port == POSTGRES_PORT || it.name.as_deref().is_none_or(|it| it == POSTGRES_PORT_NAME)
+        it.port == i32::from(POSTGRES_PORT) || it.name.as_deref().is_none_or(|it| it == PORT_NAME)
     };
     if !ports.iter().any(is_there) {
-        ports.push(port(POSTGRES_PORT_NAME, POSTGRES_PORT));
+        ports.push(port(PORT_NAME, POSTGRES_PORT));
     }
     let mut service = service(blueprint, name, spec);
     add_wanted(&mut service.metadata, &metadata.labels, &metadata.annotations);
@@ -94,16 +96,16 @@ fn service(blueprint: &Blueprint<'_>, name: String, spec: ServiceSpec) -> Servic
 
 fn default_spec() -> ServiceSpec {
     ServiceSpec {
-        ports: Some(vec![port(POSTGRES_PORT_NAME, POSTGRES_PORT)]),
+        ports: Some(vec![port(PORT_NAME, POSTGRES_PORT)]),
         type_: Some("ClusterIP".to_owned()),
         ..ServiceSpec::default()
     }
 }
 
-fn port(name: &str, number: i32) -> ServicePort {
+fn port(name: &str, number: u16) -> ServicePort {
     ServicePort {
         name: Some(name.to_owned()),
-        port: number,
+        port: i32::from(number),
         protocol: Some("TCP".to_owned()),
         ..ServicePort::default()
     }

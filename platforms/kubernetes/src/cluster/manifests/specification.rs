@@ -5,6 +5,7 @@
 use super::Blueprint;
 use k8s_openapi::api::core::v1::ConfigMap;
 use pgherd_api::agent::Specification;
+use pgherd_core::names::ClusterName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -28,8 +29,8 @@ pub enum SpecificationError {
 }
 
 /// The ConfigMap's name.
-pub fn name(blueprint: &Blueprint<'_>) -> String {
-    blueprint.named("specification")
+pub fn name(cluster: &ClusterName) -> String {
+    format!("{cluster}-specification")
 }
 
 /// The ConfigMap.
@@ -43,7 +44,7 @@ pub fn config_map(
         (WISHES_KEY.to_owned(), encode(WISHES_KEY, wishes)?),
     ];
     Ok(ConfigMap {
-        metadata: blueprint.metadata(name(blueprint)),
+        metadata: blueprint.metadata(name(&blueprint.checked.name)),
         data: Some(BTreeMap::from(entries)),
         ..ConfigMap::default()
     })

@@ -2,7 +2,7 @@
 //!
 //! Never a volume that outlives the pod but by a claim of its own.
 
-use super::{Blueprint, claims};
+use super::{Blueprint, claims, secrets};
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
     SecretProjection, Volume, VolumeMount, VolumeProjection,
@@ -100,7 +100,7 @@ fn temporary(medium: Option<&str>, size_limit: Option<Quantity>) -> Volume {
 fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolumeSource {
     let mut sources = vec![
         secret(
-            blueprint.agent_secret(instance),
+            secrets::agent_name(instance),
             &[("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key"), ("ca.crt", "tls/ca.crt")],
         ),
         secret(
@@ -114,7 +114,10 @@ fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolu
             &[("tls.crt", "tls/replication/tls.crt"), ("tls.key", "tls/replication/tls.key")],
         ),
         secret(blueprint.server_authority_secret(), &[("ca.crt", "tls/replication/ca.crt")]),
-        secret(blueprint.agents_secret(), &[("replication-password", "secrets/replication")]),
+        secret(
+            secrets::agents_name(&blueprint.checked.name),
+            &[("replication-password", "secrets/replication")],
+        ),
         secret(blueprint.app_secret(), &[("password", "secrets/app")]),
     ];
     match blueprint.checked.postgres.superuser {

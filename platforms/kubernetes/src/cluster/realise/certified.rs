@@ -3,7 +3,7 @@
 //! Never writes a Secret that the user has given.
 
 use super::super::certificates::{self, Content, Issued, Kind, Life, Present};
-use super::super::manifests::Blueprint;
+use super::super::manifests::{Blueprint, labels, secrets};
 use super::super::observe::Seen;
 use super::super::wanted::Wanted;
 use super::RealiseError;
@@ -33,7 +33,7 @@ pub(super) async fn realise(
     let issued = certificates::next(&present, &wanted, now).map_err(RealiseError::Certify)?;
     for one in issued {
         info!(secret = %one.secret, reason = ?one.reason, "certificate is issued");
-        objects.ensure(secret(blueprint, one)).await.map_err(RealiseError::Ensure)?;
+        objects.ensure(secret(blueprint, &wanted, one)).await.map_err(RealiseError::Ensure)?;
     }
     Ok(())
 }
@@ -75,14 +75,23 @@ fn wanted_certificates(blueprint: &Blueprint<'_>, wanted: &Wanted) -> certificat
     }
 }
 
-fn secret(blueprint: &Blueprint<'_>, issued: Issued) -> Secret {
+fn secret(blueprint: &Blueprint<'_>, wanted: &certificates::Wanted, issued: Issued) -> Secret {
     let kind = match issued.kind {
         Kind::Tls => "kubernetes.io/tls",
         Kind::Opaque => "Opaque",
     };
     let entries = issued.content.into_iter().map(|(key, value)| (key, ByteString(value)));
+    let mut holders = wanted.instances.iter();
+    let holder = holders.find(|instance| secrets::agent_name(instance) == issued.secret);
+    let mut metadata = blueprint.metadata(issued.secret);
+    if let Some(instance) = holder {
+        labels::add_labels(
+            &mut metadata,
+            labels::texts([(labels::INSTANCE, &instance.to_string())]),
+        );
+    }
     Secret {
-        metadata: blueprint.metadata(issued.secret),
+        metadata,
         type_: Some(kind.to_owned()),
         data: Some(entries.collect()),
         ..Secret::default()

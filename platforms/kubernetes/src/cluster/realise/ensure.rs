@@ -97,6 +97,14 @@ impl<'a> Objects<'a> {
         Ok(())
     }
 
+    /// Whether there is one of this cluster, as far as is known.
+    pub(super) fn has<K: Part>(&self, name: &str) -> Result<bool, EnsureError> {
+        match self.stores.get::<K>(self.namespace, name) {
+            Some(found) => self.refuse_foreign::<K>(found.meta()).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Makes it unless it is there. What is in it then is for others to say.
     pub(super) async fn create<K: Part + Serialize>(
         &self,
@@ -114,8 +122,8 @@ impl<'a> Objects<'a> {
         name: &str,
         make: impl FnOnce(&str) -> K,
     ) -> Result<(), EnsureError> {
-        if let Some(found) = self.stores.get::<K>(self.namespace, name) {
-            return self.refuse_foreign::<K>(found.meta());
+        if self.has::<K>(name)? {
+            return Ok(());
         }
         let drawn = password();
         let drawn =

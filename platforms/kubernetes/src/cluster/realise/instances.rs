@@ -4,10 +4,10 @@
 
 use super::super::events::{Data, Done};
 use super::super::manifests::claims::{self, ClaimStatus};
-use super::super::manifests::{Blueprint, labels, pod};
+use super::super::manifests::{Blueprint, labels, pod, secrets};
 use super::super::observe::Seen;
 use super::ensure::{Created, EnsureError, Objects};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use pgherd_api::quantity::parse_bytes;
 use pgherd_core::fleet::{Plan, Step};
 use pgherd_core::names::InstanceName;
@@ -61,8 +61,13 @@ async fn perform(
             }
             Ok(None)
         }
-        // It is only taken off the list.
-        Step::Forget(_) => Ok(None),
+        // It is taken off the list, and nobody comes back with its identity.
+        Step::Forget(instance) => {
+            if let Some(identity) = seen.secrets.get(&secrets::agent_name(instance)) {
+                objects.delete::<Secret>(&identity.metadata).await?;
+            }
+            Ok(None)
+        }
     }
 }
 

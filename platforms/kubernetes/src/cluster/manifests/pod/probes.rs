@@ -2,7 +2,7 @@
 //!
 //! Never decides what is looked at: the agent answers.
 
-use super::super::STATUS_PORT;
+use crate::pod::STATUS_PORT;
 use k8s_openapi::api::core::v1::{HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use pgherd_api::cluster::probes::{LivenessProbe, ReplicaProbe};
@@ -75,7 +75,7 @@ fn of_replica(path: &str, period: i32, given: &ReplicaProbe) -> Probe {
 fn ask(path: &str) -> HTTPGetAction {
     HTTPGetAction {
         path: Some(path.to_owned()),
-        port: IntOrString::Int(STATUS_PORT),
+        port: IntOrString::Int(i32::from(STATUS_PORT)),
         scheme: Some("HTTPS".to_owned()),
         ..HTTPGetAction::default()
     }
