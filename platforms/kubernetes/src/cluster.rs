@@ -44,7 +44,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         // What it owns goes with it.
         return Ok(Action::await_change());
     }
-    context.ready().await.map_err(ReconcileError::Wait)?;
+    context.stores.ready().await.map_err(ReconcileError::Wait)?;
     let checked = match cluster.checked() {
         Ok((checked, _warnings)) => checked,
         Err(problems) => {

@@ -18,10 +18,7 @@ pub struct Original {
 }
 
 impl Original {
-    pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
-        self.store.wait_until_ready().await
-    }
-
+    /// None before it is known: no cluster waits for it, and all are looked at when it comes.
     pub fn get(&self) -> Option<Arc<Secret>> {
         self.store.get(&ObjectRef::new(&self.of.name).within(&self.of.namespace))
     }

@@ -13,7 +13,6 @@ use crate::stores::{self, Stores};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config as Pace};
-use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Client, Config};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
@@ -52,17 +51,6 @@ pub struct Context {
     pub pull: Option<Original>,
     /// How often in a row each cluster has failed.
     failures: Mutex<BTreeMap<(String, String), u32>>,
-}
-
-impl Context {
-    /// Until everything is known that there is.
-    pub async fn ready(&self) -> Result<(), WriterDropped> {
-        self.stores.ready().await?;
-        match &self.pull {
-            Some(original) => original.ready().await,
-            None => Ok(()),
-        }
-    }
 }
 
 /// Looks after all clusters until SIGTERM, while no other operator does.
