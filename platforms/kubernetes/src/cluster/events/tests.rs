@@ -1,3 +1,7 @@
+//! Compares what is told of a round with what happened in it.
+//!
+//! Never looks at how events are written.
+
 use super::*;
 use crate::cluster::manifests::fixtures::Sample;
 use expect_test::{Expect, expect};
