@@ -411,7 +411,7 @@ async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
         "postgresql": {"parameters": {"wal_log_hints": "off", "max_wal_senders": "2"}},
     });
     let clusters = [cluster("wide", &wide), cluster("alone", &alone)];
-    let api = server.api(&clusters[0]);
+    let api = server.api(&bird(1));
     for cluster in &clusters {
         api.create(&PostParams::default(), cluster).await.unwrap();
     }
@@ -428,11 +428,11 @@ async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
         let how = PatchParams { dry_run: true, ..PatchParams::default() };
         let what = Patch::Merge(json!({"spec": {"replicas": number}}));
         let scaled = api.patch_scale(name, &how, &what).await.map_err(said);
-        let causes = scaled.map_or_else(|status| status.details.unwrap_or_default().causes, |_| Vec::new());
-        let mut messages: Vec<_> = causes
+        let details = scaled.err().and_then(|status| status.details);
+        let mut messages: Vec<_> = details
             .iter()
-            .map(|cause| cause.message.rsplit_once(": Invalid").map_or(&*cause.message, |it| it.1))
-            .map(|message| format!("  {}\n", message.split_once(": ").map_or(message, |it| it.1)))
+            .flat_map(|it| &it.causes)
+            .map(|cause| format!("  {}\n", cause.message))
             .collect();
         messages.sort();
         answers += &format!("{name} to {number}\n{}", messages.concat());
@@ -441,7 +441,24 @@ async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
         api.delete(&cluster.name_any(), &DeleteParams::default()).await.unwrap();
     }
     server.leave().await;
-    expect![[""]].assert_eq(&answers);
+    expect![[r#"
+        wide to 4
+        wide to 1
+          Invalid value: postgresql.synchronous.number has to be less than instances, or no commit would ever succeed: lower it or raise instances; standbyNamesPre and standbyNamesPost do not count
+          Invalid value: primaryUpdateStrategy supervised needs a standby to switch over to: raise instances, or write unsupervised
+        wide to 2
+          Invalid value: postgresql.synchronous.number has to be less than instances, or no commit would ever succeed: lower it or raise instances; standbyNamesPre and standbyNamesPost do not count
+        wide to 5
+          Invalid value: postgresql.parameters.max_replication_slots has to be at least as many as instances: raise it or remove it
+        wide to 10
+          Invalid value: 10: at most 9 instances can agree in time: write a number from 1 to 9, for example 3
+          Invalid value: postgresql.parameters.max_replication_slots has to be at least as many as instances: raise it or remove it
+          Invalid value: postgresql.parameters.max_wal_senders has to be more than instances: raise it or remove it
+        alone to 1
+        alone to 2
+          Invalid value: postgresql.parameters.max_wal_senders has to be more than instances: raise it or remove it
+          Invalid value: postgresql.parameters.wal_log_hints has to be on as soon as there are standbys, because pg_rewind needs it to take a lost primary back: remove it
+    "#]].assert_eq(&answers);
 }
 
 /// The shapes that people bring along are taken, and no field of them is dropped in silence.

@@ -113,7 +113,10 @@ fn what_the_api_server_accepts_of_a_cluster_we_accept() {
     for (rule, refused) in of_clusters {
         assert!(!is_refused_by_us(&rule, "accepted.yaml"), "{rule}");
         assert!(!refused.changes || !is_refused_by_us(&rule, "before.yaml"), "{rule}");
-        assert!(refused.effect == Effect::Refused || !is_refused_by_us(&rule, "warned.yaml"), "{rule}");
+        assert!(
+            refused.effect == Effect::Refused || !is_refused_by_us(&rule, "warned.yaml"),
+            "{rule}"
+        );
     }
 }
 

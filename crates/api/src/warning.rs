@@ -28,6 +28,10 @@ impl fmt::Display for Warning {
     }
 }
 
+/// What is said of settings that CloudNativePG adds to a specification.
+pub(crate) const OF_CLOUDNATIVEPG: &str =
+    "is what CloudNativePG writes down for its own servers, and has no effect here: remove it";
+
 /// What somebody should know about a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caution {
@@ -132,10 +136,7 @@ impl fmt::Display for Caution {
             Self::StaysOn { value } => {
                 write!(f, "is {value}, but stays on, which a second instance needs: remove it")
             }
-            Self::WrittenByCloudNativePg => f.write_str(
-                "is what CloudNativePG writes down for its own servers, and has no effect here: \
-                 remove it",
-            ),
+            Self::WrittenByCloudNativePg => f.write_str(OF_CLOUDNATIVEPG),
             Self::Trust => f.write_str(
                 "lets everybody in whom it matches, without a password: prefer scram-sha-256",
             ),

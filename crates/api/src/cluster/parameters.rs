@@ -73,8 +73,13 @@ pub const SAME_FOR_ALL: [&str; 5] = [
 ];
 
 /// Settings that are on or off; one that is neither keeps PostgreSQL from starting.
-pub(crate) const SWITCHES: [&str; 5] =
-    ["fsync", "full_page_writes", "hot_standby_feedback", "sync_replication_slots", "wal_log_hints"];
+pub(crate) const SWITCHES: [&str; 5] = [
+    "fsync",
+    "full_page_writes",
+    "hot_standby_feedback",
+    "sync_replication_slots",
+    "wal_log_hints",
+];
 
 /// Sizes that other things are measured by.
 pub(crate) const SIZES: [&str; 3] = ["max_wal_size", "min_wal_size", "shared_buffers"];

@@ -20,7 +20,7 @@ pub(super) const PARTS: &[(&str, &str)] = &[
     ("bootstrap", "object.spec.?bootstrap.orValue({})"),
     ("initdb", "variables.bootstrap.?initdb.orValue({})"),
     ("recovery", "variables.bootstrap.?recovery.orValue({})"),
-    ("import", "variables.initdb.?import.orValue({})"),
+    ("imported", "variables.initdb.?import.orValue({})"),
     ("replica", "object.spec.?replica.orValue({})"),
     (
         "follows",
@@ -196,7 +196,7 @@ const CHECKS: &[Check] = &[
     Check::new(
         "cluster-import-all-or-some",
         "spec.bootstrap.initdb.import.",
-        "['databases', 'roles'].filter(field, field in variables.import && variables.import[field].size() > 1 && '*' in variables.import[field])",
+        "['databases', 'roles'].filter(field, field in variables.imported && variables.imported[field].size() > 1 && '*' in variables.imported[field])",
         "holds * and names, but * means all: keep either",
     ),
     Check::new(

@@ -5,7 +5,13 @@
 use super::{Check, Effect, Policy};
 
 pub(super) fn policy() -> Policy {
-    Policy { kind: "Database", plural: "databases", effect: Effect::Refused, parts: PARTS, checks: CHECKS.to_vec() }
+    Policy {
+        kind: "Database",
+        plural: "databases",
+        effect: Effect::Refused,
+        parts: PARTS,
+        checks: CHECKS.to_vec(),
+    }
 }
 
 const PARTS: &[(&str, &str)] =

@@ -11,8 +11,7 @@ const PLACE: &str = "spec.postgresql.parameters.";
 /// What PostgreSQL takes for false, with beginnings of words.
 const OFF: &str = r"(?i)^\s*(0|of|off|f|fa|fal|fals|false|n|no)\s*$";
 /// What it takes for either.
-const SWITCH: &str =
-    r"(?i)^\s*(0|1|of|off|on|f|fa|fal|fals|false|n|no|t|tr|tru|true|y|ye|yes)\s*$";
+const SWITCH: &str = r"(?i)^\s*(0|1|of|off|on|f|fa|fal|fals|false|n|no|t|tr|tru|true|y|ye|yes)\s*$";
 const SIZE: &str = r"^\s*([0-9]+[.]?[0-9]*|[.][0-9]+)\s*(B|kB|MB|GB|TB)?\s*$";
 const NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)?$";
 

@@ -16,5 +16,11 @@ pub(super) fn policy() -> Policy {
         .into(),
         refusal: "is set by the pooler itself, or PgBouncer does not know it: remove it".into(),
     };
-    Policy { kind: "Pooler", plural: "poolers", effect: Effect::Refused, parts: &[], checks: vec![check] }
+    Policy {
+        kind: "Pooler",
+        plural: "poolers",
+        effect: Effect::Refused,
+        parts: &[],
+        checks: vec![check],
+    }
 }

@@ -26,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new(
         "cluster-source-is-listed",
         "spec: ",
-        "([variables.recovery.?source.orValue(''), variables.bootstrap.?pg_basebackup.?source.orValue(''), variables.initdb.?import.?source.?externalCluster.orValue(''), variables.replica.?source.orValue(''), variables.replica.?primary.orValue(''), variables.replica[?'self'].orValue('')]).filter(name, name != '' && !(name in variables.external_names))",
+        "([variables.recovery.?source.orValue(''), variables.bootstrap.?pg_basebackup.?source.orValue(''), variables.initdb.?import.?source.?externalCluster.orValue(''), variables.replica.?source.orValue(''), variables.replica.?primary.orValue(''), dyn(variables.replica[?'self'].orValue(''))]).filter(name, name != '' && !(name in variables.external_names))",
         "is named, but there is no such entry in externalClusters: add it or correct the name",
     ),
     Check::new(

@@ -26,7 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new(
         "cluster-memory-for-shared-buffers",
         "spec.resources.requests.memory has to be at least ",
-        r"['shared_buffers'].filter(name, name in variables.parameters && variables.parameters['shared_buffers'].matches(r'^\s*[0-9]+ ?(kB|MB|GB|TB)\s*$') && 'memory' in variables.requests).map(name, variables.parameters['shared_buffers'].trim().replace(' ', '').replace('kB', 'Ki').replace('MB', 'Mi').replace('GB', 'Gi').replace('TB', 'Ti')).filter(size, quantity(size).isGreaterThan(quantity(string(variables.requests.memory))) && !variables.huge_pages.exists(pages, quantity(string(variables.limits[?pages].orValue(variables.requests[?pages].orValue(0)))).compareTo(quantity(size)) >= 0)).map(size, 'shared_buffers')",
+        r"['shared_buffers'].filter(name, name in variables.parameters && variables.parameters['shared_buffers'].matches(r'^\s*[0-9]+ ?(kB|MB|GB|TB)\s*$') && 'memory' in variables.requests).map(name, variables.parameters['shared_buffers'].trim().replace(' ', '').replace('kB', 'Ki').replace('MB', 'Mi').replace('GB', 'Gi').replace('TB', 'Ti')).filter(size, quantity(size).isGreaterThan(quantity(string(variables.requests.memory))) && !variables.huge_pages.exists(pages, quantity(string(pages in variables.limits ? variables.limits[pages] : variables.requests[pages])).compareTo(quantity(size)) >= 0)).map(size, 'shared_buffers')",
         "of spec.postgresql.parameters: raise it, or lower the parameter",
     ),
     Check::new(

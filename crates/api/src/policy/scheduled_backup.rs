@@ -13,9 +13,7 @@ pub(super) fn policy() -> Policy {
     let minute = field("0*[0-5]?[0-9]");
     let (hour, day) = (field("0*1?[0-9]|0*2[0-3]"), field("0*[12]?[0-9]|0*3[01]"));
     let (month, weekday) = (field(MONTH), field(WEEKDAY));
-    let fields = format!(
-        r"{minute}\s+{minute}\s+{hour}\s+{day}\s+{month}(\s+{weekday})?"
-    );
+    let fields = format!(r"{minute}\s+{minute}\s+{hour}\s+{day}\s+{month}(\s+{weekday})?");
     let check = Check {
         name: "scheduled-backup-schedule".into(),
         place: "spec.schedule: ".into(),

@@ -4,6 +4,7 @@
 
 use super::{Check, Effect, Policy, cluster, list};
 use crate::cluster::parameters::WRITTEN;
+use crate::warning::OF_CLOUDNATIVEPG;
 
 const PARAMETER: &str = "spec.postgresql.parameters.";
 
@@ -18,7 +19,7 @@ pub(super) fn policy() -> Policy {
             list(&written)
         )
         .into(),
-        refusal: "is what CloudNativePG writes down for its own servers, and has no effect here: remove it".into(),
+        refusal: OF_CLOUDNATIVEPG.into(),
     };
     Policy {
         kind: "Cluster",
