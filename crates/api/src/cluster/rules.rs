@@ -333,7 +333,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "cluster-preferred-without-outsiders",
         at: "spec.postgresql.synchronous",
-        rule: "self.dataDurability!='preferred' || ((!has(self.standbyNamesPre) || self.standbyNamesPre.size()==0) && (!has(self.standbyNamesPost) || self.standbyNamesPost.size()==0))",
+        rule: "!has(self.dataDurability) || self.dataDurability!='preferred' || ((!has(self.standbyNamesPre) || self.standbyNamesPre.size()==0) && (!has(self.standbyNamesPost) || self.standbyNamesPost.size()==0))",
         message: "dataDurability preferred cannot leave out standbys outside of the cluster: write required, or remove standbyNamesPre and standbyNamesPost",
         source: Source::Published,
     },
