@@ -415,7 +415,7 @@ async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
     for cluster in &clusters {
         api.create(&PostParams::default(), cluster).await.unwrap();
     }
-    let mut answers = String::new();
+    let mut answers = Vec::new();
     for (name, number) in [
         ("wide", 4),
         ("wide", 1),
@@ -435,7 +435,7 @@ async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
             .map(|cause| format!("  {}\n", cause.message))
             .collect();
         messages.sort();
-        answers += &format!("{name} to {number}\n{}", messages.concat());
+        answers.push(format!("{name} to {number}\n{}", messages.concat()));
     }
     for cluster in &clusters {
         api.delete(&cluster.name_any(), &DeleteParams::default()).await.unwrap();
@@ -458,7 +458,7 @@ async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
         alone to 2
           Invalid value: postgresql.parameters.max_wal_senders has to be more than instances: raise it or remove it
           Invalid value: postgresql.parameters.wal_log_hints has to be on as soon as there are standbys, because pg_rewind needs it to take a lost primary back: remove it
-    "#]].assert_eq(&answers);
+    "#]].assert_eq(&answers.concat());
 }
 
 /// The shapes that people bring along are taken, and no field of them is dropped in silence.
