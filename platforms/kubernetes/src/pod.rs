@@ -44,6 +44,9 @@ pub const STATUS_PORT: u16 = 8000;
 /// Where metrics are to be asked for.
 pub const METRICS_PORT: u16 = 9187;
 
+/// A pod that is deleted leaves the services for reading at once. kube-proxy takes up one change a
+/// second: the route to the successor, written about 0.3 s after the handover begins, is then due.
+const HEADWAY: Duration = Duration::from_millis(800);
 /// Until every node leads clients to the successor; kube-proxy gathers changes for a second.
 const LINGER: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(2);
@@ -133,6 +136,10 @@ impl Platform for Pod {
 
     fn specification(&self, after: u64) -> Answer<'_, Result<Option<Specification>, SilentError>> {
         self.wanted.after(after).boxed()
+    }
+
+    fn headway(&self) -> Duration {
+        HEADWAY
     }
 
     fn linger(&self) -> Duration {

@@ -5,6 +5,7 @@
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
+use crate::pod::route;
 use crate::rights::{READ, Right};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -123,7 +124,7 @@ parts! {
     Secret, secrets, watch, &["create", "patch", "delete"];
     ConfigMap, maps, watch, &["create", "patch"];
     Lease, leases, watch_leases, &["create"];
-    EndpointSlice, slices, watch_silently, &["create"];
+    EndpointSlice, slices, watch_slices, &["create"];
     Service, services, watch, &["create", "patch", "delete"];
     ServiceAccount, accounts, watch, &["create", "patch"];
     Role, roles, watch, &["create", "patch"];
@@ -218,18 +219,19 @@ fn watch_leases(
     (controller.owns_stream(touched), store)
 }
 
-/// The route is the agents' own: what they write into it is no reason to do anything.
-fn watch_silently<K: Part>(
+/// The route is the agents' own: only that it leads to another primary, or is gone, is news.
+fn watch_slices(
     client: &Client,
     scope: &Scope,
     controller: Controller<Cluster>,
-) -> (Controller<Cluster>, Store<K>) {
-    let (touched, store) = reflect::<K>(client, scope);
-    let gone = touched.filter(|touched| {
-        let meta = touched.as_ref().map(Resource::meta);
-        std::future::ready(meta.is_ok_and(|meta| meta.deletion_timestamp.is_some()))
-    });
-    (controller.owns_stream(gone), store)
+) -> (Controller<Cluster>, Store<EndpointSlice>) {
+    let (touched, store) = reflect::<EndpointSlice>(client, scope);
+    let news = |slice: &EndpointSlice| {
+        let exists = slice.metadata.deletion_timestamp.is_none();
+        Some(fingerprint(&(route::epoch(slice).map(|epoch| epoch.0), exists)))
+    };
+    let touched = touched.predicate_filter(news, kube::runtime::PredicateConfig::default());
+    (controller.owns_stream(touched), store)
 }
 
 fn fingerprint(value: &impl Hash) -> u64 {
