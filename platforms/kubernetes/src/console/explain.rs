@@ -306,7 +306,13 @@ mod tests {
         let third = sample.view.agents.get_mut(&instance(3)).unwrap();
         third.pending_restart = vec!["max_connections".to_owned()];
         third.refused_settings = vec!["work_mem: it is no number".to_owned()];
-        expect![[r#""#]].assert_eq(&told(&sample.view));
+        expect![[r#"
+            contract-1 serves writes, and something is waiting
+              pod/contract-2: its disk is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
+              pod/contract-2: it does not stream: as it shall (fix: pgherd logs contract contract-2 -n shop)
+              pod/contract-3: max_connections: waits for a restart (fix: pgherd restart contract contract-3 -n shop)
+              pod/contract-3: work_mem: it is no number; it is left out
+        "#]].assert_eq(&told(&sample.view));
     }
 
     #[test]

@@ -237,7 +237,13 @@ mod tests {
         let third = sample.view.agents.get_mut(&instance(3)).unwrap();
         third.pending_restart = vec!["max_connections".to_owned()];
         let warnings = summary(&sample.view).warnings.join("\n");
-        expect![[r#""#]].assert_eq(&format!("{}{warnings}\n", told(&sample.view)));
+        expect![[r#"
+            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              contract-1 primary ready (as it shall) -
+              contract-2 async ready (as it shall) yes
+              contract-3 async ready (as it shall) no: 32.0 MiB behind, limit 16.0 MiB
+            max_connections waits for a restart (pgherd restart contract -n shop)
+        "#]].assert_eq(&format!("{}{warnings}\n", told(&sample.view)));
     }
 
     #[test]
