@@ -57,6 +57,10 @@ const PLUGIN: &str = "kubectl-pgherd";
 
 fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
     let command = Arguments::command();
-    let command = if commands::is_called(words, PLUGIN) { command.bin_name("kubectl pgherd") } else { command };
+    let command = if commands::is_called(words, PLUGIN) {
+        command.bin_name("kubectl pgherd")
+    } else {
+        command
+    };
     Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
 }

@@ -48,7 +48,7 @@ impl Completion {
         let mut script = Vec::new();
         match shell.write_registration(ASKS, PROGRAM, PROGRAM, PROGRAM, &mut script) {
             Ok(()) => {
-                say(String::from_utf8_lossy(&script).trim_end());
+                say(String::from_utf8_lossy(&script).trim());
                 ExitCode::SUCCESS
             }
             Err(_) => ExitCode::FAILURE,

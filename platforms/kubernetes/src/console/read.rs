@@ -74,7 +74,9 @@ fn failure(error: kube::Error) -> ReadError {
         // What the API server says about it is lost with the attempt to speak otherwise.
         kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
             match status.as_u16() {
-                401 | 403 => ReadError::Permit { said: "running a program there is forbidden".to_owned() },
+                401 | 403 => {
+                    ReadError::Permit { said: "running a program there is forbidden".to_owned() }
+                }
                 code => ReadError::Ask { code, said: "no program can be run there".to_owned() },
             }
         }

@@ -23,9 +23,8 @@ pub(super) fn roles(definitions: &[Value]) -> [ClusterRole; 2] {
 }
 
 fn role(name: &str, part_of: &[&str], (resources, verbs): (&[String], &[&str])) -> ClusterRole {
-    let part = |role: &&str| {
-        (format!("rbac.authorization.k8s.io/aggregate-to-{role}"), "true".to_owned())
-    };
+    let part =
+        |role: &&str| (format!("rbac.authorization.k8s.io/aggregate-to-{role}"), "true".to_owned());
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),
         labels: Some(labels().into_iter().chain(part_of.iter().map(part)).collect()),
@@ -51,7 +50,8 @@ mod tests {
         let definitions = [json!({"spec": {"names": {"plural": "clusters"}}})];
         let shown = roles(&definitions).map(|role| {
             let labels = role.metadata.labels.unwrap().into_keys();
-            let parts = labels.filter_map(|label| Some(label.split_once("aggregate-to-")?.1.to_owned()));
+            let parts =
+                labels.filter_map(|label| Some(label.split_once("aggregate-to-")?.1.to_owned()));
             let parts = parts.collect::<Vec<_>>().join(" ");
             let rule = role.rules.unwrap().remove(0);
             format!("{parts}: {} {}\n", rule.resources.unwrap().join(" "), rule.verbs.join(" "))

@@ -78,9 +78,8 @@ async fn begin(
     pod: &InstanceName,
 ) -> Result<Conversation, InsideError> {
     let initdb = view.checked.as_ref().map(|checked| &checked.postgres.initdb);
-    let (user, database) = initdb
-        .map(|initdb| (initdb.owner.clone(), initdb.database.clone()))
-        .unwrap_or_default();
+    let (user, database) =
+        initdb.map(|initdb| (initdb.owner.clone(), initdb.database.clone())).unwrap_or_default();
     let host = format!("{}-rw:5432", reached.cluster);
     let words = ["inside", "probe", "--host", &host, "--user", &user, "--database", &database];
     let at = (reached.namespace.as_str(), pod.to_string());
@@ -101,9 +100,10 @@ async fn longest(conversation: &mut Conversation) -> Result<Duration, InsideErro
     }
 }
 
-/// Where it runs: rather beside a standby that stays one than beside who changes.
+/// Where it runs: rather beside a standby that stays one than beside who changes. If nobody was
+/// named, the first of those who are equally far takes over: it is the last of them, then.
 fn host(view: &View, target: Option<&InstanceName>) -> Option<InstanceName> {
     let holder = view.record.as_ref().map(|record| &record.holder.instance);
     let fit = within_reach(view).filter(|name| view.is_ready(name));
-    fit.min_by_key(|&name| (Some(name) == holder, Some(name) == target)).cloned()
+    fit.max_by_key(|&name| (Some(name) != holder, Some(name) != target)).cloned()
 }

@@ -66,11 +66,8 @@ impl Switchover {
                 return told(form, &write(&reached, ask).await?, words);
             }
             let meant = target.as_deref().and_then(|given| view.find(given).ok());
-            let probe = if no_probe {
-                None
-            } else {
-                Probe::start(&reached, &view, meant.as_ref()).await
-            };
+            let probe =
+                if no_probe { None } else { Probe::start(&reached, &view, meant.as_ref()).await };
             let written = write(&reached, ask).await?;
             let began = Instant::now();
             let over = follow(&reached, &written, (began, waiting.timeout)).await?;
@@ -103,12 +100,7 @@ struct Over {
 }
 
 impl Over {
-    fn tell(
-        &self,
-        form: Form,
-        reached: &Reached,
-        outage: Option<&Outage>,
-    ) -> Result<(), Failure> {
+    fn tell(&self, form: Form, reached: &Reached, outage: Option<&Outage>) -> Result<(), Failure> {
         let Self { old, new, begun, named, led } = self;
         let seconds = |it: &Duration| format!("{:.1}s", it.as_secs_f64());
         let begun_told = begun.as_ref().map(|it| format!("begun after {}, ", seconds(it)));

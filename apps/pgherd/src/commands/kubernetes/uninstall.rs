@@ -64,9 +64,14 @@ impl Uninstall {
             Ok(found) => found,
             Err(ReadError::Recognise) => return Ok(()),
             Err(ReadError::Permit { said }) => {
-                return Err(Failure::new(Kind::Refused, "whether there are clusters cannot be seen")
-                    .because(said)
-                    .fix("get the right to list clusters.postgresql.cnpg.io everywhere, or add --force"));
+                return Err(Failure::new(
+                    Kind::Refused,
+                    "whether there are clusters cannot be seen",
+                )
+                .because(said)
+                .fix(
+                    "get the right to list clusters.postgresql.cnpg.io everywhere, or add --force",
+                ));
             }
             Err(error) => return Err(unread(&error)),
         };
