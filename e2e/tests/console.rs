@@ -1,7 +1,7 @@
 //! The command line on a Kubernetes, as people use it: the real program, and what it says.
 //!
 //! Never against a cluster that others use: it makes a namespace, and removes it at the end.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 #![expect(clippy::indexing_slicing, reason = "what a document lacks is null")]
 #![expect(clippy::print_stderr, reason = "what is measured and what is skipped must be seen")]
 
@@ -165,7 +165,10 @@ fn what_is_told(place: &Place) {
     for instance in status["instances"].as_array().unwrap() {
         let is_primary = instance["name"] == primary;
         assert!(instance["lagBytes"].is_number() != is_primary, "{instance}");
-        assert!(instance["timeline"] == status["timeline"] && instance["agentVersion"].is_string(), "{instance}");
+        assert!(
+            instance["timeline"] == status["timeline"] && instance["agentVersion"].is_string(),
+            "{instance}"
+        );
     }
     let page = place.done("status", &["--wide"]);
     assert!(page.contains("HEALTHY") && page.contains("LAG"), "{page}");
