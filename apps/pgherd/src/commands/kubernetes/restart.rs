@@ -57,10 +57,8 @@ impl Restart {
                     |name: &InstanceName, it: &Status| old.is_replaced((name, it), number);
                 let wait = (meant.clone(), waiting.left(began));
                 until_agents(&reached, wait, replaced).await?;
-            } else {
-                if let Some(note) = before.note(Part::Agents) {
-                    remark(&format!("note: {note}"));
-                }
+            } else if let Some(note) = before.note(Part::Agents) {
+                remark(&format!("note: {note}"));
             }
             until(&reached, waiting.left(began), |view| ready(view, &meant)).await?;
             let done = if is_seen { "restarted" } else { "is told to restart, and ready" };
