@@ -15,6 +15,8 @@ pub struct Said {
     pub out: String,
     pub complaint: String,
     pub succeeded: bool,
+    /// None: a signal ended it.
+    pub code: Option<i32>,
 }
 
 pub fn run(mut command: Command, within: Duration) -> Result<Said> {
@@ -30,7 +32,12 @@ pub fn run(mut command: Command, within: Duration) -> Result<Said> {
         let _reaped = child.wait();
     }
     let status = ended?;
-    Ok(Said { out: text(out), complaint: text(complaint), succeeded: status.success() })
+    Ok(Said {
+        out: text(out),
+        complaint: text(complaint),
+        succeeded: status.success(),
+        code: status.code(),
+    })
 }
 
 /// The same for a command that has to succeed: what it said.

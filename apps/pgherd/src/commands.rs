@@ -5,7 +5,18 @@
 pub(crate) mod agent;
 pub(crate) mod bootstrap;
 pub(crate) mod bound;
+pub(crate) mod completion;
+pub(crate) mod inside;
 pub(crate) mod install;
 pub(crate) mod kubernetes;
 pub(crate) mod local;
 pub(crate) mod operator;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Whether the program was started under this name.
+pub(crate) fn is_called(words: &[OsString], name: &str) -> bool {
+    let called = words.first().and_then(|word| Path::new(word).file_name());
+    called.is_some_and(|called| called == name)
+}

@@ -4,7 +4,6 @@
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
 
 mod commands;
@@ -24,6 +23,8 @@ enum Command {
     Bound(commands::bound::Bound),
     Bootstrap(commands::bootstrap::Bootstrap),
     Operator(commands::operator::Operator),
+    Completion(commands::completion::Completion),
+    Inside(commands::inside::Inside),
     Install(commands::install::Install),
     #[command(flatten)]
     Kubernetes(commands::kubernetes::Verb),
@@ -31,6 +32,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
+    if commands::completion::answered(&words, Arguments::command) {
+        return ExitCode::SUCCESS;
+    }
     let arguments = match parse(&words) {
         Ok(arguments) => arguments,
         Err(error) => return commands::local::output::tell_usage(&error, &words),
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
         Command::Bound(bound) => bound.run(),
         Command::Bootstrap(bootstrap) => bootstrap.run(),
         Command::Operator(_) => commands::operator::run(),
+        Command::Completion(completion) => completion.run(),
+        Command::Inside(inside) => inside.run(),
         Command::Install(install) => install.run(),
         Command::Kubernetes(verb) => verb.run(),
     }
@@ -50,9 +56,11 @@ fn main() -> ExitCode {
 const PLUGIN: &str = "kubectl-pgherd";
 
 fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
-    let called = words.first().and_then(|word| Path::new(word).file_name());
-    let is_plugin = called.is_some_and(|called| called == PLUGIN);
     let command = Arguments::command();
-    let command = if is_plugin { command.bin_name("kubectl pgherd") } else { command };
+    let command = if commands::is_called(words, PLUGIN) {
+        command.bin_name("kubectl pgherd")
+    } else {
+        command
+    };
     Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
 }

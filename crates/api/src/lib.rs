@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod backup;
 pub mod cluster;
+pub mod console;
 pub mod crd;
 pub mod database;
 pub mod database_role;

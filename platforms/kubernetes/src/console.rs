@@ -6,13 +6,14 @@ pub mod ask;
 pub mod explain;
 #[cfg(test)]
 mod fixtures;
+pub mod inside;
 pub mod read;
 pub mod summary;
 
 use crate::cluster::manifests::labels;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
-use pgherd_api::agent::Specification;
+use pgherd_api::agent::{Specification, Status};
 use pgherd_api::cluster::annotations::{Care, Fenced, Hibernation};
 use pgherd_api::cluster::{Checked, Cluster};
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -38,9 +39,14 @@ pub struct View {
     pub wishes: Option<Wishes>,
     pub route: Option<Route>,
     pub warnings: Vec<Warned>,
+    /// What the agents say of themselves, as far as they could be asked.
+    pub agents: BTreeMap<InstanceName, Status>,
     /// What could not be read, and why.
     pub hidden: BTreeMap<Part, String>,
 }
+
+/// Why a part is hidden whose right is missing.
+const FORBIDDEN: &str = "it may not be read";
 
 /// Where the service for writing leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +73,7 @@ pub enum Part {
     Specification,
     Claims,
     Events,
+    Agents,
 }
 
 impl Part {
@@ -79,6 +86,7 @@ impl Part {
             Self::Specification => "get configmaps",
             Self::Claims => "list persistentvolumeclaims",
             Self::Events => "list events",
+            Self::Agents => "create pods/exec",
         }
     }
 
@@ -91,6 +99,7 @@ impl Part {
             Self::Specification => "what agents are told",
             Self::Claims => "the volumes",
             Self::Events => "what Kubernetes warned of",
+            Self::Agents => "what agents say: positions, lag, pending restarts",
         }
     }
 }
@@ -98,11 +107,17 @@ impl Part {
 impl View {
     /// What was left out, one sentence each.
     pub fn notes(&self) -> Vec<String> {
-        let note = |(part, why): (&Part, &String)| {
-            let (shows, right, namespace) = (part.shows(), part.right(), &self.namespace);
-            format!("not shown: {shows}: {why} (it takes the right to {right} in {namespace})")
-        };
-        self.hidden.iter().map(note).collect()
+        self.hidden.keys().filter_map(|part| self.note(*part)).collect()
+    }
+
+    /// Why this part was left out, if it was.
+    pub fn note(&self, part: Part) -> Option<String> {
+        let (why, shows) = (self.hidden.get(&part)?, part.shows());
+        if why != FORBIDDEN {
+            return Some(format!("not shown: {shows}: {why}"));
+        }
+        let (right, namespace) = (part.right(), &self.namespace);
+        Some(format!("not shown: {shows}: {why} (it takes the right to {right} in {namespace})"))
     }
 
     pub fn sees(&self, part: Part) -> bool {

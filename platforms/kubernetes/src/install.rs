@@ -3,6 +3,8 @@
 //!
 //! Never gives a right that nothing here uses.
 
+mod people;
+
 use crate::{leader, rights};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
@@ -48,7 +50,9 @@ pub fn objects(installation: &Installation) -> Vec<Value> {
         flow(),
         value(&deployment(installation)),
     ];
-    crd::definitions().into_iter().chain(policy::objects()).chain(own).collect()
+    let definitions = crd::definitions();
+    let people = people::roles(&definitions).map(|role| value(&role));
+    definitions.into_iter().chain(policy::objects()).chain(own).chain(people).collect()
 }
 
 fn value(object: &impl Serialize) -> Value {
@@ -293,6 +297,8 @@ mod tests {
             PriorityLevelConfiguration pgherd-agents
             FlowSchema pgherd-agents
             Deployment pgherd-operator
+            ClusterRole pgherd-view
+            ClusterRole pgherd-edit
         "#]]
         .assert_eq(&shown);
     }

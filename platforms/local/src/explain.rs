@@ -6,7 +6,7 @@ use crate::control::{AgentView, InstanceView, View};
 use crate::hint;
 use crate::summary;
 use pgherd_api::agent::Role;
-use pgherd_core::record::{Phase, Record};
+use pgherd_api::console::{Fact, no_primary};
 use pgherd_core::wishes::{Shall, Wish};
 use serde::Serialize;
 
@@ -16,16 +16,6 @@ use serde::Serialize;
 pub struct Explanation {
     pub sentence: String,
     pub facts: Vec<Fact>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Fact {
-    /// The instance it is about, or `cluster`.
-    pub about: String,
-    pub what: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
 }
 
 pub fn explain(view: &View) -> Explanation {
@@ -53,22 +43,6 @@ fn sentence(view: &View, facts: usize) -> String {
         }
         (Shall::Run, None, None) => format!("cluster {name} has not been initialised yet"),
         (Shall::Run, None, Some(record)) => no_primary(record),
-    }
-}
-
-fn no_primary(record: &Record) -> String {
-    let Record { epoch, holder, phase, .. } = record;
-    match phase {
-        Phase::Serving => {
-            format!("nobody serves writes: epoch {epoch} belongs to {}", holder.instance)
-        }
-        Phase::HandingOver { target } => {
-            let holder = &holder.instance;
-            format!("nobody serves writes: {holder} hands epoch {epoch} over to {target}")
-        }
-        Phase::Vacant { .. } => {
-            format!("nobody serves writes: {} gave epoch {epoch} back", holder.instance)
-        }
     }
 }
 

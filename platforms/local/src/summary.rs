@@ -7,6 +7,7 @@ use crate::folder::ClusterFolder;
 use crate::hint;
 use crate::registration::Registration;
 use pgherd_api::agent::{Happening, Role, Status};
+use pgherd_api::console;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Phase, Record};
@@ -108,7 +109,7 @@ pub fn summary(view: &View) -> Summary {
         ready,
         wanted,
         paused: view.paused,
-        durability: Some(durability(view.durability)),
+        durability: Some(console::durability(view.durability)),
         commits: Some(commits(view)),
         instances,
         partitions: view.cuts.iter().map(cut).collect(),
@@ -358,14 +359,6 @@ fn phase(phase: &Phase) -> String {
     }
 }
 
-pub fn durability(durability: Durability) -> String {
-    match durability {
-        Durability::Asynchronous { max_lag } => format!("asynchronous (at most {max_lag} behind)"),
-        Durability::Required { acks } => format!("required ({acks} standbys)"),
-        Durability::Preferred { acks } => format!("preferred ({acks} standbys)"),
-    }
-}
-
 /// What the manifest asks for and does not get.
 pub fn warnings(view: &View) -> Vec<String> {
     let (mut refused, mut pending) = (BTreeSet::new(), BTreeSet::new());
@@ -396,9 +389,9 @@ fn too_few_confirm(view: &View) -> Option<(usize, usize)> {
 
 /// The sentence people ask for: what happens to a commit when a node is lost.
 fn commits(view: &View) -> String {
-    let Some(record) = &view.record else { return "nothing was committed yet".to_owned() };
+    let Some(record) = &view.record else { return console::NO_COMMITS_YET.to_owned() };
     if view.primary().is_none() {
-        return "nothing can be committed now: there is no primary".to_owned();
+        return console::NO_COMMITS.to_owned();
     }
     if let Some((there, needed)) = too_few_confirm(view) {
         return format!(
@@ -407,21 +400,13 @@ fn commits(view: &View) -> String {
     }
     let obeyed = view.primary().and_then(|primary| primary.status.as_ref()).and_then(obeyed_pair);
     let newest = obeyed.or_else(|| record.quorum.iter().max_by_key(|pair| pair.acks).cloned());
-    match newest {
-        Some(pair) if pair.acks > 0 => {
-            let nodes = if pair.acks == 1 { "any one node" } else { "as many nodes" };
-            let survives = format!("a commit survives the loss of {nodes}");
-            format!("{survives} ({} of {} standbys confirm it)", pair.acks, pair.voters.len())
-        }
-        Some(_) | None => match view.durability {
-            Durability::Asynchronous { .. } => {
-                "a commit is on the primary alone when it is acknowledged (asynchronous)".to_owned()
-            }
-            Durability::Required { .. } | Durability::Preferred { .. } => {
-                "no standby confirms commits now: one is lost if the primary is".to_owned()
-            }
-        },
-    }
+    newest.as_ref().and_then(console::survives).unwrap_or_else(|| {
+        let nobody = match view.durability {
+            Durability::Asynchronous { .. } => console::ALONE,
+            Durability::Required { .. } | Durability::Preferred { .. } => console::UNCONFIRMED,
+        };
+        nobody.to_owned()
+    })
 }
 
 fn obeyed_pair(status: &Status) -> Option<pgherd_core::record::Pair> {

@@ -4,6 +4,7 @@
 //! waits, and tells what came of it.
 
 mod ask;
+mod complete;
 mod explain;
 mod fence;
 mod form;
@@ -11,6 +12,7 @@ mod history;
 mod logs;
 mod pause;
 mod place;
+mod probe;
 mod psql;
 mod reload;
 mod restart;
@@ -67,10 +69,7 @@ impl Verb {
             Self::Logs(verb) => (verb.place.output(), verb.run()),
             Self::Uri(verb) => (verb.place.output(), verb.run()),
             Self::Version(verb) => (verb.output(), verb.run()),
-            Self::Uninstall(verb) => {
-                verb.run();
-                return ExitCode::SUCCESS;
-            }
+            Self::Uninstall(verb) => (Output::Text, verb.run()),
         };
         match ended {
             Ok(()) => ExitCode::SUCCESS,

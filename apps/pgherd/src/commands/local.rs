@@ -22,7 +22,7 @@ pub(crate) mod place;
 pub(crate) mod progress;
 mod psql;
 mod reload;
-mod restart;
+pub(crate) mod restart;
 mod resume;
 mod start;
 pub(crate) mod status;

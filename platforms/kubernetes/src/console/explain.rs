@@ -5,8 +5,10 @@
 use super::{Part, View, Warned, summary};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
+use pgherd_api::agent::{Role, Status};
+use pgherd_api::console::{Fact, no_primary};
 use pgherd_core::names::InstanceName;
-use pgherd_core::record::{Phase, Record};
+use pgherd_core::record::Phase;
 use serde::Serialize;
 
 /// Warnings that are told at most.
@@ -22,21 +24,12 @@ pub struct Explanation {
     pub hidden: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Fact {
-    /// The object it is about, as `KIND/NAME`.
-    pub about: String,
-    pub what: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
-}
-
 pub fn explain(view: &View) -> Explanation {
     let mut facts = manifest(view);
     facts.extend(office(view));
     facts.extend(requests(view));
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
+    facts.extend(view.agents.iter().flat_map(|(name, agent)| said(view, name, agent)));
     facts.extend(view.claims.iter().filter_map(|(name, claim)| volume(name, claim)));
     let sentence = sentence(view, &facts);
     // Warnings may be about what is over: they are told, and count for nothing. A pod that is
@@ -66,18 +59,6 @@ fn sentence(view: &View, facts: &[Fact]) -> String {
         }
         (None, None) => format!("cluster {name} has not been initialised yet"),
         (None, Some(record)) => no_primary(record),
-    }
-}
-
-fn no_primary(record: &Record) -> String {
-    let Record { epoch, holder, phase, .. } = record;
-    let holder = &holder.instance;
-    match phase {
-        Phase::Serving => format!("nobody serves writes: epoch {epoch} belongs to {holder}"),
-        Phase::HandingOver { target } => {
-            format!("nobody serves writes: {holder} hands epoch {epoch} over to {target}")
-        }
-        Phase::Vacant { .. } => format!("nobody serves writes: {holder} gave epoch {epoch} back"),
     }
 }
 
@@ -206,6 +187,33 @@ fn instance(view: &View, name: &InstanceName) -> Option<Fact> {
     Some(Fact { about, what: format!("{}: {}", told.state, told.reason), fix })
 }
 
+/// What an agent itself complains of.
+fn said(view: &View, name: &InstanceName, agent: &Status) -> Vec<Fact> {
+    let fact = |what: String, fix: Option<String>| Fact { about: format!("pod/{name}"), what, fix };
+    let full = || {
+        let fix = "a larger size under storage or walStorage of the Cluster".to_owned();
+        fact("its disk is full or nearly so".to_owned(), Some(fix))
+    };
+    let refused = agent.refused_settings.iter();
+    let refused = refused.map(|refused| fact(format!("{refused}; it is left out"), None));
+    let pending = agent.pending_restart.join(", ");
+    let restart = || {
+        let what = format!("{pending}: waits for a restart");
+        fact(what, Some(view.command_for("restart", name)))
+    };
+    let stands_still = agent.role == Role::Standby && agent.server.streaming == Some(false);
+    let still = || {
+        let what = format!("it does not stream: {}", agent.verdict.reason);
+        fact(what, Some(view.command_for("logs", name)))
+    };
+    let own = [
+        agent.server.disk_full.then(full),
+        stands_still.then(still),
+        (!pending.is_empty()).then(restart),
+    ];
+    own.into_iter().flatten().chain(refused).collect()
+}
+
 fn volume(name: &str, claim: &PersistentVolumeClaim) -> Option<Fact> {
     let status = claim.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref()).filter(|it| *it != "Bound")?;
@@ -286,6 +294,25 @@ mod tests {
             nobody serves writes: epoch 1 belongs to contract-1
               pod/contract-1: absent: it has neither volumes nor a pod yet
         "#]].assert_eq(&samples.map(|sample| told(&sample.view)).concat());
+    }
+
+    #[test]
+    fn agents_tell_what_they_complain_of() {
+        let mut sample = Sample::healthy();
+        sample.agents([0x0500_0000; 3]);
+        let second = sample.view.agents.get_mut(&instance(2)).unwrap();
+        second.server.streaming = Some(false);
+        second.server.disk_full = true;
+        let third = sample.view.agents.get_mut(&instance(3)).unwrap();
+        third.pending_restart = vec!["max_connections".to_owned()];
+        third.refused_settings = vec!["work_mem: it is no number".to_owned()];
+        expect![[r#"
+            contract-1 serves writes, and something is waiting
+              pod/contract-2: its disk is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
+              pod/contract-2: it does not stream: as it shall (fix: pgherd logs contract contract-2 -n shop)
+              pod/contract-3: max_connections: waits for a restart (fix: pgherd restart contract contract-3 -n shop)
+              pod/contract-3: work_mem: it is no number; it is left out
+        "#]].assert_eq(&told(&sample.view));
     }
 
     #[test]

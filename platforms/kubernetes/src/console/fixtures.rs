@@ -5,10 +5,11 @@
 use super::read::empty;
 use super::{Part, Route, View};
 use k8s_openapi::api::core::v1::Pod;
-use pgherd_api::agent::Specification;
+use pgherd_api::agent::{Specification, Status};
 use pgherd_api::cluster::Cluster;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::ports::contract;
+use pgherd_core::units::Lsn;
 use pgherd_core::wishes::{Shall, Wishes};
 use serde_json::{Value, json};
 
@@ -75,6 +76,14 @@ impl Sample {
         self.view.pods.insert(instance(serial), pod(serial, &status));
     }
 
+    /// Every agent was asked, and its log ends there.
+    pub(super) fn agents(&mut self, ends: [u64; 3]) {
+        for (serial, end) in (1..).zip(ends) {
+            let status = agent(serial, end);
+            self.view.agents.insert(instance(serial), status);
+        }
+    }
+
     /// Nothing but the Cluster may be read.
     pub(super) fn hide_all(&mut self) {
         let view = &mut self.view;
@@ -90,4 +99,22 @@ fn pod(serial: u32, status: &Value) -> Pod {
     let spec = json!({"nodeName": format!("n{serial}"), "containers": []});
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status});
     serde_json::from_value(pod).unwrap()
+}
+
+fn agent(serial: u32, end: u64) -> Status {
+    let serves = serial == 1;
+    let (role, state) = if serves { ("primary", "serving") } else { ("standby", "following") };
+    let at = "2027-01-15T08:00:00Z";
+    let verdict = json!({"state": state, "reason": "as it shall", "because": null, "since": at});
+    let server = json!({
+        "version": "15.18", "pid": 40, "timeline": 1, "streaming": !serves,
+        "position": {"timeline": 1, "lsn": Lsn(end)},
+    });
+    let status = json!({
+        "cluster": name(), "me": {"instance": instance(serial), "volume": 1, "incarnation": 1},
+        "at": at, "started": at, "pid": 1, "version": "0.1.0", "role": role, "verdict": verdict,
+        "known": {"epoch": 1, "promise": 1}, "server": server, "specification": 1,
+        "switchoverDone": 0, "restartDone": 0, "configurationDone": 0, "happenings": [],
+    });
+    serde_json::from_value(status).unwrap()
 }

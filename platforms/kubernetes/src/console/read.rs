@@ -2,18 +2,21 @@
 //!
 //! Never fails for a part that may not be read: only the Cluster itself is needed.
 
-use super::{Part, Route, View, Warned, instance_of};
+use super::{FORBIDDEN, Part, Route, View, Warned, inside, instance_of};
 use crate::cluster::manifests::{labels, specification};
 use crate::pod::{lease, route};
+use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{ListParams, Patch, PatchParams};
+use kube::client::UpgradeConnectionError;
 use kube::{Api, Client};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
-use pgherd_core::names::ClusterName;
+use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::record::Record;
 use pgherd_core::units::Epoch;
 use std::cmp::Reverse;
@@ -68,6 +71,15 @@ fn failure(error: kube::Error) -> ReadError {
             409 => ReadError::Outrun,
             code => ReadError::Ask { code, said: status.message },
         },
+        // What the API server says about it is lost with the attempt to speak otherwise.
+        kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+            match status.as_u16() {
+                401 | 403 => {
+                    ReadError::Permit { said: "running a program there is forbidden".to_owned() }
+                }
+                code => ReadError::Ask { code, said: "no program can be run there".to_owned() },
+            }
+        }
         kube::Error::Service(source) => ReadError::Reach(source),
         source => ReadError::Reach(Box::new(source)),
     }
@@ -77,7 +89,7 @@ fn failure(error: kube::Error) -> ReadError {
 async fn part<T: Default>(request: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
     match answer(request).await {
         Ok(there) => Ok(there),
-        Err(ReadError::Permit { .. }) => Err("it may not be read".to_owned()),
+        Err(ReadError::Permit { .. }) => Err(FORBIDDEN.to_owned()),
         Err(error) => Err(chain(&error).to_string()),
     }
 }
@@ -93,6 +105,22 @@ pub async fn cluster(
         ReadError::Find { name, .. } => ReadError::Find { name, namespace: namespace.to_owned() },
         other => other,
     })
+}
+
+/// The namespace and name of the clusters in a namespace, or in all of them; `limit` at most.
+pub async fn clusters(
+    client: &Client,
+    namespace: Option<&str>,
+    limit: u32,
+) -> Result<Vec<(String, String)>, ReadError> {
+    let clusters: Api<Cluster> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let some = ListParams::default().limit(limit);
+    let found = answer(clusters.list_metadata(&some)).await?;
+    let named = |metadata: ObjectMeta| Some((metadata.namespace?, metadata.name?));
+    Ok(found.items.into_iter().filter_map(|cluster| named(cluster.metadata)).collect())
 }
 
 /// Changes the Cluster, unless it is no longer the version that the patch was made for.
@@ -148,6 +176,30 @@ pub async fn view(client: &Client, namespace: &str, name: &ClusterName) -> Resul
     Ok(view)
 }
 
+/// Asks all agents at once how they are, and puts that into the view.
+pub async fn ask_agents(client: &Client, view: &mut View) {
+    let names: Vec<InstanceName> = inside::within_reach(view).cloned().collect();
+    let ask = |name: InstanceName| {
+        let namespace = &view.namespace;
+        async move {
+            let said = inside::agent(client, namespace, &name).await;
+            (name, said)
+        }
+    };
+    for (name, said) in join_all(names.into_iter().map(ask)).await {
+        match said {
+            Ok(status) => drop(view.agents.insert(name, status)),
+            Err(error) if error.is_forbidden() => {
+                view.hidden.insert(Part::Agents, FORBIDDEN.to_owned());
+            }
+            Err(error) => {
+                let why = chain(&error).to_string();
+                view.hidden.entry(Part::Agents).or_insert(why);
+            }
+        }
+    }
+}
+
 /// A cluster of which nothing but its manifest is known.
 pub(super) fn empty(namespace: &str, name: &ClusterName, cluster: Cluster) -> View {
     let (checked, problems) = match cluster.checked() {
@@ -167,6 +219,7 @@ pub(super) fn empty(namespace: &str, name: &ClusterName, cluster: Cluster) -> Vi
         wishes: None,
         route: None,
         warnings: Vec::new(),
+        agents: [].into(),
         hidden: [].into(),
     }
 }

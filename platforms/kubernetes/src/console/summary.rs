@@ -2,13 +2,17 @@
 //!
 //! Never guesses: what no object says is told as not known.
 
-use super::{Part, View, ask};
-use k8s_openapi::api::core::v1::{ContainerState, Pod};
+mod instance;
+
+pub use instance::{InstanceSummary, is_ready, of};
+
+use super::{Part, View};
 use k8s_openapi::jiff::Timestamp;
-use pgherd_core::intent::Durability;
+use pgherd_api::console;
 use pgherd_core::names::InstanceName;
-use pgherd_core::record::{Pair, Record};
+use pgherd_core::record::Record;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The document of `pgherd status -o json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +29,10 @@ pub struct Summary {
     pub primary_since: Option<String>,
     pub epoch: Option<u64>,
     pub timeline: Option<i64>,
+    /// Where the primary's log ends, as its agent says.
+    pub position: Option<String>,
+    /// The version of the primary's PostgreSQL, as its agent says.
+    pub postgres: Option<String>,
     pub system_id: Option<String>,
     pub image: Option<String>,
     /// None: it cannot be seen.
@@ -55,24 +63,6 @@ pub enum Health {
     Unknown,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InstanceSummary {
-    pub name: String,
-    /// `primary`, `opening`, `sync`, `async`, `joining`, or `-` if nobody can tell.
-    pub role: String,
-    pub state: String,
-    pub reason: String,
-    pub node: Option<String>,
-    pub address: Option<String>,
-    pub restarts: Option<i32>,
-    pub volume: Option<String>,
-    pub ready: bool,
-    pub fenced: bool,
-    /// `yes`, or why not.
-    pub can_take_over: String,
-}
-
 pub fn summary(view: &View) -> Summary {
     let record = view.record.as_ref();
     let status = view.cluster.status.as_ref();
@@ -84,6 +74,7 @@ pub fn summary(view: &View) -> Summary {
     let is_reported = |name: &InstanceName| {
         status.and_then(|it| it.current_primary.as_deref()) == Some(&name.to_string())
     };
+    let serving = primary.as_ref().and_then(|name| view.agents.get(name));
     Summary {
         cluster: view.name.to_string(),
         namespace: view.namespace.clone(),
@@ -97,6 +88,8 @@ pub fn summary(view: &View) -> Summary {
             Some(record) => Some(i64::from(record.timeline.0)),
             None => status.and_then(|status| status.timeline_id),
         },
+        position: serving.and_then(|it| Some(it.server.position?.lsn.to_string())),
+        postgres: serving.and_then(|it| it.server.version.clone()),
         system_id: match record {
             Some(record) => Some(record.system_id.to_string()),
             None => status.and_then(|status| status.system_id.clone()),
@@ -107,7 +100,7 @@ pub fn summary(view: &View) -> Summary {
             .then(|| instances.iter().filter(|instance| instance.ready).count()),
         wanted: view.checked.as_ref().map(|checked| checked.instances),
         paused: view.is_paused(),
-        durability: view.checked.as_ref().map(|checked| durability(checked.durability)),
+        durability: view.checked.as_ref().map(|checked| console::durability(checked.durability)),
         commits: commits(view),
         instances,
         warnings: warnings(view),
@@ -158,180 +151,39 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     problems
 }
 
-pub fn of(view: &View, name: &InstanceName) -> InstanceSummary {
-    let pod = view.pods.get(name);
-    let (state, reason) = state(view, name);
-    let status = pod.and_then(|pod| pod.status.as_ref());
-    let containers = status.and_then(|status| status.container_statuses.as_ref());
-    InstanceSummary {
-        name: name.to_string(),
-        role: role(view, name).to_owned(),
-        state: state.to_owned(),
-        reason,
-        node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
-        address: status.and_then(|status| status.pod_ip.clone()),
-        restarts: containers.map(|all| all.iter().map(|container| container.restart_count).sum()),
-        volume: volume(view, name),
-        ready: pod.is_some_and(is_ready) && !view.is_fenced(name),
-        fenced: view.is_fenced(name),
-        can_take_over: can_take_over(view, name),
-    }
-}
-
-fn volume(view: &View, name: &InstanceName) -> Option<String> {
-    let status = view.claims.get(&name.to_string())?.status.as_ref()?;
-    let size = status.capacity.as_ref().and_then(|capacity| capacity.get("storage"));
-    size.map(|size| size.0.clone()).or_else(|| status.phase.clone())
-}
-
-fn role(view: &View, name: &InstanceName) -> &'static str {
-    let Some(record) = &view.record else { return "-" };
-    if record.holder.instance == *name {
-        return if view.primary().as_ref() == Some(name) { "primary" } else { "opening" };
-    }
-    let confirms = |pair: &Pair| pair.acks > 0 && pair.voters.contains(name);
-    if !record.members.contains(name) {
-        "joining"
-    } else if record.quorum.iter().any(confirms) {
-        "sync"
-    } else {
-        "async"
-    }
-}
-
-/// What an instance does, and why, as its pod tells.
-fn state(view: &View, name: &InstanceName) -> (&'static str, String) {
-    let Some(pod) = view.pods.get(name) else {
-        return match view.hidden.get(&Part::Pods) {
-            Some(why) => ("not shown", why.clone()),
-            None => ("absent", without_pod(view, name)),
-        };
-    };
-    if pod.metadata.deletion_timestamp.is_some() {
-        return ("ending", "its pod is being deleted".to_owned());
-    }
-    if view.is_fenced(name) {
-        return ("fenced", view.command_for("unfence", name));
-    }
-    if is_ready(pod) {
-        return ("ready", "its PostgreSQL answers".to_owned());
-    }
-    unready(pod)
-}
-
-fn without_pod(view: &View, name: &InstanceName) -> String {
-    match view.claims.get(&name.to_string()) {
-        Some(_) => "it has volumes and no pod".to_owned(),
-        None if view.sees(Part::Claims) => "it has neither volumes nor a pod yet".to_owned(),
-        None => "it has no pod".to_owned(),
-    }
-}
-
-fn unready(pod: &Pod) -> (&'static str, String) {
-    let status = pod.status.as_ref();
-    let conditions = status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut refused = conditions.filter(|it| it.type_ == "PodScheduled" && it.status == "False");
-    if let Some(condition) = refused.next() {
-        let why = condition.message.clone().or_else(|| condition.reason.clone());
-        return ("unscheduled", why.unwrap_or_else(|| "no node takes it".to_owned()));
-    }
-    if pod.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
-        return ("unscheduled", "no node has been chosen yet".to_owned());
-    }
-    let first = status.and_then(|status| status.init_container_statuses.as_ref());
-    let own = status.and_then(|status| status.container_statuses.as_ref());
-    let all = first.into_iter().chain(own).flatten();
-    let mut waiting = all.filter_map(|container| waits(container.state.as_ref()?));
-    match waiting.next() {
-        Some(why) => ("waiting", why),
-        None => ("starting", "its PostgreSQL does not answer yet".to_owned()),
-    }
-}
-
-fn waits(state: &ContainerState) -> Option<String> {
-    let said = |reason: &Option<String>, message: &Option<String>| {
-        let parts = [reason.clone(), message.clone()];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
-    };
-    if let Some(waiting) = &state.waiting {
-        // That is what happens anyway.
-        let is_usual = matches!(
-            waiting.reason.as_deref(),
-            Some("PodInitializing" | "ContainerCreating") | None
-        );
-        return (!is_usual || waiting.message.is_some())
-            .then(|| said(&waiting.reason, &waiting.message));
-    }
-    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
-    Some(format!("ended with {}: {}", ended.exit_code, said(&ended.reason, &ended.message)))
-}
-
-/// Whether the kubelet says that it is ready.
-pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
-    ready.any(|condition| condition.status == "True") && pod.metadata.deletion_timestamp.is_none()
-}
-
-fn can_take_over(view: &View, name: &InstanceName) -> String {
-    let Some(record) = &view.record else { return "not known".to_owned() };
-    if record.holder.instance == *name {
-        return "-".to_owned();
-    }
-    let fit = record.members.contains(name) && !view.is_fenced(name) && view.is_ready(name);
-    if !view.sees(Part::Pods) {
-        return "not known".to_owned();
-    }
-    if !fit {
-        return format!("no: {}", ask::unfit(view, name));
-    }
-    if view.is_paused() {
-        return "on request only: failover is paused".to_owned();
-    }
-    match view.checked.as_ref().map(|checked| checked.durability) {
-        Some(Durability::Asynchronous { max_lag }) => format!("yes, if at most {max_lag} behind"),
-        Some(Durability::Required { .. } | Durability::Preferred { .. }) | None => "yes".to_owned(),
-    }
-}
-
-pub fn durability(durability: Durability) -> String {
-    match durability {
-        Durability::Asynchronous { max_lag } => format!("asynchronous (at most {max_lag} behind)"),
-        Durability::Required { acks } => format!("required ({acks} standbys)"),
-        Durability::Preferred { acks } => format!("preferred ({acks} standbys)"),
-    }
-}
-
 /// The sentence people ask for: what happens to a commit when a node is lost.
 fn commits(view: &View) -> Option<String> {
     let record = match &view.record {
         Some(record) => record,
-        None if view.sees(Part::Record) => return Some("nothing was committed yet".to_owned()),
+        None if view.sees(Part::Record) => return Some(console::NO_COMMITS_YET.to_owned()),
         None => return None,
     };
     if view.primary().is_none() {
-        return Some("nothing can be committed now: there is no primary".to_owned());
+        return Some(console::NO_COMMITS.to_owned());
     }
     // Under several rules at once, only what all of them promise is sure.
     let weakest = record.quorum.iter().min_by_key(|pair| pair.acks);
     Some(match weakest {
-        Some(Pair { voters, acks }) if *acks > 0 => {
-            let nodes = if *acks == 1 { "any one node" } else { "as many nodes" };
-            let of = voters.len();
-            format!("a commit survives the loss of {nodes} ({acks} of {of} standbys confirm it)")
-        }
-        Some(_) => "no standby confirms commits now: one is lost if the primary is".to_owned(),
-        None => {
-            "a commit is on the primary alone when it is acknowledged (asynchronous)".to_owned()
-        }
+        Some(pair) => console::survives(pair).unwrap_or_else(|| console::UNCONFIRMED.to_owned()),
+        None => console::ALONE.to_owned(),
     })
 }
 
-/// What the manifest asks for and does not get, in the operator's words.
+/// What the manifest asks for and does not get, as the operator and the agents say.
 fn warnings(view: &View) -> Vec<String> {
     let conditions = view.cluster.status.iter().flat_map(|status| &status.conditions);
     let ignored = conditions.filter(|it| it.type_ == "FieldsIgnored" && it.status == "True");
-    ignored.map(|condition| condition.message.clone()).collect()
+    let (mut refused, mut pending) = (BTreeSet::new(), BTreeSet::new());
+    for agent in view.agents.values() {
+        refused.extend(&agent.refused_settings);
+        pending.extend(agent.pending_restart.iter().map(String::as_str));
+    }
+    let refused = refused.into_iter().map(|refused| format!("{refused}; it is left out"));
+    let restart = (!pending.is_empty()).then(|| {
+        let names = pending.into_iter().collect::<Vec<_>>().join(", ");
+        format!("{names} waits for a restart ({})", view.command("restart"))
+    });
+    ignored.map(|condition| condition.message.clone()).chain(refused).chain(restart).collect()
 }
 
 #[cfg(test)]
@@ -376,6 +228,22 @@ mod tests {
         "#]].assert_eq(
             &[Sample::healthy(), synchronous, stranger].map(|sample| told(&sample.view)).concat(),
         );
+    }
+
+    #[test]
+    fn agents_tell_how_far_standbys_are() {
+        let mut sample = Sample::healthy();
+        sample.agents([0x0500_0000, 0x0500_0000, 0x0300_0000]);
+        let third = sample.view.agents.get_mut(&instance(3)).unwrap();
+        third.pending_restart = vec!["max_connections".to_owned()];
+        let warnings = summary(&sample.view).warnings.join("\n");
+        expect![[r#"
+            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              contract-1 primary ready (as it shall) -
+              contract-2 async ready (as it shall) yes
+              contract-3 async ready (as it shall) no: 32.0 MiB behind, limit 16.0 MiB
+            max_connections waits for a restart (pgherd restart contract -n shop)
+        "#]].assert_eq(&format!("{}{warnings}\n", told(&sample.view)));
     }
 
     #[test]

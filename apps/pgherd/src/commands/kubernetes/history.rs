@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
 use pgherd_core::names::InstanceName;
-use pgherd_kubernetes::console::View;
 use pgherd_kubernetes::console::read::answer;
+use pgherd_kubernetes::console::{Part, View};
 use pgherd_local::failure::Failure;
 use pgherd_local::history::{self, Term, Verdict};
 use std::collections::BTreeMap;
@@ -38,9 +38,13 @@ impl History {
             let view = reached.view().await?;
             let name = view.name.as_str();
             let Some(record) = &view.record else {
-                let (lines, nothing): (_, [Term; 0]) =
-                    (["nobody has been primary yet, as far as can be seen".to_owned()], []);
-                return tell(form, (name, &lines), &nothing);
+                let line = if view.sees(Part::Record) {
+                    "nobody has been primary yet"
+                } else {
+                    "who was primary when cannot be seen"
+                };
+                let nothing: [Term; 0] = [];
+                return tell(form, (name, &[line.to_owned()]), &nothing);
             };
             let terms = history::terms(record, &told(&reached, &view).await);
             tell(form, (name, &lines(&terms)), &terms)

@@ -3,7 +3,9 @@
 //! Never falls back to another Kubernetes than the one that was named.
 
 use super::super::local::output::{Output, remark};
+use super::complete::clusters;
 use super::form::Form;
+use clap_complete::engine::ArgValueCompleter;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use pgherd_core::names::ClusterName;
@@ -18,8 +20,11 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(clap::Args)]
 pub(super) struct Place {
     /// The cluster
-    #[arg(value_name = "CLUSTER", value_parser = name)]
+    #[arg(value_name = "CLUSTER", value_parser = name, add = ArgValueCompleter::new(clusters))]
     cluster: ClusterName,
+    /// The namespace (default: that of the context)
+    #[arg(long, short, value_name = "NAMESPACE")]
+    namespace: Option<String>,
     #[command(flatten)]
     pub(super) access: Access,
     /// How to write the result
@@ -30,15 +35,15 @@ pub(super) struct Place {
 /// How the API server is reached.
 #[derive(clap::Args)]
 pub(super) struct Access {
-    /// The namespace (default: that of the context)
-    #[arg(long, short, value_name = "NAMESPACE")]
-    pub(super) namespace: Option<String>,
     /// The context of the kubeconfig (default: the current one)
     #[arg(long, value_name = "NAME")]
     pub(super) context: Option<String>,
     /// The kubeconfig (default: $KUBECONFIG, or ~/.kube/config)
     #[arg(long, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
+    /// The user to act as, for example system:serviceaccount:shop:viewer
+    #[arg(long = "as", value_name = "USER")]
+    pub(super) user: Option<String>,
 }
 
 /// A cluster within reach.
@@ -52,14 +57,21 @@ pub(super) struct Reached {
 impl Reached {
     /// Everything that may be read; what is missing is said on stderr.
     pub(super) async fn view(&self) -> Result<View, Failure> {
-        let view = self.look().await?;
+        let view = self.asked().await?;
         for note in view.notes() {
             remark(&format!("note: {note}"));
         }
         Ok(view)
     }
 
-    /// The same without a word, for those who look again and again.
+    /// What the API server knows and the agents say, without a word about what is missing.
+    pub(super) async fn asked(&self) -> Result<View, Failure> {
+        let mut view = self.look().await?;
+        Box::pin(read::ask_agents(&self.client, &mut view)).await;
+        Ok(view)
+    }
+
+    /// What the API server knows, without a word, for those who look again and again.
     pub(super) async fn look(&self) -> Result<View, Failure> {
         let view = Box::pin(read::view(&self.client, &self.namespace, &self.cluster)).await;
         view.map_err(|error| unread(&error))
@@ -89,7 +101,7 @@ impl Place {
     {
         run(async {
             let (client, usual) = self.access.client().await?;
-            let namespace = self.access.namespace.clone().unwrap_or(usual);
+            let namespace = self.namespace.clone().unwrap_or(usual);
             work(Reached { client, namespace, cluster: self.cluster.clone() }).await
         })
     }
@@ -98,7 +110,10 @@ impl Place {
 impl Access {
     /// A client, and the namespace of its context.
     pub(super) async fn client(&self) -> Result<(Client, String), Failure> {
-        let config = self.config().await?;
+        let mut config = self.config().await?;
+        if let Some(user) = &self.user {
+            config.auth_info.impersonate = Some(user.clone());
+        }
         let namespace = config.default_namespace.clone();
         let client =
             Client::try_from(config).map_err(|error| Failure::from_error(Kind::Failed, &error))?;

@@ -56,6 +56,7 @@ impl Psql {
         if let Some(file) = &access.kubeconfig {
             command.arg("--kubeconfig").arg(file);
         }
+        command.args(access.user.iter().flat_map(|user| ["--as", user.as_str()]));
         let terminal = if stdin().is_terminal() { "-it" } else { "-i" };
         command.args(["exec", terminal, "-n", &namespace, &pod, "-c", "postgres", "--"]);
         let error = command.args(["psql", "-U", "postgres"]).args(&self.arguments).exec();

@@ -6,6 +6,7 @@ use super::super::local::output::remark;
 use super::super::local::status::table;
 use super::form::{Form, tell};
 use super::place::Place;
+use pgherd_core::units::Bytes;
 use pgherd_kubernetes::console::summary::{Health, InstanceSummary, Summary, summary};
 use pgherd_local::failure::Failure;
 
@@ -21,7 +22,7 @@ Examples:
 pub(crate) struct Status {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Also addresses, volumes, and why
+    /// Also positions, addresses, volumes, and why
     #[arg(long, short)]
     wide: bool,
 }
@@ -58,15 +59,18 @@ fn text(summary: &Summary, width: Width) -> Vec<String> {
     let known = |number: Option<String>| number.unwrap_or_else(|| "?".to_owned());
     let ready = known(ready.map(|ready| ready.to_string()));
     let wanted = known(summary.wanted.map(|wanted| wanted.to_string()));
-    let image = summary.image.as_deref().unwrap_or("no image yet");
+    let image = || summary.image.clone().unwrap_or_else(|| "no image yet".to_owned());
+    let version = summary.postgres.as_ref().map(|version| format!("PostgreSQL {version}"));
+    let runs = version.unwrap_or_else(image);
     let mut lines =
-        vec![format!("{cluster}   {namespace}   {image}   {ready}/{wanted} ready   {health}")];
+        vec![format!("{cluster}   {namespace}   {runs}   {ready}/{wanted} ready   {health}")];
     lines.push(primary(summary));
     lines.extend(summary.commits.iter().map(|commits| format!("  {commits}")));
     if width == Width::Wide {
         let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         lines.push(format!("  durability {}", known(&summary.durability)));
         lines.push(format!("  system id {}", known(&summary.system_id)));
+        lines.push(format!("  image {}", known(&summary.image)));
         lines.push(format!("  operator: {}", known(&summary.phase)));
     }
     lines.extend(summary.because.iter().map(|reason| format!("  ! {reason}")));
@@ -88,31 +92,38 @@ fn primary(summary: &Summary) -> String {
         return format!("  nobody takes writes ({advice}){epoch}{timeline}");
     };
     let since = known("since", summary.primary_since.clone());
-    format!("  primary {primary}{since}{epoch}{timeline}")
+    let position = summary.position.as_ref().map(|it| format!("   {it}")).unwrap_or_default();
+    format!("  primary {primary}{since}{epoch}{timeline}{position}")
 }
 
 fn header(width: Width) -> Vec<&'static str> {
-    let mut header = vec!["INSTANCE", "ROLE", "STATE", "NODE", "RESTARTS", "CAN TAKE OVER"];
+    let mut header = vec!["INSTANCE", "ROLE", "STATE", "LAG", "NODE", "RESTARTS", "CAN TAKE OVER"];
     if width == Width::Wide {
-        header.extend(["ADDRESS", "VOLUME", "WHY"]);
+        header.extend(["TIMELINE", "LSN", "ADDRESS", "VOLUME", "AGENT", "WHY"]);
     }
     header
 }
 
 fn row(instance: &InstanceSummary, width: Width) -> Vec<String> {
     let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let own = instance.own.as_ref();
+    let lag = own.and_then(|own| own.lag_bytes).map(|lag| Bytes(lag).to_string());
     let mut row = vec![
         instance.name.clone(),
         instance.role.clone(),
         instance.state.clone(),
+        known(lag),
         known(instance.node.clone()),
         known(instance.restarts.map(|count| count.to_string())),
         instance.can_take_over.clone(),
     ];
     if width == Width::Wide {
         row.extend([
+            known(own.and_then(|own| own.timeline).map(|timeline| timeline.to_string())),
+            known(own.and_then(|own| own.position.clone())),
             known(instance.address.clone()),
             known(instance.volume.clone()),
+            known(own.map(|own| own.doing.clone())),
             instance.reason.clone(),
         ]);
     }

@@ -6,10 +6,12 @@ use super::super::local::output::remark;
 use super::super::local::progress::Progress;
 use super::ask::{Written, told, write};
 use super::form::{Form, tell};
-use super::place::{Place, Reached};
+use super::place::{Place, Reached, refused};
+use super::probe::{Outage, Probe};
 use super::wait::{Waiting, timed_out};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Phase, Record};
+use pgherd_core::units::Bytes;
 use pgherd_kubernetes::console::read;
 use pgherd_kubernetes::console::{Route, View, ask, summary};
 use pgherd_local::failure::{Failure, Kind};
@@ -22,7 +24,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// Make another instance the primary, and measure how long it takes
 #[derive(clap::Args)]
 #[command(after_help = "\
-It is over when the Lease names the new primary and the service for writing leads to it.
+It is over when the Lease names the new primary and the service for writing leads to it. What clients
+felt is measured by one that the verb runs in a pod of the cluster, by means of pods/exec: it commits
+small messages to the log as the application's owner, through the service for writing, and leaves
+nothing behind. The outage is the longest time without an acknowledged commit.
 
 Examples:
   pgherd switchover app-db
@@ -34,6 +39,9 @@ pub(crate) struct Switchover {
     /// The new primary, by name or number (default: the standby that is furthest)
     #[arg(value_name = "INSTANCE")]
     target: Option<String>,
+    /// Do not measure
+    #[arg(long)]
+    no_probe: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -41,23 +49,33 @@ pub(crate) struct Switchover {
 impl Switchover {
     pub(super) fn run(self) -> Result<(), Failure> {
         let form = self.place.form();
-        let Self { place, target, waiting } = self;
+        let Self { place, target, no_probe, waiting } = self;
         place.with(|reached| async move {
             let ask = |view: &View| {
                 let target = target.as_deref().map(|given| view.find(given)).transpose()?;
                 ask::switchover(view, target.as_ref()).map(Some)
             };
-            let written = write(&reached, ask).await?;
-            let began = Instant::now();
+            let view = reached.asked().await?;
+            // Before anything is begun.
+            ask(&view).map_err(refused)?;
             if form == Form::Text {
-                candidates(&written.before);
+                candidates(&view);
             }
             if waiting.no_wait {
                 let words = ("is asked to switch over", "is asked to switch over");
-                return told(form, &written, words);
+                return told(form, &write(&reached, ask).await?, words);
             }
+            let meant = target.as_deref().and_then(|given| view.find(given).ok());
+            let probe =
+                if no_probe { None } else { Probe::start(&reached, &view, meant.as_ref()).await };
+            let written = write(&reached, ask).await?;
+            let began = Instant::now();
             let over = follow(&reached, &written, (began, waiting.timeout)).await?;
-            over.tell(form, &reached)
+            let outage = match probe {
+                Some(probe) => probe.end().await,
+                None => None,
+            };
+            over.tell(form, &reached, outage.as_ref())
         })
     }
 }
@@ -65,7 +83,9 @@ impl Switchover {
 fn candidates(view: &View) {
     let summary = summary::summary(view);
     for standby in summary.instances.iter().filter(|it| it.can_take_over != "-") {
-        remark(&format!("  {}  can take over: {}", standby.name, standby.can_take_over));
+        let lag = standby.own.as_ref().and_then(|own| own.lag_bytes);
+        let lag = lag.map_or_else(|| "-".to_owned(), |lag| Bytes(lag).to_string());
+        remark(&format!("  {}  lag {lag}  can take over: {}", standby.name, standby.can_take_over));
     }
 }
 
@@ -80,16 +100,19 @@ struct Over {
 }
 
 impl Over {
-    fn tell(&self, form: Form, reached: &Reached) -> Result<(), Failure> {
+    fn tell(&self, form: Form, reached: &Reached, outage: Option<&Outage>) -> Result<(), Failure> {
         let Self { old, new, begun, named, led } = self;
         let seconds = |it: &Duration| format!("{:.1}s", it.as_secs_f64());
         let begun_told = begun.as_ref().map(|it| format!("begun after {}, ", seconds(it)));
+        let felt = outage.map(|outage| outage.sentence(reached));
+        let felt = felt.unwrap_or_else(|| "write outage not measured".to_owned());
         let line = format!(
-            "cluster/{} switched over: {old} -> {new} in {} ({}in office after {})",
+            "cluster/{} switched over: {old} -> {new} in {} ({}in office after {}), {}",
             reached.cluster,
             seconds(led),
             begun_told.unwrap_or_default(),
             seconds(named),
+            felt,
         );
         let document = serde_json::json!({
             "cluster": reached.cluster,
@@ -99,6 +122,8 @@ impl Over {
             "secondsUntilBegun": begun.map(|it| it.as_secs_f64()),
             "secondsUntilInOffice": named.as_secs_f64(),
             "seconds": led.as_secs_f64(),
+            "writeOutageSeconds": outage.map(|outage| outage.longest.as_secs_f64()),
+            "writeOutageOfClientIn": outage.map(|outage| &outage.from),
         });
         tell(form, (reached.cluster.as_str(), &[line]), &document)
     }

@@ -14,6 +14,9 @@ use pgherd_local::failure::Failure;
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  pgherd version")]
 pub(crate) struct Version {
+    /// The namespace that the operator lives in
+    #[arg(long, short, value_name = "NAMESPACE", default_value = NAMESPACE)]
+    namespace: String,
     #[command(flatten)]
     access: Access,
     /// How to write the result
@@ -51,8 +54,7 @@ impl Version {
 
     async fn operator(&self) -> Result<Option<String>, Failure> {
         let (client, _usual) = self.access.client().await?;
-        let namespace = self.access.namespace.as_deref().unwrap_or(NAMESPACE);
-        let deployments: Api<Deployment> = Api::namespaced(client, namespace);
+        let deployments: Api<Deployment> = Api::namespaced(client, &self.namespace);
         let found = answer(deployments.get(OPERATOR)).await;
         let deployment = found.map_err(|error| super::place::unread(&error))?;
         let template = deployment.spec.and_then(|spec| spec.template.spec);

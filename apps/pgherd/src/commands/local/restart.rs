@@ -5,6 +5,7 @@
 use super::action;
 use super::place::Place;
 use super::wait::{self, Sight};
+use pgherd_api::agent::Status;
 use pgherd_core::names::InstanceName;
 use pgherd_local::control::{InstanceView, Request, View};
 use pgherd_local::failure::Failure;
@@ -28,7 +29,8 @@ impl Restart {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (output, within) = (self.place.output(), self.place.timeout());
         self.place.with(|supervisor| async move {
-            let old = Processes::of(&supervisor.view().await?);
+            let view = supervisor.view().await?;
+            let old = Processes::of(view.instances.iter().filter_map(told));
             let done = supervisor.ask(&Request::Restart { instances: self.instances }).await?;
             let number = done.number.unwrap_or_default();
             if !self.no_wait {
@@ -41,17 +43,24 @@ impl Restart {
     }
 }
 
+fn told(instance: &InstanceView) -> Option<(&InstanceName, &Status)> {
+    Some((&instance.name, instance.status.as_ref()?))
+}
+
 /// The PostgreSQL that each instance ran before its restart began.
-struct Processes(BTreeMap<InstanceName, u32>);
+pub(crate) struct Processes(BTreeMap<InstanceName, u32>);
 
 impl Processes {
-    fn of(view: &View) -> Self {
-        let process = |it: &InstanceView| Some((it.name.clone(), it.status.as_ref()?.server.pid?));
-        Self(view.instances.iter().filter_map(process).collect())
+    pub(crate) fn of<'a>(
+        statuses: impl IntoIterator<Item = (&'a InstanceName, &'a Status)>,
+    ) -> Self {
+        let process = |(name, status): (&InstanceName, &Status)| {
+            status.server.pid.map(|pid| (name.clone(), pid))
+        };
+        Self(statuses.into_iter().filter_map(process).collect())
     }
 
-    /// Sees when every one of `names` runs another PostgreSQL. An agent tells that it has begun
-    /// to restart while the old one still serves.
+    /// Sees when every one of `names` runs another PostgreSQL.
     fn replaced(
         mut self,
         names: &BTreeSet<InstanceName>,
@@ -60,7 +69,7 @@ impl Processes {
         move |view| {
             let meant = view.instances.iter().filter(|it| names.contains(&it.name));
             let waiting: Vec<String> = meant
-                .filter(|it| !self.is_replaced(it, number))
+                .filter(|it| !told(it).is_some_and(|told| self.is_replaced(told, number)))
                 .map(|it| it.name.to_string())
                 .collect();
             if waiting.is_empty() {
@@ -71,14 +80,19 @@ impl Processes {
         }
     }
 
-    fn is_replaced(&mut self, instance: &InstanceView, number: u64) -> bool {
-        let Some(status) = &instance.status else { return false };
+    /// Whether an instance runs another PostgreSQL, for the restart of this number. An agent tells
+    /// that it has begun to restart while the old one still serves.
+    pub(crate) fn is_replaced(
+        &mut self,
+        (name, status): (&InstanceName, &Status),
+        number: u64,
+    ) -> bool {
         let Some(pid) = status.server.pid else { return false };
         if status.restart_done < number {
             // One that crashed meanwhile is up again and will be restarted all the same.
-            self.0.insert(instance.name.clone(), pid);
+            self.0.insert(name.clone(), pid);
             return false;
         }
-        self.0.get(&instance.name) != Some(&pid)
+        self.0.get(name) != Some(&pid)
     }
 }

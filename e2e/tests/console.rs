@@ -1,0 +1,327 @@
+//! The command line on a Kubernetes, as people use it: the real program, and what it says.
+//!
+//! Never against a cluster that others use: it makes a namespace, and removes it at the end.
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![expect(clippy::indexing_slicing, reason = "what a document lacks is null")]
+#![expect(clippy::print_stderr, reason = "what is measured and what is skipped must be seen")]
+
+use pgherd_e2e::run::{self, Said};
+use pgherd_e2e::testbed::Testbed;
+use pgherd_e2e::wait;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const WITHIN: Duration = Duration::from_mins(2);
+const UP_WITHIN: Duration = Duration::from_mins(3);
+/// What the program promises to its callers.
+const NOT_FOUND: i32 = 3;
+const REFUSED: i32 = 4;
+const CLUSTER: &str = "shop-db";
+const VIEWER: &str = "viewer";
+
+/// The Kubernetes that KUBECONFIG names, a namespace in it, and the program.
+struct Place {
+    namespace: String,
+    program: PathBuf,
+    kubectl: OsString,
+}
+
+impl Place {
+    fn find() -> Option<Self> {
+        if std::env::var_os("KUBECONFIG").is_none() {
+            eprintln!("SKIPPED, NOTHING IS PROVEN: set KUBECONFIG to reach a Kubernetes");
+            return None;
+        }
+        let testbed = Testbed::find(env!("CARGO_BIN_EXE_pgherd-e2e").into()).unwrap();
+        let kubectl = if testbed.is_up() {
+            let command = testbed.kubectl(&[]).unwrap();
+            command.get_args().last().unwrap().to_owned()
+        } else {
+            "kubectl".into()
+        };
+        let namespace = format!("console-{}", std::process::id());
+        let place = Self { namespace, program: program(), kubectl };
+        place.kubectl(&["create", "namespace", &place.namespace]);
+        Some(place)
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let mut command = Command::new(&self.kubectl);
+        command.args(["--namespace", &self.namespace]).args(words);
+        run::succeed(command, WITHIN).unwrap()
+    }
+
+    fn apply(&self, object: &Value) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("object.json");
+        std::fs::write(&file, object.to_string()).unwrap();
+        self.kubectl(&["apply", "--filename", file.to_str().unwrap()]);
+    }
+
+    /// What the program says to this, whatever comes of it.
+    fn said(&self, words: &[&str]) -> Said {
+        let mut command = Command::new(&self.program);
+        command.args(words).env("KUBECTL", &self.kubectl);
+        let said = run::run(command, WITHIN).unwrap();
+        eprintln!("$ pgherd {}\n{}{}", words.join(" "), said.out, said.complaint);
+        said
+    }
+
+    /// A verb about the cluster.
+    fn verb(&self, verb: &str, words: &[&str]) -> Said {
+        self.said(&[&[verb, CLUSTER, "--namespace", &self.namespace], words].concat())
+    }
+
+    /// The same, which has to succeed.
+    fn done(&self, verb: &str, words: &[&str]) -> String {
+        let said = self.verb(verb, words);
+        assert!(said.succeeded, "{said:?}");
+        said.out
+    }
+
+    /// The same as a document.
+    fn document(&self, verb: &str, words: &[&str]) -> Value {
+        let text = self.done(verb, &[&["--output", "json"], words].concat());
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn status(&self) -> Value {
+        self.document("status", &[])
+    }
+
+    fn instance(&self, name: &str) -> Value {
+        let status = self.status();
+        let all = status["instances"].as_array().unwrap();
+        all.iter().find(|it| it["name"] == name).cloned().unwrap_or_default()
+    }
+
+    fn wait_healthy(&self) {
+        wait::find_seldom("the cluster to be healthy", UP_WITHIN, || {
+            let status = self.status();
+            let all = status["ready"] == 3 && status["health"] == "healthy";
+            let follows = |it: &Value| it["role"] == "primary" || it["streaming"] == true;
+            let instances = status["instances"].as_array().unwrap();
+            Ok((all && instances.iter().all(follows)).then_some(()))
+        })
+        .unwrap();
+    }
+
+    /// When an instance's PostgreSQL was started, as it says itself.
+    fn started(&self, instance: &str) -> String {
+        let query = ["--", "-Atc", "select pg_postmaster_start_time()"];
+        let said = self.done("psql", &[&[instance][..], &query].concat());
+        said.trim().to_owned()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut command = Command::new(&self.kubectl);
+        command.args(["delete", "namespace", &self.namespace, "--wait=false"]);
+        let _asked = run::run(command, WITHIN);
+    }
+}
+
+/// The program as it is packed into the image, or another one.
+fn program() -> PathBuf {
+    if let Some(given) = std::env::var_os("PGHERD_PROGRAM") {
+        return given.into();
+    }
+    let own = std::env::current_exe().unwrap();
+    let target = own.ancestors().nth(3).unwrap();
+    let program = target.join("x86_64-unknown-linux-gnu/debug/pgherd");
+    assert!(program.exists(), "{} is missing: cargo xtask kubernetes deploy", program.display());
+    program
+}
+
+#[test]
+fn every_verb_does_what_it_says() {
+    let Some(place) = Place::find() else { return };
+    place.apply(&json!({
+        "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster",
+        "metadata": {"name": CLUSTER},
+        "spec": {"instances": 3, "storage": {"size": "1Gi"}},
+    }));
+    place.wait_healthy();
+    what_is_told(&place);
+    what_is_not_there(&place);
+    a_client(&place);
+    a_reload(&place);
+    a_restart(&place);
+    a_switchover(&place);
+    a_fence(&place);
+    a_pause(&place);
+    a_viewer(&place);
+    the_end(&place);
+}
+
+fn what_is_told(place: &Place) {
+    let status = place.status();
+    let primary = status["primary"].as_str().unwrap();
+    assert!(status["position"].is_string() && status["postgres"].is_string(), "{status}");
+    for instance in status["instances"].as_array().unwrap() {
+        let is_primary = instance["name"] == primary;
+        assert!(instance["lagBytes"].is_number() != is_primary, "{instance}");
+        assert!(
+            instance["timeline"] == status["timeline"] && instance["agentVersion"].is_string(),
+            "{instance}"
+        );
+    }
+    let page = place.done("status", &["--wide"]);
+    assert!(page.contains("HEALTHY") && page.contains("LAG"), "{page}");
+    let told = place.done("explain", &[]);
+    assert!(told.starts_with(&format!("{primary} serves writes")), "{told}");
+    let tree = place.done("topology", &[]);
+    assert!(tree.starts_with(&format!("{primary} (primary")), "{tree}");
+    assert!(place.done("history", &[]).contains(primary));
+    assert!(place.done("logs", &["1", "--tail", "5"]).contains("shop-db-1"));
+    let yaml = place.done("status", &["--output", "yaml"]);
+    assert!(yaml.contains("health: healthy"), "{yaml}");
+    let name = place.done("status", &["--output", "name"]);
+    assert_eq!(name.trim(), "cluster.postgresql.cnpg.io/shop-db");
+    let version = place.said(&["version"]);
+    assert!(version.out.contains("operator: "), "{version:?}");
+    let begun = Command::new(&place.program)
+        .args(["--", "pgherd", "status", "--namespace", &place.namespace, "shop"])
+        .env("PGHERD_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "4")
+        .output();
+    let begun = String::from_utf8(begun.unwrap().stdout).unwrap();
+    assert!(begun.contains(CLUSTER), "{begun}");
+}
+
+fn what_is_not_there(place: &Place) {
+    let missing = place.said(&["status", "other", "--namespace", &place.namespace]);
+    assert_eq!(missing.code, Some(NOT_FOUND));
+    let expected = format!(
+        "error: cluster.postgresql.cnpg.io \"other\" not found in namespace {}",
+        place.namespace
+    );
+    assert!(missing.complaint.starts_with(&expected), "{}", missing.complaint);
+    assert_eq!(place.verb("restart", &["9"]).code, Some(NOT_FOUND));
+    let primary = place.status()["primary"].as_str().unwrap().to_owned();
+    assert_eq!(place.verb("switchover", &[&primary]).code, Some(REFUSED));
+    let kept = place.said(&["uninstall"]);
+    assert_eq!(kept.code, Some(REFUSED), "there is a cluster");
+    assert!(kept.out.is_empty() && kept.complaint.contains("shop-db"), "{kept:?}");
+}
+
+fn a_client(place: &Place) {
+    let query = ["--", "-Atc", "select pg_is_in_recovery()"];
+    assert_eq!(place.done("psql", &query).trim(), "f");
+    let replica = place.done("psql", &[&["--role", "replica"][..], &query].concat());
+    assert_eq!(replica.trim(), "t");
+    let uri = place.done("uri", &[]);
+    let expected =
+        format!("postgresql://app@shop-db-rw.{}.svc:5432/app?sslmode=require\n", place.namespace);
+    assert_eq!(uri, expected);
+    let uri = place.done("uri", &["--show-password"]);
+    let uri = uri.trim();
+    // Inside the Kubernetes it is an address.
+    let answer = ["exec", "shop-db-2", "--container", "postgres", "--", "psql", uri, "-Atc"];
+    let answer = place.kubectl(&[&answer[..], &["select current_user"]].concat());
+    assert_eq!(answer.trim(), "app");
+}
+
+fn a_reload(place: &Place) {
+    let query = ["--", "-Atc", "select pg_conf_load_time()"];
+    let before = place.done("psql", &query);
+    assert_eq!(place.done("reload", &[]).trim(), "cluster/shop-db reloaded");
+    assert_ne!(place.done("psql", &query), before);
+}
+
+fn a_restart(place: &Place) {
+    let (first, second) = (place.started("shop-db-1"), place.started("shop-db-2"));
+    assert_eq!(place.done("restart", &["2"]).trim(), "cluster/shop-db restarted");
+    assert_eq!(place.started("shop-db-1"), first, "nobody asked for that one");
+    assert_ne!(place.started("shop-db-2"), second);
+    place.wait_healthy();
+}
+
+fn a_switchover(place: &Place) {
+    let before = place.status()["primary"].as_str().unwrap().to_owned();
+    let over = place.document("switchover", &[]);
+    assert_eq!(over["from"], json!(before));
+    let outage = over["writeOutageSeconds"].as_f64().unwrap();
+    eprintln!("switchover: writes stood still for {outage:.3} s, as the product says");
+    assert!(outage > 0.0 && outage < 5.0, "{over}");
+    place.wait_healthy();
+    assert_eq!(place.status()["primary"], over["to"]);
+    let told = place.done("switchover", &[&before]);
+    assert!(told.contains("write outage") && told.contains("of a client in pod"), "{told}");
+    place.wait_healthy();
+    assert_eq!(place.status()["primary"], json!(before));
+    let history = place.document("history", &[]);
+    assert_eq!(history.as_array().map(Vec::len), Some(3), "{history}");
+}
+
+fn a_fence(place: &Place) {
+    let primary = place.status()["primary"].as_str().unwrap().to_owned();
+    let standby = if primary == "shop-db-3" { "shop-db-2" } else { "shop-db-3" };
+    assert_eq!(place.done("fence", &[standby]).trim(), "cluster/shop-db fenced");
+    let fenced = place.instance(standby);
+    assert_eq!((&fenced["state"], &fenced["ready"]), (&json!("fenced"), &json!(false)));
+    let others = ["shop-db-1", "shop-db-2", "shop-db-3"].into_iter().filter(|it| *it != standby);
+    let others: Vec<&str> = others.collect();
+    assert_eq!(place.verb("fence", &others).code, Some(REFUSED), "that ends all service");
+    let again = place.done("fence", &[standby]);
+    assert_eq!(again.trim(), "cluster/shop-db is fenced already");
+    assert_eq!(place.done("unfence", &[standby]).trim(), "cluster/shop-db unfenced");
+    place.wait_healthy();
+}
+
+fn a_pause(place: &Place) {
+    let paused = place.done("pause", &[]);
+    assert!(paused.starts_with("cluster/shop-db paused"), "{paused}");
+    let status = place.status();
+    assert_eq!((&status["paused"], &status["health"]), (&json!(true), &json!("degraded")));
+    // Paused agents leave a dead PostgreSQL down.
+    let standby = if status["primary"] == "shop-db-3" { "shop-db-2" } else { "shop-db-3" };
+    let kill = "kill -9 $(head -1 $PGDATA/postmaster.pid)";
+    place.kubectl(&["exec", standby, "--container", "postgres", "--", "sh", "-c", kill]);
+    wait::find_seldom("its end to be seen", WITHIN, || {
+        Ok((place.instance(standby)["ready"] == false).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(place.done("resume", &[]).trim(), "cluster/shop-db resumed");
+    place.wait_healthy();
+}
+
+/// Somebody who may look at things in the namespace, and no more.
+fn a_viewer(place: &Place) {
+    place.kubectl(&["create", "serviceaccount", VIEWER]);
+    let account = format!("{}:{VIEWER}", place.namespace);
+    let binding = ["create", "rolebinding", VIEWER, "--clusterrole=view"];
+    place.kubectl(&[&binding[..], &["--serviceaccount", &account]].concat());
+    let user = format!("system:serviceaccount:{account}");
+    let viewer = ["--as", user.as_str()];
+    let page = place.verb("status", &viewer);
+    assert!(page.succeeded, "{page:?}");
+    assert!(page.out.contains("shop-db-1") && page.out.contains("3/3 ready"), "{page:?}");
+    for right in ["create pods/exec", "get leases.coordination.k8s.io"] {
+        assert!(page.complaint.contains(right), "{page:?}");
+    }
+    for verb in ["explain", "topology", "history", "logs", "uri"] {
+        let said = place.verb(verb, &viewer);
+        assert!(said.succeeded && !said.out.is_empty(), "{said:?}");
+    }
+    for verb in ["reload", "restart", "switchover", "pause"] {
+        assert_eq!(place.verb(verb, &viewer).code, Some(REFUSED), "{verb}");
+    }
+    let secret = place.verb("uri", &["--show-password", "--as", &user]);
+    assert_eq!(secret.code, Some(REFUSED), "{secret:?}");
+    let psql = place.verb("psql", &["--as", &user, "--", "-c", "select 1"]);
+    assert!(!psql.succeeded && psql.complaint.contains("forbidden"), "{psql:?}");
+}
+
+fn the_end(place: &Place) {
+    place.kubectl(&["delete", "cluster", CLUSTER]);
+    let gone = place.verb("status", &[]);
+    assert_eq!(gone.code, Some(NOT_FOUND), "{gone:?}");
+    let removed = place.said(&["uninstall", "--force"]);
+    let kinds = removed.out.matches("kind: CustomResourceDefinition").count();
+    assert!(removed.succeeded && kinds == 0 && removed.out.contains("pgherd-operator"));
+}
