@@ -4,6 +4,7 @@
 //! to the primary.
 
 mod acted;
+pub mod agents;
 pub mod certificates;
 pub mod manifests;
 mod observe;
@@ -58,9 +59,12 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     let wanted = wanted::wanted(&blueprint, &seen, now);
     let plan = fleet::plan(&wanted.sight(&blueprint, &seen));
     let realised = realise::realise(context, &blueprint, (&seen, &wanted, &plan), now).await;
-    let told = report::report(context, &blueprint, (&seen, &wanted, &plan), &realised).await;
+    let upgrade = agents::keep(context, &blueprint, (&seen, &wanted, &plan), now).await;
+    let known = (&seen, &wanted, &plan, &upgrade);
+    let told = report::report(context, &blueprint, known, &realised).await;
     realised.map_err(ReconcileError::Realise)?;
     told.map_err(ReconcileError::Report)?;
     let settled = plan.verdict == fleet::Verdict::Healthy && plan.steps.is_empty();
-    Ok(Action::requeue(if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON }))
+    let look_again = if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON };
+    Ok(Action::requeue(upgrade.look_again.map_or(look_again, |sooner| sooner.min(look_again))))
 }

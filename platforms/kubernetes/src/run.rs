@@ -5,6 +5,7 @@
 //! Never works beside another operator, as far as it is told who it is.
 
 use crate::cluster;
+use crate::cluster::agents::Programs;
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
 use crate::settings::Settings;
@@ -36,6 +37,8 @@ pub enum RunError {
     PrepareClient(#[source] kube::Error),
     #[error("listening for signals")]
     Listen(#[source] io::Error),
+    #[error("reading this operator's program")]
+    ReadProgram(#[source] io::Error),
     #[error("staying the one that leads: another may lead by now, so this one ends")]
     StayLeader,
 }
@@ -45,6 +48,7 @@ pub struct Context {
     pub client: Client,
     pub settings: Settings,
     pub stores: Stores,
+    pub programs: Programs,
     /// How often in a row each cluster has failed.
     failures: Mutex<BTreeMap<(String, String), u32>>,
 }
@@ -52,11 +56,12 @@ pub struct Context {
 /// Looks after all clusters until SIGTERM, while no other operator does.
 pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(), RunError> {
     let mut ending = Ending::listen().map_err(RunError::Listen)?;
+    let programs = Programs::of_this_process().map_err(RunError::ReadProgram)?;
     let config = Config::infer().await.map_err(RunError::FindKubernetes)?;
     let client = Client::try_from(patient(config.clone())).map_err(RunError::PrepareClient)?;
     let Some(candidate) = candidate else {
         info!("{NAMESPACE} and {NAME} are not set: this operator works without an election");
-        work(client, settings, ending).await;
+        work(client, (settings, programs), ending).await;
         return Ok(());
     };
     // On a connection of its own: what keeps the other busy must not cost the lead.
@@ -70,7 +75,7 @@ pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(),
         }
     }
     tokio::select! {
-        () = work(client, settings, ending) => {}
+        () = work(client, (settings, programs), ending) => {}
         () = elector.keep() => return Err(RunError::StayLeader),
     }
     elector.release().await;
@@ -98,12 +103,12 @@ impl Ending {
 }
 
 /// Looks after all clusters until it is asked to end; what has begun by then is finished.
-async fn work(client: Client, settings: Settings, mut ending: Ending) {
+async fn work(client: Client, (settings, programs): (Settings, Programs), mut ending: Ending) {
     let pace = Pace::default().debounce(DEBOUNCE).concurrency(AT_ONCE);
     let controller = stores::clusters(&client).with_config(pace);
     let (controller, stores) = stores::watch_all(&client, controller);
     let failures = Mutex::default();
-    let context = Arc::new(Context { client, settings, stores, failures });
+    let context = Arc::new(Context { client, settings, stores, programs, failures });
     info!("the operator runs");
     controller
         .graceful_shutdown_on(async move { ending.asked().await })

@@ -13,6 +13,7 @@ use super::observe::Seen;
 use super::wanted::{Freshness, Wanted};
 use super::{ReconcileError, certificates};
 use crate::run::Context;
+pub(super) use certified::operator_identity;
 pub(super) use ensure::EnsureError;
 use ensure::Objects;
 use k8s_openapi::api::core::v1::Secret;

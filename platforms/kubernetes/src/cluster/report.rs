@@ -3,11 +3,13 @@
 //! Never writes a status that says what the one before it said.
 
 use super::acted;
+use super::agents::Upgrade;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
 use super::realise::RealiseError;
 use super::wanted::Wanted;
 use crate::run::Context;
+use crate::settings::AgentUpdates;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -47,10 +49,11 @@ pub(super) async fn refused(
 pub(super) async fn report(
     context: &Context,
     blueprint: &Blueprint<'_>,
-    (seen, wanted, plan): (&Seen, &Wanted, &Plan),
+    (seen, wanted, plan, upgrade): (&Seen, &Wanted, &Plan, &Upgrade),
     realised: &Result<(), RealiseError>,
 ) -> Result<(), ReportError> {
     let status = status(blueprint, (seen, wanted, plan), realised, Timestamp::now());
+    let status = with_upgrade(status, &plan.verdict, (context, upgrade));
     write(context, blueprint.cluster, status).await
 }
 
@@ -123,6 +126,28 @@ fn status(
         pvc_count: i32::try_from(seen.claims.len()).ok(),
         healthy_pvc: seen.claims.keys().cloned().collect(),
         ..before
+    }
+}
+
+/// What agents run is told while nothing graver goes on.
+fn with_upgrade(
+    status: ClusterStatus,
+    verdict: &Verdict,
+    (context, upgrade): (&Context, &Upgrade),
+) -> ClusterStatus {
+    let status = ClusterStatus {
+        cloud_native_pg_operator_hash: Some(context.programs.own().to_owned()),
+        online_update_enabled: Some(context.settings.agent_updates == AgentUpdates::InPlace),
+        ..status
+    };
+    let is_well = *verdict == Verdict::Healthy && status.phase_reason.is_none();
+    match &upgrade.reason {
+        Some(reason) if is_well => ClusterStatus {
+            phase: Some("Online upgrade in progress".to_owned()),
+            phase_reason: Some(reason.clone()),
+            ..status
+        },
+        Some(_) | None => status,
     }
 }
 

@@ -469,5 +469,8 @@ postgresql: {parameters: {work_mem: 8MB}}",
         assert_ne!(of(&changed), minimal, "{change}");
     }
     let upgraded = Sample::minimal().with("OPERATOR_IMAGE_NAME", "ghcr.io/pgherd/pgherd:1.2.4");
-    assert_ne!(of(&upgraded), minimal);
+    assert_eq!(of(&upgraded), minimal);
+    let image = |sample: &Sample| agent_image(&sample.made(first)).map(str::to_owned);
+    expect![[r#"Some("ghcr.io/pgherd/pgherd:1.2.3") Some("ghcr.io/pgherd/pgherd:1.2.4")"#]]
+        .assert_eq(&format!("{:?} {:?}", image(&Sample::minimal()), image(&upgraded)));
 }
