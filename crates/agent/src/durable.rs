@@ -427,7 +427,7 @@ mod tests {
                 unfinished.give(Access::PRIVATE).unwrap();
             }
             if stage == stages {
-                std::fs::rename(&unfinished.path, &path).unwrap();
+                std::fs::rename(unfinished.draft.path(), &path).unwrap();
             }
             // A dead process runs no destructor.
             std::mem::forget(unfinished);
