@@ -125,7 +125,8 @@ mod tests {
               "listen": "0.0.0.0:8001",
               "peers": {},
               "run": "/controller/run",
-              "identity": "/controller/identity"
+              "identity": "/controller/identity",
+              "program": "/controller/pgherd"
             }"#]]
         .assert_eq(&serde_json::to_string_pretty(&config).unwrap());
         let sixth = Surroundings::parse(&environment(&[("POD_IP", "2001:db8::7")])).unwrap();
