@@ -8,5 +8,6 @@
 mod agents {
     mod cluster;
     mod life;
+    mod programs;
     mod record;
 }

@@ -46,6 +46,10 @@ pub struct AgentConfig {
     /// shown a certificate of its own, `tls/server`, which names no instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<PathBuf>,
+    /// The file of the agent's program, where that is its own to replace: its platform may give it
+    /// another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
 }
 
 /// Where clients and standbys reach this instance's PostgreSQL.
@@ -113,7 +117,7 @@ impl AgentConfig {
             return Some(format!("{instance} is its own peer"));
         }
         let paths = [&self.folder, &self.bindir].into_iter();
-        let mut paths = paths.chain(&self.run).chain(&self.identity);
+        let mut paths = paths.chain(&self.run).chain(&self.identity).chain(&self.program);
         let relative = paths.find(|path| !path.is_absolute())?;
         Some(format!("{} is not an absolute path", relative.display()))
     }
@@ -257,7 +261,7 @@ mod tests {
             peer other-2 is not of cluster db
             srv/db-1 is not an absolute path
             bin is not an absolute path
-            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record`, `run`, `identity` at line 3 column 17"]]
+            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record`, `run`, `identity`, `program` at line 3 column 17"]]
         .assert_eq(&refusals.join("\n"));
     }
 

@@ -59,6 +59,8 @@ impl Access {
     pub const PRIVATE: Self = Self { mode: Mode::from_raw_mode(0o600), owner: None };
     /// Everybody may read (0644).
     pub const PUBLIC: Self = Self { mode: Mode::from_raw_mode(0o644), owner: None };
+    /// Everybody may read and run it (0755).
+    pub(crate) const PROGRAM: Self = Self { mode: Mode::from_raw_mode(0o755), owner: None };
 
     /// The same, given to another user: a root supervisor writes for an unprivileged agent.
     pub fn owned_by(self, user: u32, group: u32) -> Self {
@@ -91,8 +93,7 @@ pub fn write_with(
         fill(&unfinished.file)?;
         unfinished.give(access)?;
         unfinished.file.sync_all()?;
-        unfinished.publish(path)?;
-        sync_folder(parent(path))
+        unfinished.draft.publish(path)
     };
     attempt().map_err(|source| DurableError::Write { path: path.to_owned(), source })
 }
@@ -104,7 +105,7 @@ pub fn replace(path: &Path, content: &[u8], access: Access) -> Result<(), Durabl
         let unfinished = Unfinished::beside(path)?;
         (&unfinished.file).write_all(content)?;
         unfinished.give(access)?;
-        unfinished.publish(path)
+        unfinished.draft.rename(path)
     };
     attempt().map_err(|source| DurableError::Write { path: path.to_owned(), source })
 }
@@ -192,13 +193,16 @@ fn decode<T: DeserializeOwned>(content: &[u8]) -> Result<T, Damage> {
 }
 
 /// A file that is being written; it goes away unless it is published.
-struct Unfinished {
-    path: PathBuf,
-    file: File,
+pub(crate) struct Unfinished {
+    pub(crate) draft: Draft,
+    pub(crate) file: File,
 }
 
+/// Its name, until it gets the one it is meant for.
+pub(crate) struct Draft(PathBuf);
+
 impl Unfinished {
-    fn beside(target: &Path) -> io::Result<Self> {
+    pub(crate) fn beside(target: &Path) -> io::Result<Self> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let name = target
             .file_name()
@@ -215,7 +219,7 @@ impl Unfinished {
             }
             other => other?,
         };
-        Ok(Self { path, file })
+        Ok(Self { draft: Draft(path), file })
     }
 
     fn give(&self, access: Access) -> io::Result<()> {
@@ -226,17 +230,30 @@ impl Unfinished {
         rustix::fs::fchmod(self.file.as_fd(), access.mode)?;
         Ok(())
     }
+}
 
-    fn publish(self, target: &Path) -> io::Result<()> {
-        std::fs::rename(&self.path, target)
+impl Draft {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Gives it its name so that it has it after a loss of power, too. Its content has to be on
+    /// the disk before.
+    pub(crate) fn publish(self, target: &Path) -> io::Result<()> {
+        self.rename(target)?;
+        sync_folder(parent(target))
+    }
+
+    fn rename(self, target: &Path) -> io::Result<()> {
+        std::fs::rename(&self.0, target)
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for Draft {
     fn drop(&mut self) {
         // After a rename there is nothing left under this name; a failed removal leaves what
         // `sweep` removes.
-        let _absent = rustix::fs::unlinkat(rustix::fs::CWD, &self.path, AtFlags::empty());
+        let _absent = rustix::fs::unlinkat(rustix::fs::CWD, &self.0, AtFlags::empty());
     }
 }
 
@@ -410,7 +427,7 @@ mod tests {
                 unfinished.give(Access::PRIVATE).unwrap();
             }
             if stage == stages {
-                std::fs::rename(&unfinished.path, &path).unwrap();
+                std::fs::rename(unfinished.draft.path(), &path).unwrap();
             }
             // A dead process runs no destructor.
             std::mem::forget(unfinished);

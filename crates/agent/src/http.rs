@@ -3,6 +3,7 @@
 //! Never lets a question wait without end, and never tells an answerer a name that was not proven.
 
 pub mod client;
+pub mod file;
 mod line;
 mod patience;
 pub mod refusal;
@@ -23,3 +24,5 @@ type Stream = Box<dyn Duplex>;
 
 /// Whole bodies, as they are sent.
 type Body = http_body_util::Full<Bytes>;
+/// What is sent in either direction.
+type Outgoing = http_body_util::Either<Body, file::FileBody>;

@@ -15,6 +15,7 @@ pub mod perform;
 pub mod platform;
 pub mod postgres;
 pub mod process;
+pub mod program;
 pub mod reexec;
 pub mod run;
 pub mod serve;

@@ -23,6 +23,10 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 pub enum ReexecError {
     #[error("handing over what is in memory")]
     HandOver(#[source] DurableError),
+    #[error("reading what another program would hand over")]
+    Understand(#[source] DurableError),
+    #[error("nothing is handed over in {path:?}")]
+    Miss { path: PathBuf },
     #[error("reading who this process is")]
     Identify { source: io::Error },
     #[error("holding signals back")]
@@ -108,8 +112,20 @@ fn attempt(
 }
 
 pub(crate) fn hand_over(folder: &Folder, handover: Handover) -> Result<(), ReexecError> {
+    write_letter(&letter(folder), handover)
+}
+
+/// Writes what a next program would have to go on with.
+pub(crate) fn write_letter(path: &Path, handover: Handover) -> Result<(), ReexecError> {
     let letter_to_self = Letter { to: this_process()?, handover };
-    durable::save(&letter(folder), &letter_to_self, Access::PRIVATE).map_err(ReexecError::HandOver)
+    durable::save(path, &letter_to_self, Access::PRIVATE).map_err(ReexecError::HandOver)
+}
+
+/// Whether this program could go on with what is in the letter `path`.
+pub fn understand(path: &Path) -> Result<(), ReexecError> {
+    let letter: Option<Letter> = durable::load(path).map_err(ReexecError::Understand)?;
+    let missing = || ReexecError::Miss { path: path.to_owned() };
+    letter.map(drop).ok_or_else(missing)
 }
 
 fn word(argument: OsString) -> io::Result<CString> {
@@ -190,6 +206,18 @@ pub(crate) mod tests {
         let taken = taken_over(&folder).unwrap().unwrap();
         assert_eq!((taken.seen, taken.postmaster), (handover().seen, Some(42)));
         assert!(taken_over(&folder).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_letter_is_understood_or_refused_and_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("trial.json");
+        assert!(matches!(understand(&path), Err(ReexecError::Miss { .. })));
+        write_letter(&path, handover()).unwrap();
+        understand(&path).unwrap();
+        durable::save(&path, &"of a later form", Access::PRIVATE).unwrap();
+        assert!(matches!(understand(&path), Err(ReexecError::Understand(_))));
+        assert!(path.exists());
     }
 
     #[test]

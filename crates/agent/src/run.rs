@@ -23,6 +23,7 @@ use crate::platform::{Lent, Platform, Raised};
 use crate::postgres::site::Site;
 use crate::process::clock;
 use crate::process::fence::Fence;
+use crate::program::Program;
 use crate::reexec;
 use crate::specification;
 use crate::state::Memory;
@@ -136,6 +137,8 @@ struct Outside {
     config_path: Option<PathBuf>,
     config: watch::Sender<Arc<AgentConfig>>,
     program: PathBuf,
+    /// The same, where it may be replaced from outside.
+    replaceable: Option<Arc<Program>>,
     client: Arc<Client>,
     platform: Arc<dyn Platform>,
     serves: watch::Sender<Option<Epoch>>,
@@ -167,6 +170,7 @@ impl Agent {
             Wake::Asked { from, request, answer } => self.answer(&from, &request, answer).await,
             // Nobody waits any more: then nobody needs it.
             Wake::StatusAsked { answer } => drop(answer.send(self.status())),
+            Wake::HandoverAsked { answer } => drop(answer.send(Box::new(self.handover()))),
             Wake::Replied { from, reply } => self.see(Event::Replied { from, reply }),
             Wake::RecordRead { sent, record } => self.see(Event::RecordRead { sent, record }),
             Wake::Specified(specification) => self.specify(*specification),

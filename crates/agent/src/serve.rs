@@ -1,9 +1,13 @@
-//! What this agent answers: peers' requests, its status, and files of its log.
+//! What this agent answers: peers' requests, its status, files of its log, another program.
 //!
 //! Never decides: a request wakes the loop, which answers it from what it has seen.
 
+use crate::config::Folder;
+use crate::http::file::{Opened, Received};
 use crate::http::refusal::{Kind, Refusal};
-use crate::http::routes::{Opened, Routes};
+use crate::http::routes::Routes;
+use crate::program::Program;
+use crate::tls::holder::Holder;
 use crate::tls::peer::Peer;
 use crate::wake::{Wake, Waker};
 use pgherd_api::agent::names;
@@ -12,6 +16,7 @@ use pgherd_core::names::InstanceName;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The length of the name of a segment: timeline, log and segment in hexadecimal.
 const SEGMENT_NAME: usize = 24;
@@ -47,6 +52,27 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
         .call(names::MESSAGE, message)
         .call(names::STATUS, status)
         .file(names::WAL, file)
+}
+
+/// The same, with a way for the platform to give this agent another program.
+pub fn with_program(
+    routes: Routes,
+    program: &Arc<Program>,
+    folder: &Folder,
+    waker: &Waker,
+) -> Routes {
+    let (program, folder, waker) = (Arc::clone(program), folder.clone(), waker.clone());
+    routes.take(names::PROGRAM, move |peer: Peer, digest: String, sent: Received| {
+        let is_platform = peer == Peer::Certified(Holder::Supervisor);
+        let (program, folder, waker) = (Arc::clone(&program), folder.clone(), waker.clone());
+        async move {
+            if !is_platform {
+                let why = format!("{peer} may not give this agent a program: its operator may");
+                return Err(Refusal::new(Kind::Forbidden, why));
+            }
+            program.take((&digest, sent), &folder, &waker).await
+        }
+    })
 }
 
 fn open(name: &str, path: PathBuf) -> Result<Opened, Refusal> {

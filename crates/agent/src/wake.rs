@@ -8,6 +8,7 @@ use crate::perform::Ended;
 use crate::perform::upkeep::Duty;
 use crate::process::clock;
 use crate::process::fence::Fenced;
+use crate::reexec::Handover;
 use pgherd_api::agent::{Specification, Status};
 use pgherd_core::message::{Reply, Request};
 use pgherd_core::names::InstanceName;
@@ -32,6 +33,10 @@ pub enum Wake {
     /// Somebody wants to know how this instance is doing.
     StatusAsked {
         answer: oneshot::Sender<Status>,
+    },
+    /// Somebody wants to try out whether another program can go on from here.
+    HandoverAsked {
+        answer: oneshot::Sender<Box<Handover>>,
     },
     Replied {
         from: InstanceName,

@@ -24,6 +24,9 @@ pub mod names {
     /// To an agent, with `GET` and followed by the name of a file of `pg_wal`: answered by its
     /// bytes.
     pub const WAL: &str = "wal";
+    /// To an agent in a pod, from its operator, with `PUT` and followed by a SHA-256 in hexadecimal:
+    /// the program that it shall become. It keeps its PostgreSQL.
+    pub const PROGRAM: &str = "program";
     /// To the keeper of the record: `null`, answered by a [`RecordAnswer`](super::RecordAnswer).
     pub const RECORD_READ: &str = "record/read";
     /// To the keeper of the record: a `pgherd_core::record::Write`, answered by a

@@ -2,6 +2,8 @@
 //!
 //! Never removes what the record counts on, and never takes two instances down at a time.
 
+pub mod agents;
+
 use crate::names::InstanceName;
 use crate::record::Record;
 use crate::wishes::{Shall, Wish, Wishes};

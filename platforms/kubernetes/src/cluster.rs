@@ -4,6 +4,7 @@
 //! to the primary.
 
 mod acted;
+pub mod agents;
 pub mod certificates;
 mod events;
 pub mod manifests;
@@ -65,7 +66,9 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     let mut done = Vec::new();
     let all = (&seen, &wanted, &plan);
     let realised = realise::realise(context, &blueprint, all, now, &mut done).await;
+    let upgrade = agents::keep(context, &blueprint, all, now).await;
     let status = report::status(&blueprint, all, &realised, Timestamp::now());
+    let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;
     let round = Round {
         before: &cluster.status.clone().unwrap_or_default(),
@@ -79,5 +82,6 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     realised.map_err(ReconcileError::Realise)?;
     told.map_err(ReconcileError::Report)?;
     let settled = plan.verdict == fleet::Verdict::Healthy && plan.steps.is_empty();
-    Ok(Action::requeue(if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON }))
+    let look_again = if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON };
+    Ok(Action::requeue(upgrade.look_again.map_or(look_again, |sooner| sooner.min(look_again))))
 }

@@ -5,6 +5,7 @@
 //! Never works beside another operator, as far as it is told who it is.
 
 use crate::cluster;
+use crate::cluster::agents::Programs;
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
 use crate::pull::{self, Original};
@@ -38,6 +39,8 @@ pub enum RunError {
     PrepareClient(#[source] kube::Error),
     #[error("listening for signals")]
     Listen(#[source] io::Error),
+    #[error("reading this operator's program")]
+    ReadProgram(#[source] io::Error),
     #[error("staying the one that leads: another may lead by now, so this one ends")]
     StayLeader,
 }
@@ -49,6 +52,7 @@ pub struct Context {
     pub stores: Stores,
     /// What images are pulled with, if the operator was told.
     pub pull: Option<Original>,
+    pub programs: Arc<Programs>,
     /// How often in a row each cluster has failed.
     failures: Mutex<BTreeMap<(String, String), u32>>,
 }
@@ -56,11 +60,12 @@ pub struct Context {
 /// Looks after all clusters until SIGTERM, while no other operator does.
 pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(), RunError> {
     let mut ending = Ending::listen().map_err(RunError::Listen)?;
+    let programs = Programs::of_this_process().map_err(RunError::ReadProgram)?;
     let config = Config::infer().await.map_err(RunError::FindKubernetes)?;
     let client = Client::try_from(patient(config.clone())).map_err(RunError::PrepareClient)?;
     let Some(candidate) = candidate else {
         info!("{NAMESPACE} and {NAME} are not set: this operator works without an election");
-        work(client, settings, ending).await;
+        work(client, (settings, programs), ending).await;
         return Ok(());
     };
     // On a connection of its own: what keeps the other busy must not cost the lead.
@@ -74,7 +79,7 @@ pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(),
         }
     }
     tokio::select! {
-        () = work(client, settings, ending) => {}
+        () = work(client, (settings, programs), ending) => {}
         () = elector.keep() => return Err(RunError::StayLeader),
     }
     elector.release().await;
@@ -102,7 +107,8 @@ impl Ending {
 }
 
 /// Looks after all clusters until it is asked to end; what has begun by then is finished.
-async fn work(client: Client, settings: Settings, mut ending: Ending) {
+async fn work(client: Client, (settings, programs): (Settings, Programs), mut ending: Ending) {
+    let programs = Arc::new(programs);
     let scopes = settings.watched.scopes();
     let at_once = at_once(scopes.len());
     let ended = async move { ending.asked().await }.boxed().shared();
@@ -118,8 +124,9 @@ async fn work(client: Client, settings: Settings, mut ending: Ending) {
             }
             None => (controller, None),
         };
-        let (client, settings) = (client.clone(), settings.clone());
-        let context = Context { client, settings, stores, pull, failures: Mutex::default() };
+        let (client, settings, programs) = (client.clone(), settings.clone(), programs.clone());
+        let failures = Mutex::default();
+        let context = Context { client, settings, stores, pull, programs, failures };
         controller
             .graceful_shutdown_on(ended.clone())
             .run(reconcile, after_failure, Arc::new(context))

@@ -19,6 +19,7 @@ const CLUSTER_DOMAIN: &str = "KUBERNETES_CLUSTER_DOMAIN";
 const PULL_SECRET: &str = "PULL_SECRET_NAME";
 const CHECK_THRESHOLD: &str = "EXPIRING_CHECK_THRESHOLD";
 const CERTIFICATE_DURATION: &str = "CERTIFICATE_DURATION";
+const IN_PLACE_UPDATES: &str = "ENABLE_INSTANCE_MANAGER_INPLACE_UPDATES";
 
 const DEFAULT_OPERATOR_IMAGE: &str = concat!("ghcr.io/pgherd/pgherd:", env!("CARGO_PKG_VERSION"));
 const DEFAULT_POSTGRES_IMAGE: &str = "ghcr.io/cloudnative-pg/postgresql:18.4-system-trixie";
@@ -43,6 +44,8 @@ pub enum SettingsError {
         "{name} has {given:?}, which is not a name: use lower-case letters, digits and '-', for example {example}"
     )]
     ReadName { name: &'static str, given: String, example: &'static str },
+    #[error("{name} is {given:?}: write true or false")]
+    ReadSwitch { name: &'static str, given: String },
     #[error(
         "{CHECK_THRESHOLD} is {threshold} days, but certificates last only {duration}, so that every one would be renewed without end: write less than {CERTIFICATE_DURATION}"
     )]
@@ -78,6 +81,17 @@ pub struct Settings {
     pub expiring_check_threshold: Duration,
     /// How long a certificate lasts.
     pub certificate_duration: Duration,
+    /// How agents get the program of a new version of the operator.
+    pub agent_updates: AgentUpdates,
+}
+
+/// How agents get another program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentUpdates {
+    /// They become it, and PostgreSQL runs on.
+    InPlace,
+    /// In new pods, one after the other.
+    ByReplacement,
 }
 
 /// A Secret that every cluster gets a copy of.
@@ -155,6 +169,7 @@ impl Settings {
             pull_secret: given.pull_secret()?,
             expiring_check_threshold: DAY * threshold,
             certificate_duration: DAY * duration,
+            agent_updates: given.agent_updates()?,
         })
     }
 }
@@ -176,6 +191,18 @@ impl<'a> Given<'a> {
         let Some(given) = self.text(name) else { return Ok(None) };
         let refused = |_| SettingsError::ReadNumber { name, given: given.to_owned(), unit };
         given.parse().map(Some).map_err(refused)
+    }
+
+    fn agent_updates(&self) -> Result<AgentUpdates, SettingsError> {
+        match self.text(IN_PLACE_UPDATES) {
+            None => Ok(AgentUpdates::InPlace),
+            Some(given) if given.eq_ignore_ascii_case("true") => Ok(AgentUpdates::InPlace),
+            Some(given) if given.eq_ignore_ascii_case("false") => Ok(AgentUpdates::ByReplacement),
+            Some(given) => {
+                let (name, given) = (IN_PLACE_UPDATES, given.to_owned());
+                Err(SettingsError::ReadSwitch { name, given })
+            }
+        }
     }
 
     fn seconds(&self, name: &'static str) -> Result<Duration, SettingsError> {
@@ -277,6 +304,7 @@ mod tests {
                 pull_secret: None,
                 expiring_check_threshold: 604800s,
                 certificate_duration: 7776000s,
+                agent_updates: InPlace,
             }"#]]
         .assert_eq(&shown.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     }
@@ -296,6 +324,7 @@ mod tests {
             ("POD_NAMESPACE", "pgherd-system"),
             ("EXPIRING_CHECK_THRESHOLD", "1"),
             ("CERTIFICATE_DURATION", "2"),
+            ("ENABLE_INSTANCE_MANAGER_INPLACE_UPDATES", "False"),
         ]);
         expect![[r#"
             Settings {
@@ -331,6 +360,7 @@ mod tests {
                 ),
                 expiring_check_threshold: 86400s,
                 certificate_duration: 172800s,
+                agent_updates: ByReplacement,
             }"#]]
         .assert_eq(&format!("{:#?}", settings.unwrap()));
     }
@@ -349,6 +379,7 @@ mod tests {
             ("WATCH_NAMESPACE", "a.b"),
             ("KUBERNETES_CLUSTER_DOMAIN", "cluster..local"),
             ("PULL_SECRET_NAME", "login"),
+            ("ENABLE_INSTANCE_MANAGER_INPLACE_UPDATES", "later"),
         ]
         .map(|variable| format!("{}\n", parse(&[variable]).unwrap_err()));
         expect![[r#"
@@ -363,6 +394,7 @@ mod tests {
             WATCH_NAMESPACE has "a.b", which is not a name: use lower-case letters, digits and '-', for example databases
             KUBERNETES_CLUSTER_DOMAIN has "cluster..local", which is not a name: use lower-case letters, digits and '-', for example cluster.local
             PULL_SECRET_NAME is "login", but POD_NAMESPACE does not say in which namespace it is: set POD_NAMESPACE to that of the operator
+            ENABLE_INSTANCE_MANAGER_INPLACE_UPDATES is "later": write true or false
         "#]].assert_eq(&refusals.concat());
     }
 

@@ -5,7 +5,8 @@
 use super::record::Keeper;
 use pgherd_agent::config::{AgentConfig, Folder, PeerAddress, PostgresAddress, RecordAddress};
 use pgherd_agent::durable::Access;
-use pgherd_agent::http::client::{Client, Endpoint};
+use pgherd_agent::http::client::{CallError, Client, Endpoint};
+use pgherd_agent::http::file::Opened;
 use pgherd_agent::postgres::install::{self, Installation, Tls};
 use pgherd_agent::process::owner::{self, Owner};
 use pgherd_agent::process::tree::{self, Reaper};
@@ -36,12 +37,14 @@ pub(crate) struct Cluster {
     installation: Installation,
     pub(crate) keeper: Keeper,
     client: Client,
+    authority: Authority,
     instances: BTreeMap<u32, Instance>,
 }
 
 struct Instance {
     name: InstanceName,
     config: PathBuf,
+    program: PathBuf,
     folder: Folder,
     agent: SocketAddr,
     postgres: SocketAddr,
@@ -104,15 +107,15 @@ impl Cluster {
         let client = Client::certified(Arc::new(identity(Holder::Supervisor)));
         let installation = install::find(None).unwrap();
         let instances = BTreeMap::new();
-        let mut this = Self { root, owner, installation, keeper, client, instances };
-        this.add_all(&cluster, count, &authority);
+        let mut this = Self { root, owner, installation, keeper, client, authority, instances };
+        this.add_all(&cluster, count);
         for serial in 1..=count {
             this.run(serial);
         }
         this
     }
 
-    fn add_all(&mut self, cluster: &ClusterName, count: u32, authority: &Authority) {
+    fn add_all(&mut self, cluster: &ClusterName, count: u32) {
         let addresses: BTreeMap<InstanceName, PeerAddress> = (1..=count)
             .map(|serial| {
                 let address = PeerAddress { agent: free(), postgres: free() };
@@ -121,7 +124,8 @@ impl Cluster {
             .collect();
         for (name, own) in &addresses {
             let folder = Folder::at(self.root.path().join(name.to_string()));
-            self.furnish(&folder, name, authority);
+            self.furnish(&folder, name);
+            let program = self.program(name);
             let mut peers = addresses.clone();
             peers.remove(name);
             let config = AgentConfig {
@@ -138,6 +142,7 @@ impl Cluster {
                 }),
                 run: None,
                 identity: None,
+                program: Some(program.clone()),
             };
             let path = self.root.path().join(format!("{name}.json"));
             std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
@@ -146,6 +151,7 @@ impl Cluster {
             let instance = Instance {
                 name: name.clone(),
                 config: path,
+                program,
                 folder,
                 agent,
                 postgres,
@@ -156,7 +162,7 @@ impl Cluster {
     }
 
     /// What whoever makes the folder puts into it.
-    fn furnish(&self, folder: &Folder, name: &InstanceName, authority: &Authority) {
+    fn furnish(&self, folder: &Folder, name: &InstanceName) {
         let access = Owner::grant(self.owner, Access::PRIVATE);
         for made in
             [folder.root().to_owned(), folder.tls(), folder.replication_tls(), folder.secrets()]
@@ -169,7 +175,7 @@ impl Cluster {
             (folder.replication_tls(), Holder::Replication),
         ];
         for (into, holder) in holders {
-            let parts = authority.issue(&holder, SystemTime::now()).unwrap();
+            let parts = self.authority.issue(&holder, SystemTime::now()).unwrap();
             IdentityFiles::in_folder(&into).write(&parts, access).unwrap();
         }
         for secret in ["replication", "app", "superuser"] {
@@ -178,10 +184,58 @@ impl Cluster {
         }
     }
 
+    /// Where the program of one agent is: a file of its own, as in a pod.
+    fn program(&self, name: &InstanceName) -> PathBuf {
+        let folder = self.root.path().join(format!("{name}-controller"));
+        std::fs::create_dir(&folder).unwrap();
+        give(&folder, self.owner);
+        let program = folder.join("pgherd");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pgherd"), &program).unwrap();
+        program
+    }
+
+    /// The files beside the program of an agent, its own among them.
+    pub(crate) fn controller(&self, serial: u32) -> Vec<String> {
+        let folder = self.instances[&serial].program.parent().unwrap();
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// Gives an agent another program, as the platform does.
+    pub(crate) async fn give(
+        &self,
+        (serial, digest): (u32, &str),
+        program: Opened,
+    ) -> Result<(), CallError> {
+        self.give_as(&self.client, (serial, digest), program).await
+    }
+
+    pub(crate) async fn give_as(
+        &self,
+        client: &Client,
+        (serial, digest): (u32, &str),
+        program: Opened,
+    ) -> Result<(), CallError> {
+        let name = format!("{}/{digest}", names::PROGRAM);
+        client.upload((&self.endpoint(serial), &name), program, LONG).await
+    }
+
+    /// Somebody else who may take part in the cluster.
+    pub(crate) fn client_of(&self, holder: &Holder) -> Client {
+        let parts = self.authority.issue(holder, SystemTime::now()).unwrap();
+        Client::certified(Arc::new(Identity::of(&parts).unwrap()))
+    }
+
+    fn endpoint(&self, serial: u32) -> Endpoint {
+        let instance = &self.instances[&serial];
+        let holder = Holder::Instance(instance.name.clone());
+        Endpoint::Certified { holder, address: instance.agent }
+    }
+
     /// Starts an agent that does not run.
     pub(crate) fn run(&mut self, serial: u32) {
         let instance = self.instances.get_mut(&serial).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pgherd"));
+        let mut command = Command::new(&instance.program);
         command.args(["agent", "--config"]).arg(&instance.config).current_dir("/");
         if let Some(owner) = self.owner {
             command.uid(owner.user).gid(owner.group);
@@ -265,11 +319,7 @@ impl Cluster {
     }
 
     pub(crate) async fn status(&self, serial: u32) -> Option<Status> {
-        let instance = &self.instances[&serial];
-        let endpoint = Endpoint::Certified {
-            holder: Holder::Instance(instance.name.clone()),
-            address: instance.agent,
-        };
+        let endpoint = self.endpoint(serial);
         self.client.call(&endpoint, names::STATUS, &(), Duration::from_secs(2)).await.ok()
     }
 

@@ -3,12 +3,13 @@
 //! Never sends a question on a connection whose last one went unanswered, and never lets one
 //! question wait for another.
 
+use super::file::{FileBody, Opened};
 use super::line::Line;
 use super::refusal::{Outcome, Refusal};
-use super::{Body, PREFIX, Stream, socket};
+use super::{Body, Outgoing, PREFIX, Stream, socket};
 use crate::tls::holder::Holder;
 use crate::tls::identity::Identity;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -140,7 +141,8 @@ impl Client {
     ) -> Result<Res, CallError> {
         let words = serde_json::to_vec(question)
             .map_err(|source| CallError::Encode { name: name.to_owned(), source })?;
-        let request = request(to, Method::POST, &format!("{PREFIX}{name}"), words.into())?;
+        let body = Body::new(words.into());
+        let request = request(to, Method::POST, &format!("{PREFIX}{name}"), body)?;
         let errand = Errand::new(to, within);
         let (mut line, response) = self.ask(&errand, request).await?;
         let (status, words) = errand.read(&mut line, response).await?;
@@ -161,7 +163,8 @@ impl Client {
         within: Duration,
         sink: &mut (impl AsyncWrite + Unpin),
     ) -> Result<u64, CallError> {
-        let request = request(to, Method::GET, &format!("{PREFIX}{name}"), Bytes::new())?;
+        let body = Body::default();
+        let request = request(to, Method::GET, &format!("{PREFIX}{name}"), body)?;
         let errand = Errand::new(to, within);
         let (mut line, response) = self.ask(&errand, request).await?;
         if response.status() != StatusCode::OK {
@@ -174,24 +177,45 @@ impl Client {
         Ok(received)
     }
 
+    /// Sends `file` as `PUT /v1/NAME`, on a connection of its own: half of one cannot be sent
+    /// again on another.
+    pub async fn upload(
+        &self,
+        (to, name): (&Endpoint, &str),
+        file: Opened,
+        within: Duration,
+    ) -> Result<(), CallError> {
+        let body = FileBody::new(file);
+        let request = request(to, Method::PUT, &format!("{PREFIX}{name}"), body)?;
+        let errand = Errand::new(to, within);
+        let mut line = self.connect_within(&errand).await?;
+        let response = errand.send(&mut line, request.map(Either::Right)).await?;
+        let (status, words) = errand.read(&mut line, response).await?;
+        if status == StatusCode::OK { Ok(()) } else { Err(errand.refusal(status, &words)) }
+    }
+
     async fn ask(
         &self,
         errand: &Errand<'_>,
         request: Request<Body>,
     ) -> Result<(Line, Response<Incoming>), CallError> {
         if let Some(mut line) = self.take(errand.to).await {
-            match errand.send(&mut line, request.clone()).await {
+            match errand.send(&mut line, request.clone().map(Either::Left)).await {
                 // Closed by the other side in this very moment, before a byte was sent.
                 Err(CallError::Exchange { source, .. }) if source.is_canceled() => {}
                 Err(error) => return Err(error),
                 Ok(response) => return Ok((line, response)),
             }
         }
-        let mut line = timeout_at(errand.deadline, self.connect(errand.to))
-            .await
-            .unwrap_or_else(|_| Err(errand.connect_late()))?;
-        let response = errand.send(&mut line, request).await?;
+        let mut line = self.connect_within(errand).await?;
+        let response = errand.send(&mut line, request.map(Either::Left)).await?;
         Ok((line, response))
+    }
+
+    async fn connect_within(&self, errand: &Errand<'_>) -> Result<Line, CallError> {
+        timeout_at(errand.deadline, self.connect(errand.to))
+            .await
+            .unwrap_or_else(|_| Err(errand.connect_late()))
     }
 
     async fn connect(&self, to: &Endpoint) -> Result<Line, CallError> {
@@ -250,7 +274,7 @@ impl<'a> Errand<'a> {
     async fn send(
         &self,
         line: &mut Line,
-        request: Request<Body>,
+        request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, CallError> {
         match timeout_at(self.deadline, line.send(request)).await {
             Ok(answered) => answered.map_err(|source| self.broken(source)),
@@ -335,12 +359,7 @@ fn unconnected(to: &Endpoint, source: io::Error) -> CallError {
     CallError::Connect { endpoint: to.clone(), source }
 }
 
-fn request(
-    to: &Endpoint,
-    method: Method,
-    path: &str,
-    words: Bytes,
-) -> Result<Request<Body>, CallError> {
+fn request<B>(to: &Endpoint, method: Method, path: &str, body: B) -> Result<Request<B>, CallError> {
     let host = match to {
         Endpoint::Certified { holder, .. } => holder.common_name(),
         Endpoint::Local { .. } => "localhost".to_owned(),
@@ -350,6 +369,6 @@ fn request(
         .uri(path)
         .header(HOST, host)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .body(Body::new(words))
+        .body(body)
         .map_err(|source| CallError::Address { path: path.to_owned(), source })
 }

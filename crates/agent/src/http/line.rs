@@ -2,7 +2,7 @@
 //!
 //! Never costs anything while idle: no task, no timer.
 
-use super::{Body, Stream};
+use super::{Outgoing, Stream};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
@@ -14,10 +14,10 @@ use std::task::{Context, Poll};
 // Answers are small, and file pieces need no more.
 const BUFFER_LIMIT: usize = 256 * 1024;
 
-type Moving = Pin<Box<Connection<TokioIo<Stream>, Body>>>;
+type Moving = Pin<Box<Connection<TokioIo<Stream>, Outgoing>>>;
 
 pub(super) struct Line {
-    sender: SendRequest<Body>,
+    sender: SendRequest<Outgoing>,
     connection: Option<Moving>,
 }
 
@@ -43,7 +43,7 @@ impl Line {
 
     pub(super) async fn send(
         &mut self,
-        request: Request<Body>,
+        request: Request<Outgoing>,
     ) -> hyper::Result<Response<Incoming>> {
         let response = self.sender.send_request(request);
         self.drive_until(response).await

@@ -2,31 +2,27 @@
 //!
 //! Never passes a path on to the file system: a file is asked for by a bare name.
 
+use super::file::{FileBody, Opened, Received};
 use super::refusal::{Kind, Refusal};
-use super::{Body, PREFIX};
+use super::{Outgoing, PREFIX};
 use crate::tls::peer::Peer;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, ReadBuf};
 
-/// A file's piece on its way; a 16 MB segment is 128 of them.
-const PIECE: usize = 128 * 1024;
 const FILE_NAME_LIMIT: usize = 128;
 
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>>;
 type Answerer = Box<dyn Fn(Peer, Bytes) -> Pending<Bytes> + Send + Sync>;
 type Prober = Box<dyn Fn() -> Pending<()> + Send + Sync>;
 type Opener = Box<dyn Fn(Peer, String) -> Pending<Opened> + Send + Sync>;
-pub(super) type Answer = Response<Either<Body, FileBody>>;
+type Taker = Box<dyn Fn(Peer, String, Received) -> Pending<()> + Send + Sync>;
+pub(super) type Answer = Response<Outgoing>;
 
 /// What a server answers: one answerer per name.
 #[derive(Default)]
@@ -34,19 +30,7 @@ pub struct Routes {
     calls: BTreeMap<&'static str, Answerer>,
     files: BTreeMap<&'static str, Opener>,
     probes: BTreeMap<&'static str, Prober>,
-}
-
-/// A file to be sent as it is now; what is appended later is not.
-pub struct Opened {
-    file: File,
-    length: u64,
-}
-
-impl Opened {
-    pub fn whole(file: File) -> io::Result<Self> {
-        let length = file.metadata()?.len();
-        Ok(Self { file, length })
-    }
+    takers: BTreeMap<&'static str, Taker>,
 }
 
 impl Routes {
@@ -93,6 +77,21 @@ impl Routes {
         self
     }
 
+    /// Takes files on `PUT /v1/NAME/FILE`; the taker reads them while they arrive.
+    #[must_use]
+    pub fn take<Taking>(
+        mut self,
+        name: &'static str,
+        take: impl Fn(Peer, String, Received) -> Taking + Send + Sync + 'static,
+    ) -> Self
+    where
+        Taking: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        let taker = move |peer, file, sent| -> Pending<()> { Box::pin(take(peer, file, sent)) };
+        self.takers.insert(name, Box::new(taker));
+        self
+    }
+
     /// Says on `GET PATH` whether all is well, in the way that probes understand.
     #[must_use]
     pub fn probe<Probing>(
@@ -116,7 +115,8 @@ impl Routes {
         let answered = match *request.method() {
             Method::POST => self.answer_call(peer, request, body_limit).await,
             Method::GET => self.answer_get(peer, request.uri().path()).await,
-            _ => Err(Refusal::new(Kind::Malformed, "ask with POST, or with GET for a file")),
+            Method::PUT => self.answer_put(peer, request).await,
+            _ => Err(Refusal::new(Kind::Malformed, "ask with POST, or with GET or PUT for a file")),
         };
         answered.unwrap_or_else(|refusal| refused(&refusal))
     }
@@ -141,15 +141,29 @@ impl Routes {
     }
 
     async fn answer_file(&self, peer: Peer, path: &str) -> Result<Answer, Refusal> {
-        let named = path.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/'));
-        let (name, file) = named.ok_or_else(|| no_route(path))?;
+        let (name, file) = named_file(path)?;
         let opener = self.files.get(name).ok_or_else(|| no_route(path))?;
-        if !is_bare_name(file) {
-            return Err(Refusal::new(Kind::Malformed, format!("{file:?} is not a file's name")));
-        }
         let opened = opener(peer, file.to_owned()).await?;
         Ok(Response::new(Either::Right(FileBody::new(opened))))
     }
+
+    async fn answer_put(&self, peer: Peer, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        let path = request.uri().path().to_owned();
+        let (name, file) = named_file(&path)?;
+        let taker = self.takers.get(name).ok_or_else(|| no_route(&path))?;
+        taker(peer, file.to_owned(), Received::new(request.into_body())).await?;
+        Ok(json(StatusCode::OK, Bytes::from_static(b"null")))
+    }
+}
+
+/// The route and the file that a path names.
+fn named_file(path: &str) -> Result<(&str, &str), Refusal> {
+    let named = path.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/'));
+    let (name, file) = named.ok_or_else(|| no_route(path))?;
+    if !is_bare_name(file) {
+        return Err(Refusal::new(Kind::Malformed, format!("{file:?} is not a file's name")));
+    }
+    Ok((name, file))
 }
 
 pub(super) fn refused(refusal: &Refusal) -> Answer {
@@ -191,57 +205,6 @@ fn is_bare_name(file: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let starts = file.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     starts && file.len() <= FILE_NAME_LIMIT && file.bytes().all(plain)
-}
-
-/// A file's content, read piece by piece while it is sent.
-pub(super) struct FileBody {
-    file: tokio::fs::File,
-    left: u64,
-    piece: Vec<u8>,
-}
-
-impl FileBody {
-    fn new(opened: Opened) -> Self {
-        let mut file = tokio::fs::File::from_std(opened.file);
-        file.set_max_buf_size(PIECE);
-        Self { file, left: opened.length, piece: Vec::new() }
-    }
-}
-
-impl hyper::body::Body for FileBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let body = self.get_mut();
-        let wanted = usize::try_from(body.left).unwrap_or(PIECE).min(PIECE);
-        if wanted == 0 {
-            return Poll::Ready(None);
-        }
-        body.piece.resize(wanted, 0);
-        let mut buffer = ReadBuf::new(&mut body.piece);
-        ready!(Pin::new(&mut body.file).poll_read(context, &mut buffer))?;
-        let filled = buffer.filled().len();
-        if filled == 0 {
-            // Shorter than promised: the asker must not take it for the whole.
-            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
-        }
-        body.left -= filled as u64;
-        let mut piece = std::mem::take(&mut body.piece);
-        piece.truncate(filled);
-        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use crate::chain::chain;
 use crate::durable::Access;
 use crate::tls::identity::Identity;
 use crate::tls::peer::{self, Peer};
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
@@ -55,6 +55,8 @@ pub struct Bounds {
     pub idle: Duration,
     /// From a header to the answer.
     pub answer: Duration,
+    /// From a header to the answer for a caller that sends a file.
+    pub file: Duration,
     /// How long a caller may stop reading while it is sent something.
     pub stall: Duration,
     /// Connections at one time.
@@ -70,6 +72,7 @@ impl Default for Bounds {
             handshake: Duration::from_secs(2),
             idle: Duration::from_secs(30),
             answer: Duration::from_secs(10),
+            file: Duration::from_mins(2),
             stall: Duration::from_secs(10),
             connections: 256,
             stop: Duration::from_secs(2),
@@ -233,9 +236,10 @@ async fn answer(
     request: Request<Incoming>,
     bounds: Bounds,
 ) -> Answer {
-    let answered = timeout(bounds.answer, routes.answer(peer, request, bounds.body)).await;
+    let within = if request.method() == Method::PUT { bounds.file } else { bounds.answer };
+    let answered = timeout(within, routes.answer(peer, request, bounds.body)).await;
     answered.unwrap_or_else(|_| {
-        refused(&Refusal::new(Kind::Late, format!("no answer within {:?}", bounds.answer)))
+        refused(&Refusal::new(Kind::Late, format!("no answer within {within:?}")))
     })
 }
 

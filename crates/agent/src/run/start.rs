@@ -21,6 +21,7 @@ use crate::process::clock;
 use crate::process::fence::{self, Fence};
 use crate::process::launch::Launcher;
 use crate::process::tree::{self, Reaper, TreeError};
+use crate::program::Program;
 use crate::reexec::{self, Handover, ReexecError};
 use crate::serve;
 use crate::signals::{self, SignalError};
@@ -80,8 +81,9 @@ pub(super) async fn start(
     setup: Setup,
     platform: impl FnOnce(Lent) -> Raised,
 ) -> Result<Agent, StartError> {
-    let program = reexec::program();
     let Setup { config, file, log } = setup;
+    let program = config.program.clone().unwrap_or_else(reexec::program);
+    let replaceable = config.program.clone().map(|place| Arc::new(Program::at(place)));
     let folder = config.folder();
     let profile = match log {
         Destination::Folder => Profile::Laptop,
@@ -112,6 +114,7 @@ pub(super) async fn start(
         config_path: file,
         config,
         program,
+        replaceable,
         client,
         platform,
         serves,
@@ -256,8 +259,14 @@ impl Agent {
 
     fn spawn_all(&mut self, server: HttpServer) -> Result<(), StartError> {
         let waker = self.outside.waker.clone();
-        let routes = serve::routes(&self.me, &waker, &self.site.data);
+        let mut routes = serve::routes(&self.me, &waker, &self.site.data);
         let tasks = &mut self.outside.tasks;
+        if let Some(program) = &self.outside.replaceable {
+            program.sweep();
+            routes = serve::with_program(routes, program, &self.folder, &waker);
+            let program = Arc::clone(program);
+            tasks.spawn("knowing its program", async move { program.know().await });
+        }
         tasks.spawn("answering", server.serve(routes, std::future::pending()));
         let signals = signals::listen(&waker).map_err(StartError::HandleSignals)?;
         tasks.spawn("signals", signals);

@@ -21,6 +21,10 @@ impl Agent {
             started: self.started,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            executable: {
+                let program = self.outside.replaceable.as_ref();
+                program.and_then(|program| program.digest()).map(str::to_owned)
+            },
             role: role(&seen.server),
             verdict: self.events.present().clone(),
             known: seen.durable.known,

@@ -1,11 +1,12 @@
-//! Fetching a file from a peer: whole, or an error.
+//! Fetching a file from a peer, and sending it one: whole, or an error.
 //!
 //! Never takes a part for the whole.
 
 use super::fixtures::*;
 use pgherd_agent::http::client::CallError;
+use pgherd_agent::http::file::{Opened, Received};
 use pgherd_agent::http::refusal::{Kind, Refusal};
-use pgherd_agent::http::routes::{Opened, Routes};
+use pgherd_agent::http::routes::Routes;
 use pgherd_agent::http::server::Bounds;
 use pgherd_agent::tls::peer::Peer;
 use std::fs::File;
@@ -94,4 +95,49 @@ async fn a_file_that_shrinks_on_its_way_is_an_error() {
     let to = server.endpoint();
     let error = client.download((&to, "wal/segment"), 1000, PATIENCE, &mut sink).await.unwrap_err();
     assert!(matches!(error, CallError::Exchange { .. }), "{error}");
+}
+
+fn storage(folder: &Path) -> Routes {
+    let folder = PathBuf::from(folder);
+    echo().take("program", move |_: Peer, name: String, sent: Received| {
+        let path = folder.join(name);
+        async move {
+            let mut file = tokio::fs::File::create(path).await.unwrap();
+            sent.into(&mut file, SEGMENT as u64).await.map(drop)
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_file_that_is_sent_arrives_whole_or_is_refused() {
+    let cluster = Cluster::new();
+    let folder = tempfile::tempdir().unwrap();
+    let server = cluster.serve(&instance("db-1"), storage(folder.path()), Bounds::default()).await;
+    let (to, client) = (server.endpoint(), cluster.client(&instance("db-2")));
+    let source = folder.path().join("source");
+    let open = || File::open(&source).and_then(Opened::whole).unwrap();
+    for length in [0, 1, SEGMENT] {
+        let content: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[at % 3]).collect();
+        std::fs::write(&source, &content).unwrap();
+        client.upload((&to, "program/sent"), open(), PATIENCE).await.unwrap();
+        assert!(std::fs::read(folder.path().join("sent")).unwrap() == content, "{length}");
+    }
+    let refusals = ["program/../x", "nothing/x", "program"].map(|name| {
+        std::fs::write(&source, "little").unwrap();
+        (name, open())
+    });
+    let mut told = Vec::new();
+    for (name, file) in refusals {
+        let error = client.upload((&to, name), file, PATIENCE).await.unwrap_err();
+        let CallError::Refused { source, .. } = error else { panic!("{error}") };
+        told.push(format!("{name}: {source}"));
+    }
+    expect_test::expect![[r#"
+        program/../x: "../x" is not a file's name
+        nothing/x: nothing is answered at "/v1/nothing/x"
+        program: nothing is answered at "/v1/program""#]]
+    .assert_eq(&told.join("\n"));
+    File::create(&source).unwrap().set_len(SEGMENT as u64 + 1).unwrap();
+    client.upload((&to, "program/large"), open(), PATIENCE).await.unwrap_err();
+    assert_eq!(say(&client, &to, "after").await.word, "after");
 }

@@ -5,8 +5,8 @@
 use super::fixtures::*;
 use pgherd_agent::durable::Access;
 use pgherd_agent::http::client::{CallError, Client, Endpoint};
+use pgherd_agent::http::file::Opened;
 use pgherd_agent::http::refusal::Refusal;
-use pgherd_agent::http::routes::Opened;
 use pgherd_agent::http::server::{Bounds, Server};
 use pgherd_agent::tls::peer::Peer;
 use std::fs::File;

@@ -27,6 +27,10 @@ pub struct Status {
     pub pid: u32,
     /// The agent's version.
     pub version: String,
+    /// The SHA-256 of the agent's program, in hexadecimal, where another one can be given to it; none
+    /// as long as it is not known.
+    #[serde(default)]
+    pub executable: Option<String>,
     /// What its PostgreSQL is.
     pub role: Role,
     /// What it is doing, and why.

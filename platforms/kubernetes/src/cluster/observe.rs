@@ -5,6 +5,7 @@
 use super::manifests::claims::{self, ClaimStatus};
 use super::manifests::{Blueprint, labels, pod, specification};
 use crate::pod::{lease, route};
+use crate::settings::AgentUpdates;
 use crate::stores::{Part, Stores};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
@@ -127,7 +128,11 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 fn form(blueprint: &Blueprint<'_>, instance: &InstanceName, pod: &Pod) -> Form {
     let made_as = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::POD_SPEC));
     let would_be = pod::pod(blueprint, instance);
-    if made_as.is_some_and(|made_as| *made_as == pod::fingerprint(&would_be)) {
+    let brings_the_same = match blueprint.settings.agent_updates {
+        AgentUpdates::InPlace => true,
+        AgentUpdates::ByReplacement => pod::agent_image(pod) == pod::agent_image(&would_be),
+    };
+    if brings_the_same && made_as.is_some_and(|it| *it == pod::fingerprint(&would_be)) {
         Form::Wanted
     } else {
         Form::Outdated

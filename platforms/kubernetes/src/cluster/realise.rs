@@ -14,6 +14,7 @@ use super::wanted::{Freshness, Wanted};
 use super::{ReconcileError, certificates};
 use crate::pull::Original;
 use crate::run::Context;
+pub(super) use certified::operator_identity;
 pub(super) use ensure::EnsureError;
 use ensure::Objects;
 use k8s_openapi::api::core::v1::{Secret, Service};

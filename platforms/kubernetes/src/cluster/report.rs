@@ -6,12 +6,14 @@ mod conditions;
 mod phase;
 
 use super::acted;
+use super::agents::Upgrade;
 use super::events::FAILING_OVER;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
 use super::realise::RealiseError;
 use super::wanted::Wanted;
 use crate::run::Context;
+use crate::settings::AgentUpdates;
 use conditions::Facts;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -19,7 +21,7 @@ use kube::api::{Patch, PatchParams};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::status::{ClusterStatus, InstanceReportedState, Topology};
 use pgherd_api::cluster::{Cluster, Problem};
-use pgherd_core::fleet::{Plan, counts};
+use pgherd_core::fleet::{Plan, Verdict, counts};
 use pgherd_core::names::InstanceName;
 use phase::Situation;
 use serde_json::json;
@@ -127,6 +129,28 @@ pub(super) fn status(
         pvc_count: i32::try_from(seen.claims.len()).ok(),
         healthy_pvc: seen.claims.keys().cloned().collect(),
         ..before
+    }
+}
+
+/// What agents run is told while nothing graver goes on.
+pub(super) fn with_upgrade(
+    status: ClusterStatus,
+    verdict: &Verdict,
+    (context, upgrade): (&Context, &Upgrade),
+) -> ClusterStatus {
+    let status = ClusterStatus {
+        cloud_native_pg_operator_hash: Some(context.programs.own().to_owned()),
+        online_update_enabled: Some(context.settings.agent_updates == AgentUpdates::InPlace),
+        ..status
+    };
+    let is_well = *verdict == Verdict::Healthy && status.phase_reason.is_none();
+    match &upgrade.reason {
+        Some(reason) if is_well => ClusterStatus {
+            phase: Some("Online upgrade in progress".to_owned()),
+            phase_reason: Some(reason.clone()),
+            ..status
+        },
+        Some(_) | None => status,
     }
 }
 

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const RUN: &str = "/controller/run";
 /// Where certificates and passwords are mounted.
 const IDENTITY: &str = "/controller/identity";
+/// Where the first container of a pod, and the operator later, put the agent's program.
+const PROGRAM: &str = "/controller/pgherd";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SurroundingsError {
@@ -84,6 +86,7 @@ impl Surroundings {
             record: None,
             run: Some(RUN.into()),
             identity: Some(IDENTITY.into()),
+            program: Some(PROGRAM.into()),
         }
     }
 }
@@ -122,7 +125,8 @@ mod tests {
               "listen": "0.0.0.0:8001",
               "peers": {},
               "run": "/controller/run",
-              "identity": "/controller/identity"
+              "identity": "/controller/identity",
+              "program": "/controller/pgherd"
             }"#]]
         .assert_eq(&serde_json::to_string_pretty(&config).unwrap());
         let sixth = Surroundings::parse(&environment(&[("POD_IP", "2001:db8::7")])).unwrap();

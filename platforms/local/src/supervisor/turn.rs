@@ -194,6 +194,7 @@ impl Supervisor {
             }),
             run: None,
             identity: None,
+            program: None,
         };
         let text = serde_json::to_vec_pretty(&config);
         let text = text.map_err(|source| TurnError::Encode { source })?;

@@ -38,9 +38,26 @@ pub fn pod(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Pod {
 /// It is only of use for pods as they are made here: Kubernetes adds defaults to those that it is
 /// given. So the text is kept as an annotation, and a pod whose annotation is not that of the pod
 /// that would be made now has to be replaced. Labels and annotations do not count: those can be
-/// changed on a pod that runs.
+/// changed on a pod that runs. Nor does the image that brings the agent: an agent that runs is given
+/// another program.
 pub fn fingerprint(pod: &Pod) -> String {
-    super::digest(&pod.spec)
+    let mut spec = pod.spec.clone();
+    if let Some(bootstrap) = spec.as_mut().and_then(bringer_mut) {
+        bootstrap.image = None;
+    }
+    super::digest(&spec)
+}
+
+/// The image that brought the agent into a pod.
+pub fn agent_image(pod: &Pod) -> Option<&str> {
+    let containers = pod.spec.as_ref()?.init_containers.as_ref()?;
+    let bootstrap = containers.iter().find(|container| container.name == BOOTSTRAP_CONTAINER)?;
+    bootstrap.image.as_deref()
+}
+
+fn bringer_mut(spec: &mut PodSpec) -> Option<&mut Container> {
+    let mut containers = spec.init_containers.iter_mut().flatten();
+    containers.find(|container| container.name == BOOTSTRAP_CONTAINER)
 }
 
 /// The name of the cluster's copy of the Secret that images are pulled with.
