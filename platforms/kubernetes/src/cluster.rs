@@ -4,6 +4,7 @@
 //! to the primary.
 
 mod acted;
+pub mod catalog;
 pub mod certificates;
 pub mod manifests;
 mod observe;
@@ -52,12 +53,23 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     };
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let settings = &context.settings;
-    let blueprint = Blueprint { cluster, checked: &checked, namespace, settings };
+    let catalog = catalog::image(&context.stores, cluster, namespace).await;
+    let catalog = catalog.map_err(ReconcileError::Wait)?;
+    if let Err(error) = &catalog
+        && catalog::noted(cluster).is_none()
+    {
+        let told = report::without_image(context, cluster, error).await;
+        return told.map(|()| Action::requeue(LOOK_AGAIN)).map_err(ReconcileError::Report);
+    }
+    let catalog_image = catalog.as_ref().ok().and_then(Option::as_deref);
+    let blueprint = Blueprint { cluster, checked: &checked, namespace, settings, catalog_image };
     let seen = observe::observe(&context.stores, &blueprint).map_err(ReconcileError::ReadRecord)?;
     let now = SystemTime::now();
     let wanted = wanted::wanted(&blueprint, &seen, now);
     let plan = fleet::plan(&wanted.sight(&blueprint, &seen));
     let realised = realise::realise(context, &blueprint, (&seen, &wanted, &plan), now).await;
+    // What runs goes on with the image that was found last.
+    let realised = realised.and(catalog.clone().map(drop).map_err(realise::RealiseError::Catalog));
     let told = report::report(context, &blueprint, (&seen, &wanted, &plan), &realised).await;
     realised.map_err(ReconcileError::Realise)?;
     told.map_err(ReconcileError::Report)?;

@@ -101,6 +101,7 @@ fn role() -> ClusterRole {
     const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
     let rules = vec![
         rule(GROUP, &["clusters"], &["get", "list", "watch"]),
+        rule(GROUP, &["imagecatalogs", "clusterimagecatalogs"], &["get", "list", "watch"]),
         rule(GROUP, &["clusters/status"], &["patch"]),
         // Owners that block their own deletion need it.
         rule(GROUP, &["clusters/finalizers"], &["update"]),

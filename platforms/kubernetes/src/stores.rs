@@ -1,10 +1,14 @@
 //! What the operator knows of Kubernetes: everything that is labelled as a cluster's, kept up to
 //! date by watches.
 //!
-//! Never holds an object without our label, so memory follows the number of our clusters.
+//! Never holds an object without our label, so memory follows the number of our clusters; catalogs
+//! of images are ours by their kind.
+
+mod catalogs;
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
+pub use catalogs::Catalogs;
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -57,6 +61,7 @@ pub struct Stores {
     roles: Store<Role>,
     bindings: Store<RoleBinding>,
     budgets: Store<PodDisruptionBudget>,
+    pub catalogs: Catalogs,
 }
 
 /// Watches every kind of object that clusters are made of; a change of one wakes its cluster.
@@ -75,6 +80,7 @@ pub fn watch_all(
     let (controller, roles) = watch(client, controller);
     let (controller, bindings) = watch(client, controller);
     let (controller, budgets) = watch(client, controller);
+    let (controller, catalogs) = catalogs::watch(client, controller);
     let stores = Stores {
         pods,
         claims,
@@ -87,6 +93,7 @@ pub fn watch_all(
         roles,
         bindings,
         budgets,
+        catalogs,
     };
     (controller, stores)
 }
@@ -113,7 +120,7 @@ impl Stores {
         })
     }
 
-    /// Until every watch has listed what there is.
+    /// Until every watch has listed what there is, but for catalogs: few clusters need them.
     pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
         self.pods.wait_until_ready().await?;
         self.claims.wait_until_ready().await?;

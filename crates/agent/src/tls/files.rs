@@ -119,12 +119,28 @@ impl IdentityFiles {
     }
 
     pub(super) fn load(&self) -> Result<Loaded, FilesError> {
-        let chain = certificates(&present(&self.certificate)?, &self.certificate)?;
-        let key = inspect::key(&present(&self.key)?);
-        let key = key.map_err(|error| located(error, &self.key))?;
-        let authorities = certificates(&present(&self.authority)?, &self.authority)?;
-        inspect::fit(&chain, &key).map_err(|error| located(error, &self.key))?;
-        Ok(Loaded { chain, key, authorities })
+        let [certificate, key, authority] = [&self.certificate, &self.key, &self.authority];
+        let texts = (present(certificate)?, present(key)?, present(authority)?);
+        Loaded::read((&texts.0, &texts.1, &texts.2), self)
+    }
+}
+
+impl Loaded {
+    /// What `parts` hold; `at` is where complaints say it is.
+    pub(super) fn parse(parts: &Parts, at: &IdentityFiles) -> Result<Self, FilesError> {
+        let Parts { certificate, key, authority } = parts;
+        Self::read((certificate.as_bytes(), key.as_bytes(), authority.as_bytes()), at)
+    }
+
+    fn read(
+        (certificate, key, authority): (&[u8], &[u8], &[u8]),
+        at: &IdentityFiles,
+    ) -> Result<Self, FilesError> {
+        let chain = certificates(certificate, &at.certificate)?;
+        let key = inspect::key(key).map_err(|error| located(error, &at.key))?;
+        let authorities = certificates(authority, &at.authority)?;
+        inspect::fit(&chain, &key).map_err(|error| located(error, &at.key))?;
+        Ok(Self { chain, key, authorities })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Never drops a connection because a file changed, and never trades a working pair for a broken
 //! one.
 
-use super::files::{FilesError, IdentityFiles, Loaded};
+use super::files::{FilesError, IdentityFiles, Loaded, Parts};
 use super::holder::Holder;
 use super::{peer, provider};
 use crate::chain::chain;
@@ -32,7 +32,8 @@ pub enum IdentityError {
 
 /// A process's certificate, key and trusted authority, kept up to date with its files.
 pub struct Identity {
-    files: IdentityFiles,
+    /// None for one that exists in memory alone.
+    files: Option<IdentityFiles>,
     current: Mutex<Current>,
 }
 
@@ -56,8 +57,16 @@ impl Identity {
     pub fn open(files: IdentityFiles) -> Result<Self, IdentityError> {
         // Looked at before it is read: a change in between is then seen as one.
         let seen = fingerprint(&files);
-        let shown = show(&files)?;
-        Ok(Self { files, current: Mutex::new(Current { seen, shown }) })
+        let shown = show(&files.load().map_err(IdentityError::Load)?, &files)?;
+        Ok(Self { files: Some(files), current: Mutex::new(Current { seen, shown }) })
+    }
+
+    /// One that is kept in no file, and never renewed.
+    pub fn of(parts: &Parts) -> Result<Self, IdentityError> {
+        let nowhere = IdentityFiles::in_folder(Path::new("memory"));
+        let loaded = Loaded::parse(parts, &nowhere).map_err(IdentityError::Load)?;
+        let current = Current { seen: Fingerprint::default(), shown: show(&loaded, &nowhere)? };
+        Ok(Self { files: None, current: Mutex::new(current) })
     }
 
     /// Whom the certificate speaks for.
@@ -84,10 +93,12 @@ impl Identity {
     // Three `stat` calls, a few microseconds beside a handshake's hundreds: no poll, no task.
     fn shown(&self) -> Shown {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = fingerprint(&self.files);
+        let Some(files) = &self.files else { return current.shown.clone() };
+        let seen = fingerprint(files);
         if seen != current.seen {
             current.seen = seen;
-            match show(&self.files) {
+            let loaded = files.load().map_err(IdentityError::Load);
+            match loaded.and_then(|loaded| show(&loaded, files)) {
                 Ok(shown) => {
                     info!(holder = %shown.holder, "renewed certificate in use");
                     current.shown = shown;
@@ -104,19 +115,18 @@ impl Identity {
     }
 }
 
-fn show(files: &IdentityFiles) -> Result<Shown, IdentityError> {
-    let loaded = files.load().map_err(IdentityError::Load)?;
+fn show(loaded: &Loaded, files: &IdentityFiles) -> Result<Shown, IdentityError> {
     let peer = peer::certified(Some(&loaded.chain)).map_err(IdentityError::Holder)?;
     let peer::Peer::Certified(holder) = peer else {
         return Err(IdentityError::Holder(peer::PeerError::NoCertificate));
     };
-    let roots = Arc::new(roots(&loaded, &files.authority)?);
+    let roots = Arc::new(roots(loaded, &files.authority)?);
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
         .build()
         .map_err(IdentityError::Verifier)?;
-    let server = server_config(&loaded, verifier, &files.certificate)?;
+    let server = server_config(loaded, verifier, &files.certificate)?;
     let anybody = WebPkiClientVerifier::no_client_auth();
-    let open = server_config(&loaded, anybody, &files.certificate)?;
+    let open = server_config(loaded, anybody, &files.certificate)?;
     let client = client_config(loaded, roots, &files.certificate)?;
     let (server, open, client) = (Arc::new(server), Arc::new(open), Arc::new(client));
     Ok(Shown { holder, server, open, client })
@@ -152,7 +162,7 @@ fn server_config(
 }
 
 fn client_config(
-    loaded: Loaded,
+    loaded: &Loaded,
     roots: Arc<RootCertStore>,
     path: &Path,
 ) -> Result<ClientConfig, IdentityError> {
@@ -161,7 +171,7 @@ fn client_config(
         .with_protocol_versions(&[&TLS13])
         .map_err(failed)?
         .with_root_certificates(roots)
-        .with_client_auth_cert(loaded.chain, loaded.key)
+        .with_client_auth_cert(loaded.chain.clone(), loaded.key.clone_key())
         .map_err(failed)?;
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)

@@ -1,5 +1,6 @@
 //! Checks how an empty database is made. Never runs anything.
 
+use super::bootstrap::PgBaseBackup;
 use super::problem::{Findings, Refusal};
 use super::references::{ConfigMapKeySelector, LocalObjectReference, SecretKeySelector};
 use crate::agent;
@@ -190,7 +191,7 @@ pub(crate) const WITH_VALUE: &str = "ELT";
 /// How the first instance makes the cluster; `initdb` is absent when everything is left to us.
 pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent::InitDb {
     let Some(initdb) = initdb else { return agent::InitDb::default() };
-    names(initdb, findings);
+    let (database, owner) = names("initdb", &initdb.database, &initdb.owner, findings);
     locales(initdb, findings);
     options(initdb, findings);
     let place = FieldPath::of("spec.bootstrap.initdb");
@@ -206,9 +207,8 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
         size
     });
     let defaults = agent::InitDb::default();
-    let database = initdb.database.clone().unwrap_or(defaults.database);
     agent::InitDb {
-        owner: initdb.owner.clone().unwrap_or_else(|| database.clone()),
+        owner,
         database,
         encoding: initdb.encoding.clone().unwrap_or(defaults.encoding),
         locale: initdb.locale.clone(),
@@ -226,10 +226,21 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
     }
 }
 
-fn names(initdb: &InitDb, findings: &mut Findings) {
-    let place = FieldPath::of("spec.bootstrap.initdb");
-    let database = initdb.database.as_deref();
-    let role = initdb.owner.as_deref();
+/// What of this a cluster has that begins as a copy.
+pub(super) fn of_copy(copy: &PgBaseBackup, findings: &mut Findings) -> agent::InitDb {
+    let (database, owner) = names("pg_basebackup", &copy.database, &copy.owner, findings);
+    agent::InitDb { database, owner, ..agent::InitDb::default() }
+}
+
+/// The application's database and the role that owns it, for a way to begin.
+fn names(
+    way: &str,
+    database: &Option<String>,
+    role: &Option<String>,
+    findings: &mut Findings,
+) -> (String, String) {
+    let place = FieldPath::of("spec.bootstrap").name(way);
+    let (database, role) = (database.as_deref(), role.as_deref());
     let reserved_role = |name: &str| {
         name.starts_with("pg_") || matches!(name, "streaming_replica" | "public" | "none")
     };
@@ -251,6 +262,8 @@ fn names(initdb: &InitDb, findings: &mut Findings) {
         let field = if role.is_some() { "owner" } else { "database" };
         findings.warn(&place.name(field), Caution::OwnedBySuperuser);
     }
+    let database = database.map_or_else(|| agent::InitDb::default().database, str::to_owned);
+    (database.clone(), role.map_or(database, str::to_owned))
 }
 
 fn locales(initdb: &InitDb, findings: &mut Findings) {

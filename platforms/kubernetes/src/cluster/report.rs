@@ -3,6 +3,7 @@
 //! Never writes a status that says what the one before it said.
 
 use super::acted;
+use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
 use super::realise::RealiseError;
@@ -41,6 +42,18 @@ pub(super) async fn refused(
     let mut status = cluster.status.clone().unwrap_or_default();
     status.phase = Some("Invalid cluster definition".to_owned());
     status.phase_reason = Some(why.join("; "));
+    write(context, cluster, status).await
+}
+
+/// A cluster whose image nobody knows: it is not begun with another one.
+pub(super) async fn without_image(
+    context: &Context,
+    cluster: &Cluster,
+    error: &CatalogError,
+) -> Result<(), ReportError> {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    status.phase = Some(INVALID_CATALOG.to_owned());
+    status.phase_reason = Some(error.to_string());
     write(context, cluster, status).await
 }
 
@@ -90,9 +103,7 @@ fn status(
     let count = |all: usize| i64::try_from(all).ok();
     let (phase, reason) = match realised {
         Ok(()) => phase(&plan.verdict),
-        Err(error) => {
-            ("Unable to create required cluster objects".to_owned(), chain(error).to_string())
-        }
+        Err(error) => (error.phase().to_owned(), chain(error).to_string()),
     };
     let record = seen.record.as_ref();
     let primary = record.map(|record| record.holder.instance.to_string());
@@ -211,7 +222,7 @@ fn conditions(
     } else {
         ("False", "ClusterIsNotReady", "Cluster Is Not Ready".to_owned())
     };
-    let paths = acted::ignored(&blueprint.checked.ignored);
+    let paths = acted::ignored(blueprint);
     let unread = if paths.is_empty() {
         ("False", "AllFieldsActedUpon", "every field that is set is acted upon".to_owned())
     } else {

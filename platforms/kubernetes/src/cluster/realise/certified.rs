@@ -2,7 +2,7 @@
 //!
 //! Never writes a Secret that the user has given.
 
-use super::super::certificates::{self, Content, Issued, Kind, Life, Present};
+use super::super::certificates::{self, CertificateError, Content, Issued, Kind, Life, Present};
 use super::super::manifests::Blueprint;
 use super::super::observe::Seen;
 use super::super::wanted::Wanted;
@@ -10,6 +10,7 @@ use super::RealiseError;
 use super::ensure::Objects;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use pgherd_agent::tls::files::Parts;
 use std::time::SystemTime;
 use tracing::info;
 
@@ -36,6 +37,15 @@ pub(super) async fn realise(
         objects.ensure(secret(blueprint, one)).await.map_err(RealiseError::Ensure)?;
     }
     Ok(())
+}
+
+/// What this operator calls the agents of the cluster as, once their authority is made.
+pub(in crate::cluster) fn operator_identity(
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    now: SystemTime,
+) -> Result<Option<Parts>, CertificateError> {
+    certificates::supervisor(&present(seen), &wanted_certificates(blueprint, wanted), now)
 }
 
 /// The Secrets that the user has given. They have no label of ours, so they are asked for.
