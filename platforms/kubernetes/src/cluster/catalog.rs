@@ -19,7 +19,7 @@ pub enum CatalogError {
     )]
     Find { catalog: String },
     #[error(
-        "{catalog} has images for {present} and none for major version {major}: add one, or correct spec.imageCatalogRef.major, and the cluster goes on by itself"
+        "{catalog} has {present}, and none for major version {major}: add one, or correct spec.imageCatalogRef.major, and the cluster goes on by itself"
     )]
     Lack { catalog: String, major: i64, present: String },
     #[error("spec.imageCatalogRef.kind is {kind:?}: write ImageCatalog or ClusterImageCatalog")]
@@ -58,12 +58,15 @@ fn choose(
     named: &ImageCatalogRef,
 ) -> Result<String, CatalogError> {
     let Some(found) = found else { return Err(CatalogError::Find { catalog }) };
-    let mut images = found.images.iter();
-    if let Some(one) = images.find(|one| one.major == named.major && !one.image.is_empty()) {
+    let images = || found.images.iter().filter(|one| !one.image.is_empty());
+    if let Some(one) = images().find(|one| one.major == named.major) {
         return Ok(one.image.clone());
     }
-    let majors: Vec<String> = found.images.iter().map(|one| one.major.to_string()).collect();
-    let present = if majors.is_empty() { "no version".to_owned() } else { majors.join(", ") };
+    let majors: Vec<String> = images().map(|one| one.major.to_string()).collect();
+    let present = match majors.as_slice() {
+        [] => "no image".to_owned(),
+        majors => format!("images for {}", majors.join(", ")),
+    };
     Err(CatalogError::Lack { catalog, major: named.major, present })
 }
 
@@ -88,7 +91,13 @@ mod tests {
             }
         };
         let empty = ImageCatalogSpec { images: Vec::new(), component_images: Vec::new() };
-        expect![[r#""#]].assert_eq(
+        expect![[r#"
+            pg:17.5
+            ImageCatalog shop/c has images for 16, 17, and none for major version 15: add one, or correct spec.imageCatalogRef.major, and the cluster goes on by itself
+            ImageCatalog shop/c has images for 16, 17, and none for major version 18: add one, or correct spec.imageCatalogRef.major, and the cluster goes on by itself
+            ImageCatalog shop/c has no image, and none for major version 17: add one, or correct spec.imageCatalogRef.major, and the cluster goes on by itself
+            ImageCatalog shop/c, which spec.imageCatalogRef names, does not exist: create it, or correct the name, and the cluster goes on by itself
+        "#]].assert_eq(
             &[
                 chosen(17, Some(&spec)),
                 chosen(15, Some(&spec)),

@@ -154,3 +154,28 @@ fn secret(name: String, files: &[(&str, &str)]) -> VolumeProjection {
     let secret = SecretProjection { items, name, optional: None };
     VolumeProjection { secret: Some(secret), ..VolumeProjection::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::Sample;
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn what_opens_the_source_is_shown_to_the_first_instance_only() {
+        let sample = Sample::spec(
+            "instances: 3\nbootstrap: {pg_basebackup: {source: b}}\nexternalClusters:\n\
+             - {name: a, connectionParameters: {host: x}, password: {name: other, key: p}}\n\
+             - {name: b, connectionParameters: {host: x}, password: {name: login, key: p}, \
+             sslRootCert: {name: ca, key: ca.crt}}",
+        );
+        let first = sample.instance(1);
+        expect![[r#"
+            - secret: {items: [{key: p, path: external/password}], name: login, optional: true}
+            - secret: {items: [{key: ca.crt, path: external/ca.crt}], name: ca, optional: true}
+        "#]]
+        .assert_eq(&sample.shown(|it| external(it, &first)));
+        let second = sample.instance(2);
+        assert_eq!(sample.made(|it| external(it, &second)), []);
+    }
+}

@@ -48,7 +48,7 @@ mod tests {
             data: Some([(key.to_owned(), ByteString(value.to_vec()))].into()),
             ..Secret::default()
         };
-        let told = |secret| complaint(secret, "p").unwrap_or_default();
+        let told = |secret: Option<&Secret>| complaint(secret, "p").unwrap_or_default();
         assert_eq!(told(None), "does not exist: create it with key p");
         let lacks = "has nothing under key p: add it, or correct the key";
         assert_eq!(told(Some(&with("q", b"x"))), lacks);
