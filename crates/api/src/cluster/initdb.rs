@@ -191,7 +191,8 @@ pub(crate) const WITH_VALUE: &str = "ELT";
 /// How the first instance makes the cluster; `initdb` is absent when everything is left to us.
 pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent::InitDb {
     let Some(initdb) = initdb else { return agent::InitDb::default() };
-    let (database, owner) = names("initdb", &initdb.database, &initdb.owner, findings);
+    let (database, owner) =
+        names("initdb", initdb.database.as_deref(), initdb.owner.as_deref(), findings);
     locales(initdb, findings);
     options(initdb, findings);
     let place = FieldPath::of("spec.bootstrap.initdb");
@@ -228,19 +229,19 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
 
 /// What of this a cluster has that begins as a copy.
 pub(super) fn of_copy(copy: &PgBaseBackup, findings: &mut Findings) -> agent::InitDb {
-    let (database, owner) = names("pg_basebackup", &copy.database, &copy.owner, findings);
+    let (database, owner) =
+        names("pg_basebackup", copy.database.as_deref(), copy.owner.as_deref(), findings);
     agent::InitDb { database, owner, ..agent::InitDb::default() }
 }
 
 /// The application's database and the role that owns it, for a way to begin.
 fn names(
     way: &str,
-    database: &Option<String>,
-    role: &Option<String>,
+    database: Option<&str>,
+    role: Option<&str>,
     findings: &mut Findings,
 ) -> (String, String) {
     let place = FieldPath::of("spec.bootstrap").name(way);
-    let (database, role) = (database.as_deref(), role.as_deref());
     let reserved_role = |name: &str| {
         name.starts_with("pg_") || matches!(name, "streaming_replica" | "public" | "none")
     };
