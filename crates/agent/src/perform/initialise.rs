@@ -27,7 +27,7 @@ pub(super) enum Error {
     )]
     FindKey { name: String, path: PathBuf },
     #[error("copying external cluster {name}")]
-    Copy { name: String, source: ExternalError },
+    Copy { name: String, source: Box<ExternalError> },
 }
 
 pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
@@ -48,7 +48,9 @@ async fn copy(bench: &Bench, server: &ExternalServer, settings: &Settings) -> Re
     let mut teller = Teller::default();
     let mut tell = |now| teller.tell(now);
     let copied = external::create(&bench.site, &new, settings, patience, &mut tell).await;
-    copied.map(drop).map_err(|source| Error::Copy { name: server.name.clone(), source })
+    copied
+        .map(drop)
+        .map_err(|source| Error::Copy { name: server.name.clone(), source: Box::new(source) })
 }
 
 /// The server with all that opens it.

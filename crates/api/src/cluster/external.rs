@@ -140,7 +140,9 @@ mod tests {
         );
         match Cluster::from_yaml(&text).unwrap().0.checked() {
             Ok((checked, _)) => format!("{:?}\n", checked.postgres.copy_of.unwrap()),
-            Err(problems) => problems.iter().map(|it| format!("{it}\n")).collect(),
+            Err(problems) => {
+                problems.iter().map(|it| format!("{it}\n")).collect::<Vec<_>>().concat()
+            }
         }
     }
 
