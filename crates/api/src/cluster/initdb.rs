@@ -242,6 +242,8 @@ fn names(
     findings: &mut Findings,
 ) -> (String, String) {
     let place = FieldPath::of("spec.bootstrap").name(way);
+    // Templates leave empty names behind.
+    let [database, role] = [database, role].map(|name| name.filter(|name| !name.is_empty()));
     let reserved_role = |name: &str| {
         name.starts_with("pg_") || matches!(name, "streaming_replica" | "public" | "none")
     };
@@ -252,7 +254,7 @@ fn names(
     for (field, given, reserved) in checks {
         let Some(given) = given else { continue };
         let path = place.name(field);
-        if given.is_empty() || given.len() > 63 || given.contains(char::is_control) {
+        if given.len() > 63 || given.contains(char::is_control) {
             findings.refuse(&path, Refusal::InitDb(InitDbRefusal::Name));
         } else if reserved {
             let refusal = InitDbRefusal::Reserved { given: given.to_owned() };
@@ -388,7 +390,7 @@ mod tests {
     fn what_initdb_would_stumble_over_is_refused() {
         let long = format!("database: {}", "a".repeat(64));
         expect![[r#"
-            refused: spec.bootstrap.initdb.database is not a name: write 1 to 63 bytes without control characters
+            database="app" encoding="UTF8" owner="app"
             refused: spec.bootstrap.initdb.database is not a name: write 1 to 63 bytes without control characters
             refused: spec.bootstrap.initdb.database is not a name: write 1 to 63 bytes without control characters
             refused: spec.bootstrap.initdb.database is template1, which PostgreSQL keeps for itself: choose another name
