@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod agents {
     mod cluster;
+    mod copy;
     mod life;
     mod programs;
     mod record;

@@ -151,7 +151,8 @@ impl Folder {
 
     /// What the agent and whoever made the folder keep beside PostgreSQL's data.
     pub fn names(&self) -> BTreeSet<String> {
-        let ours = ["state.json", "intent.json", "run", "tls", "secrets", "log", "agent.json"];
+        let ours =
+            ["state.json", "intent.json", "run", "tls", "secrets", "external", "log", "agent.json"];
         ours.map(str::to_owned).into()
     }
 
@@ -208,6 +209,12 @@ impl Folder {
     /// makes the folder puts them there; they are the same on every instance.
     pub fn secrets(&self) -> PathBuf {
         self.identity().join("secrets")
+    }
+
+    /// What opens the server outside the cluster that a new one is a copy of. Whoever makes the
+    /// folder puts it there, if there is such a server.
+    pub fn external(&self) -> PathBuf {
+        self.identity().join("external")
     }
 
     /// The agent's own log, `agent.log`, unless it goes to standard output.

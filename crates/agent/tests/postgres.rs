@@ -8,6 +8,7 @@ mod postgres {
     mod commits;
     mod control;
     mod copies;
+    mod external;
     mod failover;
     mod fence;
     mod folder;

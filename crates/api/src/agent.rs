@@ -12,8 +12,13 @@ mod specification;
 mod status;
 mod wanted;
 
-pub use specification::{InitDb, PostgresSpec, Specification, SpecificationAfter, Superuser};
-pub use status::{Happening, Role, RunningTask, ServerStatus, Status, StoppedAt, VerdictSeen};
+pub use specification::{
+    ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
+    Superuser,
+};
+pub use status::{
+    Failure, Happening, Role, RunningTask, ServerStatus, Status, StoppedAt, VerdictSeen,
+};
 
 /// The names of the requests: each goes to `/v1/NAME`.
 pub mod names {

@@ -73,7 +73,7 @@ pub(crate) fn holder(serial: u32) -> Holder {
 /// grantors; its timeline began at 1000.
 pub(crate) fn record(instances: u32) -> Record {
     let written = WriteId { incarnation: 1, number: 1 };
-    let first = Record::first(holder(1), SYSTEM, written);
+    let first = Record::first(holder(1), SYSTEM, Timeline(1), written);
     let mut record = first.taken_over(
         written,
         Takeover {

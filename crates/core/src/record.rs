@@ -181,15 +181,16 @@ pub fn grants_needed(grantors: usize) -> usize {
 }
 
 impl Record {
-    /// The record of a cluster that was just initialised. initdb's timeline 1 is left behind at
-    /// once: every opening is a promotion onto a reserved timeline, the first one too.
-    pub fn first(holder: Holder, system_id: SystemId, written: WriteId) -> Self {
+    /// The record of a cluster that was just initialised, on timeline 1 by initdb, or further on as
+    /// a copy. That one is left behind at once: every opening is a promotion onto a reserved
+    /// timeline, the first one too.
+    pub fn first(holder: Holder, system_id: SystemId, made: Timeline, written: WriteId) -> Self {
         let instance = holder.instance.clone();
-        let timeline = Timeline(2);
+        let timeline = made.next();
         let term = |epoch, timeline, began| Term {
             epoch: Epoch(epoch),
-            timeline: Timeline(timeline),
-            parent: Timeline(1),
+            timeline,
+            parent: made,
             cause: Cause::Initialised,
             holder: instance.clone(),
             began,
@@ -205,7 +206,7 @@ impl Record {
             quorum: BTreeSet::new(),
             timeline,
             next_timeline: timeline.next(),
-            terms: vec![term(0, 1, Some(Lsn(0))), term(1, 2, None)],
+            terms: vec![term(0, made, Some(Lsn(0))), term(1, timeline, None)],
             system_id,
             switchover: 0,
         }

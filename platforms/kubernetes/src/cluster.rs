@@ -5,6 +5,7 @@
 
 mod acted;
 pub mod agents;
+pub mod catalog;
 pub mod certificates;
 mod events;
 pub mod manifests;
@@ -58,7 +59,16 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     };
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let settings = &context.settings;
-    let blueprint = Blueprint { cluster, checked: &checked, namespace, settings };
+    let catalog = catalog::image(&context.stores, cluster, namespace).await;
+    let catalog = catalog.map_err(ReconcileError::Wait)?;
+    if let Err(error) = &catalog
+        && catalog::noted(cluster).is_none()
+    {
+        let told = report::write(context, cluster, &report::without_image(cluster, error)).await;
+        return told.map(|()| Action::requeue(LOOK_AGAIN)).map_err(ReconcileError::Report);
+    }
+    let catalog_image = catalog.as_ref().ok().and_then(Option::as_deref);
+    let blueprint = Blueprint { cluster, checked: &checked, namespace, settings, catalog_image };
     let seen = observe::observe(&context.stores, &blueprint).map_err(ReconcileError::ReadRecord)?;
     let now = SystemTime::now();
     let wanted = wanted::wanted(&blueprint, &seen, now);
@@ -66,6 +76,8 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     let mut done = Vec::new();
     let all = (&seen, &wanted, &plan);
     let realised = realise::realise(context, &blueprint, all, now, &mut done).await;
+    // What runs goes on with the image that was found last.
+    let realised = realised.and(catalog.clone().map(drop).map_err(realise::RealiseError::Catalog));
     let upgrade = agents::keep(context, &blueprint, all, now).await;
     let status = report::status(&blueprint, all, &realised, Timestamp::now());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));

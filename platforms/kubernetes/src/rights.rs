@@ -24,8 +24,10 @@ pub const READ: &[&str] = &["get", "list", "watch"];
 const VERBS: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
 
 /// What the operator may do beside what it watches of clusters.
-const FURTHER: [(&str, &str, &[&str]); 6] = [
+const FURTHER: [(&str, &str, &[&str]); 8] = [
     (GROUP, "clusters", READ),
+    (GROUP, "imagecatalogs", READ),
+    (GROUP, "clusterimagecatalogs", READ),
     (GROUP, "clusters/status", &["patch"]),
     // Owners that block their own deletion need it.
     (GROUP, "clusters/finalizers", &["update"]),
@@ -198,7 +200,7 @@ mod tests {
             "discovery.k8s.io" endpointslices/restricted: create update
             "discovery.k8s.io" endpointslices: get list watch create update
             "policy" poddisruptionbudgets: get list watch create patch delete
-            "postgresql.cnpg.io" clusters: get list watch
+            "postgresql.cnpg.io" clusterimagecatalogs clusters imagecatalogs: get list watch
             "postgresql.cnpg.io" clusters/status: patch
             "postgresql.cnpg.io" clusters/finalizers: update
             "rbac.authorization.k8s.io" rolebindings roles: get list watch create patch

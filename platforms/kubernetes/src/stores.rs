@@ -1,12 +1,16 @@
 //! What the operator knows of Kubernetes: everything that is labelled as a cluster's, kept up to
 //! date by watches.
 //!
-//! Never holds an object without our label, so memory follows the number of our clusters.
+//! Never holds an object without our label, so memory follows the number of our clusters; catalogs
+//! of images are ours by their kind.
+
+mod catalogs;
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
 use crate::pod::route;
 use crate::rights::{READ, Right};
+pub use catalogs::Catalogs;
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -84,6 +88,7 @@ macro_rules! parts {
         #[derive(Clone)]
         pub struct Stores {
             $($store: Store<$kind>,)*
+            pub catalogs: Catalogs,
         }
 
         $(impl Part for $kind {
@@ -100,11 +105,13 @@ macro_rules! parts {
             controller: Controller<Cluster>,
         ) -> (Controller<Cluster>, Stores) {
             $(let (controller, $store) = $watch(client, scope, controller);)*
-            (controller, Stores { $($store,)* })
+            let (controller, catalogs) = catalogs::watch(client, scope, controller);
+            (controller, Stores { $($store,)* catalogs })
         }
 
         impl Stores {
-            /// Until every watch has listed what there is.
+            /// Until every watch has listed what there is, but for catalogs: few clusters need
+            /// them.
             pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
                 $(self.$store.wait_until_ready().await?;)*
                 Ok(())

@@ -14,7 +14,9 @@ use pgherd_agent::tls::authority::Authority;
 use pgherd_agent::tls::files::IdentityFiles;
 use pgherd_agent::tls::holder::Holder;
 use pgherd_agent::tls::identity::Identity;
-use pgherd_api::agent::{PostgresSpec, Role, Specification, Status, names};
+use pgherd_api::agent::{
+    ExternalFile, ExternalServer, PostgresSpec, Role, Specification, Status, names,
+};
 use pgherd_core::intent::{Durability, Intent};
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::timers::Timers;
@@ -86,6 +88,37 @@ pub(crate) const ASYNCHRONOUS: Durability = Durability::Asynchronous { max_lag: 
 
 impl Cluster {
     pub(crate) async fn start(count: u32, durability: Durability) -> Self {
+        Self::start_as(count, durability, PostgresSpec::default()).await
+    }
+
+    /// One that begins as a copy of the first instance of `source`.
+    pub(crate) async fn copy_of(source: &Self, count: u32) -> Self {
+        let instance = &source.instances[&1];
+        let key = IdentityFiles::in_folder(&instance.folder.replication_tls());
+        let path = |path: &Path| path.display().to_string();
+        let mode = match source.installation.tls {
+            Tls::Available => "verify-ca",
+            Tls::Missing => "disable",
+        };
+        let parameters = [
+            ("host", "127.0.0.1".to_owned()),
+            ("port", instance.postgres.port().to_string()),
+            ("user", "streaming_replica".to_owned()),
+            ("sslmode", mode.to_owned()),
+            ("sslcert", path(&key.certificate)),
+            ("sslkey", path(&key.key)),
+            ("sslrootcert", path(&key.authority)),
+        ];
+        let server = ExternalServer {
+            name: "origin".to_owned(),
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
+            files: BTreeSet::from([ExternalFile::Password]),
+        };
+        let postgres = PostgresSpec { copy_of: Some(server), ..PostgresSpec::default() };
+        Self::start_as(count, ASYNCHRONOUS, postgres).await
+    }
+
+    async fn start_as(count: u32, durability: Durability, postgres: PostgresSpec) -> Self {
         tree::adopt_orphans().unwrap();
         let cluster = ClusterName::parse("db").unwrap();
         let is_root = rustix::process::geteuid().is_root();
@@ -102,7 +135,7 @@ impl Cluster {
             Identity::open(files).unwrap()
         };
         let intent = intent(&cluster, count, durability);
-        let specification = Specification { number: 1, intent, postgres: PostgresSpec::default() };
+        let specification = Specification { number: 1, intent, postgres };
         let keeper = Keeper::start(identity(Holder::Record), specification).await;
         let client = Client::certified(Arc::new(identity(Holder::Supervisor)));
         let installation = install::find(None).unwrap();
@@ -164,9 +197,8 @@ impl Cluster {
     /// What whoever makes the folder puts into it.
     fn furnish(&self, folder: &Folder, name: &InstanceName) {
         let access = Owner::grant(self.owner, Access::PRIVATE);
-        for made in
-            [folder.root().to_owned(), folder.tls(), folder.replication_tls(), folder.secrets()]
-        {
+        let (root, tls) = (folder.root().to_owned(), folder.tls());
+        for made in [root, tls, folder.replication_tls(), folder.secrets(), folder.external()] {
             std::fs::create_dir(&made).unwrap();
             give(&made, self.owner);
         }
@@ -182,6 +214,8 @@ impl Cluster {
             let path = folder.secrets().join(secret);
             pgherd_agent::durable::write(&path, PASSWORD.as_bytes(), access).unwrap();
         }
+        let path = folder.external().join("password");
+        pgherd_agent::durable::write(&path, PASSWORD.as_bytes(), access).unwrap();
     }
 
     /// Where the program of one agent is: a file of its own, as in a pod.

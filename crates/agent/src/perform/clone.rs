@@ -3,7 +3,7 @@
 //! Never gives up the old folder before the copy is whole, unless there is no room for both.
 
 use super::{Bench, Manner};
-use crate::postgres::clone::{self, CloneError, Copy, OldFolder, Progress};
+use crate::postgres::clone::{self, CloneError, Copy, OldFolder, Progress, Tablespaces};
 use crate::postgres::config::{SLOT_PREFIX, slot_of};
 use crate::settings::{self, SettingsError};
 use pgherd_core::names::InstanceName;
@@ -33,15 +33,15 @@ pub(super) async fn perform(
     let manner = Manner { follows, ..Manner::default() };
     let settings = settings::settings(bench, &manner).await.map_err(Error::Gather)?;
     let slot = slot_of(SLOT_PREFIX, &bench.config.instance);
-    let order =
-        |old| Copy { system_id: bench.system_id, slot: Some(slot.as_str()), old, within: WITHIN };
-    let mut told = Bytes(0);
-    let mut tell = |now: Progress| {
-        if now.copied.0 >= told.0 + TOLD_EVERY.0 {
-            told = now.copied;
-            info!(copied = %now.copied, total = %now.total, "copying");
-        }
+    let order = |old| Copy {
+        system_id: bench.system_id,
+        slot: Some(slot.as_str()),
+        old,
+        tablespaces: Tablespaces::Kept,
+        within: WITHIN,
     };
+    let mut teller = Teller::default();
+    let mut tell = |now| teller.tell(now);
     let mut copied = clone::clone(&bench.site, &settings, order(OldFolder::Keep), &mut tell).await;
     if let Err(CloneError::FindRoom { needed, available }) = &copied
         && bench.site.data.exists()
@@ -51,4 +51,19 @@ pub(super) async fn perform(
             clone::clone(&bench.site, &settings, order(OldFolder::RemoveFirst), &mut tell).await;
     }
     copied.map(drop).map_err(|source| Error::Copy { primary, source })
+}
+
+/// Tells how far a copy is, now and then.
+#[derive(Default)]
+pub(super) struct Teller {
+    told: Bytes,
+}
+
+impl Teller {
+    pub(super) fn tell(&mut self, now: Progress) {
+        if now.copied.0 >= self.told.0 + TOLD_EVERY.0 {
+            self.told = now.copied;
+            info!(copied = %now.copied, total = %now.total, "copying");
+        }
+    }
 }

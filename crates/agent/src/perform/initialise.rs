@@ -1,12 +1,18 @@
-//! Creates the folder of a new cluster and stops it cleanly.
+//! Creates the folder of a new cluster, empty or as a copy of a server outside of it, and stops it
+//! cleanly.
 //!
 //! Never puts a password anywhere but into its role.
 
 use super::{Bench, Manner};
+use crate::durable::{self, DurableError};
+use crate::perform::clone::Teller;
+use crate::postgres::config::{Password, Settings};
+use crate::postgres::external::{self, ExternalError, NewCopy, Source};
 use crate::postgres::initdb::{self, Application, InitError, Locale, NewCluster, Patience};
 use crate::postgres::scram::Verifier;
 use crate::settings::{self, SettingsError};
-use pgherd_api::agent::InitDb;
+use pgherd_api::agent::{ExternalFile, ExternalServer, InitDb};
+use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -14,13 +20,67 @@ pub(super) enum Error {
     Gather(#[source] SettingsError),
     #[error("initialising the cluster")]
     Create(#[source] InitError),
+    #[error("reading {path:?}, which opens external cluster {name}")]
+    ReadKey { name: String, path: PathBuf, source: DurableError },
+    #[error(
+        "{path:?}, which opens external cluster {name}, is missing or empty: whoever made the folder puts it there"
+    )]
+    FindKey { name: String, path: PathBuf },
+    #[error("copying external cluster {name}")]
+    Copy { name: String, source: Box<ExternalError> },
 }
 
 pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
     let settings = settings::settings(bench, &Manner::default()).await.map_err(Error::Gather)?;
+    if let Some(server) = &bench.specification.postgres.copy_of {
+        return copy(bench, server, &settings).await;
+    }
     let new = new_cluster(bench).map_err(Error::Gather)?;
     let created = initdb::create(&bench.site, &new, &settings, Patience::default()).await;
     created.map(drop).map_err(Error::Create)
+}
+
+async fn copy(bench: &Bench, server: &ExternalServer, settings: &Settings) -> Result<(), Error> {
+    let NewCluster { replication_password, application, .. } =
+        new_cluster(bench).map_err(Error::Gather)?;
+    let new = NewCopy { source: source(bench, server)?, replication_password, application };
+    let patience = external::Patience::default();
+    let mut teller = Teller::default();
+    let mut tell = |now| teller.tell(now);
+    let copied = external::create(&bench.site, &new, settings, patience, &mut tell).await;
+    copied
+        .map(drop)
+        .map_err(|source| Error::Copy { name: server.name.clone(), source: Box::new(source) })
+}
+
+/// The server with all that opens it.
+fn source(bench: &Bench, server: &ExternalServer) -> Result<Source, Error> {
+    let mut source = Source { parameters: server.parameters.clone(), password: None };
+    for file in &server.files {
+        let name = server.name.clone();
+        let path = bench.config.folder().external().join(file.name());
+        let found = durable::read(&path);
+        let content = match found {
+            Err(source) => return Err(Error::ReadKey { name, path, source }),
+            Ok(content) => content.unwrap_or_default(),
+        };
+        let text = String::from_utf8(content).unwrap_or_default();
+        let text = text.trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            return Err(Error::FindKey { name, path });
+        }
+        let parameter = match file {
+            ExternalFile::Password => {
+                source.password = Some(Password(text.to_owned()));
+                continue;
+            }
+            ExternalFile::Certificate => "sslcert",
+            ExternalFile::Key => "sslkey",
+            ExternalFile::Authority => "sslrootcert",
+        };
+        source.parameters.insert(parameter.to_owned(), path.display().to_string());
+    }
+    Ok(source)
 }
 
 fn new_cluster(bench: &Bench) -> Result<NewCluster, SettingsError> {
@@ -31,12 +91,12 @@ fn new_cluster(bench: &Bench) -> Result<NewCluster, SettingsError> {
         locale: locale(asked),
         segment_size_megabytes: asked.wal_segment_size_mib,
         replication_password: verifier("replication")?,
-        application: Some(Application {
+        application: Application {
             database: asked.database.clone(),
             owner: asked.owner.clone(),
             password: verifier("app")?,
             statements: asked.post_init_application_sql.clone(),
-        }),
+        },
         statements: asked.post_init_sql.clone(),
         template_statements: asked.post_init_template_sql.clone(),
     })

@@ -26,6 +26,8 @@ pub struct Progress {
     pub copied: Bytes,
     /// As estimated by the server; a busy one may come to more.
     pub total: Bytes,
+    /// How many tablespaces the server has, with its own.
+    pub tablespaces: u32,
 }
 
 /// What becomes of the present data folder while the copy is made.
@@ -34,6 +36,14 @@ pub enum OldFolder {
     Keep,
     /// There is no room for both.
     RemoveFirst,
+}
+
+/// What becomes of tablespaces that lie elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tablespaces {
+    /// They come to lie where they lay there.
+    Kept,
+    Refused,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +66,10 @@ pub enum CloneError {
     FindRoom { needed: Bytes, available: Bytes },
     #[error("the disk ran full during the copy, what was copied was removed: make room")]
     DiskFull,
+    #[error(
+        "the source has {count} tablespaces of its own, which cannot be copied yet: move what is in them into pg_default there, and drop them"
+    )]
+    PlaceTablespaces { count: u32 },
     #[error("copying with pg_basebackup")]
     Copy { source: ToolError },
     #[error("reading the control file of the copy")]
@@ -76,6 +90,7 @@ pub struct Copy<'a> {
     /// A slot of the source that keeps its log from the beginning of the copy on.
     pub slot: Option<&'a str>,
     pub old: OldFolder,
+    pub tablespaces: Tablespaces,
     pub within: Duration,
 }
 
@@ -137,7 +152,8 @@ fn refuse_processes(site: &Site) -> Result<(), CloneError> {
     }
 }
 
-async fn run(
+/// Copies into the empty folder of `staged` whatever server `connection` leads to.
+pub(super) async fn run(
     staged: &Site,
     connection: &str,
     copy: Copy<'_>,
@@ -165,6 +181,7 @@ async fn run(
         }
         for now in lines.feed(piece) {
             refusal = refusal.take().or_else(|| lacks_room(&staged.data, now));
+            refusal = refusal.take().or_else(|| misplaces(copy.tablespaces, now));
             progress(now);
         }
         if refusal.is_some() { Next::Stop } else { Next::GoOn }
@@ -189,6 +206,15 @@ fn lacks_room(folder: &Path, now: Progress) -> Option<CloneError> {
     let available = free_space(folder)?;
     let needed = Bytes(now.total.0.saturating_sub(now.copied.0) + MARGIN.0);
     (needed > available).then_some(CloneError::FindRoom { needed, available })
+}
+
+/// Refuses to write outside of the folder.
+fn misplaces(tablespaces: Tablespaces, now: Progress) -> Option<CloneError> {
+    let count = now.tablespaces.saturating_sub(1);
+    match tablespaces {
+        Tablespaces::Refused if count > 0 => Some(CloneError::PlaceTablespaces { count }),
+        Tablespaces::Refused | Tablespaces::Kept => None,
+    }
 }
 
 /// How large the disk is that the folder is on.
@@ -226,10 +252,12 @@ impl Lines {
 
 /// Reads `  1234/38421 kB (3%), 0/1 tablespace`.
 fn parse_progress(line: &str) -> Option<Progress> {
-    let (numbers, _) = line.split_once(" kB")?;
+    let (numbers, rest) = line.split_once(" kB")?;
     let (copied, total) = numbers.trim().split_once('/')?;
     let bytes = |number: &str| number.parse::<u64>().ok().map(|kilo| Bytes(kilo * 1024));
-    Some(Progress { copied: bytes(copied)?, total: bytes(total)? })
+    let (_, tablespaces) = rest.split_once('/')?;
+    let tablespaces = tablespaces.split(' ').next()?.parse().ok()?;
+    Some(Progress { copied: bytes(copied)?, total: bytes(total)?, tablespaces })
 }
 
 #[cfg(test)]
@@ -240,10 +268,10 @@ mod tests {
     fn progress_is_read_in_pieces() {
         let mut lines = Lines::default();
         assert_eq!(lines.feed(b"waiting for checkpoint\r    0/38"), []);
-        let first = Progress { copied: Bytes(0), total: Bytes(38 << 10) };
-        let second = Progress { copied: Bytes(10 << 10), total: Bytes(38 << 10) };
+        let first = Progress { copied: Bytes(0), total: Bytes(38 << 10), tablespaces: 1 };
+        let second = Progress { copied: Bytes(10 << 10), total: Bytes(38 << 10), tablespaces: 2 };
         assert_eq!(
-            lines.feed(b" kB (0%), 0/1 tablespace\r   10/38 kB (26%), 0/1 tablespace (/v)\n"),
+            lines.feed(b" kB (0%), 0/1 tablespace\r   10/38 kB (26%), 0/2 tablespaces (/v)\n"),
             [first, second]
         );
     }
@@ -251,10 +279,19 @@ mod tests {
     #[test]
     fn a_copy_that_cannot_fit_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let small = Progress { copied: Bytes(0), total: Bytes(1) };
+        let small = Progress { copied: Bytes(0), total: Bytes(1), tablespaces: 1 };
         assert!(lacks_room(folder.path(), small).is_none());
-        let large = Progress { copied: Bytes(0), total: Bytes(1 << 60) };
+        let large = Progress { total: Bytes(1 << 60), ..small };
         let refusal = lacks_room(folder.path(), large).unwrap();
         assert!(refusal.to_string().starts_with("the disk is too small"), "{refusal}");
+    }
+
+    #[test]
+    fn tablespaces_are_refused_where_they_have_no_place() {
+        let now = Progress { copied: Bytes(0), total: Bytes(1), tablespaces: 3 };
+        assert!(misplaces(Tablespaces::Kept, now).is_none());
+        assert!(misplaces(Tablespaces::Refused, Progress { tablespaces: 1, ..now }).is_none());
+        let refusal = misplaces(Tablespaces::Refused, now).unwrap();
+        assert!(refusal.to_string().starts_with("the source has 2 tablespaces"), "{refusal}");
     }
 }

@@ -74,6 +74,9 @@ pub enum Receive {
     From(Upstream),
     /// The same under a name that no rule for commits knows: what is received does not count.
     Uncounted(Upstream),
+    /// What came with a copy is replayed, and then it opens by itself, on a timeline of its own.
+    /// Nobody can look on before: so it may be smaller than the server that it is a copy of.
+    FromCopy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +191,7 @@ pub async fn apply_aside(site: &Site, settings: &Settings) -> Result<(), ConfigE
 fn set_key(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
     let path = site.passfile();
     match &settings.receive {
-        Receive::FromNobody => match std::fs::remove_file(&path) {
+        Receive::FromNobody | Receive::FromCopy => match std::fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(|source| ConfigError::TakeKey { path, source }),
         },

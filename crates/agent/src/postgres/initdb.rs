@@ -2,10 +2,10 @@
 //!
 //! Never puts a password into SQL, and never leaves a half-made cluster under the final name.
 
-use crate::postgres::config::quote::{identifier, literal};
-use crate::postgres::config::{self, Archive, ConfigError, REPLICATION_ROLE, Receive, Settings};
+use crate::postgres::config::{self, Archive, ConfigError, Receive, Settings};
 use crate::postgres::control::{self, Control, ControlError};
 use crate::postgres::folder::{self, FolderError};
+use crate::postgres::roles::{self, RolesError};
 use crate::postgres::scram::Verifier;
 use crate::postgres::server::{self, Mode, Postmaster, ServerError, Stop};
 use crate::postgres::session::{SUPERUSER, Session, SessionError};
@@ -23,7 +23,7 @@ pub struct NewCluster {
     /// Megabytes; PostgreSQL's own default when none is given.
     pub segment_size_megabytes: Option<u32>,
     pub replication_password: Verifier,
-    pub application: Option<Application>,
+    pub application: Application,
     /// The user's statements, in the databases `postgres` and `template1`.
     pub statements: Vec<String>,
     pub template_statements: Vec<String>,
@@ -89,10 +89,8 @@ pub enum InitError {
     Start { source: ServerError },
     #[error("connecting to the new server")]
     Connect { source: SessionError },
-    #[error("creating the role {role:?}")]
-    CreateRole { role: String, source: SessionError },
-    #[error("creating the database {database:?}")]
-    CreateDatabase { database: String, source: SessionError },
+    #[error("making roles and the application's database")]
+    MakeRoles { source: RolesError },
     #[error("running statement {number} of {list}: correct it in the cluster's definition")]
     RunStatement { list: &'static str, number: usize, source: SessionError },
     #[error("stopping the new server")]
@@ -140,7 +138,7 @@ pub async fn create(
 }
 
 /// Nobody but the agent can connect while the cluster is made.
-fn alone(settings: &Settings) -> Settings {
+pub(super) fn alone(settings: &Settings) -> Settings {
     Settings {
         listen: BTreeSet::new(),
         gate: Gate::Closed,
@@ -191,63 +189,24 @@ async fn fill_and_stop(
 async fn fill(staged: &Site, new: &NewCluster, patience: Patience) -> Result<(), InitError> {
     let within = patience.statement;
     let mut session = connect(staged, SUPERUSER, patience).await?;
-    create_role(&mut session, REPLICATION_ROLE, "REPLICATION", &new.replication_password).await?;
-    session
-        .run(REWIND_GRANTS, within)
-        .await
-        .map_err(|source| InitError::CreateRole { role: REPLICATION_ROLE.to_owned(), source })?;
-    if let Some(application) = &new.application {
-        create_role(&mut session, &application.owner, "", &application.password).await?;
-        let (database, owner) = (identifier(&application.database), identifier(&application.owner));
-        session.run(&format!("CREATE DATABASE {database} OWNER {owner}"), within).await.map_err(
-            |source| InitError::CreateDatabase { database: application.database.clone(), source },
-        )?;
-    }
+    let made = roles::make(&mut session, &new.replication_password, &new.application);
+    made.await.map_err(|source| InitError::MakeRoles { source })?;
     run_all(&mut session, "postInitSQL", &new.statements, within).await?;
     if !new.template_statements.is_empty() {
         let mut session = connect(staged, "template1", patience).await?;
         run_all(&mut session, "postInitTemplateSQL", &new.template_statements, within).await?;
     }
-    if let Some(application) = &new.application
-        && !application.statements.is_empty()
-    {
+    let application = &new.application;
+    if !application.statements.is_empty() {
         let mut session = connect(staged, &application.database, patience).await?;
         run_all(&mut session, "postInitApplicationSQL", &application.statements, within).await?;
     }
     Ok(())
 }
 
-/// What pg_rewind's manual asks for when its role is no superuser.
-const REWIND_GRANTS: &str = "GRANT EXECUTE ON FUNCTION \
-    pg_catalog.pg_ls_dir(text, boolean, boolean), \
-    pg_catalog.pg_stat_file(text, boolean), \
-    pg_catalog.pg_read_binary_file(text), \
-    pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) \
-    TO streaming_replica";
-
 async fn connect(staged: &Site, database: &str, patience: Patience) -> Result<Session, InitError> {
-    let connect = |source| InitError::Connect { source };
-    let mut session = Session::open(staged, database, patience.start).await.map_err(connect)?;
-    session.run(QUIET, patience.start).await.map_err(connect)?;
-    Ok(session)
-}
-
-/// Not even a verifier belongs into a log.
-const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
-    SET log_min_error_statement = 'panic'";
-
-async fn create_role(
-    session: &mut Session,
-    role: &str,
-    attributes: &str,
-    password: &Verifier,
-) -> Result<(), InitError> {
-    let (name, password) = (identifier(role), literal(password.reveal()));
-    let statement = format!("CREATE ROLE {name} LOGIN {attributes} PASSWORD {password}");
-    session
-        .run(&statement, Duration::from_secs(30))
-        .await
-        .map_err(|source| InitError::CreateRole { role: role.to_owned(), source })
+    let opened = roles::connect(staged, database, patience.start).await;
+    opened.map_err(|source| InitError::Connect { source })
 }
 
 async fn run_all(

@@ -90,6 +90,11 @@ impl Site {
         self.base.join("replication.pgpass")
     }
 
+    /// The key to a server outside the cluster, while that is copied.
+    pub fn external_passfile(&self) -> PathBuf {
+        self.base.join("external.pgpass")
+    }
+
     pub fn socket(&self) -> Result<PathBuf, SocketPathError> {
         let path = self.sockets.join(format!(".s.PGSQL.{}", self.port));
         if path.as_os_str().len() < SOCKET_PATH_LIMIT {

@@ -6,7 +6,7 @@ use super::Agent;
 use crate::process::clock;
 use crate::process::fence::State;
 use jiff::Timestamp;
-use pgherd_api::agent::{Role, RunningTask, ServerStatus, Status, StoppedAt};
+use pgherd_api::agent::{Failure, Role, RunningTask, ServerStatus, Status, StoppedAt};
 use pgherd_core::seen::{End, Primary, Seen, Server, Standby};
 use pgherd_core::units::Bytes;
 use std::time::Duration;
@@ -38,6 +38,11 @@ impl Agent {
                 name: running.task.kind().to_owned(),
                 task: serde_json::to_value(&running.task).unwrap_or_default(),
                 running_milliseconds: milliseconds(now.since(running.since)),
+            }),
+            failure: seen.failed.as_ref().map(|failed| Failure {
+                name: failed.task.kind().to_owned(),
+                times: failed.times,
+                why: failed.why.clone(),
             }),
             record: seen.record.value.clone(),
             record_age_milliseconds: seen.record.read.map(|read| milliseconds(now.since(read))),

@@ -1,7 +1,7 @@
 //! Copies of a running server, and old primaries that are rewound.
 
 use super::rig::{Instance, LONG, Rig};
-use pgherd_agent::postgres::clone::{self, CloneError, Copy, OldFolder, Progress};
+use pgherd_agent::postgres::clone::{self, CloneError, Copy, OldFolder, Progress, Tablespaces};
 use pgherd_agent::postgres::control::{self, State};
 use pgherd_agent::postgres::folder::{self, Folder};
 use pgherd_agent::postgres::lost_and_found::Kept;
@@ -14,8 +14,13 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
-pub(super) const COPY: Copy<'_> =
-    Copy { system_id: None, slot: None, old: OldFolder::Keep, within: LONG };
+pub(super) const COPY: Copy<'_> = Copy {
+    system_id: None,
+    slot: None,
+    old: OldFolder::Keep,
+    tablespaces: Tablespaces::Kept,
+    within: LONG,
+};
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_copy_is_whole_and_reports_its_progress() {

@@ -36,7 +36,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) const LONG: Duration = Duration::from_secs(30);
-const REPLICATION_PASSWORD: &str = "replicate'me:\\";
+pub(crate) const REPLICATION_PASSWORD: &str = "replicate'me:\\";
 pub(crate) const APPLICATION_PASSWORD: &str = "let me in";
 
 /// The folder of one test, with the certificates of its cluster.
@@ -366,14 +366,14 @@ pub(crate) fn new_cluster() -> NewCluster {
         locale: Locale::default(),
         segment_size_megabytes: None,
         replication_password: Verifier::of(REPLICATION_PASSWORD),
-        application: Some(Application {
+        application: Application {
             database: "app".to_owned(),
             owner: "app".to_owned(),
             password: Verifier::of(APPLICATION_PASSWORD),
             statements: vec![
                 "create table made (by text); alter table made owner to app".to_owned(),
             ],
-        }),
+        },
         statements: vec!["create role extra".to_owned()],
         template_statements: vec!["create table everywhere (n int)".to_owned()],
     }

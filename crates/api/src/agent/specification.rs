@@ -4,7 +4,7 @@
 
 use pgherd_core::intent::Intent;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything an agent is told. A higher number replaces a lower one as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +42,50 @@ pub struct PostgresSpec {
     pub ident: Vec<String>,
     /// How the first instance creates the cluster.
     pub initdb: InitDb,
+    /// The server outside the cluster that the first instance copies instead. Of `initdb`, only
+    /// the names of database and owner count then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_of: Option<ExternalServer>,
     /// Whether `postgres` may log in with a password.
     pub superuser: Superuser,
+}
+
+/// A server outside the cluster, and how it is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalServer {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Parameters of libpq, without secrets.
+    pub parameters: BTreeMap<String, String>,
+    /// What is needed beside them: files in the folder `external`.
+    pub files: BTreeSet<ExternalFile>,
+}
+
+/// A file that opens a server outside the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ExternalFile {
+    /// The password, without a line end.
+    Password,
+    /// The client's certificate.
+    Certificate,
+    /// Its private key.
+    Key,
+    /// The authority that signed the server's certificate.
+    Authority,
+}
+
+impl ExternalFile {
+    /// The file's name in the folder `external`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Certificate => "tls.crt",
+            Self::Key => "tls.key",
+            Self::Authority => "ca.crt",
+        }
+    }
 }
 
 /// Whether the superuser may log in over the network.

@@ -46,6 +46,9 @@ pub struct Status {
     pub server: ServerStatus,
     /// What is being done to the server.
     pub task: Option<RunningTask>,
+    /// The last thing that could not be done to the server, until it was done.
+    #[serde(default)]
+    pub failure: Option<Failure>,
     /// The newest record it has read: holder, phase, grantors, members and quorum.
     pub record: Option<Record>,
     /// How long ago the last answered read of the record was sent, in milliseconds.
@@ -163,6 +166,18 @@ pub enum StoppedAt {
     CleanStandby,
     /// It died.
     Crashed,
+}
+
+/// What could not be done to the server. It is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The task in words.
+    pub name: String,
+    /// How often in a row it has failed.
+    pub times: u32,
+    /// Why, and what to do about it.
+    pub why: String,
 }
 
 /// What is being done to the server.

@@ -108,6 +108,19 @@ mod tests {
             "bootstrap: {initdb: {postInitTemplateSQL: [select 1]}}",
         ),
         ("spec.bootstrap.initdb.walSegmentSize", "", "bootstrap: {initdb: {walSegmentSize: 64}}"),
+        (
+            "spec.bootstrap.pg_basebackup.database",
+            COPY,
+            "bootstrap: {pg_basebackup: {source: a, database: b, owner: app}}, \
+             externalClusters: [{name: a, connectionParameters: {host: b}}]",
+        ),
+        (
+            "spec.bootstrap.pg_basebackup.owner",
+            COPY,
+            "bootstrap: {pg_basebackup: {source: a, owner: b}}, \
+             externalClusters: [{name: a, connectionParameters: {host: b}}]",
+        ),
+        ("spec.bootstrap.pg_basebackup.source", "", COPY),
         ("spec.enableSuperuserAccess", "", "enableSuperuserAccess: true"),
         ("spec.failoverDelay", "", "failoverDelay: 5"),
         ("spec.maxSyncReplicas", "", "minSyncReplicas: 1, maxSyncReplicas: 2"),
@@ -131,6 +144,8 @@ mod tests {
         ),
         ("spec.stopDelay", "", "stopDelay: 5"),
     ];
+    const COPY: &str = "bootstrap: {pg_basebackup: {source: a}}, \
+        externalClusters: [{name: a, connectionParameters: {host: b}}]";
     const ICU: &str = "bootstrap: {initdb: {localeProvider: icu, icuLocale: en}}";
     const ICU_BUILTIN: &str =
         "bootstrap: {initdb: {localeProvider: builtin, builtinLocale: C.UTF-8}}";

@@ -22,6 +22,14 @@ pub struct Bootstrap {
     pub pg_basebackup: Option<PgBaseBackup>,
 }
 
+impl Bootstrap {
+    /// The Secret with the password of the application's role, if one is named.
+    pub fn owner_secret(&self) -> Option<&LocalObjectReference> {
+        let copy = self.pg_basebackup.as_ref().and_then(|it| it.secret.as_ref());
+        copy.or_else(|| self.initdb.as_ref().and_then(|it| it.secret.as_ref()))
+    }
+}
+
 /// Start from a backup: from `source`, from `backup`, or from `volumeSnapshots`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

@@ -6,7 +6,7 @@ use super::annotations::{self, Annotations};
 use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
-use super::{Cluster, access, ignored, initdb, synchronous};
+use super::{Cluster, access, external, ignored, initdb, synchronous};
 use crate::agent::{PostgresSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
@@ -75,7 +75,7 @@ impl Cluster {
         // One mistake is told once: without a usable number of instances, any other will do.
         let standbys = instances.map_or(8, |instances| i64::from(instances) - 1);
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
-        let initdb = self.checked_bootstrap(findings).and_then(|it| it.initdb.as_ref());
+        let owner_secret = self.checked_bootstrap(findings).and_then(Bootstrap::owner_secret);
         self.check_images(findings);
         Checked {
             name,
@@ -87,7 +87,7 @@ impl Cluster {
             smart_shutdown_timeout: self.checked_smart_shutdown(findings),
             switchover_delay: seconds("switchoverDelay", spec.switchover_delay, findings),
             storage: self.checked_storage(findings),
-            owner_secret: initdb.and_then(|it| it.secret.as_ref()).map(|it| it.name.clone()),
+            owner_secret: owner_secret.map(|it| it.name.clone()),
             annotations,
             ignored: ignored::ignored(self),
         }
@@ -119,12 +119,15 @@ impl Cluster {
             Durability::Required { .. } | Durability::Preferred { .. } => true,
         };
         let around = Around { instances: i64::from(instances), is_synchronous };
-        let initdb = self.spec.bootstrap.as_ref().and_then(|it| it.initdb.as_ref());
+        let bootstrap = self.spec.bootstrap.as_ref();
+        let copy = bootstrap.and_then(|it| it.pg_basebackup.as_ref());
+        let initdb = initdb::checked(bootstrap.and_then(|it| it.initdb.as_ref()), findings);
         PostgresSpec {
             parameters: parameters::checked(postgresql, &around, findings),
             hba: access::rules(&postgresql.pg_hba, findings),
             ident: access::maps(&postgresql.pg_ident, findings),
-            initdb: initdb::checked(initdb, findings),
+            initdb: copy.map_or(initdb, |copy| initdb::of_copy(copy, findings)),
+            copy_of: copy.and_then(|copy| external::checked(self, &copy.source, findings)),
             superuser: if self.spec.enable_superuser_access {
                 Superuser::Allowed
             } else {
@@ -179,7 +182,7 @@ impl Cluster {
         for (name, _) in ways.iter().filter(|(_, is_set)| *is_set) {
             if let Some(other) = first.replace(*name) {
                 findings.refuse(&place.name(name), Refusal::Both { other });
-            } else if *name != "initdb" {
+            } else if *name == "recovery" {
                 findings.warn(&place.name(name), Caution::StartsEmpty);
             }
         }
@@ -356,10 +359,11 @@ spec:
             refused: spec.bootstrap.recovery and initdb are both set, but only one of them can be meant: remove one
             refused: spec.bootstrap.pg_basebackup and recovery are both set, but only one of them can be meant: remove one
             refused: spec.imageName and spec.imageCatalogRef are both set, but only one of them can be meant: remove one
+            refused: spec.bootstrap.initdb.walSegmentSize is 3, which is not a power of 2 from 1 to 1024: write 16, 32 or 64
             refused: spec.postgresql.parameters.port cannot be set, because the cluster places every instance: remove it
             refused: spec.postgresql.pg_hba[0] begins with "x", which is not a kind of connection: begin with one of host, hostgssenc, hostnogssenc, hostnossl, hostssl, local
             refused: spec.postgresql.pg_ident[0] ends too early: write MAP SYSTEM-USER DATABASE-USER
-            refused: spec.bootstrap.initdb.walSegmentSize is 3, which is not a power of 2 from 1 to 1024: write 16, 32 or 64
+            refused: spec.bootstrap.pg_basebackup.source is "a", but there is no such entry in externalClusters: add it or correct the name
             refused: spec.storage.size is refused: "big" is not a quantity: write a number and a unit, such as 10Gi
         "#]].assert_eq(&outcome(
             "instances: 0, storage: {size: big}, postgresql: {parameters: {port: \"1\"}, \
@@ -376,8 +380,6 @@ spec:
         expect![[r#"
             warning: spec.bootstrap.recovery is not acted upon yet: the cluster starts with an empty database
             ignored: spec.bootstrap.recovery
-            warning: spec.bootstrap.pg_basebackup is not acted upon yet: the cluster starts with an empty database
-            ignored: spec.bootstrap.pg_basebackup
             warning: spec.bootstrap.initdb.import is not acted upon yet: the cluster starts with an empty database
             ignored: spec.bootstrap.initdb.import
             warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
@@ -388,7 +390,6 @@ spec:
         "#]].assert_eq(
             &[
                 "bootstrap: {recovery: {source: a}}",
-                "bootstrap: {pg_basebackup: {source: a}}",
                 &import,
                 "replica: {source: a, enabled: true}",
                 "replica: {source: a, enabled: false}",

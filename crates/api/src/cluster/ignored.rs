@@ -33,6 +33,9 @@ pub const ACTED_UPON: &[&str] = &[
     "spec.bootstrap.initdb.postInitSQL",
     "spec.bootstrap.initdb.postInitTemplateSQL",
     "spec.bootstrap.initdb.walSegmentSize",
+    "spec.bootstrap.pg_basebackup.database",
+    "spec.bootstrap.pg_basebackup.owner",
+    "spec.bootstrap.pg_basebackup.source",
     "spec.enableSuperuserAccess",
     "spec.failoverDelay",
     "spec.instances",
@@ -60,6 +63,9 @@ const NO_WISH: &[&str] = &[
     "spec.description",
 ];
 
+/// Of the entry of `spec.externalClusters` that the cluster begins as a copy of.
+const OF_COPIED: [&str; 2] = ["name", "connectionParameters"];
+
 const ANNOTATIONS_ACTED_UPON: [&str; 7] =
     [FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER];
 
@@ -68,7 +74,9 @@ pub(super) fn ignored(cluster: &Cluster) -> Vec<FieldPath> {
     let written = cluster.written.clone().unwrap_or_else(|| differing(cluster));
     let known: Vec<_> = ACTED_UPON.iter().chain(NO_WISH).map(|path| FieldPath::of(path)).collect();
     let known_annotations = ANNOTATIONS_ACTED_UPON.map(annotations::place);
-    let known: Vec<_> = known.into_iter().chain(known_annotations).collect();
+    let copied = cluster.copied().map(|(place, _)| place);
+    let copied = copied.iter().flat_map(|of| OF_COPIED.iter().map(|field| of.name(field)));
+    let known: Vec<_> = known.into_iter().chain(known_annotations).chain(copied).collect();
     let annotations = FieldPath::of("metadata.annotations");
     let foreign = cluster.metadata.annotations.iter().flatten().map(|(name, _)| name);
     let foreign: BTreeSet<_> = foreign
@@ -173,6 +181,7 @@ mod tests {
 
             spec.postgresql.ldap spec.postgresql.synchronous.standbyNamesPre
             spec.bootstrap.recovery spec.externalClusters
+            spec.bootstrap.pg_basebackup.secret spec.externalClusters[0] spec.externalClusters[1].password
             spec.bootstrap.initdb.postInitSQLRefs spec.bootstrap.initdb.secret
             spec.smartShutdownTimeout spec.startDelay spec.switchoverDelay
             spec.env spec.resources
@@ -185,6 +194,8 @@ mod tests {
                 "postgresql: {}, bootstrap: {initdb: {}}",
                 "postgresql: {ldap: {server: a}, synchronous: {method: any, number: 1, standbyNamesPre: [x]}}",
                 "bootstrap: {recovery: {source: a}}, externalClusters: [{name: a}, {name: b}]",
+                "bootstrap: {pg_basebackup: {source: b, secret: {name: c}}}, externalClusters: \
+                 [{name: a}, {name: b, connectionParameters: {host: c}, password: {name: a, key: b}}]",
                 "bootstrap: {initdb: {secret: {name: a}, postInitSQLRefs: {secretRefs: [{name: a, key: b}]}}}",
                 "smartShutdownTimeout: 1, switchoverDelay: 1, startDelay: 1",
                 "env: [{name: A, value: b}], resources: {limits: {cpu: 1, memory: 1Gi}}",

@@ -1,5 +1,6 @@
 //! Checks how an empty database is made. Never runs anything.
 
+use super::bootstrap::PgBaseBackup;
 use super::problem::{Findings, Refusal};
 use super::references::{ConfigMapKeySelector, LocalObjectReference, SecretKeySelector};
 use crate::agent;
@@ -76,18 +77,6 @@ pub struct InitDb {
     /// Fill the new cluster from another server with `pg_dump`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import: Option<Import>,
-}
-
-impl InitDb {
-    /// The application's database, if it is named. Templates leave empty names behind.
-    fn database(&self) -> Option<&str> {
-        self.database.as_deref().filter(|name| !name.is_empty())
-    }
-
-    /// Its owner, if it is named.
-    fn owner(&self) -> Option<&str> {
-        self.owner.as_deref().filter(|name| !name.is_empty())
-    }
 }
 
 /// SQL statements that are kept elsewhere; Secrets run first, each list in its order.
@@ -202,7 +191,8 @@ pub(crate) const WITH_VALUE: &str = "ELT";
 /// How the first instance makes the cluster; `initdb` is absent when everything is left to us.
 pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent::InitDb {
     let Some(initdb) = initdb else { return agent::InitDb::default() };
-    names(initdb, findings);
+    let (database, owner) =
+        names("initdb", initdb.database.as_deref(), initdb.owner.as_deref(), findings);
     locales(initdb, findings);
     options(initdb, findings);
     let place = FieldPath::of("spec.bootstrap.initdb");
@@ -218,9 +208,8 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
         size
     });
     let defaults = agent::InitDb::default();
-    let database = initdb.database().map_or(defaults.database, str::to_owned);
     agent::InitDb {
-        owner: initdb.owner().map_or_else(|| database.clone(), str::to_owned),
+        owner,
         database,
         encoding: initdb.encoding.clone().unwrap_or(defaults.encoding),
         locale: initdb.locale.clone(),
@@ -238,10 +227,23 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
     }
 }
 
-fn names(initdb: &InitDb, findings: &mut Findings) {
-    let place = FieldPath::of("spec.bootstrap.initdb");
-    let database = initdb.database();
-    let role = initdb.owner();
+/// What of this a cluster has that begins as a copy.
+pub(super) fn of_copy(copy: &PgBaseBackup, findings: &mut Findings) -> agent::InitDb {
+    let (database, owner) =
+        names("pg_basebackup", copy.database.as_deref(), copy.owner.as_deref(), findings);
+    agent::InitDb { database, owner, ..agent::InitDb::default() }
+}
+
+/// The application's database and the role that owns it, for a way to begin.
+fn names(
+    way: &str,
+    database: Option<&str>,
+    role: Option<&str>,
+    findings: &mut Findings,
+) -> (String, String) {
+    let place = FieldPath::of("spec.bootstrap").name(way);
+    // Templates leave empty names behind.
+    let [database, role] = [database, role].map(|name| name.filter(|name| !name.is_empty()));
     let reserved_role = |name: &str| {
         name.starts_with("pg_") || matches!(name, "streaming_replica" | "public" | "none")
     };
@@ -263,6 +265,8 @@ fn names(initdb: &InitDb, findings: &mut Findings) {
         let field = if role.is_some() { "owner" } else { "database" };
         findings.warn(&place.name(field), Caution::OwnedBySuperuser);
     }
+    let database = database.map_or_else(|| agent::InitDb::default().database, str::to_owned);
+    (database.clone(), role.map_or(database, str::to_owned))
 }
 
 fn locales(initdb: &InitDb, findings: &mut Findings) {

@@ -2,6 +2,7 @@
 
 use super::access::LineRefusal;
 use super::annotations::AnnotationRefusal;
+use super::external::ExternalRefusal;
 use super::initdb::InitDbRefusal;
 use super::parameters::ParameterRefusal;
 use super::synchronous::SynchronousRefusal;
@@ -50,6 +51,8 @@ pub enum Refusal {
     Synchronous(SynchronousRefusal),
     #[error(transparent)]
     InitDb(InitDbRefusal),
+    #[error(transparent)]
+    External(ExternalRefusal),
     #[error(transparent)]
     Annotation(AnnotationRefusal),
 }

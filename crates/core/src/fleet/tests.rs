@@ -5,7 +5,7 @@
 use super::*;
 use crate::names::ClusterName;
 use crate::record::{Holder, WriteId};
-use crate::units::SystemId;
+use crate::units::{SystemId, Timeline};
 use expect_test::{Expect, expect};
 
 /// Words such as `1:ready* 2:absent/absent 3!:going`: the number, its pod, and after a slash its
@@ -26,7 +26,8 @@ fn check_as(words: &str, shall: Shall, expected: &Expect) {
         wishes.instances.insert(name.clone(), wish);
         if what.ends_with('*') {
             let holder = Holder { instance: name.clone(), volume: 1, incarnation: 1 };
-            record = Some(Record::first(holder, SystemId(7), WriteId::default()));
+            let (made, written) = (Timeline(1), WriteId::default());
+            record = Some(Record::first(holder, SystemId(7), made, written));
         }
         if who.contains('+') {
             members.insert(name.clone());

@@ -6,8 +6,8 @@ use super::{View, next_write, perform, write};
 use crate::plan::{Step, Task, Verdict};
 use crate::reason::Reason;
 use crate::record::Record;
-use crate::seen::{Change, Server};
-use crate::units::Epoch;
+use crate::seen::{Change, End, Server};
+use crate::units::{Epoch, Timeline};
 
 pub(super) fn plan(view: View<'_>, steps: &mut Vec<Step>) -> Verdict {
     let seen = view.seen;
@@ -33,14 +33,23 @@ pub(super) fn plan(view: View<'_>, steps: &mut Vec<Step>) -> Verdict {
             let reason = perform(view, steps, Task::Initialise).unwrap_or(Reason::NothingToDo);
             Verdict::Rejoining { because: reason }
         }
-        Server::Down { system_id, .. } => {
-            let record = Record::first(seen.me.clone(), *system_id, next_write(view));
+        Server::Down { system_id, end } => {
+            let (made, written) = (timeline(end), next_write(view));
+            let record = Record::first(seen.me.clone(), *system_id, made, written);
             write(view, steps, record, Change::Create);
             waiting(Reason::Writing { change: Change::Create })
         }
         Server::Unknown | Server::Starting | Server::Standby(_) | Server::Primary(_) => {
             waiting(Reason::ServerNotSeen)
         }
+    }
+}
+
+/// The one that the data was made on.
+fn timeline(end: &End) -> Timeline {
+    match end {
+        End::Clean { position } | End::CleanStandby { position } => position.timeline,
+        End::Crashed { timeline, .. } => *timeline,
     }
 }
 

@@ -7,7 +7,7 @@
 use super::{Coordinator, CoordinatorError, Written};
 use crate::names::{ClusterName, InstanceName};
 use crate::record::{Holder, Record, Revision, Write, WriteId};
-use crate::units::SystemId;
+use crate::units::{SystemId, Timeline};
 
 /// Runs the whole suite against an empty store.
 pub async fn coordinator(store: &impl Coordinator) {
@@ -61,7 +61,8 @@ async fn a_repeated_write_does_not_apply_twice(store: &impl Coordinator) {
 pub fn sample(incarnation: u64) -> Record {
     let Ok(cluster) = ClusterName::parse("contract") else { panic!("the sample name is refused") };
     let holder = Holder { instance: InstanceName::new(&cluster, 1), volume: 1, incarnation };
-    let record = Record::first(holder, SystemId(7), WriteId { incarnation, number: 1 });
+    let written = WriteId { incarnation, number: 1 };
+    let record = Record::first(holder, SystemId(7), Timeline(1), written);
     assert_eq!(record.revision, Revision(1));
     record
 }

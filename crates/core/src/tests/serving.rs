@@ -214,6 +214,25 @@ fn the_first_instance_initialises_and_records_the_cluster() {
     check(&intent, &seen, expect!["waiting: the record has not been read yet"]);
 }
 
+#[test]
+fn a_cluster_that_was_copied_leaves_the_timeline_of_its_copy() {
+    let mut intent = intent(3, asynchronous());
+    intent.first = Some(name(1));
+    let durable = crate::seen::Durable::default();
+    let mut seen =
+        Seen::new(crate::fixtures::holder(1), durable, Time(1), std::time::Duration::ZERO);
+    seen.record.read = Some(NOW);
+    seen.record.asked = Some(NOW);
+    seen.server = Server::Down { system_id: SystemId(7), end: End::Clean { position: at(5, 500) } };
+    check(
+        &intent,
+        &seen,
+        expect![[r#"
+        waiting: writing the record (Create)
+        write Create: epoch 1 db-1 serving, timeline 6, G {} M {db-1} Q {}"#]],
+    );
+}
+
 fn heartbeat(epoch: u64) -> Request {
     Request::Heartbeat(Heartbeat {
         epoch: Epoch(epoch),

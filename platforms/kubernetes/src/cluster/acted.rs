@@ -2,20 +2,24 @@
 //!
 //! Never lists a field that nothing here reads.
 
+use super::manifests::Blueprint;
+use pgherd_api::cluster::Cluster;
 use pgherd_api::field::FieldPath;
 
 /// Each with all that is below it.
-const HERE: [&str; 35] = [
+const HERE: [&str; 37] = [
     "metadata.namespace",
     "metadata.labels",
     "spec.affinity",
     "spec.bootstrap.initdb.secret",
+    "spec.bootstrap.pg_basebackup.secret",
     "spec.certificates",
     "spec.enablePDB",
     "spec.env",
     "spec.envFrom",
     "spec.ephemeralVolumeSource",
     "spec.ephemeralVolumesSizeLimit",
+    "spec.imageCatalogRef",
     "spec.imageName",
     "spec.imagePullPolicy",
     "spec.imagePullSecrets",
@@ -44,16 +48,24 @@ const HERE: [&str; 35] = [
 ];
 
 /// Those of the fields that are ignored here, too.
-pub(super) fn ignored(elsewhere: &[FieldPath]) -> Vec<String> {
-    let paths = elsewhere.iter().map(ToString::to_string);
-    paths.filter(|path| !is_acted_upon(path)).collect()
+pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
+    of(blueprint.cluster, &blueprint.checked.ignored)
 }
 
-fn is_acted_upon(path: &str) -> bool {
-    HERE.iter().any(|known| {
-        let rest = path.strip_prefix(known);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    })
+fn of(cluster: &Cluster, elsewhere: &[FieldPath]) -> Vec<String> {
+    // What opens the server that the cluster begins as a copy of.
+    let keys = cluster.copied().into_iter().flat_map(|(place, entry)| {
+        let keys = entry.keys().into_iter();
+        keys.map(move |(field, ..)| place.name(field).to_string())
+    });
+    let known: Vec<String> = HERE.iter().map(ToString::to_string).chain(keys).collect();
+    let paths = elsewhere.iter().map(ToString::to_string);
+    paths.filter(|path| !known.iter().any(|known| is_within(path, known))).collect()
+}
+
+fn is_within(path: &str, known: &str) -> bool {
+    let rest = path.strip_prefix(known);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 #[cfg(test)]
@@ -64,7 +76,29 @@ mod tests {
     fn what_pods_and_volumes_are_made_from_is_acted_upon() {
         let paths =
             ["spec.storage", "spec.backup", "spec.env", "spec.environment", "spec.monitoring"];
-        let told = ignored(&paths.map(FieldPath::of));
+        let told = of(&cluster(""), &paths.map(FieldPath::of));
         assert_eq!(told, ["spec.backup", "spec.environment", "spec.monitoring"]);
+    }
+
+    #[test]
+    fn what_opens_the_server_that_is_copied_is_acted_upon_and_no_other() {
+        let cluster = cluster(
+            "bootstrap: {pg_basebackup: {source: b, secret: {name: c}}}, externalClusters: [\
+             {name: a, connectionParameters: {host: x}, password: {name: s, key: p}}, \
+             {name: b, connectionParameters: {host: x}, password: {name: s, key: p}, \
+             barmanObjectStore: {destinationPath: y}}]",
+        );
+        let (checked, _) = cluster.checked().unwrap();
+        let told = of(&cluster, &checked.ignored);
+        let left = ["spec.externalClusters[0]", "spec.externalClusters[1].barmanObjectStore"];
+        assert_eq!(told, left);
+    }
+
+    fn cluster(spec: &str) -> Cluster {
+        let text = format!(
+            "{{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {{name: db}}, \
+             spec: {{{spec}}}}}"
+        );
+        Cluster::from_yaml(&text).unwrap().0
     }
 }

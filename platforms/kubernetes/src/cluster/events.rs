@@ -169,8 +169,10 @@ fn of_failure(error: &RealiseError, round: &Round<'_>) -> Event {
         RealiseError::Tell(_) | RealiseError::Ensure(_) | RealiseError::Certify(_) => {
             "UnableToCreateObjects"
         }
+        RealiseError::First { .. } => "BootstrapFailed",
+        RealiseError::Catalog(_) => "DiscoverImage",
     };
-    let note = format!("Unable to create required cluster objects: {}", chain(error));
+    let note = format!("{}: {}", error.phase(), chain(error));
     Event { kind: Kind::Warning, reason, note, mark: number(round.generation) }
 }
 

@@ -33,6 +33,8 @@ pub struct Blueprint<'a> {
     pub namespace: &'a str,
     /// What the operator was configured with.
     pub settings: &'a Settings,
+    /// What the catalog has that the manifest names.
+    pub catalog_image: Option<&'a str>,
 }
 
 impl<'a> Blueprint<'a> {
@@ -48,11 +50,11 @@ impl<'a> Blueprint<'a> {
 
     /// The image that the instances run.
     ///
-    /// Without a name in the specification it is the one in the status: there the operator notes
-    /// what it found in a catalog, and what was the default when the cluster was made. A new default
-    /// must not bring another major version to data that exists.
+    /// Without a name in the specification it is what the catalog has, and without that the one in
+    /// the status: there the operator notes what it found in a catalog, and what was the default when
+    /// the cluster was made. A new default must not bring another major version to data that exists.
     pub fn image(&self) -> &'a str {
-        let written = self.spec().image_name.as_deref();
+        let written = self.spec().image_name.as_deref().or(self.catalog_image);
         let noted = || self.cluster.status.as_ref().and_then(|status| status.image.as_deref());
         written.or_else(noted).unwrap_or(&self.settings.postgres_image)
     }

@@ -4,8 +4,11 @@
 
 mod certified;
 mod ensure;
+mod external;
+mod first;
 mod instances;
 
+use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::events::Done;
 use super::manifests::specification::SpecificationError;
 use super::manifests::{Blueprint, access, budgets, route, secrets, services, specification};
@@ -21,6 +24,7 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pgherd_api::agent::Superuser;
 use pgherd_core::fleet::Plan;
+use pgherd_core::names::InstanceName;
 use std::time::SystemTime;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,25 @@ pub enum RealiseError {
     /// Certificates that the user gives cannot be used.
     #[error("{0}")]
     Supplied(String),
+    #[error("{instance} cannot make the cluster yet: {why}")]
+    First { instance: InstanceName, why: String },
+    #[error(transparent)]
+    Catalog(CatalogError),
+}
+
+impl RealiseError {
+    /// What people's scripts know it as.
+    pub(super) fn phase(&self) -> &'static str {
+        match self {
+            Self::Tell(_)
+            | Self::Ensure(_)
+            | Self::Certify(_)
+            | Self::Lack(_)
+            | Self::Supplied(_) => "Unable to create required cluster objects",
+            Self::First { .. } => "Setting up primary",
+            Self::Catalog(_) => INVALID_CATALOG,
+        }
+    }
 }
 
 impl From<RealiseError> for ReconcileError {
@@ -57,6 +80,7 @@ pub(super) async fn realise(
     certified::realise(&objects, blueprint, (seen, wanted), now).await?;
     let ensured = |done: Result<(), EnsureError>| done.map_err(RealiseError::Ensure);
     given_passwords(&objects, blueprint).await?;
+    external::keys(&objects, blueprint, wanted).await?;
     ensured(passwords(&objects, blueprint).await)?;
     ensured(pulled_with(&objects, blueprint, context.pull.as_ref()).await)?;
     ensured(access_and_ways(&objects, blueprint).await)?;
@@ -68,7 +92,7 @@ pub(super) async fn realise(
         let map = specification::config_map(blueprint, &wanted.specification, &wishes);
         ensured(objects.ensure(map.map_err(RealiseError::Tell)?).await)?;
     }
-    Ok(())
+    first::look(blueprint, (seen, wanted, plan), now).await
 }
 
 async fn tell(
@@ -95,10 +119,12 @@ async fn given_passwords(
         Superuser::Allowed => superuser,
         Superuser::Refused => None,
     };
-    let given = [
-        ("spec.bootstrap.initdb.secret", blueprint.checked.owner_secret.as_ref()),
-        ("spec.superuserSecret", superuser),
-    ];
+    let owner = match blueprint.cluster.copied() {
+        Some(_) => "spec.bootstrap.pg_basebackup.secret",
+        None => "spec.bootstrap.initdb.secret",
+    };
+    let given =
+        [(owner, blueprint.checked.owner_secret.as_ref()), ("spec.superuserSecret", superuser)];
     for (field, name) in given.into_iter().filter_map(|(field, name)| Some((field, name?))) {
         let found = objects.find::<Secret>(name).await.map_err(RealiseError::Ensure)?;
         if let Some(complaint) = complaint(found.as_ref()) {

@@ -7,6 +7,7 @@ mod phase;
 
 use super::acted;
 use super::agents::Upgrade;
+use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::events::FAILING_OVER;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
@@ -44,6 +45,15 @@ pub(super) fn refused(cluster: &Cluster, problems: &[Problem]) -> ClusterStatus 
     ClusterStatus {
         phase: Some("Invalid cluster definition".to_owned()),
         phase_reason: Some(why.join("; ")),
+        ..cluster.status.clone().unwrap_or_default()
+    }
+}
+
+/// A cluster whose image nobody knows: it is not begun with another one.
+pub(super) fn without_image(cluster: &Cluster, error: &CatalogError) -> ClusterStatus {
+    ClusterStatus {
+        phase: Some(INVALID_CATALOG.to_owned()),
+        phase_reason: Some(error.to_string()),
         ..cluster.status.clone().unwrap_or_default()
     }
 }
@@ -87,7 +97,7 @@ pub(super) fn status(
             let known = before.phase.as_deref();
             phase::phase(&Situation { verdict: &plan.verdict, seen, names: &names, known })
         }
-        Err(error) => ("Unable to create required cluster objects", chain(error).to_string()),
+        Err(error) => (error.phase(), chain(error).to_string()),
     };
     let record = seen.record.as_ref();
     let primary = record.map(|record| record.holder.instance.to_string());
@@ -101,7 +111,7 @@ pub(super) fn status(
         verdict: &plan.verdict,
         problem: realised.as_ref().err(),
         seen,
-        ignored: &acted::ignored(&blueprint.checked.ignored),
+        ignored: &acted::ignored(blueprint),
     };
     ClusterStatus {
         conditions: conditions::conditions(&facts, &before.conditions, now),

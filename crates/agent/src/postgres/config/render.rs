@@ -122,6 +122,12 @@ fn receive(all: &mut BTreeMap<&'static str, String>, site: &Site, settings: &Set
             all.insert("max_standby_streaming_delay", "0".to_owned());
             (String::new(), String::new())
         }
+        Receive::FromCopy => {
+            all.insert("hot_standby", "off".to_owned());
+            // PostgreSQL insists on one. It is asked for more than the copy has, which is the end.
+            all.insert("restore_command", "exit 1".to_owned());
+            (String::new(), String::new())
+        }
     };
     all.insert("primary_conninfo", connection);
     all.insert("primary_slot_name", slot);
@@ -131,7 +137,7 @@ fn receive(all: &mut BTreeMap<&'static str, String>, site: &Site, settings: &Set
 pub fn connection_to(site: &Site, settings: &Settings, upstream: &Upstream) -> String {
     let text = |path: &std::path::Path| path.display().to_string();
     let name = match settings.receive {
-        Receive::From(_) | Receive::FromNobody => settings.instance.to_string(),
+        Receive::From(_) | Receive::FromNobody | Receive::FromCopy => settings.instance.to_string(),
         Receive::Uncounted(_) => format!("{}{UNCOUNTED}", settings.instance),
     };
     let mut parts = vec![
@@ -244,7 +250,7 @@ mod tests {
     #[test]
     fn what_is_ours_is_refused_in_manifests() {
         use pgherd_api::cluster::parameters::{SAME_FOR_ALL, owner};
-        for receive in [settings().receive, Receive::FromNobody] {
+        for receive in [settings().receive, Receive::FromNobody, Receive::FromCopy] {
             for name in own(&site(17), &Settings { receive, ..settings() }).into_keys() {
                 // While it receives from nobody, a standby has to replay what conflicts with queries.
                 let is_users = name.starts_with("max_standby_");

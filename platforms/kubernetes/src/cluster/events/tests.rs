@@ -7,7 +7,7 @@ use crate::cluster::manifests::fixtures::Sample;
 use expect_test::{Expect, expect};
 use pgherd_core::names::ClusterName;
 use pgherd_core::record::{Holder, Takeover, WriteId};
-use pgherd_core::units::{Epoch, Lsn, SystemId};
+use pgherd_core::units::{Epoch, Lsn, SystemId, Timeline};
 
 fn instance(serial: u32) -> InstanceName {
     InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
@@ -19,7 +19,7 @@ fn holder(serial: u32) -> Holder {
 
 /// The first instance's, after these others took office.
 fn record(takeovers: &[(u32, Cause)]) -> Record {
-    let first = Record::first(holder(1), SystemId(7), WriteId::default());
+    let first = Record::first(holder(1), SystemId(7), Timeline(1), WriteId::default());
     takeovers.iter().fold(first, |record, (serial, cause)| {
         let takeover = Takeover {
             holder: holder(*serial),

@@ -61,7 +61,13 @@ impl Sample {
     pub(crate) fn made<T>(&self, make: impl FnOnce(&Blueprint<'_>) -> T) -> T {
         let settings = Settings::parse(&self.variables).unwrap();
         let (cluster, checked) = (&self.cluster, &self.checked);
-        make(&Blueprint { cluster, checked, namespace: "shop", settings: &settings })
+        make(&Blueprint {
+            cluster,
+            checked,
+            namespace: "shop",
+            settings: &settings,
+            catalog_image: None,
+        })
     }
 
     /// An object as text.

@@ -5,10 +5,10 @@
 use super::{Blueprint, claims, secrets};
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
-    SecretProjection, Volume, VolumeMount, VolumeProjection,
+    SecretKeySelector, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use pgherd_api::agent::Superuser;
+use pgherd_api::agent::{ExternalFile, Superuser};
 use pgherd_core::names::InstanceName;
 
 /// Where the volume of the data is.
@@ -127,7 +127,24 @@ fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolu
         }
         Superuser::Refused => {}
     }
+    sources.extend(external(blueprint, instance));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
+}
+
+/// What opens the server that the cluster begins as a copy of: only the first instance copies it. It
+/// may be gone once that is done.
+fn external(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumeProjection> {
+    let copied = blueprint.cluster.copied().filter(|_| instance.serial() == 1);
+    let keys = copied.map(|(_, entry)| entry.keys()).unwrap_or_default().into_iter();
+    let projection = |(_, file, kept): (_, ExternalFile, &SecretKeySelector)| {
+        let path = format!("external/{}", file.name());
+        let mut projection = secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]);
+        if let Some(secret) = &mut projection.secret {
+            secret.optional = Some(true);
+        }
+        projection
+    };
+    keys.map(projection).collect()
 }
 
 fn secret(name: String, files: &[(&str, &str)]) -> VolumeProjection {
@@ -139,4 +156,29 @@ fn secret(name: String, files: &[(&str, &str)]) -> VolumeProjection {
     let items = Some(files.iter().map(item).collect());
     let secret = SecretProjection { items, name, optional: None };
     VolumeProjection { secret: Some(secret), ..VolumeProjection::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::Sample;
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn what_opens_the_source_is_shown_to_the_first_instance_only() {
+        let sample = Sample::spec(
+            "instances: 3\nbootstrap: {pg_basebackup: {source: b}}\nexternalClusters:\n\
+             - {name: a, connectionParameters: {host: x}, password: {name: other, key: p}}\n\
+             - {name: b, connectionParameters: {host: x}, password: {name: login, key: p}, \
+             sslRootCert: {name: ca, key: ca.crt}}",
+        );
+        let first = sample.instance(1);
+        expect![[r#"
+            - secret: {items: [{key: p, path: external/password}], name: login, optional: true}
+            - secret: {items: [{key: ca.crt, path: external/ca.crt}], name: ca, optional: true}
+        "#]]
+        .assert_eq(&sample.shown(|it| external(it, &first)));
+        let second = sample.instance(2);
+        assert_eq!(sample.made(|it| external(it, &second)), []);
+    }
 }

@@ -133,7 +133,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use pgherd_core::names::{ClusterName, InstanceName};
     use pgherd_core::record::{Holder, Record, WriteId};
-    use pgherd_core::units::SystemId;
+    use pgherd_core::units::{SystemId, Timeline};
     use std::sync::Arc;
 
     fn instance() -> InstanceName {
@@ -142,7 +142,7 @@ mod tests {
 
     fn initialised() -> Seen {
         let holder = Holder { instance: instance(), volume: 1, incarnation: 1 };
-        let record = Record::first(holder, SystemId(7), WriteId::default());
+        let record = Record::first(holder, SystemId(7), Timeline(1), WriteId::default());
         Seen { record: Some(record), ..Seen::default() }
     }
 

@@ -84,7 +84,7 @@ mod tests {
     use pgherd_core::fleet::{Form, Place, Volumes};
     use pgherd_core::names::ClusterName;
     use pgherd_core::record::{Holder, Phase, WriteId};
-    use pgherd_core::units::SystemId;
+    use pgherd_core::units::{SystemId, Timeline};
 
     fn instance(serial: u32) -> InstanceName {
         InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
@@ -94,7 +94,7 @@ mod tests {
         let place = Place { volumes: Volumes::There, pod, form: Form::Wanted };
         let holder = Holder { instance: instance(1), volume: 1, incarnation: 1 };
         Seen {
-            record: Some(Record::first(holder, SystemId(7), WriteId::default())),
+            record: Some(Record::first(holder, SystemId(7), Timeline(1), WriteId::default())),
             places: [(instance(1), place)].into(),
             ..Seen::default()
         }

@@ -1,0 +1,117 @@
+//! Makes the roles that every cluster has, and the application's database; in a copy they may be
+//! there already.
+//!
+//! Never puts a password into SQL: only what proves one.
+
+use crate::postgres::config::REPLICATION_ROLE;
+use crate::postgres::config::quote::{identifier, literal};
+use crate::postgres::initdb::Application;
+use crate::postgres::scram::Verifier;
+use crate::postgres::session::{SUPERUSER, Session, SessionError};
+use crate::postgres::site::Site;
+use std::time::Duration;
+
+const WITHIN: Duration = Duration::from_secs(30);
+/// A new database is a copy of another one.
+const COPYING: Duration = Duration::from_hours(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RolesError {
+    #[error("looking for {what}")]
+    Look { what: String, source: SessionError },
+    #[error("making the role {role:?}")]
+    MakeRole { role: String, source: SessionError },
+    #[error("making the database {database:?}")]
+    MakeDatabase { database: String, source: SessionError },
+}
+
+/// What pg_rewind's manual asks for when its role is no superuser.
+const REWIND_GRANTS: &str = "GRANT EXECUTE ON FUNCTION \
+    pg_catalog.pg_ls_dir(text, boolean, boolean), \
+    pg_catalog.pg_stat_file(text, boolean), \
+    pg_catalog.pg_read_binary_file(text), \
+    pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) \
+    TO streaming_replica";
+
+/// Not even a verifier belongs into a log.
+const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+    SET log_min_error_statement = 'panic'";
+
+/// A session whose statements nobody finds in a log.
+pub(super) async fn connect(
+    site: &Site,
+    database: &str,
+    within: Duration,
+) -> Result<Session, SessionError> {
+    let mut session = Session::open(site, database, within).await?;
+    session.run(QUIET, within).await?;
+    Ok(session)
+}
+
+pub(super) async fn make(
+    session: &mut Session,
+    replication: &Verifier,
+    application: &Application,
+) -> Result<(), RolesError> {
+    make_role(session, REPLICATION_ROLE, "REPLICATION", replication).await?;
+    session
+        .run(REWIND_GRANTS, WITHIN)
+        .await
+        .map_err(|source| RolesError::MakeRole { role: REPLICATION_ROLE.to_owned(), source })?;
+    let Application { database, owner, password, .. } = application;
+    make_role(session, owner, "", password).await?;
+    make_database(session, database, owner).await
+}
+
+/// What a superuser was given elsewhere counts for nothing here.
+pub(super) async fn forget_superuser(session: &mut Session) -> Result<(), RolesError> {
+    let forget = "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1 VALID UNTIL 'infinity' PASSWORD NULL";
+    let forgotten = session.run(forget, WITHIN).await;
+    forgotten.map_err(|source| RolesError::MakeRole { role: SUPERUSER.to_owned(), source })
+}
+
+async fn make_role(
+    session: &mut Session,
+    role: &str,
+    attributes: &str,
+    password: &Verifier,
+) -> Result<(), RolesError> {
+    let look =
+        format!("SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));
+    let (name, password) = (identifier(role), literal(password.reveal()));
+    let statement = if exists(session, &look, format!("the role {role:?}")).await? {
+        // What it was limited to elsewhere must not lock it out here.
+        format!(
+            "ALTER ROLE {name} LOGIN {attributes} CONNECTION LIMIT -1 VALID UNTIL 'infinity' \
+             PASSWORD {password}"
+        )
+    } else {
+        format!("CREATE ROLE {name} LOGIN {attributes} PASSWORD {password}")
+    };
+    let made = session.run(&statement, WITHIN).await;
+    made.map_err(|source| RolesError::MakeRole { role: role.to_owned(), source })
+}
+
+async fn make_database(
+    session: &mut Session,
+    database: &str,
+    owner: &str,
+) -> Result<(), RolesError> {
+    let look = format!(
+        "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = {}",
+        literal(database)
+    );
+    let (name, owner) = (identifier(database), identifier(owner));
+    let statement = if exists(session, &look, format!("the database {database:?}")).await? {
+        format!("ALTER DATABASE {name} OWNER TO {owner}")
+    } else {
+        format!("CREATE DATABASE {name} OWNER {owner}")
+    };
+    let made = session.run(&statement, COPYING).await;
+    made.map_err(|source| RolesError::MakeDatabase { database: database.to_owned(), source })
+}
+
+async fn exists(session: &mut Session, look: &str, what: String) -> Result<bool, RolesError> {
+    let count = session.value(look, WITHIN).await;
+    count.map(|count| count != "0").map_err(|source| RolesError::Look { what, source })
+}
