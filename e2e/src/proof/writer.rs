@@ -94,7 +94,10 @@ impl<'a> Writer<'a> {
 
     pub fn lines(&self, tail: Option<usize>) -> Vec<Line> {
         let said = self.said(tail);
-        said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let all: Vec<&str> = said.lines().collect();
+        let skipped = tail.map_or(0, |tail| all.len().saturating_sub(tail));
+        let newest = all.iter().skip(skipped);
+        newest.filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The longest pause that ended, or went on, after this moment. Waits until the client has
