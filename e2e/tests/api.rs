@@ -1,5 +1,5 @@
 //! What the API server refuses of our objects, against a real one: every rule of a definition and
-//! every check of the policy, each with an example that is accepted and one that is refused.
+//! every check of the policies, each with an example that is accepted and one that is refused.
 //!
 //! Never leaves an object behind but the definitions and the policy themselves.
 #![expect(clippy::print_stderr, reason = "a proof that was not made must be seen")]
@@ -84,7 +84,7 @@ impl Server {
             "operations": ["CREATE", "UPDATE"],
             "resources": ["clusters"],
         });
-        let [ours, _] = policy::objects();
+        let ours = policy::objects().swap_remove(0);
         let policy = json!({
             "matchConditions": ours.pointer("/spec/matchConditions"),
             "matchConstraints": {"namespaceSelector": here, "resourceRules": [rule]},
@@ -158,6 +158,9 @@ impl Server {
     /// Everything that is not as the examples in this folder say.
     async fn judge(&self, folder: &Path) -> Vec<String> {
         let rule = folder.file_name().unwrap().to_string_lossy().into_owned();
+        if folder.join("warned.yaml").exists() {
+            return self.judge_warning(&rule, folder).await;
+        }
         let refused = fs::read_to_string(folder.join("refused.yaml")).unwrap();
         let message = refused.lines().next().unwrap().trim_start_matches("# ").to_owned();
         let before = folder.join("before.yaml");
@@ -185,6 +188,34 @@ impl Server {
             }
         }
         wrong
+    }
+
+    /// Everything that is not as the examples of a warning say.
+    async fn judge_warning(&self, rule: &str, folder: &Path) -> Vec<String> {
+        let text = fs::read_to_string(folder.join("warned.yaml")).unwrap();
+        let message = text.lines().next().unwrap().trim_start_matches("# ").to_owned();
+        let mut wrong = Vec::new();
+        for (file, is_warned) in [("accepted.yaml", false), ("warned.yaml", true)] {
+            let warnings = self.warnings(&read(&folder.join(file))).await;
+            if warnings.iter().any(|it| it.contains(&message)) != is_warned {
+                wrong.push(format!("{rule}, {file}: {warnings:?}"));
+            }
+        }
+        wrong
+    }
+
+    /// What is said of an object that could be made.
+    async fn warnings(&self, object: &DynamicObject) -> Vec<String> {
+        let kind = &object.types.as_ref().unwrap().kind;
+        let (plural, _) = self.plurals.get(kind).unwrap();
+        let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{}/{plural}", self.namespace);
+        let how = PostParams { dry_run: true, ..PostParams::default() };
+        let request = Request::new(path).create(&how, serde_json::to_vec(object).unwrap()).unwrap();
+        let answer = self.client.send(request.map(Into::into)).await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        let warnings = answer.headers().get_all("warning").iter();
+        // A header quotes its text.
+        warnings.map(|it| it.to_str().unwrap().replace('\\', "")).collect()
     }
 
     async fn leave(self) {
@@ -315,6 +346,9 @@ async fn a_large_cluster_is_within_the_budget_of_the_policy() {
                 "parameters": (0..300)
                     .map(|number| (format!("my.setting_{number}"), json!("some value")))
                     .collect::<serde_json::Map<_, _>>(),
+                "extensions": (0..20)
+                    .map(|number| json!({"name": format!("extension-{number}")}))
+                    .collect::<Vec<_>>(),
                 "pg_hba": (0..200)
                     .map(|number| format!("hostssl all all 10.0.{number}.0/24 scram-sha-256"))
                     .collect::<Vec<_>>(),
@@ -355,6 +389,76 @@ async fn an_old_mistake_stands_in_the_way_of_nothing_else() {
     server.leave().await;
     let wanted = ["accepted", "refused", "refused", "accepted", "refused", "accepted"];
     assert_eq!(answers, wanted);
+}
+
+/// `kubectl scale` is asked the rules of the definition, too, but not the policy.
+#[tokio::test(flavor = "multi_thread")]
+async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
+    let Some(server) = Server::reach("scale").await else { return };
+    let volume = json!({"size": "1Gi"});
+    let wide = json!({
+        "instances": 3,
+        "storage": volume,
+        "primaryUpdateStrategy": "supervised",
+        "postgresql": {
+            "synchronous": {"method": "any", "number": 2},
+            "parameters": {"max_wal_senders": "9", "max_replication_slots": "4"},
+        },
+    });
+    let alone = json!({
+        "instances": 1,
+        "storage": volume,
+        "postgresql": {"parameters": {"wal_log_hints": "off", "max_wal_senders": "2"}},
+    });
+    let clusters = [cluster("wide", &wide), cluster("alone", &alone)];
+    let api = server.api(&bird(1));
+    for cluster in &clusters {
+        api.create(&PostParams::default(), cluster).await.unwrap();
+    }
+    let mut answers = Vec::new();
+    for (name, number) in [
+        ("wide", 4),
+        ("wide", 1),
+        ("wide", 2),
+        ("wide", 5),
+        ("wide", 10),
+        ("alone", 1),
+        ("alone", 2),
+    ] {
+        let how = PatchParams { dry_run: true, ..PatchParams::default() };
+        let what = Patch::Merge(json!({"spec": {"replicas": number}}));
+        let scaled = api.patch_scale(name, &how, &what).await.map_err(said);
+        let details = scaled.err().and_then(|status| status.details);
+        let mut messages: Vec<_> = details
+            .iter()
+            .flat_map(|it| &it.causes)
+            .map(|cause| format!("  {}\n", cause.message))
+            .collect();
+        messages.sort();
+        answers.push(format!("{name} to {number}\n{}", messages.concat()));
+    }
+    for cluster in &clusters {
+        api.delete(&cluster.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    server.leave().await;
+    expect![[r#"
+        wide to 4
+        wide to 1
+          Invalid value: postgresql.synchronous.number has to be less than instances, or no commit would ever succeed: lower it or raise instances; standbyNamesPre and standbyNamesPost do not count
+          Invalid value: primaryUpdateStrategy supervised needs a standby to switch over to: raise instances, or write unsupervised
+        wide to 2
+          Invalid value: postgresql.synchronous.number has to be less than instances, or no commit would ever succeed: lower it or raise instances; standbyNamesPre and standbyNamesPost do not count
+        wide to 5
+          Invalid value: postgresql.parameters.max_replication_slots has to be at least as many as instances: raise it or remove it
+        wide to 10
+          Invalid value: 10: at most 9 instances can agree in time: write a number from 1 to 9, for example 3
+          Invalid value: postgresql.parameters.max_replication_slots has to be at least as many as instances: raise it or remove it
+          Invalid value: postgresql.parameters.max_wal_senders has to be more than instances: raise it or remove it
+        alone to 1
+        alone to 2
+          Invalid value: postgresql.parameters.max_wal_senders has to be more than instances: raise it or remove it
+          Invalid value: postgresql.parameters.wal_log_hints has to be on as soon as there are standbys, because pg_rewind needs it to take a lost primary back: remove it
+    "#]].assert_eq(&answers.concat());
 }
 
 /// The shapes that people bring along are taken, and no field of them is dropped in silence.

@@ -45,7 +45,7 @@ const METHODS: &[(&str, &str)] = &[
     ("std::fs::create_dir_all", "files belong to the agent and the platforms"),
 ];
 
-/// The tests that compare the definitions and the policy in `deploy` with the types, or write them.
+/// The tests that compare the definitions and the policies in `deploy` with the types, or write them.
 const DEFINITIONS: &[&str] = &[
     "test",
     "--quiet",

@@ -35,6 +35,12 @@ pub trait Platform: Send + Sync {
     /// the question may be asked again at once.
     fn specification(&self, after: u64) -> Answer<'_, Result<Option<Specification>, SilentError>>;
 
+    /// How long a primary that is asked to leave goes on before it hands over, where the way to it
+    /// changes as it is asked, and takes up the next change, to its successor, only after a while.
+    fn headway(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// How long an instance that has left stays there with nothing open, where its address goes
     /// with it: clients that are still led to it are then refused at once, and ask again, rather
     /// than wait for somebody who is gone.

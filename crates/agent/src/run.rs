@@ -206,13 +206,16 @@ impl Agent {
     fn plan(&mut self) -> Option<Plan> {
         let now = clock::now();
         self.deadline = now.after(PAUSE);
+        if self.is_leaving() {
+            self.intend();
+        }
         let intent = self.intent.as_ref()?;
         let plan = instance::plan(intent, &self.seen, now);
         if let Err(refusal) = audit(&plan, intent, &self.seen, now) {
             error!(%refusal, plan = ?plan, "nothing is done");
             return None;
         }
-        self.deadline = now.after(plan.look_again_after);
+        self.deadline = self.no_later_than_leaving(now.after(plan.look_again_after));
         self.events.note(&plan.verdict, Timestamp::now());
         Some(plan)
     }
@@ -263,7 +266,7 @@ impl Agent {
     fn intend(&mut self) {
         self.intent = self.specification.as_ref().map(|told| {
             let mut intent = told.intent.clone();
-            if self.leaving.is_some() {
+            if self.is_leaving() {
                 intent.leaving.insert(self.me.clone());
             }
             intent

@@ -242,14 +242,14 @@ const RULES: &[Rule] = &[
     Rule {
         name: "backup-online-needs-snapshots",
         at: "spec",
-        rule: "self.method == 'volumeSnapshot' || (!has(self.online) && !has(self.onlineConfiguration))",
-        message: "online and onlineConfiguration are about volume snapshots: remove them or write method: volumeSnapshot",
+        rule: "self.method != 'barmanObjectStore' || (!has(self.online) && !has(self.onlineConfiguration))",
+        message: "method barmanObjectStore takes every backup online: remove online and onlineConfiguration, or write method: volumeSnapshot",
         source: Source::Webhook,
     },
     Rule {
         name: "backup-plugin-needs-configuration",
         at: "spec",
-        rule: "self.method != 'plugin' || has(self.pluginConfiguration)",
+        rule: "self.method != 'plugin' || (has(self.pluginConfiguration) && self.pluginConfiguration.name != '')",
         message: "method plugin needs to know which one: add pluginConfiguration with its name",
         source: Source::Webhook,
     },

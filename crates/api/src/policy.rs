@@ -1,4 +1,4 @@
-//! Makes the policy: what the API server refuses of a `Cluster` that its schema cannot say, or only
+//! Makes the policies: what the API server refuses of objects that their schemas cannot say, or only
 //! at too great a cost.
 //!
 //! Never judges what a change leaves as it was: who has lived with a mistake can still add a label,
@@ -6,20 +6,49 @@
 
 mod access;
 mod annotations;
+mod backup;
 mod cluster;
+mod database;
 #[cfg(test)]
 mod generated;
 mod initdb;
 mod parameters;
+mod pooler;
+mod recovery;
+mod resources;
+mod scheduled_backup;
+mod slots;
+mod warnings;
 
 use crate::kind::{GROUP, VERSION};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// What the policy and its binding are called.
-pub const POLICY: &str = "pgherd-clusters";
+/// What is refused of one kind of object, or what its author is warned of.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The kind that it is about.
+    pub kind: &'static str,
+    /// The kind's plural, which the policy is named after.
+    pub plural: &'static str,
+    /// What becomes of an object that offends.
+    pub effect: Effect,
+    /// Parts of the object that are looked at more than once; later ones may use earlier ones.
+    parts: &'static [(&'static str, &'static str)],
+    /// Everything that is looked for.
+    pub checks: Vec<Check>,
+}
 
-/// Something that the policy refuses.
+/// What becomes of an object that offends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It is refused.
+    Refused,
+    /// It is taken, and its author reads a warning.
+    Warned,
+}
+
+/// Something that a policy refuses or warns of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What the check wants, in a few words joined by hyphens; its examples have the same name.
@@ -72,93 +101,99 @@ impl Check {
     }
 }
 
-/// Parts of the object that are looked at more than once; later ones may use earlier ones.
-const PARTS: &[(&str, &str)] = &[
-    ("annotations", "object.metadata.?annotations.orValue({})"),
-    ("parameters", "object.spec.?postgresql.?parameters.orValue({})"),
-    ("rules", "object.spec.?postgresql.?pg_hba.orValue([])"),
-    ("maps", "object.spec.?postgresql.?pg_ident.orValue([])"),
-    ("bootstrap", "object.spec.?bootstrap.orValue({})"),
-    ("initdb", "variables.bootstrap.?initdb.orValue({})"),
-    ("recovery", "variables.bootstrap.?recovery.orValue({})"),
-    ("replica", "object.spec.?replica.orValue({})"),
-    ("external", "object.spec.?externalClusters.orValue([])"),
-    ("external_names", "variables.external.map(one, one.name)"),
-    ("tablespaces", "object.spec.?tablespaces.orValue([])"),
-    ("tablespaces_before", "oldObject == null ? [] : oldObject.spec.?tablespaces.orValue([])"),
-    ("roles", "object.spec.?managed.?roles.orValue([])"),
-    (
-        "services",
-        "object.spec.?managed.?services.?additional.orValue([])\
-         .map(one, one.serviceTemplate.?metadata.?name.orValue(''))",
-    ),
-    ("certificates", "object.spec.?certificates.orValue({})"),
-    (
-        "archivers",
-        "object.spec.?plugins.orValue([]).filter(one, one.enabled && one.isWALArchiver)\
-         .map(one, one.name)",
-    ),
-];
-
 /// When a request is looked at.
-const CONDITIONS: &[(&str, &str)] = &[
+const CONDITIONS: [(&str, &str); 2] = [
     ("stays", "!has(object.metadata.deletionTimestamp)"),
     (
         "changes",
         "oldObject == null || object.spec != oldObject.spec || \
          object.metadata.?annotations.orValue({}) != oldObject.metadata.?annotations.orValue({})",
     ),
-    // Who knows better says so; the operator then reports what it cannot do.
-    (
-        "is-not-waved-through",
-        "object.metadata.?annotations[?'cnpg.io/validation'].orValue('') != 'disabled'",
-    ),
 ];
 
-/// Everything that the policy refuses.
-pub fn checks() -> Vec<Check> {
-    let made = [parameters::checks(), access::checks(), initdb::checks(), annotations::checks()];
-    made.concat().into_iter().chain(cluster::CHECKS.iter().cloned()).collect()
+/// Who knows better says so; the operator then reports what it cannot do.
+const NOT_WAVED_THROUGH: (&str, &str) = (
+    "is-not-waved-through",
+    "object.metadata.?annotations[?'cnpg.io/validation'].orValue('') != 'disabled'",
+);
+
+/// All policies.
+pub fn policies() -> [Policy; 5] {
+    [
+        cluster::policy(),
+        warnings::policy(),
+        pooler::policy(),
+        database::policy(),
+        scheduled_backup::policy(),
+    ]
 }
 
-/// The policy, and the binding that puts it into effect everywhere.
-pub fn objects() -> [Value; 2] {
-    [policy(), binding()]
+/// The policies, each with the binding that puts it into effect everywhere.
+pub fn objects() -> Vec<Value> {
+    policies().iter().flat_map(Policy::objects).collect()
 }
 
-fn policy() -> Value {
-    let checks = checks();
-    let named = |(name, expression): &(&str, &str)| json!({"name": name, "expression": expression});
-    let found =
-        checks.iter().map(|check| json!({"name": check.variable(), "expression": check.offenders}));
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": POLICY},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {
-                "resourceRules": [{
-                    "apiGroups": [GROUP],
-                    "apiVersions": [VERSION],
-                    "operations": ["CREATE", "UPDATE"],
-                    "resources": ["clusters"],
-                }],
+impl Policy {
+    fn objects(&self) -> [Value; 2] {
+        [self.policy(), self.binding()]
+    }
+
+    fn file(&self) -> String {
+        match self.effect {
+            Effect::Refused => self.plural.to_owned(),
+            Effect::Warned => format!("{}-warned", self.plural),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("pgherd-{}", self.file())
+    }
+
+    fn policy(&self) -> Value {
+        let named =
+            |(name, expression): &(&str, &str)| json!({"name": name, "expression": expression});
+        let heeds_waving = (self.effect == Effect::Refused).then_some(NOT_WAVED_THROUGH);
+        let conditions: Vec<_> = CONDITIONS.iter().chain(&heeds_waving).map(named).collect();
+        let found = self
+            .checks
+            .iter()
+            .map(|check| json!({"name": check.variable(), "expression": check.offenders}));
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": self.name()},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "resourceRules": [{
+                        "apiGroups": [GROUP],
+                        "apiVersions": [VERSION],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": [self.plural],
+                    }],
+                },
+                "matchConditions": conditions,
+                "variables": self.parts.iter().map(named).chain(found).collect::<Vec<_>>(),
+                "validations": self.checks.iter().map(Check::validation).collect::<Vec<_>>(),
             },
-            "matchConditions": CONDITIONS.iter().map(named).collect::<Vec<_>>(),
-            "variables": PARTS.iter().map(named).chain(found).collect::<Vec<_>>(),
-            "validations": checks.iter().map(Check::validation).collect::<Vec<_>>(),
-        },
-    })
-}
+        })
+    }
 
-fn binding() -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": POLICY},
-        "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
-    })
+    fn action(&self) -> &'static str {
+        match self.effect {
+            Effect::Refused => "Deny",
+            Effect::Warned => "Warn",
+        }
+    }
+
+    fn binding(&self) -> Value {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": self.name()},
+            "spec": {"policyName": self.name(), "validationActions": [self.action()]},
+        })
+    }
 }
 
 /// As a text of the expression language, which knows JSON's escapes.

@@ -6,6 +6,8 @@ use crate::cluster::defaults::int32;
 use crate::cluster::managed::ServiceTemplate;
 use crate::cluster::monitoring::{MonitoringTls, Relabeling};
 use crate::cluster::references::{LocalObjectReference, NamedMetadata};
+pub(crate) mod parameters;
+
 use crate::kind::{AGE, Column, Kind, Rule, Scope, Source, Subresources, kind};
 use k8s_openapi::api::apps::v1::DeploymentStrategy;
 use k8s_openapi::api::core::v1::PodSpec;
@@ -105,7 +107,7 @@ pub struct PgBouncer {
     /// Lines for PgBouncer's `pg_hba.conf`.
     #[serde(rename = "pg_hba", skip_serializing_if = "Vec::is_empty")]
     pub pg_hba: Vec<String>,
-    /// The query that looks up passwords; needs `authQuerySecret`. Default: `SELECT usename, passwd
+    /// The query that looks up passwords; needs `authQuerySecret` or `serverTLSSecret`. Default: `SELECT usename, passwd
     /// FROM public.user_search($1)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_query: Option<String>,
@@ -289,6 +291,20 @@ const RULES: &[Rule] = &[
         source: Source::Webhook,
     },
     Rule {
+        name: "pooler-name-is-not-its-clusters",
+        at: "",
+        rule: "self.metadata.name != self.spec.cluster.name",
+        message: "metadata.name is that of the cluster, whose objects have names like it: choose another, for example with -pooler at its end",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "pooler-cluster-has-a-name",
+        at: "spec.cluster",
+        rule: "self.name != ''",
+        message: "cluster.name is empty: write the name of a cluster in the same namespace",
+        source: Source::Webhook,
+    },
+    Rule {
         name: "pooler-cluster-stays",
         at: "spec.cluster",
         rule: "self == oldSelf",
@@ -326,8 +342,8 @@ const RULES: &[Rule] = &[
     Rule {
         name: "pooler-query-with-its-secret",
         at: "spec.pgbouncer",
-        rule: "has(self.authQuery) == has(self.authQuerySecret)",
-        message: "authQuery and authQuerySecret belong together: set both, or neither to have them made",
+        rule: "(has(self.authQuery) && self.authQuery != '') == ((has(self.authQuerySecret) && self.authQuerySecret.name != '') || (has(self.serverTLSSecret) && self.serverTLSSecret.name != ''))",
+        message: "authQuery belongs together with authQuerySecret or serverTLSSecret: set it and one of them, or nothing to have them made",
         source: Source::Webhook,
     },
 ];

@@ -28,6 +28,10 @@ impl fmt::Display for Warning {
     }
 }
 
+/// What is said of settings that CloudNativePG adds to a specification.
+pub(crate) const OF_CLOUDNATIVEPG: &str =
+    "is what CloudNativePG writes down for its own servers, and has no effect here: remove it";
+
 /// What somebody should know about a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caution {
@@ -57,6 +61,13 @@ pub enum Caution {
         /// What it is.
         kept: &'static str,
     },
+    /// A setting that is on in every cluster, though a single instance would not need it.
+    StaysOn {
+        /// What was asked for.
+        value: String,
+    },
+    /// A setting that CloudNativePG adds to a specification.
+    WrittenByCloudNativePg,
     /// An access rule lets people in without a password.
     Trust,
     /// No time is left for a fast stop.
@@ -122,6 +133,10 @@ impl fmt::Display for Caution {
             Self::Kept { value, kept } => {
                 write!(f, "is {value}, but stays {kept}, which failovers are timed for: remove it")
             }
+            Self::StaysOn { value } => {
+                write!(f, "is {value}, but stays on, which a second instance needs: remove it")
+            }
+            Self::WrittenByCloudNativePg => f.write_str(OF_CLOUDNATIVEPG),
             Self::Trust => f.write_str(
                 "lets everybody in whom it matches, without a password: prefer scram-sha-256",
             ),

@@ -307,6 +307,14 @@ mod tests {
             CustomResourceDefinition subscriptions.postgresql.cnpg.io
             ValidatingAdmissionPolicy pgherd-clusters
             ValidatingAdmissionPolicyBinding pgherd-clusters
+            ValidatingAdmissionPolicy pgherd-clusters-warned
+            ValidatingAdmissionPolicyBinding pgherd-clusters-warned
+            ValidatingAdmissionPolicy pgherd-poolers
+            ValidatingAdmissionPolicyBinding pgherd-poolers
+            ValidatingAdmissionPolicy pgherd-databases
+            ValidatingAdmissionPolicyBinding pgherd-databases
+            ValidatingAdmissionPolicy pgherd-scheduledbackups
+            ValidatingAdmissionPolicyBinding pgherd-scheduledbackups
             Namespace pgherd-system
             ServiceAccount pgherd-operator
             ClusterRole pgherd-operator

@@ -42,6 +42,9 @@ pub const POSTGRES_PORT: u16 = 5432;
 /// Where the kubelet asks how this pod is.
 pub const STATUS_PORT: u16 = 8000;
 
+/// A pod that is deleted leaves the services for reading at once. kube-proxy takes up one change a
+/// second: the route to the successor, written about 0.3 s after the handover begins, is then due.
+const HEADWAY: Duration = Duration::from_millis(800);
 /// Until every node leads clients to the successor; kube-proxy gathers changes for a second.
 const LINGER: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(2);
@@ -131,6 +134,10 @@ impl Platform for Pod {
 
     fn specification(&self, after: u64) -> Answer<'_, Result<Option<Specification>, SilentError>> {
         self.wanted.after(after).boxed()
+    }
+
+    fn headway(&self) -> Duration {
+        HEADWAY
     }
 
     fn linger(&self) -> Duration {

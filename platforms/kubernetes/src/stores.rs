@@ -5,6 +5,7 @@
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
+use crate::pod::route;
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -69,7 +70,7 @@ pub fn watch_all(
     let (controller, secrets) = watch(client, controller);
     let (controller, maps) = watch(client, controller);
     let (controller, leases) = watch_leases(client, controller);
-    let (controller, slices) = watch_silently(client, controller);
+    let (controller, slices) = watch_slices(client, controller);
     let (controller, services) = watch(client, controller);
     let (controller, accounts) = watch(client, controller);
     let (controller, roles) = watch(client, controller);
@@ -185,17 +186,18 @@ fn watch_leases(
     (controller.owns_stream(touched), store)
 }
 
-/// The route is the agents' own: what they write into it is no reason to do anything.
-fn watch_silently<K: Part>(
+/// The route is the agents' own: only that it leads to another primary, or is gone, is news.
+fn watch_slices(
     client: &Client,
     controller: Controller<Cluster>,
-) -> (Controller<Cluster>, Store<K>) {
-    let (touched, store) = reflect::<K>(client);
-    let gone = touched.filter(|touched| {
-        let meta = touched.as_ref().map(Resource::meta);
-        std::future::ready(meta.is_ok_and(|meta| meta.deletion_timestamp.is_some()))
-    });
-    (controller.owns_stream(gone), store)
+) -> (Controller<Cluster>, Store<EndpointSlice>) {
+    let (touched, store) = reflect::<EndpointSlice>(client);
+    let news = |slice: &EndpointSlice| {
+        let exists = slice.metadata.deletion_timestamp.is_none();
+        Some(fingerprint(&(route::epoch(slice).map(|epoch| epoch.0), exists)))
+    };
+    let touched = touched.predicate_filter(news, kube::runtime::PredicateConfig::default());
+    (controller.owns_stream(touched), store)
 }
 
 fn fingerprint(value: &impl Hash) -> u64 {

@@ -21,6 +21,8 @@ const STOP_UNTOLD: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaving {
+    /// When the office is given up and PostgreSQL stopped.
+    from: Time,
     until: Time,
     /// Since when nothing of PostgreSQL is left.
     down: Option<Time>,
@@ -32,10 +34,27 @@ impl Agent {
             return;
         }
         let stop = self.intent.as_ref().map_or(STOP_UNTOLD, |intent| intent.stop_delay);
-        info!(at_most = ?(stop + BESIDES_STOPPING), "asked to stop");
-        self.leaving =
-            Some(Leaving { until: clock::now().after(stop + BESIDES_STOPPING), down: None });
+        let others = self.seen.my_office().map(|record| self.seen.others(&record.members));
+        let has_clients_to_lead = others.is_some_and(|mut others| others.next().is_some());
+        let headway =
+            if has_clients_to_lead { self.outside.platform.headway() } else { Duration::ZERO };
+        let at_most = headway + stop + BESIDES_STOPPING;
+        info!(?headway, ?at_most, "asked to stop");
+        let now = clock::now();
+        let (from, until) = (now.after(headway), now.after(at_most));
+        self.leaving = Some(Leaving { from, until, down: None });
         self.intend();
+    }
+
+    /// Whether this instance is to be out of office by now.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some_and(|leaving| clock::now() >= leaving.from)
+    }
+
+    /// When the next look is due at the latest.
+    pub(super) fn no_later_than_leaving(&self, look: Time) -> Time {
+        let from = self.leaving.map(|leaving| leaving.from);
+        from.filter(|from| *from > clock::now()).map_or(look, |from| look.min(from))
     }
 
     /// Whether nothing is left to do for one who leaves.
@@ -44,7 +63,7 @@ impl Agent {
         let is_down = self.hands.postmaster.is_none() && self.running.is_none();
         let Some(leaving) = &mut self.leaving else { return false };
         leaving.down = leaving.down.filter(|_| is_down).or(is_down.then_some(now));
-        let Leaving { until, down } = *leaving;
+        let Leaving { until, down, .. } = *leaving;
         let linger = self.outside.platform.linger();
         let lingered = down.is_some_and(|down| now >= down.after(linger));
         if lingered && (self.intent.is_none() || self.is_succeeded()) {

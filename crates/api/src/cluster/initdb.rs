@@ -78,6 +78,18 @@ pub struct InitDb {
     pub import: Option<Import>,
 }
 
+impl InitDb {
+    /// The application's database, if it is named. Templates leave empty names behind.
+    fn database(&self) -> Option<&str> {
+        self.database.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// Its owner, if it is named.
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
 /// SQL statements that are kept elsewhere; Secrets run first, each list in its order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -206,9 +218,9 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
         size
     });
     let defaults = agent::InitDb::default();
-    let database = initdb.database.clone().unwrap_or(defaults.database);
+    let database = initdb.database().map_or(defaults.database, str::to_owned);
     agent::InitDb {
-        owner: initdb.owner.clone().unwrap_or_else(|| database.clone()),
+        owner: initdb.owner().map_or_else(|| database.clone(), str::to_owned),
         database,
         encoding: initdb.encoding.clone().unwrap_or(defaults.encoding),
         locale: initdb.locale.clone(),
@@ -228,8 +240,8 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
 
 fn names(initdb: &InitDb, findings: &mut Findings) {
     let place = FieldPath::of("spec.bootstrap.initdb");
-    let database = initdb.database.as_deref();
-    let role = initdb.owner.as_deref();
+    let database = initdb.database();
+    let role = initdb.owner();
     let reserved_role = |name: &str| {
         name.starts_with("pg_") || matches!(name, "streaming_replica" | "public" | "none")
     };
@@ -240,7 +252,7 @@ fn names(initdb: &InitDb, findings: &mut Findings) {
     for (field, given, reserved) in checks {
         let Some(given) = given else { continue };
         let path = place.name(field);
-        if given.is_empty() || given.len() > 63 || given.contains(char::is_control) {
+        if given.len() > 63 || given.contains(char::is_control) {
             findings.refuse(&path, Refusal::InitDb(InitDbRefusal::Name));
         } else if reserved {
             let refusal = InitDbRefusal::Reserved { given: given.to_owned() };
@@ -374,7 +386,7 @@ mod tests {
     fn what_initdb_would_stumble_over_is_refused() {
         let long = format!("database: {}", "a".repeat(64));
         expect![[r#"
-            refused: spec.bootstrap.initdb.database is not a name: write 1 to 63 bytes without control characters
+            database="app" encoding="UTF8" owner="app"
             refused: spec.bootstrap.initdb.database is not a name: write 1 to 63 bytes without control characters
             refused: spec.bootstrap.initdb.database is not a name: write 1 to 63 bytes without control characters
             refused: spec.bootstrap.initdb.database is template1, which PostgreSQL keeps for itself: choose another name

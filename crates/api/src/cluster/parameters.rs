@@ -3,6 +3,7 @@
 //! Never lets a setting through that the protocol of the cluster depends on.
 
 mod ours;
+mod written;
 
 use super::postgresql::Postgresql;
 use super::problem::{Findings, Refusal};
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 pub use ours::Owner;
 pub(crate) use ours::{TLS_FOR_USERS, owners};
+pub(crate) use written::WRITTEN;
 
 /// To whom the setting `name`, in lower case, belongs, if users may not make it. This list is the
 /// only one: agents refuse by it, too.
@@ -33,6 +35,10 @@ pub enum ParameterRefusal {
     Ours(Owner),
     #[error("has a line break in its value: write it in one line")]
     LineBreak,
+    #[error("is neither on nor off: write one of them")]
+    Switch,
+    #[error("is not a size: write a number and B, kB, MB, GB or TB, such as 256MB")]
+    Size,
     #[error(
         "is {given}, but has to be replica or logical for standbys to follow: write one of them or remove it"
     )]
@@ -66,6 +72,18 @@ pub const SAME_FOR_ALL: [&str; 5] = [
     "wal_retrieve_retry_interval",
 ];
 
+/// Settings that are on or off; one that is neither keeps PostgreSQL from starting.
+pub(crate) const SWITCHES: [&str; 5] = [
+    "fsync",
+    "full_page_writes",
+    "hot_standby_feedback",
+    "sync_replication_slots",
+    "wal_log_hints",
+];
+
+/// Sizes that other things are measured by.
+pub(crate) const SIZES: [&str; 3] = ["max_wal_size", "min_wal_size", "shared_buffers"];
+
 /// Settings that nobody may switch off, and why.
 pub(crate) const MUST_BE_ON: [(&str, &str); 3] = [
     ("fsync", "a commit has to survive a power cut on the standby that confirms it"),
@@ -88,12 +106,14 @@ pub(super) fn checked(
     let place = FieldPath::of("spec.postgresql.parameters");
     let mut first = BTreeMap::new();
     let mut parameters = BTreeMap::new();
-    for (written, value) in &postgresql.parameters {
-        let path = place.name(written);
-        let name = written.to_ascii_lowercase();
-        if let Some(other) = first.insert(name.clone(), written) {
+    for (as_written, value) in &postgresql.parameters {
+        let path = place.name(as_written);
+        let name = as_written.to_ascii_lowercase();
+        if let Some(other) = first.insert(name.clone(), as_written) {
             let refusal = ParameterRefusal::Twice { other: other.clone() };
             findings.refuse(&path, Refusal::Parameter(refusal));
+        } else if written::is_written(as_written, value) {
+            findings.warn(&path, Caution::WrittenByCloudNativePg);
         } else if let Some(refusal) = refusal(&name, value, around) {
             findings.refuse(&path, Refusal::Parameter(refusal));
         } else {
@@ -123,8 +143,15 @@ fn refusal(name: &str, value: &str, around: &Around) -> Option<ParameterRefusal>
         return Some(ParameterRefusal::LineBreak);
     }
     let given = || value.to_owned();
+    if SWITCHES.contains(&name) && !is_on(value) && !is_off(value) {
+        return Some(ParameterRefusal::Switch);
+    }
+    if SIZES.contains(&name) && !is_size(value) {
+        return Some(ParameterRefusal::Size);
+    }
     if let Some((_, why)) = MUST_BE_ON.iter().find(|(must, _)| *must == name) {
-        return is_off(value).then(|| ParameterRefusal::Off { given: given(), why });
+        let is_needed = name != "wal_log_hints" || around.instances > 1;
+        return (is_needed && is_off(value)).then(|| ParameterRefusal::Off { given: given(), why });
     }
     let at_least = |least| {
         let number = value.trim().parse::<i64>().ok()?;
@@ -153,6 +180,7 @@ fn caution(name: &str, value: &str, around: &Around) -> Option<Caution> {
         "synchronous_commit" if around.is_synchronous && is_early(&lower) => {
             Some(Caution::MayLoseCommits { value: value.to_owned() })
         }
+        "wal_log_hints" if is_off(value) => Some(Caution::StaysOn { value: value.to_owned() }),
         "wal_retrieve_retry_interval" if lower.trim() != "100ms" => {
             Some(Caution::Kept { value: value.to_owned(), kept: "100ms" })
         }
@@ -180,6 +208,26 @@ fn is_off(value: &str) -> bool {
         || value == "of"
         || value == "off"
         || !value.is_empty() && ["false", "no"].iter().any(|word| word.starts_with(&value))
+}
+
+/// Whether PostgreSQL takes a value for true.
+fn is_on(value: &str) -> bool {
+    let value = value.trim().to_ascii_lowercase();
+    value == "1"
+        || value == "on"
+        || !value.is_empty() && ["true", "yes"].iter().any(|word| word.starts_with(&value))
+}
+
+/// Whether a value is a number, with a unit or in the unit of its parameter.
+fn is_size(value: &str) -> bool {
+    let value = value.trim();
+    let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = value.strip_prefix(number).unwrap_or_default();
+    let number = number.trim_end();
+    let is_plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    matches!(unit, "" | "B" | "kB" | "MB" | "GB" | "TB")
+        && is_plain
+        && number.parse::<f64>().is_ok()
 }
 
 fn libraries(
@@ -314,6 +362,55 @@ mod tests {
             ],
             &[],
         ));
+    }
+
+    #[test]
+    fn switches_and_sizes_are_read() {
+        let given = [
+            ("hot_standby_feedback", "maybe"),
+            ("sync_replication_slots", " Tru"),
+            ("shared_buffers", "25%"),
+            ("min_wal_size", ".5 GB"),
+            ("max_wal_size", "1e3"),
+            ("wal_log_hints", ""),
+        ];
+        expect![[r#"
+            refused: spec.postgresql.parameters.hot_standby_feedback is neither on nor off: write one of them
+            refused: spec.postgresql.parameters.max_wal_size is not a size: write a number and B, kB, MB, GB or TB, such as 256MB
+            refused: spec.postgresql.parameters.shared_buffers is not a size: write a number and B, kB, MB, GB or TB, such as 256MB
+            refused: spec.postgresql.parameters.wal_log_hints is neither on nor off: write one of them
+            min_wal_size = .5 GB
+            sync_replication_slots =  Tru
+        "#]].assert_eq(&outcome(&given, &[]));
+    }
+
+    #[test]
+    fn what_cloudnativepg_writes_down_has_no_effect() {
+        let given = [
+            ("archive_mode", "on"),
+            ("log_directory", "/controller/log"),
+            ("logging_collector", "off"),
+            ("shared_preload_libraries", ""),
+        ];
+        expect![[r#"
+            refused: spec.postgresql.parameters.logging_collector cannot be set, because the agent collects the log: remove it
+            warning: spec.postgresql.parameters.archive_mode is what CloudNativePG writes down for its own servers, and has no effect here: remove it
+            warning: spec.postgresql.parameters.log_directory is what CloudNativePG writes down for its own servers, and has no effect here: remove it
+            warning: spec.postgresql.parameters.shared_preload_libraries is what CloudNativePG writes down for its own servers, and has no effect here: remove it
+        "#]].assert_eq(&outcome(&given, &[]));
+    }
+
+    #[test]
+    fn a_single_instance_needs_no_hints_but_has_them() {
+        let mut findings = Findings::default();
+        let around = Around { instances: 1, is_synchronous: false };
+        let kept = checked(&postgresql(&[("wal_log_hints", "off")], &[]), &around, &mut findings);
+        assert!(kept.is_empty() && findings.problems.is_empty());
+        expect![[r#"
+            Some(
+                "spec.postgresql.parameters.wal_log_hints is off, but stays on, which a second instance needs: remove it",
+            )
+        "#]].assert_debug_eq(&findings.warnings.first().map(ToString::to_string));
     }
 
     #[test]

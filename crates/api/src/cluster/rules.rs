@@ -43,8 +43,15 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "cluster-storage-has-a-size",
         at: "spec",
-        rule: "has(self.storage) && (has(self.storage.size) || has(self.storage.pvcTemplate))",
+        rule: "has(self.storage) && (has(self.storage.size) || (has(self.storage.pvcTemplate) && has(self.storage.pvcTemplate.resources) && has(self.storage.pvcTemplate.resources.requests) && 'storage' in self.storage.pvcTemplate.resources.requests))",
         message: "storage has no size: write how much the cluster needs, for example storage: {size: 10Gi}",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-wal-storage-has-a-size",
+        at: "spec.walStorage",
+        rule: "has(self.size) || (has(self.pvcTemplate) && has(self.pvcTemplate.resources) && has(self.pvcTemplate.resources.requests) && 'storage' in self.pvcTemplate.resources.requests)",
+        message: "walStorage has no size: write how much the log needs, for example walStorage: {size: 10Gi}",
         source: Source::Webhook,
     },
     Rule {
@@ -59,6 +66,34 @@ pub(super) const RULES: &[Rule] = &[
         at: "spec",
         rule: "!(has(self.serviceAccountName) && has(self.serviceAccountTemplate))",
         message: "serviceAccountName and serviceAccountTemplate are both set, but only one of them can be meant: remove one",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-image-pull-policy",
+        at: "spec.imagePullPolicy",
+        rule: "self in ['', 'Always', 'IfNotPresent', 'Never']",
+        message: "imagePullPolicy is not one: write Always, IfNotPresent or Never",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-superuser-secret-has-a-name",
+        at: "spec.superuserSecret",
+        rule: "self.name != ''",
+        message: "name is empty: write the name of a Secret, or remove superuserSecret",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-scratch-space-said-once",
+        at: "spec",
+        rule: "!(has(self.ephemeralVolumeSource) && has(self.ephemeralVolumesSizeLimit) && has(self.ephemeralVolumesSizeLimit.temporaryData))",
+        message: "ephemeralVolumeSource and ephemeralVolumesSizeLimit.temporaryData are both set, but only one of them can be meant: remove one",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-supervised-with-a-standby",
+        at: "spec",
+        rule: "self.primaryUpdateStrategy != 'supervised' || self.instances > 1",
+        message: "primaryUpdateStrategy supervised needs a standby to switch over to: raise instances, or write unsupervised",
         source: Source::Webhook,
     },
     Rule {
@@ -85,9 +120,34 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "cluster-sync-number-below-standbys",
         at: "spec",
-        rule: "!has(self.postgresql) || !has(self.postgresql.synchronous) || self.postgresql.synchronous.number < self.instances + (has(self.postgresql.synchronous.standbyNamesPre) ? self.postgresql.synchronous.standbyNamesPre.size() : 0) + (has(self.postgresql.synchronous.standbyNamesPost) ? self.postgresql.synchronous.standbyNamesPost.size() : 0)",
-        message: "postgresql.synchronous.number is more than there can be standbys, so that no commit would ever succeed: lower it or raise instances",
+        // Standbys outside of the cluster are not waited for, so they do not count.
+        rule: "!has(self.postgresql) || !has(self.postgresql.synchronous) || self.postgresql.synchronous.number < self.instances",
+        message: "postgresql.synchronous.number has to be less than instances, or no commit would ever succeed: lower it or raise instances; standbyNamesPre and standbyNamesPost do not count",
         source: Source::Webhook,
+    },
+    // What depends on the number of instances is a rule, not a check of the policy: rules are asked
+    // by `kubectl scale`, too.
+    Rule {
+        name: "cluster-parameter-wal-log-hints-is-on",
+        at: "spec",
+        rule: r"!has(self.postgresql) || !has(self.postgresql.parameters) || !('wal_log_hints' in self.postgresql.parameters) || self.instances == 1 || !self.postgresql.parameters['wal_log_hints'].matches(r'(?i)^\s*(0|off?|f|fa|fal|fals|false|n|no)\s*$')",
+        message: "postgresql.parameters.wal_log_hints has to be on as soon as there are standbys, because pg_rewind needs it to take a lost primary back: remove it",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-parameter-enough-senders",
+        at: "spec",
+        // One for each standby, one for a clone that is being made, one for a person.
+        rule: r"!has(self.postgresql) || !has(self.postgresql.parameters) || !('max_wal_senders' in self.postgresql.parameters) || !self.postgresql.parameters['max_wal_senders'].matches(r'^\s*[-+]?[0-9]{1,9}\s*$') || int(self.postgresql.parameters['max_wal_senders'].trim()) > self.instances",
+        message: "postgresql.parameters.max_wal_senders has to be more than instances: raise it or remove it",
+        source: Source::Ours,
+    },
+    Rule {
+        name: "cluster-parameter-enough-slots",
+        at: "spec",
+        rule: r"!has(self.postgresql) || !has(self.postgresql.parameters) || !('max_replication_slots' in self.postgresql.parameters) || !self.postgresql.parameters['max_replication_slots'].matches(r'^\s*[-+]?[0-9]{1,9}\s*$') || int(self.postgresql.parameters['max_replication_slots'].trim()) >= self.instances",
+        message: "postgresql.parameters.max_replication_slots has to be at least as many as instances: raise it or remove it",
+        source: Source::Ours,
     },
     Rule {
         name: "cluster-storage-size-is-a-quantity",
@@ -187,11 +247,24 @@ pub(super) const RULES: &[Rule] = &[
         message: "walSegmentSize is not a power of 2 from 1 to 1024: write 16, for example",
         source: Source::Webhook,
     },
+    sql_reference("spec.bootstrap.initdb.postInitSQLRefs.secretRefs[]"),
+    sql_reference("spec.bootstrap.initdb.postInitSQLRefs.configMapRefs[]"),
+    sql_reference("spec.bootstrap.initdb.postInitTemplateSQLRefs.secretRefs[]"),
+    sql_reference("spec.bootstrap.initdb.postInitTemplateSQLRefs.configMapRefs[]"),
+    sql_reference("spec.bootstrap.initdb.postInitApplicationSQLRefs.secretRefs[]"),
+    sql_reference("spec.bootstrap.initdb.postInitApplicationSQLRefs.configMapRefs[]"),
     Rule {
         name: "cluster-import-one-database",
         at: "spec.bootstrap.initdb.import",
-        rule: "self.type != 'microservice' || (self.databases.size() == 1 && self.databases[0] != '*')",
+        rule: "self.type != 'microservice' || (self.databases.size() == 1 && !self.databases[0].contains('*'))",
         message: "type microservice imports exactly one database: name one, or write type: monolith",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-import-some-databases",
+        at: "spec.bootstrap.initdb.import",
+        rule: "self.databases.size() > 0",
+        message: "databases is empty: name what to import, or write '*' with type: monolith for all",
         source: Source::Webhook,
     },
     Rule {
@@ -216,6 +289,34 @@ pub(super) const RULES: &[Rule] = &[
         source: Source::Webhook,
     },
     Rule {
+        name: "cluster-recovery-time",
+        at: "spec.bootstrap.recovery.recoveryTarget.targetTime",
+        rule: r"self == '' || self.matches(r'^\d{4,}-\d\d-\d\d([ T]\d\d:\d\d:\d\d([.]\d+)?(Z|[-+]\d\d(:?\d\d)?(:\d\d)?)?)?$')",
+        message: "targetTime is not a time: write it like 2026-08-01 12:00:00+00",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-recovery-position",
+        at: "spec.bootstrap.recovery.recoveryTarget.targetLSN",
+        rule: "self == '' || self.matches('^[0-9A-Fa-f]+/[0-9A-Fa-f]+$')",
+        message: "targetLSN is not a position in the log: write two hexadecimal numbers and a slash, for example 0/16B3748",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-recovery-timeline",
+        at: "spec.bootstrap.recovery.recoveryTarget.targetTLI",
+        rule: "self in ['', 'latest'] || self.matches('^0*[1-9][0-9]*$')",
+        message: "targetTLI is not a timeline: write latest or a number above zero",
+        source: Source::Webhook,
+    },
+    Rule {
+        name: "cluster-promotion-without-delay",
+        at: "spec.replica",
+        rule: "!(has(self.promotionToken) && self.promotionToken != '' && has(self.minApplyDelay))",
+        message: "promotionToken ends following, and minApplyDelay delays it: remove one of them",
+        source: Source::Webhook,
+    },
+    Rule {
         name: "cluster-one-way-to-choose-standbys",
         at: "spec.postgresql",
         rule: "!(has(self.syncReplicaElectionConstraint) && self.syncReplicaElectionConstraint.enabled && has(self.synchronous) && ((has(self.synchronous.podFailureDomainKeys) && self.synchronous.podFailureDomainKeys.size() > 0) || (has(self.synchronous.nodeFailureDomainKeys) && self.synchronous.nodeFailureDomainKeys.size() > 0)))",
@@ -223,9 +324,16 @@ pub(super) const RULES: &[Rule] = &[
         source: Source::Published,
     },
     Rule {
+        name: "cluster-constraint-has-labels",
+        at: "spec.postgresql.syncReplicaElectionConstraint",
+        rule: "!self.enabled || (has(self.nodeLabelsAntiAffinity) && self.nodeLabelsAntiAffinity.size() > 0)",
+        message: "the constraint compares labels of nodes: add nodeLabelsAntiAffinity, or write enabled: false",
+        source: Source::Webhook,
+    },
+    Rule {
         name: "cluster-preferred-without-outsiders",
         at: "spec.postgresql.synchronous",
-        rule: "self.dataDurability!='preferred' || ((!has(self.standbyNamesPre) || self.standbyNamesPre.size()==0) && (!has(self.standbyNamesPost) || self.standbyNamesPost.size()==0))",
+        rule: "!has(self.dataDurability) || self.dataDurability!='preferred' || ((!has(self.standbyNamesPre) || self.standbyNamesPre.size()==0) && (!has(self.standbyNamesPost) || self.standbyNamesPost.size()==0))",
         message: "dataDurability preferred cannot leave out standbys outside of the cluster: write required, or remove standbyNamesPre and standbyNamesPost",
         source: Source::Published,
     },
@@ -251,6 +359,13 @@ pub(super) const RULES: &[Rule] = &[
         source: Source::Webhook,
     },
     Rule {
+        name: "cluster-ldap-has-a-server",
+        at: "spec.postgresql.ldap",
+        rule: "has(self.server) && self.server != ''",
+        message: "server is missing: write the name of the LDAP server, or remove ldap",
+        source: Source::Webhook,
+    },
+    Rule {
         name: "cluster-slot-prefix-stays",
         at: "spec.replicationSlots.highAvailability",
         // The API server also tries rules on defaults, before those within them are filled in.
@@ -268,3 +383,13 @@ pub(super) const RULES: &[Rule] = &[
         source: Source::Webhook,
     },
 ];
+
+const fn sql_reference(at: &'static str) -> Rule {
+    Rule {
+        name: "cluster-sql-reference-is-whole",
+        at,
+        rule: "self.name != '' && self.key != ''",
+        message: "name or key is empty: write the name of the object and the key that holds the statements",
+        source: Source::Webhook,
+    }
+}

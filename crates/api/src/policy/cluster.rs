@@ -2,14 +2,76 @@
 //!
 //! Never depends on another object.
 
-use super::Check;
+use super::{Check, Effect, Policy};
+use super::{access, annotations, backup, initdb, parameters, recovery, resources, slots};
 
-pub(super) static CHECKS: &[Check] = &[
+pub(super) fn policy() -> Policy {
+    let made = [parameters::checks(), access::checks(), initdb::checks(), annotations::checks()];
+    let written = [CHECKS, recovery::CHECKS, backup::CHECKS, resources::CHECKS, slots::CHECKS];
+    let checks = made.concat().into_iter().chain(written.concat()).collect();
+    Policy { kind: "Cluster", plural: "clusters", effect: Effect::Refused, parts: PARTS, checks }
+}
+
+pub(super) const PARTS: &[(&str, &str)] = &[
+    ("annotations", "object.metadata.?annotations.orValue({})"),
+    ("parameters", "object.spec.?postgresql.?parameters.orValue({})"),
+    ("rules", "object.spec.?postgresql.?pg_hba.orValue([])"),
+    ("maps", "object.spec.?postgresql.?pg_ident.orValue([])"),
+    ("bootstrap", "object.spec.?bootstrap.orValue({})"),
+    ("initdb", "variables.bootstrap.?initdb.orValue({})"),
+    ("recovery", "variables.bootstrap.?recovery.orValue({})"),
+    ("imported", "variables.initdb.?import.orValue({})"),
+    ("replica", "object.spec.?replica.orValue({})"),
+    (
+        "follows",
+        "'source' in variables.replica && variables.replica.?enabled.orValue(\
+         variables.replica[?'self'].orValue(object.metadata.name) != variables.replica.?primary.orValue(''))",
+    ),
+    ("external", "object.spec.?externalClusters.orValue([])"),
+    ("external_names", "variables.external.map(one, one.name)"),
+    ("tablespaces", "object.spec.?tablespaces.orValue([])"),
+    ("tablespace_names", "variables.tablespaces.map(one, one.name)"),
+    ("tablespaces_before", "oldObject == null ? [] : oldObject.spec.?tablespaces.orValue([])"),
+    ("roles", "object.spec.?managed.?roles.orValue([])"),
+    (
+        "services",
+        "object.spec.?managed.?services.?additional.orValue([])\
+         .map(one, one.serviceTemplate.?metadata.?name.orValue(''))",
+    ),
+    ("certificates", "object.spec.?certificates.orValue({})"),
+    ("archive", "object.spec.?backup.?barmanObjectStore.orValue({})"),
+    ("extensions", "object.spec.?postgresql.?extensions.orValue([])"),
+    ("requests", "object.spec.?resources.?requests.orValue({})"),
+    ("limits", "object.spec.?resources.?limits.orValue({})"),
+    (
+        "huge_pages",
+        "(variables.limits.filter(name, name.startsWith('hugepages-')) + variables.requests\
+         .filter(name, name.startsWith('hugepages-') && !(name in variables.limits)))",
+    ),
+    ("slots", "object.spec.?replicationSlots.?highAvailability.orValue({})"),
+    (
+        "failover_slots",
+        "variables.parameters.exists(name, name.lowerAscii().startsWith('pg_failover_slots.'))",
+    ),
+    (
+        "archivers",
+        "object.spec.?plugins.orValue([]).filter(one, one.enabled && one.isWALArchiver)\
+         .map(one, one.name)",
+    ),
+];
+
+const CHECKS: &[Check] = &[
     Check::new(
         "cluster-image-has-a-version",
         "spec.imageName: ",
-        r"[object.spec.?imageName.orValue('')].filter(image, image != '' && (image.endsWith(':latest') || !image.matches(':[^/]+$')))",
-        "means another version tomorrow: name the version, for example postgresql:18.4",
+        "[object.spec.?imageName.orValue('')].filter(image, image != '' && !image.split('@')[0].matches(':[0-9][^/]*$'))",
+        "does not say which version it is: end it with a version, for example postgresql:18.4, also before a digest",
+    ),
+    Check::new(
+        "cluster-image-is-not-too-old",
+        "spec.imageName: ",
+        "[object.spec.?imageName.orValue('')].map(image, image.split('@')[0]).filter(image, image.matches(':([0-9]|1[0-3])([^0-9/][^/]*)?$'))",
+        "is too old: write PostgreSQL 14 or newer",
     ),
     Check::new(
         "cluster-external-names-differ",
@@ -30,46 +92,16 @@ pub(super) static CHECKS: &[Check] = &[
         "says nothing of where it is: add connectionParameters, barmanObjectStore or plugin",
     ),
     Check::new(
-        "cluster-source-is-listed",
-        "spec: ",
-        "([variables.recovery.?source.orValue(''), variables.bootstrap.?pg_basebackup.?source.orValue(''), variables.initdb.?import.?source.?externalCluster.orValue(''), variables.replica.?source.orValue('')]).filter(name, name != '' && !(name in variables.external_names))",
-        "is the source, but there is no such entry in externalClusters: add it or correct the name",
-    ),
-    Check::new(
-        "cluster-recovers-from-one-backup",
-        "spec.bootstrap.recovery.",
-        "['backup'].filter(field, field in variables.recovery && 'volumeSnapshots' in variables.recovery)",
-        "and volumeSnapshots are both set, but only one of them can be meant: remove one",
-    ),
-    Check::new(
-        "cluster-follows-by-one-word",
-        "spec.replica.",
-        "['enabled'].filter(field, field in variables.replica && 'primary' in variables.replica)",
-        "and primary are both set, but only one of them can be meant: remove one",
-    ),
-    Check::new(
-        "cluster-follower-begins-as-a-copy",
-        "spec.",
-        "['replica'].filter(field, oldObject == null && (variables.replica.?enabled.orValue(false) || ('primary' in variables.replica && variables.replica.primary != variables.replica[?'self'].orValue(object.metadata.name))) && !('recovery' in variables.bootstrap) && !('pg_basebackup' in variables.bootstrap))",
-        "makes the cluster follow another one, but it would begin with data of its own: add bootstrap.recovery or bootstrap.pg_basebackup",
-    ),
-    Check::new(
-        "cluster-one-key-to-its-archive",
-        "spec.backup.barmanObjectStore: ",
-        "[['s3Credentials', 'azureCredentials', 'googleCredentials'].filter(field, field in object.spec.?backup.?barmanObjectStore.orValue({}))].filter(fields, fields.size() > 1).map(fields, fields.join(', '))",
-        "are all set, but an archive lies in one place: keep one of them",
-    ),
-    Check::new(
-        "cluster-one-archiver",
-        "spec.plugins: ",
-        "variables.archivers.filter(name, variables.archivers.size() + (has(object.spec.backup) && has(object.spec.backup.barmanObjectStore) ? 1 : 0) > 1)",
-        "would not archive alone: keep one plugin with isWALArchiver, and no backup.barmanObjectStore beside it",
-    ),
-    Check::new(
         "cluster-certificate-with-its-authority",
         "spec.certificates.",
-        "['serverTLSSecret', 'replicationTLSSecret'].filter(field, field in variables.certificates && !((field == 'serverTLSSecret' ? 'serverCASecret' : 'clientCASecret') in variables.certificates))",
+        "['serverTLSSecret', 'replicationTLSSecret'].filter(field, field in variables.certificates && variables.certificates[field] != '' && variables.certificates[?(field == 'serverTLSSecret' ? 'serverCASecret' : 'clientCASecret')].orValue('') == '')",
         "needs the authority that signed it: add serverCASecret or clientCASecret",
+    ),
+    Check::new(
+        "cluster-certificate-names-itself",
+        "spec.certificates.",
+        "['serverAltDNSNames'].filter(field, variables.certificates.?serverTLSSecret.orValue('') != '' && variables.certificates[?field].orValue([]).size() > 0)",
+        "cannot be added to a certificate that is given: remove it, or serverTLSSecret",
     ),
     Check::new(
         "cluster-tablespace-names-differ",
@@ -80,13 +112,13 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "cluster-tablespace-name",
         "spec.tablespaces: ",
-        "variables.tablespaces.map(one, one.name).filter(name, !name.matches('^[A-Za-z_]([A-Za-z0-9_]*[A-Za-z0-9])?$') || name.size() > 40 || name.lowerAscii().startsWith('pg_'))",
-        "cannot be the name of a tablespace: use at most 40 letters, digits and _, do not begin with a digit or pg_, and do not end with _",
+        "variables.tablespace_names.filter(name, !name.matches('^[A-Za-z_][A-Za-z0-9_$]*$') || name.size() > 63 || name.lowerAscii().startsWith('pg_'))",
+        "cannot be the name of a tablespace: use at most 63 letters, digits, _ and $, and do not begin with a digit, $ or pg_",
     ),
     Check::new(
         "cluster-tablespace-has-a-size",
         "spec.tablespaces: ",
-        "variables.tablespaces.filter(one, has(one.storage.size) ? !isQuantity(one.storage.size) || quantity(one.storage.size).compareTo(quantity('0')) <= 0 : !has(one.storage.pvcTemplate)).map(one, one.name)",
+        "variables.tablespaces.filter(one, has(one.storage.size) ? !isQuantity(one.storage.size) || quantity(one.storage.size).compareTo(quantity('0')) <= 0 : one.storage.?pvcTemplate.?resources.?requests.?storage.orValue('') == '').map(one, one.name)",
         "has no size: write a quantity above zero, for example storage: {size: 10Gi}",
     ),
     Check::new(
@@ -144,6 +176,12 @@ pub(super) static CHECKS: &[Check] = &[
         "is the name of a service that every cluster has: choose another",
     ),
     Check::new(
+        "cluster-service-selector-is-ours",
+        "spec.managed.services.additional: ",
+        "object.spec.?managed.?services.?additional.orValue([]).filter(one, one.serviceTemplate.?spec.?selector.orValue({}).size() > 0).map(one, one.serviceTemplate.?metadata.?name.orValue('a service'))",
+        "has a selector, which follows from its selectorType: remove it",
+    ),
+    Check::new(
         "cluster-environment-is-not-ours",
         "spec.env: ",
         "object.spec.?env.orValue([]).map(one, one.name).filter(name, name.upperAscii().matches('^(PG|CNPG_|(POD_NAME|POD_IP|NAMESPACE|CLUSTER_NAME|PSQL_HISTORY|TMPDIR)$)'))",
@@ -154,5 +192,23 @@ pub(super) static CHECKS: &[Check] = &[
         "spec.affinity.",
         "['podAntiAffinityType'].filter(field, has(object.spec.affinity) && field in object.spec.affinity && !(object.spec.affinity[field] in ['', 'preferred', 'required']))",
         "is neither preferred nor required: write one of them",
+    ),
+    Check::new(
+        "cluster-import-all-or-some",
+        "spec.bootstrap.initdb.import.",
+        "['databases', 'roles'].filter(field, field in variables.imported && variables.imported[field].size() > 1 && '*' in variables.imported[field])",
+        "holds * and names, but * means all: keep either",
+    ),
+    Check::new(
+        "cluster-extension-volumes-differ",
+        "spec.postgresql.extensions: ",
+        "variables.extensions.map(one, one.name).filter(name, variables.extensions.filter(other, other.name.replace('_', '-') == name.replace('_', '-')).size() > 1)",
+        "would get the same volume, whose name has - for _: remove all but one",
+    ),
+    Check::new(
+        "cluster-extension-paths-differ",
+        "spec.postgresql.extensions: ",
+        "variables.extensions.filter(one, ['extension_control_path', 'dynamic_library_path', 'ld_library_path', 'bin_path'].exists(field, one[?field].orValue([]).exists(path, path == '' || one[field].filter(other, other == path).size() > 1))).map(one, one.name)",
+        "has a path that is empty or there twice: remove it",
     ),
 ];

@@ -29,7 +29,7 @@ static FIELDS: &[Check] = &[
     Check::new(
         "cluster-initdb-names",
         PLACE,
-        r"['database', 'owner'].filter(field, field in variables.initdb && (variables.initdb[field] == '' || bytes(variables.initdb[field]).size() > 63 || variables.initdb[field].matches(r'[\x00-\x1f\x7f-\x{9f}]')))",
+        r"['database', 'owner'].filter(field, field in variables.initdb && (bytes(variables.initdb[field]).size() > 63 || variables.initdb[field].matches(r'[\x00-\x1f\x7f-\x{9f}]')))",
         "is not a name: write 1 to 63 bytes without control characters",
     ),
     Check::new(

@@ -3,23 +3,38 @@
 //! Never has a list of its own.
 
 use super::{Check, list, quoted};
-use crate::cluster::parameters::{MUST_BE_ON, Owner, ParameterRefusal, TLS_FOR_USERS, owners};
+use crate::cluster::parameters::{
+    MUST_BE_ON, Owner, ParameterRefusal, SIZES, SWITCHES, TLS_FOR_USERS, WRITTEN, owners,
+};
 
 const PLACE: &str = "spec.postgresql.parameters.";
 /// What PostgreSQL takes for false, with beginnings of words.
 const OFF: &str = r"(?i)^\s*(0|of|off|f|fa|fal|fals|false|n|no)\s*$";
+/// What it takes for either.
+const SWITCH: &str = r"(?i)^\s*(0|1|of|off|on|f|fa|fal|fals|false|n|no|t|tr|tru|true|y|ye|yes)\s*$";
+const SIZE: &str = r"^\s*([0-9]+[.]?[0-9]*|[.][0-9]+)\s*(B|kB|MB|GB|TB)?\s*$";
 const NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)?$";
 
 pub(super) fn checks() -> Vec<Check> {
     let owned = owners().map(|(owner, names)| {
-        let names = list(names);
-        owners_check(owner, &format!("name.lowerAscii() in {names}"))
+        let ours = format!("name.lowerAscii() in {}", list(names));
+        let written: Vec<_> = WRITTEN.iter().filter(|(name, _)| names.contains(name)).collect();
+        if written.is_empty() {
+            return owners_check(owner, &ours);
+        }
+        let written: Vec<_> =
+            written.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let written: Vec<_> = written.iter().map(String::as_str).collect();
+        let written = list(&written);
+        let taken = format!("(name + '=' + variables.parameters[name]) in {written}");
+        owners_check(owner, &format!("{ours} && !({taken})"))
     });
     let tls = format!(
         "name.lowerAscii().startsWith('ssl') && !name.contains('.') && !(name.lowerAscii() in {})",
         list(&TLS_FOR_USERS)
     );
-    let on = MUST_BE_ON.iter().map(|(name, why)| {
+    // A rule of the definition asks for wal_log_hints, because it depends on the number of instances.
+    let on = MUST_BE_ON.iter().filter(|(name, _)| *name != "wal_log_hints").map(|(name, why)| {
         let word = name.replace('_', "-");
         let refusal = format!("has to be on, because {why}: remove it");
         of(
@@ -74,18 +89,21 @@ fn values() -> [Check; 9] {
                 "has to have a bound, or a standby that is away fills the disk: write a size such as 16GB",
             ),
         ),
-        // One for each standby, one for a clone that is being made, one for a person.
-        of(
-            "max_wal_senders",
-            "cluster-parameter-enough-senders",
-            r"value.matches(r'^\s*[-+]?[0-9]{1,9}\s*$') && int(value.trim()) < object.spec.instances + 1",
-            fixed("has to be more than instances: raise it or remove it"),
+        check(
+            "cluster-parameter-is-on-or-off",
+            &format!(
+                "name.lowerAscii() in {} && !variables.parameters[name].matches(r'{SWITCH}')",
+                list(&SWITCHES)
+            ),
+            ParameterRefusal::Switch.to_string(),
         ),
-        of(
-            "max_replication_slots",
-            "cluster-parameter-enough-slots",
-            r"value.matches(r'^\s*[-+]?[0-9]{1,9}\s*$') && int(value.trim()) < object.spec.instances",
-            fixed("has to be at least as many as instances: raise it or remove it"),
+        check(
+            "cluster-parameter-is-a-size",
+            &format!(
+                "name.lowerAscii() in {} && !variables.parameters[name].matches(r'{SIZE}')",
+                list(&SIZES)
+            ),
+            ParameterRefusal::Size.to_string(),
         ),
         Check::new(
             "cluster-library-is-a-name",

@@ -4,7 +4,7 @@
 
 use super::manifests::claims::{self, ClaimStatus};
 use super::manifests::{Blueprint, labels, pod, specification};
-use crate::pod::lease;
+use crate::pod::{lease, route};
 use crate::stores::{Part, Stores};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
@@ -13,12 +13,15 @@ use pgherd_core::fleet::{Form, Place, Pod as Life, Volumes};
 use pgherd_core::names::InstanceName;
 use pgherd_core::ports::CoordinatorError;
 use pgherd_core::record::Record;
+use pgherd_core::units::Epoch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What exists of one cluster.
 pub(super) struct Seen {
     pub(super) record: Option<Record>,
+    /// The epoch of the primary that clients are led to.
+    pub(super) led: Option<Epoch>,
     pub(super) map: Option<Arc<ConfigMap>>,
     pub(super) pods: BTreeMap<InstanceName, Arc<Pod>>,
     pub(super) claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
@@ -45,6 +48,7 @@ pub(super) fn observe(
     });
     Ok(Seen {
         places: places.collect(),
+        led: stores.get(namespace, &blueprint.named("rw")).as_deref().and_then(route::epoch),
         record,
         map: stores.get(namespace, &specification::name(blueprint)),
         secrets: named(stores.of_cluster::<Secret>(namespace, name)),

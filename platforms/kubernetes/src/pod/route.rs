@@ -135,6 +135,11 @@ async fn hold(api: &Api<EndpointSlice>, name: &str, address: IpAddr, epoch: Epoc
     }
 }
 
+/// The epoch of the primary that a slice leads to, if it ever led to one.
+pub fn epoch(slice: &EndpointSlice) -> Option<Epoch> {
+    slice.metadata.annotations.as_ref()?.get(EPOCH)?.parse().ok().map(Epoch)
+}
+
 enum Turned {
     Not(Pointed),
     Replacement(Box<EndpointSlice>),
@@ -147,9 +152,7 @@ fn turned(slice: EndpointSlice, address: IpAddr, epoch: Epoch) -> Result<Turned,
     if !given(&slice.metadata.uid) || !given(&slice.metadata.resource_version) {
         return Err(RouteError::Identify { slice: name });
     }
-    let annotations = slice.metadata.annotations.as_ref();
-    let there = annotations.and_then(|all| all.get(EPOCH)).and_then(|text| text.parse().ok());
-    if let Some(by) = there.map(Epoch).filter(|there| *there > epoch) {
+    if let Some(by) = self::epoch(&slice).filter(|there| *there > epoch) {
         return Ok(Turned::Not(Pointed::Outdated { by }));
     }
     let kind = if address.is_ipv4() { "IPv4" } else { "IPv6" };

@@ -22,6 +22,7 @@ pub enum Owner {
     UserMaps,
     Identity,
     Libraries,
+    Tablespaces,
     AlterSystem,
     Slots,
     Unsafe,
@@ -99,8 +100,16 @@ const OURS: &[(Owner, &[&str])] = &[
     (Owner::UserMaps, &["ident_file"]),
     (Owner::Identity, &["cluster_name"]),
     (Owner::Libraries, &["shared_preload_libraries"]),
+    (Owner::Tablespaces, &["temp_tablespaces"]),
     (Owner::AlterSystem, &["allow_alter_system"]),
-    (Owner::Slots, &["synchronized_standby_slots"]),
+    (
+        Owner::Slots,
+        &[
+            "pg_failover_slots.primary_dsn",
+            "pg_failover_slots.standby_slot_names",
+            "synchronized_standby_slots",
+        ],
+    ),
     (Owner::Unsafe, &["allow_system_table_mods", "jit_provider"]),
 ];
 
@@ -151,6 +160,9 @@ impl fmt::Display for Owner {
             Self::Identity => "it carries the instance's name: remove it",
             Self::Libraries => {
                 "it is kept as a list: use spec.postgresql.shared_preload_libraries"
+            }
+            Self::Tablespaces => {
+                "it names the tablespaces that are temporary: use spec.tablespaces"
             }
             Self::AlterSystem => "it has a field of its own: use spec.postgresql.enableAlterSystem",
             Self::Slots => "the cluster keeps the slots of standbys: use spec.replicationSlots",

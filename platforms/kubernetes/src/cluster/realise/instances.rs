@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use pgherd_api::quantity::parse_bytes;
 use pgherd_core::fleet::{Plan, Step};
 use pgherd_core::names::InstanceName;
+use pgherd_core::record::Record;
+use pgherd_core::units::Epoch;
 use pgherd_core::wishes::Wishes;
 use serde_json::json;
 use std::sync::Arc;
@@ -115,11 +117,54 @@ async fn name_role(
     pod: &Arc<Pod>,
 ) -> Result<(), EnsureError> {
     let Some(record) = &seen.record else { return Ok(()) };
-    let role = if record.holder.instance == *name { labels::PRIMARY } else { labels::REPLICA };
     let known = pod.metadata.labels.as_ref().and_then(|all| all.get(labels::INSTANCE_ROLE));
-    if known.is_some_and(|known| known == role) || pod.metadata.deletion_timestamp.is_some() {
+    let Some(role) = other_role(known.map(String::as_str), name, record, seen.led) else {
+        return Ok(());
+    };
+    if pod.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
     let patch = json!({"metadata": {"labels": {labels::INSTANCE_ROLE: role, "role": role}}});
     objects.merge::<Pod>(&name.to_string(), &patch).await
+}
+
+/// The role that an instance is to be given in place of the one it is `known` by.
+///
+/// A pod's new role changes the addresses of services, and kube-proxy takes up one change a second:
+/// the route to the new primary, which clients are waiting for, goes first.
+fn other_role(
+    known: Option<&str>,
+    name: &InstanceName,
+    record: &Record,
+    led: Option<Epoch>,
+) -> Option<&'static str> {
+    let role = if record.holder.instance == *name { labels::PRIMARY } else { labels::REPLICA };
+    let is_its_turn = known.is_none() || led.is_some_and(|led| led >= record.epoch);
+    (is_its_turn && known != Some(role)).then_some(role)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgherd_core::ports::contract;
+
+    #[test]
+    fn roles_follow_the_route() {
+        let mut record = contract::sample(1);
+        record.epoch = Epoch(7);
+        let holder = record.holder.instance.clone();
+        let other = InstanceName::new(holder.cluster(), holder.serial() + 1);
+        let role = |known, name, led: Option<u64>| other_role(known, name, &record, led.map(Epoch));
+        // A new pod waits for nobody.
+        assert_eq!(role(None, &holder, None), Some("primary"));
+        assert_eq!(role(None, &other, Some(6)), Some("replica"));
+        // A takeover waits until clients are led to the new primary.
+        assert_eq!(role(Some("replica"), &holder, Some(6)), None);
+        assert_eq!(role(Some("primary"), &other, Some(6)), None);
+        assert_eq!(role(Some("replica"), &holder, Some(7)), Some("primary"));
+        assert_eq!(role(Some("primary"), &other, Some(7)), Some("replica"));
+        // By a later route too: the record is read again soon.
+        assert_eq!(role(Some("primary"), &other, Some(8)), Some("replica"));
+        assert_eq!(role(Some("primary"), &holder, Some(7)), None);
+    }
 }

@@ -1,0 +1,34 @@
+//! Refuses schedules that never come.
+//!
+//! Never reads the clock.
+
+use super::{Check, Effect, Policy};
+
+const MONTH: &str = "0*[1-9]|0*1[0-2]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)";
+const WEEKDAY: &str = "0*[0-6]|(?i:sun|mon|tue|wed|thu|fri|sat)";
+const TIMES: &str = "@(yearly|annually|monthly|weekly|daily|midnight|hourly)";
+const EVERY: &str = r"@every +([0-9]+([.][0-9]*)?(ns|us|ms|s|m|h))+";
+
+pub(super) fn policy() -> Policy {
+    let minute = field("0*[0-5]?[0-9]");
+    let (hour, day) = (field("0*1?[0-9]|0*2[0-3]"), field("0*[12]?[0-9]|0*3[01]"));
+    let (month, weekday) = (field(MONTH), field(WEEKDAY));
+    let fields = format!(r"{minute}\s+{minute}\s+{hour}\s+{day}\s+{month}(\s+{weekday})?");
+    let check = Check {
+        name: "scheduled-backup-schedule".into(),
+        place: "spec.schedule: ".into(),
+        offenders: format!(
+            r"[object.spec.schedule].filter(schedule, !schedule.matches(r'^(TZ=\S+\s+)?({TIMES}|{EVERY}|\s*{fields}\s*)$'))"
+        )
+        .into(),
+        refusal: "is no schedule: write six fields beginning with seconds, for example 0 0 3 * * *, or a word such as @daily".into(),
+    };
+    let (kind, plural) = ("ScheduledBackup", "scheduledbackups");
+    Policy { kind, plural, effect: Effect::Refused, parts: &[], checks: vec![check] }
+}
+
+/// One field: a list of values, ranges and steps.
+fn field(value: &str) -> String {
+    let part = format!(r"([*?]|({value})(-({value}))?)(/[0-9]+)?");
+    format!("{part}(,{part})*")
+}
