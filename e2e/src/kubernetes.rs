@@ -3,6 +3,7 @@
 //! Never does anything to a Kubernetes that it has not made.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
+use crate::prove::{self, Prove};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use pgherd_e2e::run;
@@ -80,6 +81,9 @@ pub(crate) enum Kubernetes {
     /// Installs pgherd in it, from static programs: the product, and the client of proofs.
     #[command(after_help = "Example: cargo xtask kubernetes deploy")]
     Deploy { program: PathBuf, client: PathBuf },
+    /// Lets things happen to clusters, and measures; pgherd has to be installed.
+    #[command(after_help = "Example: cargo xtask kubernetes prove --only node-lost --rounds 3")]
+    Prove(Prove),
     /// Runs a command that finds the API server by KUBECONFIG.
     #[command(
         after_help = "Example: cargo xtask kubernetes run cargo test --package pgherd-e2e --test lease"
@@ -127,6 +131,7 @@ pub(crate) fn act_on(act: Kubernetes) -> Result<()> {
             images::pack_program(&program, &archive, &name)?;
             println!("{} is {name}", archive.display());
         }
+        Kubernetes::Prove(asked) => prove::prove(asked)?,
         Kubernetes::Deploy { program, client } => deploy(&testbed, &program, &client)?,
         Kubernetes::Run { command } => {
             return Err(testbed.within(&command)?.exec()).context("starting the command");

@@ -7,6 +7,7 @@ pub mod client;
 pub mod member;
 pub mod orphans;
 pub mod ports;
+pub mod proof;
 pub mod rig;
 pub mod run;
 pub mod seed;

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
 mod kubernetes;
+mod prove;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -50,12 +51,21 @@ enum Act {
     },
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Subcommand)]
 enum Client {
     /// Writes rows to the address in URI until it is asked to stop.
-    Write,
+    Write {
+        #[arg(long, value_enum, default_value = "application")]
+        manner: client::Manner,
+        /// Where its book lies.
+        #[arg(long, default_value = "/tmp")]
+        folder: PathBuf,
+    },
     /// Asks the one that writes to stop.
-    Stop,
+    Stop {
+        #[arg(long, default_value = "/tmp")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
@@ -169,11 +179,11 @@ fn run(act: Act) -> Result<()> {
 
 fn be_client(what: Client) -> Result<()> {
     match what {
-        Client::Stop => client::ask_to_stop(),
-        Client::Write => {
+        Client::Stop { folder } => client::ask_to_stop(&folder),
+        Client::Write { manner, folder } => {
             let uri = std::env::var("URI").context("reading URI from the environment")?;
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(client::write(&uri))
+            runtime.block_on(client::write(&uri, manner, &folder))
         }
     }
 }

@@ -25,6 +25,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     match words.first().map(String::as_str) {
         Some("up") => setup::kubernetes()?,
         Some("deploy") if words.len() == 1 => all.extend(programs()?),
+        Some("prove") => {
+            let product = programs()?.into_iter().next();
+            all.extend(product.into_iter().flat_map(|product| ["--program".into(), product]));
+        }
         Some(_) | None => {}
     }
     Err(testbed(&all).exec()).context("starting pgherd-e2e")
