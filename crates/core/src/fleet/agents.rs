@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::names::ClusterName;
     use crate::record::{Holder, WriteId};
-    use crate::units::SystemId;
+    use crate::units::{SystemId, Timeline};
     use expect_test::{Expect, expect};
 
     /// Words such as `1:other* 2:given 3:current/unready`: the number, its program, and after a
@@ -90,7 +90,7 @@ mod tests {
             wishes.instances.insert(name.clone(), wish);
             if what.ends_with('*') {
                 let holder = Holder { instance: name.clone(), volume: 1, incarnation: 1 };
-                record = Some(Record::first(holder, SystemId(7), WriteId::default()));
+                record = Some(Record::first(holder, SystemId(7), Timeline(1), WriteId::default()));
             }
             let what = what.trim_end_matches('*');
             let (agent, pod) = what.split_once('/').unwrap_or((what, "ready"));
