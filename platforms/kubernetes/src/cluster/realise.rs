@@ -10,6 +10,7 @@ mod instances;
 
 use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::events::Done;
+use super::manifests::budgets::Succession;
 use super::manifests::specification::SpecificationError;
 use super::manifests::{Blueprint, access, budgets, route, secrets, services, specification};
 use super::observe::Seen;
@@ -23,7 +24,7 @@ use ensure::Objects;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pgherd_api::agent::Superuser;
-use pgherd_core::fleet::Plan;
+use pgherd_core::fleet::{Plan, Verdict};
 use pgherd_core::names::InstanceName;
 use std::time::SystemTime;
 
@@ -84,6 +85,7 @@ pub(super) async fn realise(
     ensured(passwords(&objects, blueprint).await)?;
     ensured(pulled_with(&objects, blueprint, context.pull.as_ref()).await)?;
     ensured(access_and_ways(&objects, blueprint).await)?;
+    ensured(objects.ensure_all(budgets::budgets(blueprint, succession(plan))).await)?;
     // What was decided is kept before it is acted upon.
     tell(&objects, blueprint, wanted).await?;
     ensured(instances::realise(&objects, blueprint, (seen, plan), done).await)?;
@@ -176,9 +178,12 @@ async fn access_and_ways(
     objects.ensure(access::role(blueprint)).await?;
     objects.ensure(access::role_binding(blueprint)).await?;
     objects.ensure_all(services::services(blueprint)).await?;
-    objects.ensure_all(budgets::budgets(blueprint)).await?;
     objects.create(route::lease(blueprint)).await?;
     lead(objects, blueprint).await
+}
+
+fn succession(plan: &Plan) -> Succession {
+    if plan.verdict == Verdict::Healthy { Succession::Certain } else { Succession::Doubtful }
 }
 
 /// The addresses that lead to the primary, in the family that their service has.

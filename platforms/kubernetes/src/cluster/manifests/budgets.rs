@@ -1,6 +1,7 @@
 //! Makes the disruption budgets, which keep evictions from taking too many instances at once.
 //!
-//! Never one that makes the node of a single instance undrainable.
+//! Never one that makes the node of a single instance undrainable, nor that of a primary which can
+//! hand over.
 
 use super::Blueprint;
 use super::labels::{PRIMARY, REPLICA};
@@ -8,8 +9,19 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+/// Whether somebody can take over at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Succession {
+    /// Every instance is there and ready.
+    Certain,
+    Doubtful,
+}
+
 /// The budgets that a cluster shall have now; any other is to be removed.
-pub fn budgets(blueprint: &Blueprint<'_>) -> Vec<PodDisruptionBudget> {
+///
+/// A primary that is evicted hands over, which takes less time than a switchover before it would:
+/// it is only held where nobody may be there to hand over to.
+pub fn budgets(blueprint: &Blueprint<'_>, succession: Succession) -> Vec<PodDisruptionBudget> {
     let wanted = blueprint.spec();
     let instances = i32::try_from(blueprint.checked.instances).unwrap_or(i32::MAX);
     if !wanted.enable_pdb || instances < 2 {
@@ -20,7 +32,11 @@ pub fn budgets(blueprint: &Blueprint<'_>) -> Vec<PodDisruptionBudget> {
     let is_open = window.is_some_and(|window| window.in_progress && window.reuse_pvc);
     let standbys = (instances >= 3 && !is_open)
         .then(|| budget(blueprint, blueprint.name().to_owned(), REPLICA, instances - 2));
-    let primary = budget(blueprint, blueprint.named("primary"), PRIMARY, 1);
+    let held = match succession {
+        Succession::Certain => 0,
+        Succession::Doubtful => 1,
+    };
+    let primary = budget(blueprint, blueprint.named("primary"), PRIMARY, held);
     standbys.into_iter().chain([primary]).collect()
 }
 
@@ -47,7 +63,8 @@ mod tests {
 
     fn available(spec: &str) -> String {
         let sample = Sample::spec(&format!("storage: {{size: 1Gi}}\n{spec}"));
-        let lines = sample.made(budgets).into_iter().map(|it| {
+        let made = sample.made(|it| budgets(it, Succession::Doubtful));
+        let lines = made.into_iter().map(|it| {
             let (name, available) = (it.metadata.name, it.spec.and_then(|it| it.min_available));
             format!("  {} {available:?}\n", name.unwrap_or_default())
         });
@@ -70,7 +87,15 @@ mod tests {
                 minAvailable: 1
                 selector: {matchLabels: {cnpg.io/cluster: db, cnpg.io/instanceRole: primary}}
         "#]]
-        .assert_eq(&Sample::minimal().shown(budgets));
+        .assert_eq(&Sample::minimal().shown(|it| budgets(it, Succession::Doubtful)));
+    }
+
+    #[test]
+    fn a_primary_that_can_hand_over_may_be_evicted() {
+        let made = Sample::minimal().made(|it| budgets(it, Succession::Certain));
+        let available = made.into_iter().map(|it| it.spec.and_then(|it| it.min_available));
+        let expected = [1, 0].map(|number| Some(IntOrString::Int(number)));
+        assert_eq!(available.collect::<Vec<_>>(), expected);
     }
 
     #[test]
