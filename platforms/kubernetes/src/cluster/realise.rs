@@ -85,7 +85,7 @@ pub(super) async fn realise(
     ensured(passwords(&objects, blueprint).await)?;
     ensured(pulled_with(&objects, blueprint, context.pull.as_ref()).await)?;
     ensured(access_and_ways(&objects, blueprint).await)?;
-    ensured(objects.ensure_all(budgets::budgets(blueprint, succession(plan))).await)?;
+    ensured(objects.ensure_all(budgets::budgets(blueprint, succession(seen, plan))).await)?;
     // What was decided is kept before it is acted upon.
     tell(&objects, blueprint, wanted).await?;
     ensured(instances::realise(&objects, blueprint, (seen, plan), done).await)?;
@@ -182,8 +182,20 @@ async fn access_and_ways(
     lead(objects, blueprint).await
 }
 
-fn succession(plan: &Plan) -> Succession {
-    if plan.verdict == Verdict::Healthy { Succession::Certain } else { Succession::Doubtful }
+fn succession(seen: &Seen, plan: &Plan) -> Succession {
+    let node = |name| seen.pods.get(name)?.spec.as_ref()?.node_name.as_deref();
+    let holder = seen.record.as_ref().map(|record| &record.holder.instance);
+    let others = seen.pods.keys().filter(|name| Some(*name) != holder);
+    if plan.verdict == Verdict::Healthy && is_apart(holder.and_then(node), others.map(node)) {
+        Succession::Certain
+    } else {
+        Succession::Doubtful
+    }
+}
+
+/// Whether no other instance is evicted together with the primary.
+fn is_apart<'a>(home: Option<&str>, mut others: impl Iterator<Item = Option<&'a str>>) -> bool {
+    home.is_some() && others.all(|other| other != home)
 }
 
 /// The addresses that lead to the primary, in the family that their service has.

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 /// Whether somebody can take over at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Succession {
-    /// Every instance is there and ready.
+    /// Every instance is there and ready, and none of them on the primary's node.
     Certain,
     Doubtful,
 }
