@@ -227,6 +227,14 @@ mod tests {
     use k8s_openapi::ByteString;
 
     #[test]
+    fn a_primary_is_apart_when_nobody_shares_its_node() {
+        let apart = |home, others: [Option<&str>; 2]| is_apart(home, others.into_iter());
+        assert!(apart(Some("n1"), [Some("n2"), Some("n3")]));
+        assert!(!apart(Some("n1"), [Some("n2"), Some("n1")]));
+        assert!(!apart(None, [Some("n2"), None]));
+    }
+
+    #[test]
     fn a_secret_without_a_password_is_told_from_one_that_is_missing() {
         let with = |key: &str, value: &[u8]| Secret {
             data: Some([(key.to_owned(), ByteString(value.to_vec()))].into()),
