@@ -3,7 +3,7 @@
 //! Never asks an image registry: everything comes from packages.
 
 use super::layout::Layout;
-use super::pack::{self, Image, Layer, Packed, Weight};
+use super::pack::{self, Image, Layer, Packed, Start, Weight};
 use super::programs::Programs;
 use crate::{run, wait};
 use anyhow::{Context, Result, bail};
@@ -117,8 +117,8 @@ fn path(major: u32) -> String {
     format!("/usr/lib/postgresql/{major}/bin:{usual}")
 }
 
-fn image<'a>(name: &'a str, command: &'a str, user: &'a str, path: &'a str) -> Image<'a> {
-    Image { name, command, user, path, labels: BTreeMap::new() }
+fn image<'a>(name: &'a str, program: &'a str, user: &'a str, path: &'a str) -> Image<'a> {
+    Image { name, start: Start::Usually(program), user, path, labels: BTreeMap::new() }
 }
 
 /// The image of our own program.

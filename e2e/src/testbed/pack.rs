@@ -24,11 +24,20 @@ const NOBODY: &str = "10001";
 #[derive(Debug, Clone)]
 pub struct Image<'a> {
     pub name: &'a str,
-    pub command: &'a str,
+    pub start: Start<'a>,
     pub user: &'a str,
     /// Where programs are found.
     pub path: &'a str,
     pub labels: BTreeMap<String, String>,
+}
+
+/// Which program a container of it runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// This one; what people add are its arguments.
+    Always(&'a str),
+    /// This one, unless people name another.
+    Usually(&'a str),
 }
 
 /// One layer, and where it comes from.
@@ -81,7 +90,7 @@ pub fn program(
     for path in [root.path(), &own] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
-    let image = Image { name, command: "/pgherd", user: NOBODY, path: "/", labels };
+    let image = Image { name, start: Start::Always("/pgherd"), user: NOBODY, path: "/", labels };
     pack(&[Layer::Folder(root.path())], archive, &image, weight)
 }
 
@@ -131,12 +140,16 @@ pub fn pack(
 }
 
 fn config(image: &Image<'_>, ids: &[String]) -> Value {
+    let (start, program) = match image.start {
+        Start::Always(program) => ("Entrypoint", program),
+        Start::Usually(program) => ("Cmd", program),
+    };
     let history: Vec<_> = ids.iter().map(|_| json!({"created": "1970-01-01T00:00:00Z"})).collect();
     json!({
         "architecture": "amd64",
         "os": "linux",
         "config": {
-            "Cmd": [image.command],
+            start: [program],
             "User": image.user,
             "Env": [format!("PATH={}", image.path)],
             "Labels": image.labels,

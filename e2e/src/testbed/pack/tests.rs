@@ -58,7 +58,7 @@ fn what_refers_to_what_is_right() {
         .assert_eq(&index["manifests"][0]["annotations"].to_string());
     let manifest = parse(&follow(&whole, &index["manifests"][0]));
     let config = parse(&follow(&whole, &manifest["config"]));
-    expect![[r#"{"Cmd":["/pgherd"],"Env":["PATH=/"],"Labels":{"org.opencontainers.image.version":"1"},"User":"10001"}"#]]
+    expect![[r#"{"Entrypoint":["/pgherd"],"Env":["PATH=/"],"Labels":{"org.opencontainers.image.version":"1"},"User":"10001"}"#]]
         .assert_eq(&config["config"].to_string());
 
     let of_docker = parse(&whole.join("manifest.json"));
@@ -86,7 +86,8 @@ fn what_refers_to_what_is_right() {
         drwxr-xr-x 0/0 1970-01-01 ./
         -rwxr-xr-x 0/0 1970-01-01 ./pgherd
         drwxrwxrwt 0/0 1970-01-01 ./tmp/
-    "#]].assert_eq(&listed.lines().map(columns).collect::<String>());
+    "#]]
+    .assert_eq(&listed.lines().map(columns).collect::<String>());
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn a_layer_of_another_image_stays_what_it_is() {
     fs::write(above.join("file"), "of the second layer").unwrap();
     let image = Image {
         name: "localhost/two:1",
-        command: "/pgherd",
+        start: Start::Always("/pgherd"),
         user: "1",
         path: "/",
         labels: BTreeMap::new(),
