@@ -4,14 +4,16 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
 use crate::prove::{self, Prove};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use pgherd_e2e::run;
 use pgherd_e2e::testbed::cgroup::Motion;
 use pgherd_e2e::testbed::images;
 use pgherd_e2e::testbed::network::Ways;
+use pgherd_e2e::testbed::pack::{self, Weight};
 use pgherd_e2e::testbed::{Machine, Node, Testbed};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const WITHIN: Duration = Duration::from_mins(2);
+const MEGABYTE: u64 = 1_000_000;
 
 #[derive(Subcommand)]
 pub(crate) enum Kubernetes {
@@ -72,12 +75,10 @@ pub(crate) enum Kubernetes {
     Load { archive: PathBuf },
     /// Packs a static program as an image with nothing else in it.
     #[command(after_help = "Example: cargo xtask kubernetes pack target/pgherd image.tar")]
-    Pack {
-        program: PathBuf,
-        archive: PathBuf,
-        #[arg(long, default_value = images::PGHERD)]
-        name: String,
-    },
+    Pack(Pack),
+    /// Brings PostgreSQL 16 or 18 onto all nodes, as localhost/postgresql:16 or 18.
+    #[command(after_help = "Example: cargo xtask kubernetes postgres 18")]
+    Postgres { major: u32, tree: PathBuf },
     /// Installs pgherd in it, from static programs: the product, and the client of proofs.
     #[command(after_help = "Example: cargo xtask kubernetes deploy")]
     Deploy { program: PathBuf, client: PathBuf },
@@ -101,6 +102,28 @@ pub(crate) enum Kubernetes {
     /// Is a node's first process; `up` and `start` call it.
     #[command(hide = true)]
     Node { node: Node },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Pack {
+    program: PathBuf,
+    archive: PathBuf,
+    #[arg(long, default_value = images::PGHERD)]
+    name: String,
+    /// What the image says of itself, as NAME=TEXT.
+    #[arg(long, value_parser = label)]
+    label: Vec<(String, String)>,
+    /// Compresses it, as registries want it.
+    #[arg(long)]
+    compress: bool,
+    /// Fails if the archive, or what it takes on a node, is larger.
+    #[arg(long, value_name = "MEGABYTES")]
+    at_most: Option<u64>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').ok_or("it is not like NAME=TEXT")?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
 }
 
 pub(crate) fn act_on(act: Kubernetes) -> Result<()> {
@@ -127,9 +150,9 @@ pub(crate) fn act_on(act: Kubernetes) -> Result<()> {
         Kubernetes::StopApi => testbed.stop_api()?,
         Kubernetes::StartApi => testbed.start_api()?,
         Kubernetes::Load { archive } => testbed.load(&archive)?,
-        Kubernetes::Pack { program, archive, name } => {
-            images::pack_program(&program, &archive, &name)?;
-            println!("{} is {name}", archive.display());
+        Kubernetes::Pack(asked) => pack(asked)?,
+        Kubernetes::Postgres { major, tree } => {
+            println!("all nodes have {}", testbed.postgres(major, &tree)?);
         }
         Kubernetes::Prove(asked) => prove::prove(asked)?,
         Kubernetes::Deploy { program, client } => deploy(&testbed, &program, &client)?,
@@ -146,12 +169,34 @@ pub(crate) fn act_on(act: Kubernetes) -> Result<()> {
     Ok(())
 }
 
+fn pack(asked: Pack) -> Result<()> {
+    let Pack { program, archive, name, label, compress, at_most } = asked;
+    let weight = if compress { Weight::Compressed } else { Weight::Plain };
+    let packed = pack::program(&program, &archive, &name, label.into_iter().collect(), weight)?;
+    println!("{name}");
+    println!("  digest   {}", packed.digest);
+    println!("  archive  {} ({})", archive.display(), megabytes(packed.archive));
+    println!("  on disk  {}", megabytes(packed.unpacked));
+    let largest = packed.archive.max(packed.unpacked);
+    match at_most {
+        Some(limit) if largest > limit * MEGABYTE => bail!(
+            "the image takes {}, and {limit} MB are the limit: see which dependency grew",
+            megabytes(largest)
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / MEGABYTE, bytes % MEGABYTE / 100_000)
+}
+
 /// Both images onto all nodes, and the operator as users install it.
 fn deploy(testbed: &Testbed, program: &Path, client: &Path) -> Result<()> {
     let place = tempfile::tempdir()?;
     for (name, program) in [(images::PGHERD, program), (images::CLIENT, client)] {
         let archive = place.path().join("image.tar");
-        images::pack_program(program, &archive, name)?;
+        pack::program(program, &archive, name, BTreeMap::new(), Weight::Plain)?;
         testbed.load(&archive)?;
     }
     let mut install = Command::new(program);

@@ -10,6 +10,7 @@ pub mod images;
 mod layout;
 pub mod network;
 pub mod node;
+pub mod pack;
 mod programs;
 
 use crate::{run, wait};
@@ -227,6 +228,17 @@ impl Testbed {
             }
         }
         Ok(())
+    }
+
+    /// Brings another PostgreSQL onto all nodes that are on; `tree` is what its image adds to
+    /// the Debian of 15. Returns the name of the image.
+    pub fn postgres(&self, major: u32, tree: &Path) -> Result<String> {
+        self.must_be_up()?;
+        let place = tempfile::tempdir_in(self.layout.root())?;
+        let archive = place.path().join("image.tar");
+        images::another(&self.layout, major, tree, &archive)?;
+        self.load(&archive)?;
+        Ok(images::name(major))
     }
 
     /// kubectl with all rights; whoever runs it decides what becomes of its words.

@@ -3,14 +3,15 @@
 //! Never leaves a testbed behind that it has brought up itself.
 
 use crate::{metadata, setup, steps};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 /// Where programs are built that need nothing of the machine they run on.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
 const STATIC: &[(&str, &str)] =
     &[("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")];
 /// What is proven with the API server alone: an operator would change what they look at.
@@ -25,6 +26,12 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     match words.first().map(String::as_str) {
         Some("up") => setup::kubernetes()?,
         Some("deploy") if words.len() == 1 => all.extend(programs()?),
+        Some("postgres") if words.len() == 2 => {
+            let major = words.last().map(String::as_str).unwrap_or_default();
+            let major = setup::Major::from_str(major, false)
+                .map_err(|_| anyhow!("there is no image of PostgreSQL {major}: say 16 or 18"))?;
+            all.push(setup::tree(major)?.into_os_string());
+        }
         Some("prove") => {
             let product = programs()?.into_iter().next();
             all.extend(product.into_iter().flat_map(|product| ["--program".into(), product]));
@@ -57,7 +64,7 @@ pub(crate) fn prove() -> Result<()> {
     proven
 }
 
-fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     steps::cargo(&["build", "--quiet", "--package", "pgherd-e2e"], &[])
 }
 
@@ -72,7 +79,7 @@ fn programs() -> Result<Vec<OsString>> {
     Ok(["pgherd", "pgherd-e2e"].map(|name| folder.join(name).into_os_string()).into())
 }
 
-fn call(words: &[OsString]) -> Result<()> {
+pub(crate) fn call(words: &[OsString]) -> Result<()> {
     let status = testbed(words).status().context("starting pgherd-e2e")?;
     if status.success() {
         return Ok(());

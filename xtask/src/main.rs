@@ -7,6 +7,7 @@ mod arrows;
 mod check;
 mod feature;
 mod generate;
+mod image;
 mod kubernetes;
 mod metadata;
 mod repository;
@@ -18,6 +19,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use generate::Mode;
 use setup::Major;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Everything a developer of pgherd does, as one command per act.
@@ -59,6 +61,13 @@ enum Act {
     #[command(after_help = "Example: cargo xtask kubernetes up\n\
                             All commands: cargo xtask kubernetes -- --help")]
     Kubernetes(Passed),
+    /// Builds the image that people install, the same bytes from the same sources.
+    #[command(after_help = "Example: cargo xtask image --output pgherd.tar")]
+    Image {
+        /// The archive to write [default: pgherd-image.tar in cargo's target folder].
+        #[arg(long)]
+        output: Option<PathBuf>,
+    },
     /// Writes generated files anew.
     #[command(after_help = "Example: cargo xtask gen --check")]
     Gen {
@@ -139,6 +148,7 @@ fn run(act: Act) -> Result<()> {
             proof("bench", &passed)
         }
         Act::Kubernetes(passed) => kubernetes::run(&passed.arguments),
+        Act::Image { output } => image::build(output),
         Act::Gen { check } => generate::run(if check { Mode::Check } else { Mode::Write }),
         Act::Arrows => arrows::check(),
         Act::Tidy => tidy::check(),

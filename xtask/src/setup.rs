@@ -3,6 +3,7 @@
 //! Never installs what is there, and never leaves a service running that it installed.
 
 mod debian;
+mod tree;
 mod wheel;
 
 use anyhow::{Context, Result, bail};
@@ -44,12 +45,7 @@ pub(crate) fn postgres(asked: Option<Major>) -> Result<PathBuf> {
     debian::install(&[debian::POSTGRESQL])?;
     match asked.unwrap_or(Major::Fifteen) {
         Major::Fifteen => Ok(PathBuf::from(debian::POSTGRESQL_BINDIR)),
-        major @ (Major::Sixteen | Major::Eighteen) => {
-            if !wheel::is_installed()? && !wheel::can_install() {
-                debian::install(&[debian::PIP])?;
-            }
-            wheel::bindir(major)
-        }
+        major @ (Major::Sixteen | Major::Eighteen) => wheel::installed(major),
     }
 }
 
@@ -58,6 +54,11 @@ pub(crate) fn environment(asked: Option<Major>) -> Result<Vec<(&'static str, OsS
     let bindir = postgres(asked)?;
     eprintln!("PostgreSQL {} in {}", version(&bindir)?, bindir.display());
     Ok(vec![(BINDIR, bindir.into_os_string())])
+}
+
+/// The folder of what an image of PostgreSQL 16 or 18 adds to the Debian of 15.
+pub(crate) fn tree(major: Major) -> Result<PathBuf> {
+    tree::find(major)
 }
 
 /// Makes sure that the other product of the comparison is there.

@@ -1,12 +1,13 @@
 //! Makes the images that pods of the testbed start from, and brings them onto nodes.
 //!
-//! Never asks an image registry: everything comes from Debian's packages.
+//! Never asks an image registry: everything comes from packages.
 
 use super::layout::Layout;
+use super::pack::{self, Image, Layer, Packed, Start, Weight};
 use super::programs::Programs;
 use crate::{run, wait};
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+/// Debian's PostgreSQL 15, packed.
+const ARCHIVE: &str = "postgresql-15.tar";
 /// What every pod's namespaces are held by.
 pub(super) const PAUSE: &str = "localhost/pause:1";
 /// Debian's PostgreSQL 15, as user 26.
@@ -37,26 +40,23 @@ pub(super) fn make(layout: &Layout, programs: &Programs, mut tell: impl FnMut(&s
         return Ok(());
     }
     fs::create_dir_all(&folder)?;
-    let archives = [folder.join("pause.tar"), folder.join("postgresql-15.tar")];
+    let archives = [folder.join("pause.tar"), folder.join(ARCHIVE)];
     let [pause, postgresql] = &archives;
     if !pause.exists() {
         let root = tempfile::tempdir_in(&folder)?;
         let program = root.path().join("pause");
         fs::copy(programs.of("pause"), &program)?;
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
-        pack(
-            root.path(),
-            pause,
-            &Image { name: PAUSE, command: "/pause", user: "65535", path: "/" },
-        )?;
+        let image = image(PAUSE, "/pause", "65535", "/");
+        pack::pack(&[Layer::Folder(root.path())], pause, &image, Weight::Plain)?;
     }
     if !postgresql.exists() {
         tell("making an image of Debian's PostgreSQL 15");
         let root = tempfile::tempdir_in(&folder)?;
         bootstrap(root.path())?;
-        let path = "/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        let image = Image { name: POSTGRESQL, command: "/bin/bash", user: USER, path };
-        pack(root.path(), postgresql, &image)?;
+        let path = path(15);
+        let image = image(POSTGRESQL, "/bin/bash", USER, &path);
+        pack::pack(&[Layer::Owned(root.path())], postgresql, &image, Weight::Plain)?;
     }
     tell("unpacking the images");
     unpack(&folder, &archives)
@@ -87,11 +87,38 @@ fn folder(layout: &Layout) -> PathBuf {
     layout.cache().join(format!("images-{:016x}", hasher.finish()))
 }
 
-struct Image<'a> {
-    name: &'a str,
-    command: &'static str,
-    user: &'static str,
-    path: &'static str,
+/// Another PostgreSQL on the Debian that 15 is on: `tree` is what it adds. Returns the archive.
+pub(super) fn another(layout: &Layout, major: u32, tree: &Path, archive: &Path) -> Result<Packed> {
+    let base = folder(layout).join(ARCHIVE);
+    let bin = tree.join(format!("usr/lib/postgresql/{major}/bin"));
+    if !bin.join("postgres").exists() {
+        bail!("{} holds no PostgreSQL: `cargo xtask kubernetes postgres {major}`", bin.display());
+    }
+    // Who looks for PostgreSQL in such an image must find one.
+    let without = tempfile::tempdir_in(folder(layout))?;
+    let hidden = without.path().join("usr/lib/postgresql");
+    fs::create_dir_all(&hidden)?;
+    fs::write(hidden.join(".wh.15"), "")?;
+    for above in hidden.ancestors().take_while(|above| above.starts_with(without.path())) {
+        fs::set_permissions(above, fs::Permissions::from_mode(0o755))?;
+    }
+    let layers = [Layer::Base(&base), Layer::Folder(without.path()), Layer::Folder(tree)];
+    let (name, path) = (name(major), path(major));
+    pack::pack(&layers, archive, &image(&name, "/bin/bash", USER, &path), Weight::Plain)
+}
+
+/// The name of the image with this PostgreSQL.
+pub fn name(major: u32) -> String {
+    format!("localhost/postgresql:{major}")
+}
+
+fn path(major: u32) -> String {
+    let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    format!("/usr/lib/postgresql/{major}/bin:{usual}")
+}
+
+fn image<'a>(name: &'a str, program: &'a str, user: &'a str, path: &'a str) -> Image<'a> {
+    Image { name, start: Start::Usually(program), user, path, labels: BTreeMap::new() }
 }
 
 /// The image of our own program.
@@ -99,24 +126,6 @@ pub const PGHERD: &str = "localhost/pgherd:dev";
 
 /// The image of the client of proofs.
 pub const CLIENT: &str = "localhost/pgherd-e2e:dev";
-
-/// Packs a static program as an image that has nothing else in it. The same program gives the same
-/// image.
-pub fn pack_program(program: &Path, archive: &Path, name: &str) -> Result<()> {
-    let place = archive.parent().context("an archive without a folder")?;
-    let root = tempfile::tempdir_in(place)?;
-    let own = root.path().join("pgherd");
-    // Where proofs keep their book.
-    fs::create_dir(root.path().join("tmp"))?;
-    fs::set_permissions(root.path().join("tmp"), fs::Permissions::from_mode(0o1777))?;
-    let mut strip = Command::new("strip");
-    strip.arg("-o").arg(&own).arg(program);
-    run::succeed(strip, WITHIN)?;
-    for path in [root.path(), &own] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    }
-    pack(root.path(), archive, &Image { name, command: "/pgherd", user: "10001", path: "/" })
-}
 
 /// A Debian with PostgreSQL in it, and nothing of the machine it was made on.
 fn bootstrap(root: &Path) -> Result<()> {
@@ -148,46 +157,6 @@ fn bootstrap(root: &Path) -> Result<()> {
     }
     fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
     Ok(())
-}
-
-/// Packs a folder as an archive that `docker save` could have made.
-fn pack(root: &Path, archive: &Path, image: &Image<'_>) -> Result<()> {
-    let place = tempfile::tempdir_in(archive.parent().context("an archive without a folder")?)?;
-    let layer = place.path().join("layer.tar");
-    let mut tar = Command::new("tar");
-    tar.args(["--create", "--numeric-owner", "--sort=name", "--mtime=@0", "--file"]).arg(&layer);
-    tar.arg("--directory").arg(root).arg(".");
-    run::succeed(tar, MAKE_WITHIN)?;
-    let digest = digest(&layer)?;
-    let config = json!({
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {
-            "Cmd": [image.command],
-            "User": image.user,
-            "Env": [format!("PATH={}", image.path)],
-        },
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
-        "history": [{"created": "1970-01-01T00:00:00Z"}],
-    });
-    let manifest =
-        json!([{"Config": "config.json", "RepoTags": [image.name], "Layers": ["layer.tar"]}]);
-    fs::write(place.path().join("config.json"), config.to_string())?;
-    fs::write(place.path().join("manifest.json"), manifest.to_string())?;
-    let unfinished = place.path().join("image");
-    let mut tar = Command::new("tar");
-    tar.arg("--create").arg("--file").arg(&unfinished).arg("--directory").arg(place.path());
-    tar.args(["manifest.json", "config.json", "layer.tar"]);
-    run::succeed(tar, MAKE_WITHIN)?;
-    fs::rename(unfinished, archive)?;
-    Ok(())
-}
-
-fn digest(file: &Path) -> Result<String> {
-    let mut command = Command::new("sha256sum");
-    command.arg(file);
-    let said = run::succeed(command, MAKE_WITHIN)?;
-    said.split_whitespace().next().map(str::to_owned).context("sha256sum said nothing")
 }
 
 /// Lets a containerd of its own unpack them, once for all nodes to come.

@@ -27,6 +27,8 @@ pub(super) const PIP: DebianPackage = DebianPackage {
     proof: "/usr/lib/python3/dist-packages/pip",
     service: None,
 };
+pub(super) const NPM: DebianPackage =
+    DebianPackage { name: "npm", proof: "/usr/bin/npm", service: None };
 pub(super) const ETCD: DebianPackage =
     DebianPackage { name: "etcd-server", proof: "/usr/bin/etcd", service: Some("etcd") };
 pub(super) const PATRONI: DebianPackage =

