@@ -50,7 +50,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     let checked = match cluster.checked() {
         Ok((checked, _warnings)) => checked,
         Err(problems) => {
-            let refused = report::refused(cluster, &problems);
+            let refused = report::refused(cluster, &problems, Timestamp::now());
             let told = report::write(context, cluster, &refused).await;
             let event = events::refused(cluster, &refused);
             events::publish(context, cluster, event.as_slice()).await;
@@ -64,12 +64,20 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     if let Err(error) = &catalog
         && catalog::noted(cluster).is_none()
     {
-        let told = report::write(context, cluster, &report::without_image(cluster, error)).await;
+        let without_image = report::without_image(cluster, error, Timestamp::now());
+        let told = report::write(context, cluster, &without_image).await;
         return told.map(|()| Action::requeue(LOOK_AGAIN)).map_err(ReconcileError::Report);
     }
     let catalog_image = catalog.as_ref().ok().and_then(Option::as_deref);
     let blueprint = Blueprint { cluster, checked: &checked, namespace, settings, catalog_image };
-    let seen = observe::observe(&context.stores, &blueprint).map_err(ReconcileError::ReadRecord)?;
+    let seen = match observe::observe(&context.stores, &blueprint) {
+        Ok(seen) => seen,
+        Err(error) => {
+            let unreadable = report::unreadable(cluster, &error, Timestamp::now());
+            report::write(context, cluster, &unreadable).await.map_err(ReconcileError::Report)?;
+            return Err(ReconcileError::ReadRecord(error));
+        }
+    };
     let now = SystemTime::now();
     let wanted = wanted::wanted(&blueprint, &seen, now);
     let plan = fleet::plan(&wanted.sight(&blueprint, &seen));

@@ -3,6 +3,8 @@
 //! Never guesses a cause: each line is a fact that some object states.
 
 use super::{Part, View, Warned, summary};
+use crate::cluster::manifests::claims;
+use crate::hindrance;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
 use pgherd_api::agent::{Role, Status};
@@ -10,6 +12,7 @@ use pgherd_api::console::{Fact, no_primary};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Phase;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Warnings that are told at most.
 const WARNINGS: usize = 5;
@@ -30,7 +33,9 @@ pub fn explain(view: &View) -> Explanation {
     facts.extend(requests(view));
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
     facts.extend(view.agents.iter().flat_map(|(name, agent)| said(view, name, agent)));
-    facts.extend(view.claims.iter().filter_map(|(name, claim)| volume(name, claim)));
+    let known: BTreeSet<String> = facts.iter().map(|fact| fact.about.clone()).collect();
+    let others = view.claims.iter().filter_map(|(name, claim)| volume(name, claim));
+    facts.extend(others.filter(|fact| !known.contains(&fact.about)));
     let sentence = sentence(view, &facts);
     // Warnings may be about what is over: they are told, and count for nothing. A pod that is
     // ready has got over its own.
@@ -107,6 +112,11 @@ fn office(view: &View) -> Vec<Fact> {
             facts.push(Fact { about: lease, what, fix: None });
         }
     }
+    let led = view.route.as_ref().and_then(|route| route.epoch);
+    if let Some(edited) = hindrance::of_route((&view.namespace, &view.name), led, record.epoch) {
+        facts.push(edited);
+        return facts;
+    }
     let slice = || format!("endpointslice/{}-rw", view.name);
     let what = match &view.route {
         Some(route) if route.epoch == Some(record.epoch) => return facts,
@@ -176,6 +186,12 @@ fn instance(view: &View, name: &InstanceName) -> Option<Fact> {
         let what = || "it runs, and is not a member of the cluster yet".to_owned();
         let fix = || Some(view.command_for("logs", name));
         return is_stranger.then(|| Fact { about, what: what(), fix: fix() });
+    }
+    let claims = [claims::data_name(name), claims::wal_name(name)];
+    let claims = claims.iter().filter_map(|claim| view.claims.get(claim));
+    let hindered = hindrance::of_instance(view.pods.get(name), claims, Timestamp::now());
+    if hindered.is_some() {
+        return hindered;
     }
     let fix = match told.state.as_str() {
         "starting" => Some(view.command_for("logs", name)),
@@ -289,8 +305,8 @@ mod tests {
             cluster contract has not been initialised yet
               cluster/contract: the operator has not begun with it (fix: see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator)
             contract-1 serves writes, and something is waiting
-              pod/contract-2: unscheduled: 0/3 nodes are available: 3 Insufficient cpu. (fix: kubectl describe pod contract-2 -n shop)
-              pod/contract-3: waiting: ImagePullBackOff: no such image (fix: kubectl describe pod contract-3 -n shop)
+              pod/contract-2: no node takes it: 0/3 nodes are available: 3 Insufficient cpu (fix: give the nodes room, or change resources or affinity of the Cluster)
+              pod/contract-3: image  cannot be pulled: no such image (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
             nobody serves writes: epoch 1 belongs to contract-1
               pod/contract-1: absent: it has neither volumes nor a pod yet
         "#]].assert_eq(&samples.map(|sample| told(&sample.view)).concat());
