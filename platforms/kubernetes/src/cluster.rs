@@ -28,6 +28,11 @@ const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// While something is under way.
 const LOOK_AGAIN_SOON: Duration = Duration::from_secs(10);
 
+/// Phases in which nothing goes on by itself.
+pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
+pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
+pub(crate) use catalog::INVALID_CATALOG;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     #[error("knowing what exists")]

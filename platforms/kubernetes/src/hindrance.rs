@@ -4,6 +4,8 @@
 //! Never guesses a cause, and never says the same thing in other words a moment later: what is told
 //! goes into a status that is written when it changes.
 
+use crate::cluster::manifests::labels;
+use crate::cluster::manifests::pod::BOOTSTRAP_CONTAINER;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,10 +15,8 @@ use pgherd_api::console::Fact;
 use pgherd_core::names::ClusterName;
 use pgherd_core::units::Epoch;
 
-use crate::cluster::manifests::pod::BOOTSTRAP_CONTAINER;
-
 /// What takes longer than this is told, although it may only be slow.
-const SLOW: SignedDuration = SignedDuration::from_mins(1);
+const SLOW: SignedDuration = SignedDuration::from_secs(30);
 
 /// What keeps the pod of an instance from running. `claims` are those of the instance.
 pub(crate) fn of_instance<'a>(
@@ -76,7 +76,7 @@ fn of_pod(pod: &Pod, open: &[&PersistentVolumeClaim], now: Timestamp) -> Option<
 }
 
 fn unscheduled(pod: &Pod, why: &str, open: &[&PersistentVolumeClaim]) -> Fact {
-    let why = why.trim().trim_end_matches('.');
+    let why = essence(why);
     let lowered = why.to_ascii_lowercase();
     let about_volumes = ["volume", "storageclass", "claim"].iter().any(|it| lowered.contains(it));
     match open.first().filter(|_| about_volumes) {
@@ -89,6 +89,13 @@ fn unscheduled(pod: &Pod, why: &str, open: &[&PersistentVolumeClaim]) -> Fact {
             fact(pod, format!("no node takes it: {why}"), fix.to_owned())
         }
     }
+}
+
+/// What the scheduler says of nodes, without what it says of pods that it would end for this one.
+fn essence(said: &str) -> &str {
+    let own = said.split(" preemption:").next().unwrap_or(said);
+    let own = own.trim_end_matches([',', ' ']).trim_end_matches("no new claims to deallocate");
+    own.trim_end_matches(['.', ' '])
 }
 
 /// A container that does not start, or does not stay.
@@ -149,18 +156,14 @@ fn is_open(claim: &PersistentVolumeClaim) -> bool {
 fn of_claim(claim: &PersistentVolumeClaim, now: Timestamp) -> Option<Fact> {
     let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
     let is_late = claim.metadata.creation_timestamp.as_ref().is_some_and(|it| is_slow(it, now));
-    let what = match phase {
-        Some("Lost") => "the volume that it was bound to is lost",
-        Some(_) | None if is_late => "no volume is bound to it",
+    let (what, fix) = match phase {
+        Some("Lost") => ("the volume that it was bound to is lost", for_lost(claim)),
+        Some(_) | None if is_late => ("no volume is bound to it", for_volume(claim)),
         Some(_) | None => return None,
     };
     let name = claim.metadata.name.clone().unwrap_or_default();
     let about = format!("persistentvolumeclaim/{name}");
-    Some(Fact {
-        about,
-        what: format!("{what} ({})", class(claim)),
-        fix: Some(for_volume(claim)),
-    })
+    Some(Fact { about, what: format!("{what} ({})", class(claim)), fix: Some(fix) })
 }
 
 fn is_slow(since: &Time, now: Timestamp) -> bool {
@@ -179,18 +182,27 @@ fn claimed(claim: &PersistentVolumeClaim) -> String {
 
 /// A claim that never had a volume can be made anew without a loss, but not changed.
 fn for_volume(claim: &PersistentVolumeClaim) -> String {
-    let (metadata, empty) = (&claim.metadata, String::new());
-    let name = metadata.name.as_ref().unwrap_or(&empty);
-    let namespace = metadata.namespace.as_ref().unwrap_or(&empty);
-    let instance = metadata.labels.as_ref().and_then(|all| all.get("cnpg.io/instanceName"));
-    let instance = instance.unwrap_or(name);
     let there = match claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) {
         Some(class) => format!("see that StorageClass {class} exists and can make such a volume"),
         None => "make a StorageClass the default one, or name one under storage".to_owned(),
     };
+    format!("{there}; or correct storage of the Cluster and {}", deletion(claim))
+}
+
+fn for_lost(claim: &PersistentVolumeClaim) -> String {
     format!(
-        "{there}; or correct storage of the Cluster and kubectl delete pvc/{name} pod/{instance} -n {namespace}"
+        "bring back the PersistentVolume that it names; or, if another instance has the data, {}",
+        deletion(claim)
     )
+}
+
+fn deletion(claim: &PersistentVolumeClaim) -> String {
+    let metadata = &claim.metadata;
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let instance = metadata.labels.as_ref().and_then(|all| all.get(labels::INSTANCE));
+    let instance = instance.map_or(name, String::as_str);
+    format!("kubectl delete pvc/{name} pod/{instance} -n {namespace}")
 }
 
 fn for_image(container: &str) -> String {
@@ -287,7 +299,10 @@ mod tests {
             let condition = json!({"type": "PodScheduled", "status": "False", "message": why});
             pod(&json!({"phase": "Pending", "conditions": [condition]}))
         };
-        let unbound = pending("0/3 nodes are available: pod has unbound PersistentVolumeClaims.");
+        let unbound = pending(
+            "0/3 nodes are available: pod has unbound PersistentVolumeClaims. no new claims to \
+             deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful.",
+        );
         let full = pending("0/3 nodes are available: 3 Insufficient cpu.");
         let told = [
             told(Some(&unbound), &[claim("Pending", Some("gold"))]),
@@ -300,7 +315,7 @@ mod tests {
             pod/db-1: no node takes it: 0/3 nodes are available: pod has unbound PersistentVolumeClaims; persistentvolumeclaim/db-1 (StorageClass gold) is not bound (fix: see that StorageClass gold exists and can make such a volume; or correct storage of the Cluster and kubectl delete pvc/db-1 pod/db-1 -n shop)
             pod/db-1: no node takes it: 0/3 nodes are available: 3 Insufficient cpu (fix: give the nodes room, or change resources or affinity of the Cluster)
             persistentvolumeclaim/db-1: no volume is bound to it (no StorageClass) (fix: make a StorageClass the default one, or name one under storage; or correct storage of the Cluster and kubectl delete pvc/db-1 pod/db-1 -n shop)
-            persistentvolumeclaim/db-1: the volume that it was bound to is lost (StorageClass gold) (fix: see that StorageClass gold exists and can make such a volume; or correct storage of the Cluster and kubectl delete pvc/db-1 pod/db-1 -n shop)
+            persistentvolumeclaim/db-1: the volume that it was bound to is lost (StorageClass gold) (fix: bring back the PersistentVolume that it names; or, if another instance has the data, kubectl delete pvc/db-1 pod/db-1 -n shop)
             nothing
         "#]].assert_eq(&told.concat());
     }
@@ -317,7 +332,7 @@ mod tests {
             crashing(no_server),
             crashing("error: running the agent: no"),
         ];
-        let told = told.map(|pod| super::tests::told(Some(&pod), &[]));
+        let told = told.map(|pod| tests::told(Some(&pod), &[]));
         expect![[r#"
             pod/db-1: image pg:15 cannot be pulled: not found (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
             pod/db-1: image pg:15 cannot be pulled: not found (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)

@@ -5,6 +5,7 @@
 mod conditions;
 mod phase;
 
+use super::UNRECOVERABLE;
 use super::acted;
 use super::agents::Upgrade;
 use super::catalog::{CatalogError, INVALID_CATALOG};
@@ -33,7 +34,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
-const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -55,7 +55,10 @@ pub(super) fn unreadable(
     error: &CoordinatorError,
     now: Timestamp,
 ) -> ClusterStatus {
-    untouched(cluster, UNRECOVERABLE, (chain(error).to_string(), now))
+    let why = chain(error).to_string();
+    let before = cluster.status.as_ref().map_or(&[][..], |before| &before.conditions);
+    let conditions = conditions::unready(before, &why, (cluster.metadata.generation, now));
+    ClusterStatus { conditions, ..untouched(cluster, UNRECOVERABLE, (why, now)) }
 }
 
 /// Nothing is done, and whatever is known stays so.

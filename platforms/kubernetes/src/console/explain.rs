@@ -4,6 +4,7 @@
 
 use super::{Part, View, Warned, summary};
 use crate::cluster::manifests::claims;
+use crate::cluster::{INVALID_CATALOG, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
@@ -12,7 +13,6 @@ use pgherd_api::console::{Fact, no_primary};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Phase;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// Warnings that are told at most.
 const WARNINGS: usize = 5;
@@ -33,9 +33,12 @@ pub fn explain(view: &View) -> Explanation {
     facts.extend(requests(view));
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
     facts.extend(view.agents.iter().flat_map(|(name, agent)| said(view, name, agent)));
-    let known: BTreeSet<String> = facts.iter().map(|fact| fact.about.clone()).collect();
-    let others = view.claims.iter().filter_map(|(name, claim)| volume(name, claim));
-    facts.extend(others.filter(|fact| !known.contains(&fact.about)));
+    let is_told = |fact: &Fact| {
+        facts.iter().any(|it| it.about == fact.about || it.what.contains(&fact.about))
+    };
+    let volumes = view.claims.iter().filter_map(|(name, claim)| volume(name, claim));
+    let volumes: Vec<_> = volumes.filter(|fact| !is_told(fact)).collect();
+    facts.extend(volumes);
     let sentence = sentence(view, &facts);
     // Warnings may be about what is over: they are told, and count for nothing. A pod that is
     // ready has got over its own.
@@ -43,7 +46,10 @@ pub fn explain(view: &View) -> Explanation {
         let pod = warned.about.strip_prefix("pod/").and_then(|it| InstanceName::parse(it).ok());
         pod.is_some_and(|name| view.is_ready(&name))
     };
-    let open = view.warnings.iter().filter(|warned| !is_over(warned));
+    let status = view.cluster.status.as_ref();
+    let known = status.and_then(|status| status.phase_reason.as_deref()).unwrap_or_default();
+    let is_told = |warned: &&Warned| !known.is_empty() && warned.what.contains(known);
+    let open = view.warnings.iter().filter(|warned| !is_over(warned) && !is_told(warned));
     facts.extend(open.take(WARNINGS).map(warned));
     Explanation { sentence, facts, hidden: view.notes() }
 }
@@ -87,12 +93,18 @@ fn manifest(view: &View) -> Vec<Fact> {
         facts.push(told("it is hibernated".to_owned(), Some(fix)));
     }
     let status = view.cluster.status.as_ref();
-    let unable = "Unable to create required cluster objects";
-    if let Some(status) = status.filter(|it| it.phase.as_deref() == Some(unable)) {
-        let reason = status.phase_reason.clone().unwrap_or_default();
-        facts.push(told(format!("the operator cannot make what it needs: {reason}"), None));
+    if let Some(status) = status.filter(|_| is_stuck(view)) {
+        let phase = status.phase.as_deref().unwrap_or_default();
+        let reason = status.phase_reason.as_deref().unwrap_or_default();
+        facts.push(told(format!("{phase}: {reason}"), None));
     }
     facts
+}
+
+/// Whether the operator says that it cannot go on.
+fn is_stuck(view: &View) -> bool {
+    let phase = view.cluster.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some(UNABLE | UNRECOVERABLE | INVALID_CATALOG))
 }
 
 /// Whether clients are led to who holds the office.
@@ -141,7 +153,8 @@ const OPERATOR: &str = "see whether it runs, and what it says: kubectl get deplo
 
 /// Requests that nobody has taken up, or the cluster itself.
 fn requests(view: &View) -> Vec<Fact> {
-    if view.specification.is_none() && view.sees(Part::Specification) && view.checked.is_some() {
+    let has_begun = view.specification.is_some() || is_stuck(view);
+    if !has_begun && view.sees(Part::Specification) && view.checked.is_some() {
         let about = format!("cluster/{}", view.name);
         let what = "the operator has not begun with it".to_owned();
         return vec![Fact { about, what, fix: Some(OPERATOR.to_owned()) }];

@@ -75,12 +75,21 @@ pub(super) fn untouched(
     why: &str,
     (generation, now): (Option<i64>, Timestamp),
 ) -> Vec<Condition> {
-    let ready = |it: &&Condition| it.type_ == "Ready";
-    if before.iter().find(ready).is_some_and(|known| known.status == "True") {
+    let is_ready = |it: &Condition| it.type_ == "Ready" && it.status == "True";
+    if before.iter().any(is_ready) {
         return before.to_vec();
     }
+    unready(before, why, (generation, now))
+}
+
+/// The same, whatever was known.
+pub(super) fn unready(
+    before: &[Condition],
+    why: &str,
+    (generation, now): (Option<i64>, Timestamp),
+) -> Vec<Condition> {
     let told = not_ready(&format!("{NOT_READY}: {why}"));
-    let others = before.iter().filter(|it| !ready(it)).cloned();
+    let others = before.iter().filter(|it| it.type_ != told.kind).cloned();
     [dated(&told, before, (generation, now))].into_iter().chain(others).collect()
 }
 
