@@ -79,15 +79,12 @@ fn unscheduled(pod: &Pod, why: &str, open: &[&PersistentVolumeClaim]) -> Fact {
     let why = essence(why);
     let lowered = why.to_ascii_lowercase();
     let about_volumes = ["volume", "storageclass", "claim"].iter().any(|it| lowered.contains(it));
-    match open.first().filter(|_| about_volumes) {
-        Some(claim) => {
-            let what = format!("no node takes it: {why}; {} is not bound", claimed(claim));
-            fact(pod, what, for_volume(claim))
-        }
-        None => {
-            let fix = "give the nodes room, or change resources or affinity of the Cluster";
-            fact(pod, format!("no node takes it: {why}"), fix.to_owned())
-        }
+    if let Some(claim) = open.first().filter(|_| about_volumes) {
+        let what = format!("no node takes it: {why}; {} is not bound", claimed(claim));
+        fact(pod, what, for_volume(claim))
+    } else {
+        let fix = "give the nodes room, or change resources or affinity of the Cluster";
+        fact(pod, format!("no node takes it: {why}"), fix.to_owned())
     }
 }
 
