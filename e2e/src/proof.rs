@@ -33,7 +33,7 @@ pub struct Asked {
     pub rounds: Option<u32>,
     /// How long the API server is away when it is.
     pub away: Duration,
-    /// Where logs and objects are kept when a promise was broken.
+    /// Where logs and objects are kept when a promise was broken, or a target missed.
     pub keep: Option<PathBuf>,
 }
 
@@ -56,7 +56,14 @@ pub fn prove(place: &Place, asked: &Asked, mut tell: impl FnMut(Told<'_>)) -> Re
         } else {
             let mut note = |round: Round| {
                 tell(Told::Round(*scenario, &round));
+                let most = scenario.target().max.unwrap_or(Duration::MAX).as_secs_f64();
+                let is_late = round.seconds.is_some_and(|seconds| seconds > most);
                 outcome.rounds.push(round);
+                if let Some(folder) = asked.keep.as_ref().filter(|_| is_late) {
+                    let folder = folder.join(format!("{scenario}-{}", outcome.rounds.len()));
+                    // What cannot be kept is no reason to stop.
+                    let _kept = cluster::keep_evidence(place, &folder).is_ok();
+                }
             };
             let gone_through = go_through(place, &mut stage, (*scenario, asked), &mut note);
             if let Err(error) = gone_through {

@@ -27,7 +27,7 @@ pub(crate) struct Prove {
     /// The program of pgherd, for what people do by its commands.
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Keep logs and objects in this folder when a promise is broken.
+    /// Keep logs and objects in this folder when a promise is broken or a target missed.
     #[arg(long)]
     keep: Option<PathBuf>,
     /// Add what is measured to this file, one JSON object for each scenario.

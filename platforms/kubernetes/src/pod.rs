@@ -45,8 +45,9 @@ pub const STATUS_PORT: u16 = 8000;
 pub const METRICS_PORT: u16 = 9187;
 
 /// A pod that is deleted leaves the services for reading at once. kube-proxy takes up one change a
-/// second: the route to the successor, written about 0.3 s after the handover begins, is then due.
-const HEADWAY: Duration = Duration::from_millis(800);
+/// second: that one within the first second, and the route to the successor, written 0.3 s after
+/// the handover begins, in the moment it comes.
+const HEADWAY: Duration = Duration::from_millis(1800);
 /// Until every node leads clients to the successor; kube-proxy gathers changes for a second.
 const LINGER: Duration = Duration::from_secs(3);
 const CONNECT: Duration = Duration::from_secs(2);
