@@ -28,6 +28,11 @@ const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// While something is under way.
 const LOOK_AGAIN_SOON: Duration = Duration::from_secs(10);
 
+/// Phases in which nothing goes on by itself.
+pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
+pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
+pub(crate) use catalog::INVALID_CATALOG;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     #[error("knowing what exists")]
@@ -50,7 +55,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     let checked = match cluster.checked() {
         Ok((checked, _warnings)) => checked,
         Err(problems) => {
-            let refused = report::refused(cluster, &problems);
+            let refused = report::refused(cluster, &problems, Timestamp::now());
             let told = report::write(context, cluster, &refused).await;
             let event = events::refused(cluster, &refused);
             events::publish(context, cluster, event.as_slice()).await;
@@ -64,12 +69,20 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     if let Err(error) = &catalog
         && catalog::noted(cluster).is_none()
     {
-        let told = report::write(context, cluster, &report::without_image(cluster, error)).await;
+        let without_image = report::without_image(cluster, error, Timestamp::now());
+        let told = report::write(context, cluster, &without_image).await;
         return told.map(|()| Action::requeue(LOOK_AGAIN)).map_err(ReconcileError::Report);
     }
     let catalog_image = catalog.as_ref().ok().and_then(Option::as_deref);
     let blueprint = Blueprint { cluster, checked: &checked, namespace, settings, catalog_image };
-    let seen = observe::observe(&context.stores, &blueprint).map_err(ReconcileError::ReadRecord)?;
+    let seen = match observe::observe(&context.stores, &blueprint) {
+        Ok(seen) => seen,
+        Err(error) => {
+            let unreadable = report::unreadable(cluster, &error, Timestamp::now());
+            report::write(context, cluster, &unreadable).await.map_err(ReconcileError::Report)?;
+            return Err(ReconcileError::ReadRecord(error));
+        }
+    };
     let now = SystemTime::now();
     let wanted = wanted::wanted(&blueprint, &seen, now);
     let plan = fleet::plan(&wanted.sight(&blueprint, &seen));

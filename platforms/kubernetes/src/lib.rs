@@ -5,6 +5,7 @@
 mod backoff;
 pub mod cluster;
 pub mod console;
+mod hindrance;
 pub mod install;
 pub mod leader;
 pub mod pod;

@@ -8,7 +8,7 @@ mod catalogs;
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
-use crate::pod::route;
+use crate::pod::{lease, route};
 use crate::rights::{READ, Right};
 pub use catalogs::Catalogs;
 use futures_util::{Stream, StreamExt};
@@ -20,6 +20,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{Controller, WatchStreamExt};
@@ -192,13 +194,26 @@ pub(crate) fn news<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let touched = events.backoff(Backoff::of(PAUSE..PAUSE_AT_MOST)).touched_objects();
+    let events = events.backoff(Backoff::of(PAUSE..PAUSE_AT_MOST));
+    let touched = events.map(|event| event.map(marked)).touched_objects();
     touched.filter(|touched| {
         if let Err(error) = touched {
             warn!(kind = %K::kind(&()), error = %chain(error), "a watch begins anew");
         }
         std::future::ready(touched.is_ok())
     })
+}
+
+/// What is removed at once was never marked for that: who looks for news would not see that it is
+/// gone.
+fn marked<K: Resource>(event: watcher::Event<K>) -> watcher::Event<K> {
+    match event {
+        watcher::Event::Delete(mut object) => {
+            object.meta_mut().deletion_timestamp.get_or_insert_with(|| Time(Timestamp::now()));
+            watcher::Event::Delete(object)
+        }
+        other => other,
+    }
 }
 
 fn watch<K: Part>(
@@ -210,7 +225,8 @@ fn watch<K: Part>(
     (controller.owns_stream(touched), store)
 }
 
-/// A Lease is renewed every few seconds: only another holder or epoch is news.
+/// A Lease is renewed every few seconds: only another holder or epoch is news, or that it can no
+/// longer be read.
 fn watch_leases(
     client: &Client,
     scope: &Scope,
@@ -220,7 +236,8 @@ fn watch_leases(
     let news = |lease: &Lease| {
         let spec = lease.spec.clone().unwrap_or_default();
         let exists = lease.metadata.deletion_timestamp.is_none();
-        Some(fingerprint(&(spec.holder_identity, spec.lease_transitions, exists)))
+        let is_readable = lease::record(lease).is_ok();
+        Some(fingerprint(&(spec.holder_identity, spec.lease_transitions, exists, is_readable)))
     };
     let touched = touched.predicate_filter(news, kube::runtime::PredicateConfig::default());
     (controller.owns_stream(touched), store)
@@ -244,4 +261,21 @@ fn watch_slices(
 fn fingerprint(value: &impl Hash) -> u64 {
     use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
     BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_at_once_is_seen_to_be_gone() {
+        let is_there = |event| match event {
+            watcher::Event::Delete(slice) | watcher::Event::Apply(slice) => {
+                EndpointSlice::meta(&slice).deletion_timestamp.is_none()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(is_there(marked(watcher::Event::Apply(EndpointSlice::default()))));
+        assert!(!is_there(marked(watcher::Event::Delete(EndpointSlice::default()))));
+    }
 }

@@ -15,7 +15,7 @@ use super::manifests::specification::SpecificationError;
 use super::manifests::{Blueprint, access, budgets, route, secrets, services, specification};
 use super::observe::Seen;
 use super::wanted::{Freshness, Wanted};
-use super::{ReconcileError, certificates};
+use super::{ReconcileError, UNABLE, certificates};
 use crate::pull::Original;
 use crate::run::Context;
 pub(super) use certified::operator_identity;
@@ -56,7 +56,7 @@ impl RealiseError {
             | Self::Ensure(_)
             | Self::Certify(_)
             | Self::Lack(_)
-            | Self::Supplied(_) => "Unable to create required cluster objects",
+            | Self::Supplied(_) => UNABLE,
             Self::First { .. } => "Setting up primary",
             Self::Catalog(_) => INVALID_CATALOG,
         }

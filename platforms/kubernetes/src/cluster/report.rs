@@ -5,14 +5,16 @@
 mod conditions;
 mod phase;
 
+use super::UNRECOVERABLE;
 use super::acted;
 use super::agents::Upgrade;
 use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::events::FAILING_OVER;
-use super::manifests::Blueprint;
+use super::manifests::{Blueprint, claims};
 use super::observe::{Seen, is_ready};
 use super::realise::RealiseError;
 use super::wanted::Wanted;
+use crate::hindrance;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
 use conditions::Facts;
@@ -22,8 +24,10 @@ use kube::api::{Patch, PatchParams};
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::status::{ClusterStatus, InstanceReportedState, Topology};
 use pgherd_api::cluster::{Cluster, Problem};
+use pgherd_api::console::Fact;
 use pgherd_core::fleet::{Plan, Verdict, counts};
 use pgherd_core::names::InstanceName;
+use pgherd_core::ports::CoordinatorError;
 use phase::Situation;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -40,22 +44,42 @@ pub enum ReportError {
 }
 
 /// A manifest that cannot be carried out: whatever runs goes on as it is.
-pub(super) fn refused(cluster: &Cluster, problems: &[Problem]) -> ClusterStatus {
+pub(super) fn refused(cluster: &Cluster, problems: &[Problem], now: Timestamp) -> ClusterStatus {
     let why: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    untouched(cluster, "Invalid cluster definition", (why.join("; "), now))
+}
+
+/// A record that nobody can read: nothing is decided without it.
+pub(super) fn unreadable(
+    cluster: &Cluster,
+    error: &CoordinatorError,
+    now: Timestamp,
+) -> ClusterStatus {
+    let why = chain(error).to_string();
+    let before = cluster.status.as_ref().map_or(&[][..], |before| &before.conditions);
+    let conditions = conditions::unready(before, &why, (cluster.metadata.generation, now));
+    ClusterStatus { conditions, ..untouched(cluster, UNRECOVERABLE, (why, now)) }
+}
+
+/// Nothing is done, and whatever is known stays so.
+fn untouched(cluster: &Cluster, phase: &str, (why, now): (String, Timestamp)) -> ClusterStatus {
+    let before = cluster.status.clone().unwrap_or_default();
+    let generation = cluster.metadata.generation;
     ClusterStatus {
-        phase: Some("Invalid cluster definition".to_owned()),
-        phase_reason: Some(why.join("; ")),
-        ..cluster.status.clone().unwrap_or_default()
+        conditions: conditions::untouched(&before.conditions, &why, (generation, now)),
+        phase: Some(phase.to_owned()),
+        phase_reason: Some(why),
+        ..before
     }
 }
 
 /// A cluster whose image nobody knows: it is not begun with another one.
-pub(super) fn without_image(cluster: &Cluster, error: &CatalogError) -> ClusterStatus {
-    ClusterStatus {
-        phase: Some(INVALID_CATALOG.to_owned()),
-        phase_reason: Some(error.to_string()),
-        ..cluster.status.clone().unwrap_or_default()
-    }
+pub(super) fn without_image(
+    cluster: &Cluster,
+    error: &CatalogError,
+    now: Timestamp,
+) -> ClusterStatus {
+    untouched(cluster, INVALID_CATALOG, (error.to_string(), now))
 }
 
 pub(super) async fn write(
@@ -99,6 +123,8 @@ pub(super) fn status(
         }
         Err(error) => (error.phase(), chain(error).to_string()),
     };
+    let hindrance = hindrance(blueprint, seen, &names, now);
+    let reason = with_hindrance(reason, hindrance.as_ref());
     let record = seen.record.as_ref();
     let primary = record.map(|record| record.holder.instance.to_string());
     let failing_since = before.current_primary_failing_since_timestamp.clone();
@@ -109,7 +135,9 @@ pub(super) fn status(
     let facts = Facts {
         generation: blueprint.cluster.metadata.generation,
         verdict: &plan.verdict,
+        reason: &reason,
         problem: realised.as_ref().err(),
+        hindrance: hindrance.as_ref(),
         seen,
         ignored: &acted::ignored(blueprint),
     };
@@ -161,6 +189,33 @@ pub(super) fn with_upgrade(
             ..status
         },
         Some(_) | None => status,
+    }
+}
+
+/// What stands in the way of an instance that does not run, or of those who look for the primary.
+fn hindrance(
+    blueprint: &Blueprint<'_>,
+    seen: &Seen,
+    names: &[InstanceName],
+    now: Timestamp,
+) -> Option<Fact> {
+    let of_instance = |name: &InstanceName| {
+        let claims = [claims::data_name(name), claims::wal_name(name)];
+        let claims = claims.iter().filter_map(|claim| seen.claims.get(claim)).map(|it| &**it);
+        hindrance::of_instance(seen.pods.get(name).map(|pod| &**pod), claims, now)
+    };
+    let of_route = || {
+        let cluster = (blueprint.namespace, &blueprint.checked.name);
+        hindrance::of_route(cluster, seen.led, seen.record.as_ref()?.epoch)
+    };
+    names.iter().find_map(of_instance).or_else(of_route)
+}
+
+fn with_hindrance(reason: String, hindrance: Option<&Fact>) -> String {
+    match hindrance.map(hindrance::sentence) {
+        Some(told) if reason.is_empty() => told,
+        Some(told) => format!("{reason}; {told}"),
+        None => reason,
     }
 }
 

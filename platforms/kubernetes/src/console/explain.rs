@@ -3,6 +3,9 @@
 //! Never guesses a cause: each line is a fact that some object states.
 
 use super::{Part, View, Warned, summary};
+use crate::cluster::manifests::claims;
+use crate::cluster::{INVALID_CATALOG, UNABLE, UNRECOVERABLE};
+use crate::hindrance;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
 use pgherd_api::agent::{Role, Status};
@@ -30,7 +33,12 @@ pub fn explain(view: &View) -> Explanation {
     facts.extend(requests(view));
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
     facts.extend(view.agents.iter().flat_map(|(name, agent)| said(view, name, agent)));
-    facts.extend(view.claims.iter().filter_map(|(name, claim)| volume(name, claim)));
+    let is_told = |fact: &Fact| {
+        facts.iter().any(|it| it.about == fact.about || it.what.contains(&fact.about))
+    };
+    let volumes = view.claims.iter().filter_map(|(name, claim)| volume(name, claim));
+    let volumes: Vec<_> = volumes.filter(|fact| !is_told(fact)).collect();
+    facts.extend(volumes);
     let sentence = sentence(view, &facts);
     // Warnings may be about what is over: they are told, and count for nothing. A pod that is
     // ready has got over its own.
@@ -38,7 +46,10 @@ pub fn explain(view: &View) -> Explanation {
         let pod = warned.about.strip_prefix("pod/").and_then(|it| InstanceName::parse(it).ok());
         pod.is_some_and(|name| view.is_ready(&name))
     };
-    let open = view.warnings.iter().filter(|warned| !is_over(warned));
+    let status = view.cluster.status.as_ref();
+    let known = status.and_then(|status| status.phase_reason.as_deref()).unwrap_or_default();
+    let is_told = |warned: &&Warned| !known.is_empty() && warned.what.contains(known);
+    let open = view.warnings.iter().filter(|warned| !is_over(warned) && !is_told(warned));
     facts.extend(open.take(WARNINGS).map(warned));
     Explanation { sentence, facts, hidden: view.notes() }
 }
@@ -82,12 +93,18 @@ fn manifest(view: &View) -> Vec<Fact> {
         facts.push(told("it is hibernated".to_owned(), Some(fix)));
     }
     let status = view.cluster.status.as_ref();
-    let unable = "Unable to create required cluster objects";
-    if let Some(status) = status.filter(|it| it.phase.as_deref() == Some(unable)) {
-        let reason = status.phase_reason.clone().unwrap_or_default();
-        facts.push(told(format!("the operator cannot make what it needs: {reason}"), None));
+    if let Some(status) = status.filter(|_| is_stuck(view)) {
+        let phase = status.phase.as_deref().unwrap_or_default();
+        let reason = status.phase_reason.as_deref().unwrap_or_default();
+        facts.push(told(format!("{phase}: {reason}"), None));
     }
     facts
+}
+
+/// Whether the operator says that it cannot go on.
+fn is_stuck(view: &View) -> bool {
+    let phase = view.cluster.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some(UNABLE | UNRECOVERABLE | INVALID_CATALOG))
 }
 
 /// Whether clients are led to who holds the office.
@@ -106,6 +123,11 @@ fn office(view: &View) -> Vec<Fact> {
             let what = format!("{holder} stopped cleanly and gave its office back");
             facts.push(Fact { about: lease, what, fix: None });
         }
+    }
+    let led = view.route.as_ref().and_then(|route| route.epoch);
+    if let Some(edited) = hindrance::of_route((&view.namespace, &view.name), led, record.epoch) {
+        facts.push(edited);
+        return facts;
     }
     let slice = || format!("endpointslice/{}-rw", view.name);
     let what = match &view.route {
@@ -131,7 +153,8 @@ const OPERATOR: &str = "see whether it runs, and what it says: kubectl get deplo
 
 /// Requests that nobody has taken up, or the cluster itself.
 fn requests(view: &View) -> Vec<Fact> {
-    if view.specification.is_none() && view.sees(Part::Specification) && view.checked.is_some() {
+    let has_begun = view.specification.is_some() || is_stuck(view);
+    if !has_begun && view.sees(Part::Specification) && view.checked.is_some() {
         let about = format!("cluster/{}", view.name);
         let what = "the operator has not begun with it".to_owned();
         return vec![Fact { about, what, fix: Some(OPERATOR.to_owned()) }];
@@ -176,6 +199,12 @@ fn instance(view: &View, name: &InstanceName) -> Option<Fact> {
         let what = || "it runs, and is not a member of the cluster yet".to_owned();
         let fix = || Some(view.command_for("logs", name));
         return is_stranger.then(|| Fact { about, what: what(), fix: fix() });
+    }
+    let claims = [claims::data_name(name), claims::wal_name(name)];
+    let claims = claims.iter().filter_map(|claim| view.claims.get(claim));
+    let hindered = hindrance::of_instance(view.pods.get(name), claims, Timestamp::now());
+    if hindered.is_some() {
+        return hindered;
     }
     let fix = match told.state.as_str() {
         "starting" => Some(view.command_for("logs", name)),
@@ -289,8 +318,8 @@ mod tests {
             cluster contract has not been initialised yet
               cluster/contract: the operator has not begun with it (fix: see whether it runs, and what it says: kubectl get deployments -A -l app.kubernetes.io/name=pgherd-operator)
             contract-1 serves writes, and something is waiting
-              pod/contract-2: unscheduled: 0/3 nodes are available: 3 Insufficient cpu. (fix: kubectl describe pod contract-2 -n shop)
-              pod/contract-3: waiting: ImagePullBackOff: no such image (fix: kubectl describe pod contract-3 -n shop)
+              pod/contract-2: no node takes it: 0/3 nodes are available: 3 Insufficient cpu (fix: give the nodes room, or change resources or affinity of the Cluster)
+              pod/contract-3: image  cannot be pulled: no such image (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
             nobody serves writes: epoch 1 belongs to contract-1
               pod/contract-1: absent: it has neither volumes nor a pod yet
         "#]].assert_eq(&samples.map(|sample| told(&sample.view)).concat());

@@ -26,7 +26,7 @@ enum LeaseError {
     #[error("replacing the Lease {lease}")]
     Replace { lease: String, source: RequestError },
     #[error(
-        "annotation {RECORD} of the Lease {lease} is not a record: put back what it was, or use the version of pgherd that wrote it"
+        "annotation {RECORD} of the Lease {lease} is not a record: put back what it was, or use the version of pgherd that wrote it; if that is lost, remove the annotation, and the instances agree on another record"
     )]
     Decode { lease: String, source: serde_json::Error },
     #[error("turning the record into JSON")]
@@ -252,9 +252,9 @@ mod tests {
             refusal(json!({"uid": "u", "resourceVersion": "7", "annotations": {RECORD: text}}))
         };
         expect![[r#"
-            reading the record: annotation pgherd.dev/record of the Lease shop/orders is not a record: put back what it was, or use the version of pgherd that wrote it: EOF while parsing a value at line 1 column 0
-            reading the record: annotation pgherd.dev/record of the Lease shop/orders is not a record: put back what it was, or use the version of pgherd that wrote it: missing field `revision` at line 1 column 2
-            reading the record: annotation pgherd.dev/record of the Lease shop/orders is not a record: put back what it was, or use the version of pgherd that wrote it: invalid type: null, expected struct Record at line 1 column 4"#]].assert_eq(&[with(""), with("{}"), with("null")].join("\n"));
+            reading the record: annotation pgherd.dev/record of the Lease shop/orders is not a record: put back what it was, or use the version of pgherd that wrote it; if that is lost, remove the annotation, and the instances agree on another record: EOF while parsing a value at line 1 column 0
+            reading the record: annotation pgherd.dev/record of the Lease shop/orders is not a record: put back what it was, or use the version of pgherd that wrote it; if that is lost, remove the annotation, and the instances agree on another record: missing field `revision` at line 1 column 2
+            reading the record: annotation pgherd.dev/record of the Lease shop/orders is not a record: put back what it was, or use the version of pgherd that wrote it; if that is lost, remove the annotation, and the instances agree on another record: invalid type: null, expected struct Record at line 1 column 4"#]].assert_eq(&[with(""), with("{}"), with("null")].join("\n"));
     }
 
     #[test]

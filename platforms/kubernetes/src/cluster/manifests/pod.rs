@@ -128,6 +128,8 @@ fn postgres(blueprint: &Blueprint<'_>) -> Container {
         ports: Some(ports()),
         resources: wanted.resources.clone(),
         security_context: Some(security::of_container(blueprint)),
+        // What an agent says at its end is why it cannot begin.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         startup_probe: Some(probes::startup(wanted)),
         liveness_probe: Some(probes::liveness(wanted)),
         readiness_probe: Some(probes::readiness(wanted)),

@@ -23,6 +23,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub enum EnsureError {
     #[error("{attempt} {object}")]
     Ask { attempt: &'static str, object: String, source: kube::Error },
+    #[error(
+        "{attempt} {object}: {said}: raise the quota, or remove what it is used for, and the cluster goes on by itself"
+    )]
+    Quota { attempt: &'static str, object: String, said: String },
     #[error("{attempt} {object}: the API server did not answer within {DEADLINE:?}")]
     Late { attempt: &'static str, object: String },
     #[error(
@@ -217,7 +221,7 @@ impl<'a> Objects<'a> {
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, EnsureError> {
         match tokio::time::timeout(DEADLINE, request).await {
-            Ok(done) => done.map_err(|source| EnsureError::Ask { attempt, object, source }),
+            Ok(done) => done.map_err(|source| failure(attempt, object, source)),
             Err(_late) => Err(EnsureError::Late { attempt, object }),
         }
     }
@@ -230,11 +234,24 @@ pub(super) enum Created {
     Before,
 }
 
+/// A quota is the user's to change.
+fn failure(attempt: &'static str, object: String, source: kube::Error) -> EnsureError {
+    match source {
+        kube::Error::Api(status)
+            if status.code == 403 && status.message.contains("exceeded quota") =>
+        {
+            EnsureError::Quota { attempt, object, said: status.message.clone() }
+        }
+        source => EnsureError::Ask { attempt, object, source },
+    }
+}
+
 fn code(error: &EnsureError) -> Option<u16> {
     match error {
         EnsureError::Ask { source: kube::Error::Api(status), .. } => Some(status.code),
         EnsureError::Ask { .. }
         | EnsureError::Late { .. }
+        | EnsureError::Quota { .. }
         | EnsureError::Foreign { .. }
         | EnsureError::Outlived { .. }
         | EnsureError::DrawPassword { .. } => None,

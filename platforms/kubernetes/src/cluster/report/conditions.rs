@@ -6,13 +6,20 @@ use super::super::observe::Seen;
 use super::super::realise::RealiseError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use pgherd_api::console::Fact;
 use pgherd_core::fleet::Verdict;
+
+const NOT_READY: &str = "Cluster Is Not Ready";
 
 /// All that conditions are told from.
 pub(super) struct Facts<'a> {
     /// The manifest's.
     pub(super) generation: Option<i64>,
     pub(super) verdict: &'a Verdict,
+    /// The phase's.
+    pub(super) reason: &'a str,
+    /// What stands in the way of what was done.
+    pub(super) hindrance: Option<&'a Fact>,
     /// What could not be done.
     pub(super) problem: Option<&'a RealiseError>,
     pub(super) seen: &'a Seen,
@@ -39,18 +46,7 @@ pub(super) fn conditions(
             .flatten()
             .chain([ignored(facts)])
             .collect();
-    let known = |told: &Told| {
-        before.iter().find(|known| known.type_ == told.kind && known.status == told.status)
-    };
-    let conditions = told.iter().map(|told| Condition {
-        type_: told.kind.to_owned(),
-        status: told.status.to_owned(),
-        reason: told.reason.to_owned(),
-        message: told.message.clone(),
-        observed_generation: facts.generation,
-        last_transition_time: known(told).map_or(Time(now), |it| it.last_transition_time.clone()),
-    });
-    conditions.collect()
+    told.iter().map(|told| dated(told, before, (facts.generation, now))).collect()
 }
 
 fn told(kind: &'static str, [status, reason]: [&'static str; 2], message: &str) -> Told {
@@ -58,10 +54,58 @@ fn told(kind: &'static str, [status, reason]: [&'static str; 2], message: &str) 
 }
 
 fn ready(facts: &Facts<'_>) -> Told {
-    if *facts.verdict == Verdict::Healthy && facts.problem.is_none() {
+    let is_hindered = facts.problem.is_some() || facts.hindrance.is_some();
+    if *facts.verdict == Verdict::Healthy && !is_hindered {
         told("Ready", ["True", "ClusterIsReady"], "Cluster is Ready")
+    } else if is_hindered {
+        not_ready(&format!("{NOT_READY}: {}", facts.reason))
     } else {
-        told("Ready", ["False", "ClusterIsNotReady"], "Cluster Is Not Ready")
+        not_ready(NOT_READY)
+    }
+}
+
+fn not_ready(message: &str) -> Told {
+    told("Ready", ["False", "ClusterIsNotReady"], message)
+}
+
+/// What is true of a cluster that nothing is done about: all that was, and that one which is not
+/// ready cannot become so.
+pub(super) fn untouched(
+    before: &[Condition],
+    why: &str,
+    (generation, now): (Option<i64>, Timestamp),
+) -> Vec<Condition> {
+    let is_ready = |it: &Condition| it.type_ == "Ready" && it.status == "True";
+    if before.iter().any(is_ready) {
+        return before.to_vec();
+    }
+    unready(before, why, (generation, now))
+}
+
+/// The same, whatever was known.
+pub(super) fn unready(
+    before: &[Condition],
+    why: &str,
+    (generation, now): (Option<i64>, Timestamp),
+) -> Vec<Condition> {
+    let told = not_ready(&format!("{NOT_READY}: {why}"));
+    let others = before.iter().filter(|it| it.type_ != told.kind).cloned();
+    [dated(&told, before, (generation, now))].into_iter().chain(others).collect()
+}
+
+fn dated(
+    told: &Told,
+    before: &[Condition],
+    (generation, now): (Option<i64>, Timestamp),
+) -> Condition {
+    let known = before.iter().find(|it| it.type_ == told.kind && it.status == told.status);
+    Condition {
+        type_: told.kind.to_owned(),
+        status: told.status.to_owned(),
+        reason: told.reason.to_owned(),
+        message: told.message.clone(),
+        observed_generation: generation,
+        last_transition_time: known.map_or(Time(now), |it| it.last_transition_time.clone()),
     }
 }
 
@@ -147,7 +191,15 @@ mod tests {
     }
 
     fn facts<'a>(verdict: &'a Verdict, seen: &'a Seen) -> Facts<'a> {
-        Facts { generation: Some(1), verdict, problem: None, seen, ignored: &[] }
+        Facts {
+            generation: Some(1),
+            verdict,
+            reason: "",
+            hindrance: None,
+            problem: None,
+            seen,
+            ignored: &[],
+        }
     }
 
     fn shown(conditions: &[Condition]) -> String {
@@ -181,6 +233,33 @@ mod tests {
             FieldsIgnored False AllFieldsActedUpon 10: every field that is set is acted upon
         "]]
         .assert_eq(&shown(&after));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_told_until_it_is_gone() {
+        let seen = initialised();
+        let about = "pod/db-1".to_owned();
+        let fact = Fact { about, what: "no image".to_owned(), fix: None };
+        let hindered = Facts {
+            reason: "pod/db-1: no image",
+            hindrance: Some(&fact),
+            ..facts(&Verdict::Healthy, &seen)
+        };
+        let told = |all: &[Condition]| shown(all).lines().next().map(ToOwned::to_owned);
+        let before = conditions(&hindered, &[], at(10));
+        assert_eq!(
+            told(&before).unwrap(),
+            "Ready False ClusterIsNotReady 10: Cluster Is Not Ready: pod/db-1: no image"
+        );
+        let refused = untouched(&before, "no such field", (Some(2), at(20)));
+        assert_eq!(
+            told(&refused).unwrap(),
+            "Ready False ClusterIsNotReady 10: Cluster Is Not Ready: no such field"
+        );
+        let after = conditions(&facts(&Verdict::Healthy, &seen), &refused, at(30));
+        assert_eq!(told(&after).unwrap(), "Ready True ClusterIsReady 30: Cluster is Ready");
+        // What runs goes on.
+        assert_eq!(untouched(&after, "no such field", (Some(3), at(40))), after);
     }
 
     #[test]
