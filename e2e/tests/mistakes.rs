@@ -9,8 +9,10 @@ use anyhow::{Context, Result};
 use pgherd_e2e::proof::cluster::{Cluster, HEALED_WITHIN, HEALTHY, Operator, UP_WITHIN};
 use pgherd_e2e::proof::place::Place;
 use pgherd_e2e::testbed::images;
+use pgherd_e2e::testbed::pack::{self, Weight};
 use pgherd_e2e::wait;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -247,7 +249,7 @@ fn bring_empty_image(place: &Place, program: &Path) -> Result<Option<&'static st
     }
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("image.tar");
-    images::pack_program(program, &archive, EMPTY)?;
+    pack::program(program, &archive, EMPTY, BTreeMap::new(), Weight::Plain)?;
     place.testbed()?.load(&archive)?;
     Ok(Some(EMPTY))
 }

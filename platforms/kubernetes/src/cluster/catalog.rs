@@ -47,9 +47,10 @@ pub(super) async fn image(
     Ok(choose(catalog, found.as_ref(), named).map(Some))
 }
 
-/// What was found before, or written.
+/// The image that the cluster has: found before, or written. Before it has begun it has none.
 pub(super) fn noted(cluster: &Cluster) -> Option<&str> {
-    cluster.status.as_ref().and_then(|status| status.image.as_deref())
+    let status = cluster.status.as_ref().filter(|status| status.system_id.is_some())?;
+    status.image.as_deref()
 }
 
 fn choose(

@@ -15,6 +15,7 @@ pub mod services;
 pub mod specification;
 pub mod volumes;
 
+use super::catalog;
 use crate::settings::Settings;
 use aws_lc_rs::digest::SHA256;
 use pgherd_api::cluster::spec::ClusterSpec;
@@ -55,8 +56,7 @@ impl<'a> Blueprint<'a> {
     /// the cluster was made. A new default must not bring another major version to data that exists.
     pub fn image(&self) -> &'a str {
         let written = self.spec().image_name.as_deref().or(self.catalog_image);
-        let noted = || self.cluster.status.as_ref().and_then(|status| status.image.as_deref());
-        written.or_else(noted).unwrap_or(&self.settings.postgres_image)
+        written.or_else(|| catalog::noted(self.cluster)).unwrap_or(&self.settings.postgres_image)
     }
 
     fn spec(&self) -> &'a ClusterSpec {

@@ -50,7 +50,10 @@ impl Sample {
 
     /// The same with an image in its status.
     pub(crate) fn noted_image(mut self, image: &str) -> Self {
-        self.cluster.status.get_or_insert_default().image = Some(image.to_owned());
+        let status = self.cluster.status.get_or_insert_default();
+        status.image = Some(image.to_owned());
+        // It has begun.
+        status.system_id = Some("7".to_owned());
         self
     }
 
