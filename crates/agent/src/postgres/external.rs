@@ -261,7 +261,11 @@ mod tests {
             Ok(()) => "fine\n".to_owned(),
             Err(error) => format!("{error}\n"),
         });
-        expect_test::expect![[r#""#]].assert_eq(&told.concat());
+        expect_test::expect![[r#"
+            fine
+            the server is PostgreSQL 18 and the programs here are PostgreSQL 15, but a copy needs the same major version: use an image of PostgreSQL 18, or another source
+            the server says "on" instead of its version: is it PostgreSQL?
+        "#]].assert_eq(&told.concat());
     }
 
     #[test]
