@@ -115,7 +115,7 @@ impl Cluster {
             files: BTreeSet::from([ExternalFile::Password]),
         };
         let postgres = PostgresSpec { copy_of: Some(server), ..PostgresSpec::default() };
-        Self::start_as(count, ASYNCHRONOUS, postgres).await
+        Self::start_as(count, Durability::Required { acks: 1 }, postgres).await
     }
 
     async fn start_as(count: u32, durability: Durability, postgres: PostgresSpec) -> Self {
