@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "what a document lacks is null")]
 #![expect(clippy::print_stderr, reason = "what is measured and what is skipped must be seen")]
 
+use pgherd_e2e::proof::place::product;
 use pgherd_e2e::run::{self, Said};
 use pgherd_e2e::testbed::Testbed;
 use pgherd_e2e::wait;
@@ -43,7 +44,7 @@ impl Place {
             "kubectl".into()
         };
         let namespace = format!("console-{}", std::process::id());
-        let place = Self { namespace, program: program(), kubectl };
+        let place = Self { namespace, program: product().unwrap(), kubectl };
         place.kubectl(&["create", "namespace", &place.namespace]);
         Some(place)
     }
@@ -123,18 +124,6 @@ impl Drop for Place {
         command.args(["delete", "namespace", &self.namespace, "--wait=false"]);
         let _asked = run::run(command, WITHIN);
     }
-}
-
-/// The program as it is packed into the image, or another one.
-fn program() -> PathBuf {
-    if let Some(given) = std::env::var_os("PGHERD_PROGRAM") {
-        return given.into();
-    }
-    let own = std::env::current_exe().unwrap();
-    let target = own.ancestors().nth(3).unwrap();
-    let program = target.join("x86_64-unknown-linux-gnu/debug/pgherd");
-    assert!(program.exists(), "{} is missing: cargo xtask kubernetes deploy", program.display());
-    program
 }
 
 #[test]

@@ -7,13 +7,13 @@
 
 use anyhow::{Context, Result};
 use pgherd_e2e::proof::cluster::{Cluster, HEALED_WITHIN, HEALTHY, Operator, UP_WITHIN};
-use pgherd_e2e::proof::place::Place;
+use pgherd_e2e::proof::place::{Place, product};
 use pgherd_e2e::testbed::images;
 use pgherd_e2e::testbed::pack::{self, Weight};
 use pgherd_e2e::wait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const TOLD_WITHIN: Duration = Duration::from_mins(2);
@@ -254,18 +254,6 @@ fn bring_empty_image(place: &Place, program: &Path) -> Result<Option<&'static st
     Ok(Some(EMPTY))
 }
 
-/// The program as it is packed into the image, or another one.
-fn program() -> PathBuf {
-    if let Some(given) = std::env::var_os("PGHERD_PROGRAM") {
-        return given.into();
-    }
-    let own = std::env::current_exe().unwrap();
-    let target = own.ancestors().nth(3).unwrap();
-    let program = target.join("x86_64-unknown-linux-gnu/debug/pgherd");
-    assert!(program.exists(), "{} is missing: cargo xtask kubernetes deploy", program.display());
-    program
-}
-
 #[test]
 fn each_mistake_is_named_with_its_remedy_and_is_over_once_it_is_put_right() {
     if std::env::var_os("KUBECONFIG").is_none() {
@@ -273,8 +261,9 @@ fn each_mistake_is_named_with_its_remedy_and_is_over_once_it_is_put_right() {
         return;
     }
     let own = env!("CARGO_BIN_EXE_pgherd-e2e").into();
-    let place = Place::find(own, Some(program())).unwrap();
-    let image = bring_empty_image(&place, &program()).unwrap();
+    let program = product().unwrap();
+    let place = Place::find(own, Some(program.clone())).unwrap();
+    let image = bring_empty_image(&place, &program).unwrap();
     for (name, instances) in [(WELL, 1), (EDITED, 2)] {
         place.apply(&manifest(name, instances, &json!({}))).unwrap();
     }

@@ -22,6 +22,20 @@ const ASK_WITHIN: Duration = Duration::from_secs(20);
 const ROLLED_OUT_WITHIN: Duration = Duration::from_mins(3);
 const ANSWERS_WITHIN: Duration = Duration::from_mins(2);
 
+/// The program as a test finds it: as it is packed into the image, or another one.
+pub fn product() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("PGHERD_PROGRAM") {
+        return Ok(given.into());
+    }
+    let own = std::env::current_exe().context("finding this test's own program")?;
+    let target = own.ancestors().nth(3).context("a test that is not in a target folder")?;
+    let program = target.join("x86_64-unknown-linux-gnu/debug/pgherd");
+    if !program.exists() {
+        bail!("{} is missing: cargo xtask kubernetes deploy", program.display());
+    }
+    Ok(program)
+}
+
 /// The Kubernetes that KUBECONFIG names, or the testbed of this machine.
 pub struct Place {
     pub namespace: String,

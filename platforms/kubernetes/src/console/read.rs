@@ -145,7 +145,7 @@ pub async fn view(client: &Client, namespace: &str, name: &ClusterName) -> Resul
     let leases = Api::<Lease>::namespaced(client.clone(), namespace);
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
-    let (map_name, slice_name) = (format!("{name}-specification"), format!("{name}-rw"));
+    let (map_name, slice_name) = (specification::name(name), format!("{name}-rw"));
     let (pods, claims, events, lease, map, slice) = futures_util::join!(
         part(async { pods.list(&ours).await.map(|list| list.items) }),
         part(async { claims.list(&ours).await.map(|list| list.items) }),
