@@ -5,7 +5,7 @@
 use super::place::{Place, SYSTEM};
 use crate::testbed::Node;
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use pgherd_core::record::{Phase, Record};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 pub const UP_WITHIN: Duration = Duration::from_mins(4);
 pub const HEALED_WITHIN: Duration = Duration::from_mins(4);
+/// A moved standby may come to where it was.
+const MOST_MOVES: u32 = 4;
 /// A name that leads nowhere by itself: clients who go to one pod reach it by this.
 pub const INSIDE: &str = "inside.test";
 pub const HEALTHY: &str = "Cluster in healthy state";
@@ -109,6 +111,30 @@ impl Cluster<'_> {
         let record = self.record().context("there is no record to read")?;
         let standby = record.grantors.iter().find(|name| **name != record.holder.instance);
         Ok(standby.context("there is no standby")?.to_string())
+    }
+
+    /// Moves standbys until no two instances share a node: Kubernetes moves nobody back after a drain.
+    pub fn spread(&self) -> Result<()> {
+        for _ in 0..MOST_MOVES {
+            let Some(standby) = self.crowded()? else { return Ok(()) };
+            self.place.kubectl(&["delete", "pod", &standby])?;
+            self.wait_whole(Operator::Present, HEALED_WITHIN)?;
+        }
+        bail!("instances still share a node after {MOST_MOVES} moves\n{}", self.told())
+    }
+
+    /// A standby that shares its node with another instance.
+    fn crowded(&self) -> Result<Option<String>> {
+        let record = self.record().context("there is no record to read")?;
+        let mut taken = vec![self.node_of(&record.holder.instance.to_string())?];
+        for name in record.grantors.iter().filter(|name| **name != record.holder.instance) {
+            let node = self.node_of(&name.to_string())?;
+            if taken.contains(&node) {
+                return Ok(Some(name.to_string()));
+            }
+            taken.push(node);
+        }
+        Ok(None)
     }
 
     /// Runs a line of shell beside PostgreSQL.
