@@ -2,6 +2,8 @@
 //!
 //! Never judges by the clock: a slow answer is reported, a broken promise fails.
 
+mod catalog;
+mod changes;
 pub mod cluster;
 mod creation;
 mod crowd;
@@ -105,6 +107,10 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::NodeDrained => required(Stage::node_drained),
         Scenario::Switchover => required(Stage::switchover),
         Scenario::StandbyVolumeDeleted => required(Stage::standby_volume_deleted),
+        Scenario::Rolled => required(Stage::rolled),
+        Scenario::Grown => required(Stage::grown),
+        Scenario::Scaled => required(Stage::scaled),
+        Scenario::Hibernated => required(Stage::hibernated),
         Scenario::NodeLost => required(Stage::node_lost),
         Scenario::NodeLostAlone => required(Stage::node_lost_alone),
         Scenario::NodeLostWithOperator => required(Stage::node_lost_with_operator),
@@ -116,6 +122,7 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::FrozenAsync => asynchronous(Stage::frozen),
         Scenario::IsolatedAsync => asynchronous(Stage::isolated),
         Scenario::OperatorKilled => Way::InTurn,
+        Scenario::Catalog => Way::Once(catalog::follow),
         Scenario::Crowd => Way::Once(crowd::gather),
     }
 }

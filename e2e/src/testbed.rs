@@ -230,6 +230,17 @@ impl Testbed {
         Ok(())
     }
 
+    /// Lets every node that is on know an image by another name, too.
+    pub fn call_image(&self, image: &str, name: &str) -> Result<()> {
+        self.must_be_up()?;
+        for node in Node::all() {
+            if node::is_on(&self.layout, node)? {
+                node::call_image(&self.layout, node, (image, name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Brings another PostgreSQL onto all nodes that are on; `tree` is what its image adds to
     /// the Debian of 15. Returns the name of the image.
     pub fn postgres(&self, major: u32, tree: &Path) -> Result<String> {

@@ -31,6 +31,14 @@ pub enum Scenario {
     Isolated,
     StandbyVolumeDeleted,
     PrimaryDataRemoved,
+    /// A changed resource request replaces all pods, the primary's last.
+    Rolled,
+    /// The volumes grow while PostgreSQL runs.
+    Grown,
+    /// Three instances become five, then two.
+    Scaled,
+    /// The cluster is put to sleep and woken.
+    Hibernated,
     /// All nodes lose their power at once, and return in random order.
     AllNodesLost,
     /// As before, and commits wait for nobody.
@@ -38,6 +46,8 @@ pub enum Scenario {
     IsolatedAsync,
     /// The operators die at random moments of creation, scaling and deletion.
     OperatorKilled,
+    /// The image comes from a catalog: without it nothing begins, another one replaces all pods.
+    Catalog,
     /// Thirty clusters of one instance are created at once.
     Crowd,
 }
@@ -79,19 +89,26 @@ impl Scenario {
         match self {
             Self::Creation => most(40_000),
             Self::PostmasterKilled | Self::BackendKilled => of(600, 1_200),
-            Self::PodDeleted | Self::Switchover | Self::NodeDrained => most(1_000),
+            Self::PodDeleted
+            | Self::Switchover
+            | Self::NodeDrained
+            | Self::Rolled
+            | Self::Catalog => most(1_000),
             Self::NodeLost | Self::NodeLostAlone => of(3_500, 4_000),
             Self::PodForceDeleted
             | Self::NodeLostWithOperator
             | Self::Isolated
             | Self::IsolatedAsync => most(4_000),
-            Self::CutFromApi | Self::ApiAway => Target { none_fails: true, ..Target::default() },
+            Self::CutFromApi | Self::ApiAway | Self::Grown | Self::Scaled => {
+                Target { none_fails: true, ..Target::default() }
+            }
             Self::Crowd => most(80_000),
             Self::Frozen
             | Self::FrozenAsync
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
+            | Self::Hibernated
             | Self::OperatorKilled => Target::default(),
         }
     }
@@ -117,6 +134,11 @@ impl Scenario {
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
+            | Self::Rolled
+            | Self::Grown
+            | Self::Scaled
+            | Self::Hibernated
+            | Self::Catalog
             | Self::OperatorKilled => "not measured",
         }
     }
@@ -143,6 +165,11 @@ impl Scenario {
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
+            | Self::Rolled
+            | Self::Grown
+            | Self::Scaled
+            | Self::Hibernated
+            | Self::Catalog
             | Self::Crowd => 1,
         }
     }
@@ -158,8 +185,14 @@ impl Scenario {
             | Self::PodForceDeleted
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
+            | Self::Rolled
+            | Self::Grown
+            | Self::Scaled
+            | Self::Hibernated
             | Self::OperatorKilled => false,
-            Self::NodeDrained
+            // Its nodes have to know one image by two names.
+            Self::Catalog
+            | Self::NodeDrained
             | Self::NodeLost
             | Self::NodeLostAlone
             | Self::NodeLostWithOperator
