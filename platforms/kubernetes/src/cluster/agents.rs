@@ -4,12 +4,10 @@
 
 mod known;
 
-use super::certificates::CertificateError;
+use super::calls;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
-use super::realise;
 use super::wanted::Wanted;
-use crate::pod::AGENT_PORT;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
 use futures_util::future::join_all;
@@ -19,17 +17,14 @@ use pgherd_agent::http::client::{CallError, Client, Endpoint};
 use pgherd_agent::http::file::Opened;
 use pgherd_agent::http::refusal::Outcome;
 use pgherd_agent::program::{self, RUNNING};
-use pgherd_agent::tls::holder::Holder;
-use pgherd_agent::tls::identity::{Identity, IdentityError};
 use pgherd_api::agent::{Status, names};
 use pgherd_core::fleet::{self, agents};
 use pgherd_core::names::InstanceName;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
@@ -39,16 +34,6 @@ const GIVE_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// While somebody does not answer, or refuses.
 const LOOK_LATER: Duration = Duration::from_secs(30);
-
-#[derive(Debug, thiserror::Error)]
-enum KeepError {
-    #[error("making the identity to call agents with")]
-    Certify(#[source] CertificateError),
-    #[error("the authority of the agents is not made yet")]
-    Await,
-    #[error("using the identity to call agents with")]
-    Identify(#[source] IdentityError),
-}
 
 #[derive(Debug, thiserror::Error)]
 enum GiveError {
@@ -128,7 +113,7 @@ pub(super) async fn keep(
     if callees.iter().all(|callee| agent(callee) == agents::Agent::Current) {
         return Upgrade::default();
     }
-    let client = match client(blueprint, (seen, wanted), now) {
+    let client = match calls::client(blueprint, (seen, wanted), now) {
         Ok(client) => client,
         Err(error) => {
             warn!(cluster = blueprint.name(), error = %chain(&error), "agents are not asked");
@@ -177,23 +162,11 @@ fn upgrade(
 
 fn callee(blueprint: &Blueprint<'_>, seen: &Seen, instance: &InstanceName) -> Option<Callee> {
     let pod = seen.pods.get(instance).filter(|pod| is_ready(pod))?;
-    let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse::<IpAddr>().ok()?;
-    let holder = Holder::Instance(instance.clone());
     Some(Callee {
         key: (blueprint.namespace.to_owned(), instance.clone()),
         pod: pod.metadata.uid.clone()?,
-        endpoint: Endpoint::Certified { holder, address: SocketAddr::new(address, AGENT_PORT) },
+        endpoint: calls::endpoint(seen, instance)?,
     })
-}
-
-fn client(
-    blueprint: &Blueprint<'_>,
-    known: (&Seen, &Wanted),
-    now: SystemTime,
-) -> Result<Client, KeepError> {
-    let parts = realise::operator_identity(blueprint, known, now).map_err(KeepError::Certify)?;
-    let identity = Identity::of(&parts.ok_or(KeepError::Await)?).map_err(KeepError::Identify)?;
-    Ok(Client::certified(Arc::new(identity)))
 }
 
 async fn ask(programs: &Programs, client: &Client, callee: &Callee) {
