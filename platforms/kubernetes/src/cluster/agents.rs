@@ -32,6 +32,10 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 const GIVE_WITHIN: Duration = Duration::from_secs(30);
 /// Until an agent that was given a program can be heard with it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long an operator leads before it gives its program to anybody: while operators are replaced,
+/// the lead may go to one of the old ones for a moment, and agents would become its program and
+/// another one again.
+const SETTLED_AFTER: Duration = Duration::from_mins(1);
 /// While somebody does not answer, or refuses.
 const LOOK_LATER: Duration = Duration::from_secs(30);
 
@@ -46,6 +50,8 @@ enum GiveError {
 /// This operator's program, and what is known of those of all agents.
 pub struct Programs {
     own: String,
+    /// When the lead is settled; none where nobody is elected.
+    settled: Option<Instant>,
     known: Mutex<BTreeMap<(String, InstanceName), Known>>,
 }
 
@@ -70,7 +76,18 @@ impl Programs {
     pub fn of_this_process() -> io::Result<Self> {
         let own = program::digest(Path::new(RUNNING))?;
         info!(digest = %own, "this operator's program");
-        Ok(Self { own, known: Mutex::default() })
+        Ok(Self { own, settled: None, known: Mutex::default() })
+    }
+
+    /// The same for an operator that leads since now.
+    pub fn leading(self, now: Instant) -> Self {
+        Self { settled: Some(now + SETTLED_AFTER), ..self }
+    }
+
+    /// For how long nobody is given this program yet.
+    fn unsettled(&self, now: Instant) -> Option<Duration> {
+        let left = self.settled?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
     }
 
     /// The SHA-256 of this operator's program.
@@ -104,6 +121,10 @@ pub(super) async fn keep(
         // A pod that is replaced has it from the start.
         AgentUpdates::InPlace if plan.steps.is_empty() => {}
         AgentUpdates::InPlace | AgentUpdates::ByReplacement => return Upgrade::default(),
+    }
+    let unsettled = context.programs.unsettled(Instant::now());
+    if unsettled.is_some() {
+        return Upgrade { look_again: unsettled, ..Upgrade::default() };
     }
     let callees: Vec<Callee> =
         seen.pods.keys().filter_map(|it| callee(blueprint, seen, it)).collect();
@@ -218,6 +239,16 @@ mod tests {
     use agents::Agent;
     use expect_test::expect;
     use pgherd_core::names::ClusterName;
+
+    #[test]
+    fn an_operator_that_has_only_just_begun_to_lead_gives_its_program_to_nobody() {
+        let now = Instant::now();
+        let alone = Programs { own: String::new(), settled: None, known: Mutex::default() };
+        assert_eq!(alone.unsettled(now), None);
+        let leads = alone.leading(now);
+        assert_eq!(leads.unsettled(now + SETTLED_AFTER / 4), Some(SETTLED_AFTER / 4 * 3));
+        assert_eq!(leads.unsettled(now + SETTLED_AFTER), None);
+    }
 
     #[test]
     fn what_is_to_be_done_is_told_until_it_is_done() {
