@@ -5,9 +5,12 @@
 
 mod acted;
 pub mod agents;
+mod calls;
 pub mod catalog;
 pub mod certificates;
 mod events;
+mod heard;
+mod major;
 pub mod manifests;
 mod observe;
 mod realise;
@@ -22,6 +25,7 @@ use manifests::Blueprint;
 use pgherd_api::cluster::Cluster;
 use pgherd_core::fleet;
 use std::time::{Duration, SystemTime};
+use tracing::debug;
 
 /// Changes wake a cluster; this is for what no watch tells, such as certificates that run out.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
@@ -30,6 +34,7 @@ const LOOK_AGAIN_SOON: Duration = Duration::from_secs(10);
 
 /// Phases in which nothing goes on by itself.
 pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
+pub(crate) const INVALID: &str = "Invalid cluster definition";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
 
@@ -74,8 +79,11 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         return told.map(|()| Action::requeue(LOOK_AGAIN)).map_err(ReconcileError::Report);
     }
     let catalog_image = catalog.as_ref().ok().and_then(Option::as_deref);
-    let blueprint = Blueprint { cluster, checked: &checked, namespace, settings, catalog_image };
-    let seen = match observe::observe(&context.stores, &blueprint) {
+    let checked = &checked;
+    let blueprint =
+        Blueprint { cluster, checked, namespace, settings, catalog_image, held_image: None };
+    let (blueprint, refusal) = major::hold(blueprint);
+    let mut seen = match observe::observe(&context.stores, &blueprint) {
         Ok(seen) => seen,
         Err(error) => {
             let unreadable = report::unreadable(cluster, &error, Timestamp::now());
@@ -83,16 +91,25 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
             return Err(ReconcileError::ReadRecord(error));
         }
     };
+    seen.lacking = realise::lacking(context, &blueprint, &seen).await;
     let now = SystemTime::now();
     let wanted = wanted::wanted(&blueprint, &seen, now);
     let plan = fleet::plan(&wanted.sight(&blueprint, &seen));
     let mut done = Vec::new();
     let all = (&seen, &wanted, &plan);
     let realised = realise::realise(context, &blueprint, all, now, &mut done).await;
+    if realised.as_ref().is_err_and(realise::RealiseError::is_the_end) {
+        debug!(cluster = blueprint.name(), namespace, "its namespace is being deleted");
+        return Ok(Action::await_change());
+    }
     // What runs goes on with the image that was found last.
     let realised = realised.and(catalog.clone().map(drop).map_err(realise::RealiseError::Catalog));
+    let realised =
+        realised.and(refusal.map_or(Ok(()), |why| Err(realise::RealiseError::Major(why))));
+    let heard = heard::hear(&blueprint, (&seen, &wanted), now).await;
     let upgrade = agents::keep(context, &blueprint, all, now).await;
     let status = report::status(&blueprint, all, &realised, Timestamp::now());
+    let status = report::with_heard(status, (blueprint.name(), namespace), &heard);
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;
     let round = Round {
@@ -108,5 +125,6 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     told.map_err(ReconcileError::Report)?;
     let settled = plan.verdict == fleet::Verdict::Healthy && plan.steps.is_empty();
     let look_again = if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON };
-    Ok(Action::requeue(upgrade.look_again.map_or(look_again, |sooner| sooner.min(look_again))))
+    let sooner = [upgrade.look_again, heard.look_again()].into_iter().flatten();
+    Ok(Action::requeue(sooner.fold(look_again, Duration::min)))
 }

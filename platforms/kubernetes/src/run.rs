@@ -20,7 +20,7 @@ use pgherd_api::cluster::Cluster;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -78,6 +78,7 @@ pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(),
             return Ok(());
         }
     }
+    let programs = programs.leading(Instant::now());
     tokio::select! {
         () = work(client, (settings, programs), ending) => {}
         () = elector.keep() => return Err(RunError::StayLeader),

@@ -29,6 +29,9 @@ pub(super) struct Seen {
     pub(super) claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
     pub(super) secrets: BTreeMap<String, Arc<Secret>>,
     pub(super) places: BTreeMap<InstanceName, Place>,
+    /// Secrets that images are to be pulled with and that do not exist, once an image cannot be
+    /// pulled.
+    pub(super) lacking: Vec<String>,
 }
 
 pub(super) fn observe(
@@ -56,6 +59,7 @@ pub(super) fn observe(
         secrets: named(stores.of_cluster::<Secret>(namespace, name)),
         pods,
         claims,
+        lacking: Vec::new(),
     })
 }
 

@@ -4,16 +4,19 @@
 
 mod conditions;
 mod phase;
+mod volumes;
 
-use super::UNRECOVERABLE;
 use super::acted;
 use super::agents::Upgrade;
 use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::events::FAILING_OVER;
+use super::heard::Heard;
+use super::major;
 use super::manifests::{Blueprint, claims};
 use super::observe::{Seen, is_ready};
-use super::realise::RealiseError;
+use super::realise::{self, RealiseError};
 use super::wanted::Wanted;
+use super::{INVALID, UNRECOVERABLE};
 use crate::hindrance;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
@@ -29,6 +32,7 @@ use pgherd_core::fleet::{Plan, Verdict, counts};
 use pgherd_core::names::InstanceName;
 use pgherd_core::ports::CoordinatorError;
 use phase::Situation;
+pub(super) use phase::{APPLYING, NOT_ENOUGH_SPACE, WAITING_FOR_USER};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +50,7 @@ pub enum ReportError {
 /// A manifest that cannot be carried out: whatever runs goes on as it is.
 pub(super) fn refused(cluster: &Cluster, problems: &[Problem], now: Timestamp) -> ClusterStatus {
     let why: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    untouched(cluster, "Invalid cluster definition", (why.join("; "), now))
+    untouched(cluster, INVALID, (why.join("; "), now))
 }
 
 /// A record that nobody can read: nothing is decided without it.
@@ -131,7 +135,8 @@ pub(super) fn status(
     let failing_since =
         (phase == FAILING_OVER).then(|| failing_since.unwrap_or_else(|| now.to_string()));
     let changed = before.current_primary != primary;
-    let since = if changed { Some(now.to_string()) } else { before.current_primary_timestamp };
+    let since =
+        if changed { Some(now.to_string()) } else { before.current_primary_timestamp.clone() };
     let facts = Facts {
         generation: blueprint.cluster.metadata.generation,
         verdict: &plan.verdict,
@@ -164,9 +169,25 @@ pub(super) fn status(
         read_service: Some(blueprint.named("r")),
         selector: Some(format!("cnpg.io/cluster={},cnpg.io/podRole=instance", blueprint.name())),
         image: Some(blueprint.image().to_owned()),
-        pvc_count: i32::try_from(seen.claims.len()).ok(),
-        healthy_pvc: seen.claims.keys().cloned().collect(),
-        ..before
+        pg_data_image_info: record.and_then(|_| major::of_data(blueprint)),
+        certificates: Some(realise::certificates(blueprint, (seen, wanted))),
+        ..volumes::told(seen, before)
+    }
+}
+
+/// What only agents know is told while nothing graver goes on.
+pub(super) fn with_heard(
+    status: ClusterStatus,
+    (cluster, namespace): (&str, &str),
+    heard: &Heard,
+) -> ClusterStatus {
+    let known = status.phase.as_deref().unwrap_or_default();
+    let reason = status.phase_reason.as_deref();
+    match phase::heard((known, reason), (cluster, namespace), heard) {
+        Some((phase, reason)) => {
+            ClusterStatus { phase: Some(phase.to_owned()), phase_reason: Some(reason), ..status }
+        }
+        None => status,
     }
 }
 
@@ -202,7 +223,11 @@ fn hindrance(
     let of_instance = |name: &InstanceName| {
         let claims = [claims::data_name(name), claims::wal_name(name)];
         let claims = claims.iter().filter_map(|claim| seen.claims.get(claim)).map(|it| &**it);
-        hindrance::of_instance(seen.pods.get(name).map(|pod| &**pod), claims, now)
+        let pod = seen.pods.get(name).map(|pod| &**pod);
+        let found = hindrance::of_instance(pod, claims, now)?;
+        let lacks_image = pod.is_some_and(hindrance::lacks_image);
+        let lacking = if lacks_image { &seen.lacking[..] } else { &[] };
+        Some(hindrance::without_secrets(found, lacking))
     };
     let of_route = || {
         let cluster = (blueprint.namespace, &blueprint.checked.name);

@@ -20,6 +20,8 @@ pub(super) struct Wanted {
     /// What agents are told now, and whether it is to be written.
     pub(super) specification: Specification,
     pub(super) freshness: Freshness,
+    /// Whether PostgreSQL's settings are those that agents were told before.
+    pub(super) settings: Freshness,
 }
 
 /// Whether what is kept is what is wanted.
@@ -55,7 +57,10 @@ pub(super) fn wanted(blueprint: &Blueprint<'_>, seen: &Seen, now: SystemTime) ->
     };
     let is_kept = last.as_ref() == Some(&specification) && kept.as_ref() == Some(&wishes);
     let freshness = if is_kept { Freshness::Kept } else { Freshness::Changed };
-    Wanted { wishes, shall, specification, freshness }
+    let told = |last: &Specification| last.intent.configuration == wishes.configuration;
+    let settings =
+        if last.as_ref().is_none_or(told) { Freshness::Kept } else { Freshness::Changed };
+    Wanted { wishes, shall, specification, freshness, settings }
 }
 
 /// Whether what was asked for before is known.

@@ -3,14 +3,19 @@
 //! Never in other words than CloudNativePG's.
 
 use super::super::events::FAILING_OVER;
+use super::super::heard::Heard;
 use super::super::observe::Seen;
 use pgherd_core::fleet::{Pod, Verdict};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
+use std::collections::BTreeSet;
 
 const HEALTHY: &str = "Cluster in healthy state";
 const SETTING_UP: &str = "Setting up primary";
 const SWITCHING_OVER: &str = "Switchover in progress";
+pub(in crate::cluster) const APPLYING: &str = "Applying configuration";
+pub(in crate::cluster) const NOT_ENOUGH_SPACE: &str = "Not enough disk space";
+pub(in crate::cluster) const WAITING_FOR_USER: &str = "Waiting for user action";
 const WAITING: &str = "Waiting for the instances to become active";
 
 /// All that the phase is told from.
@@ -43,7 +48,7 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
             ("Upgrading cluster", format!("restarting {instance}, then {left} more"))
         }
         Verdict::UserHasToSwitchOver { primary } => (
-            "Waiting for user action",
+            WAITING_FOR_USER,
             format!(
                 "User must issue a supervised switchover: only {primary} is left to be updated"
             ),
@@ -71,6 +76,45 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
             (FAILING_OVER, format!("Initiating a failover from {holder}"))
         }
     }
+}
+
+/// What agents say in place of what was known without them, if it is graver.
+pub(super) fn heard(
+    (known, reason): (&str, Option<&str>),
+    (cluster, namespace): (&str, &str),
+    heard: &Heard,
+) -> Option<(&'static str, String)> {
+    // Clients wait for these two.
+    if matches!(known, FAILING_OVER | SWITCHING_OVER) {
+        return None;
+    }
+    if !heard.full.is_empty() {
+        let told = format!(
+            "the disk of {} is full or nearly so (fix: a larger size under storage or walStorage of \
+             the Cluster)",
+            listed(&heard.full)
+        );
+        return Some((NOT_ENOUGH_SPACE, told));
+    }
+    if known != HEALTHY || reason.is_some() {
+        return None;
+    }
+    if !heard.late.is_empty() {
+        let late = listed(&heard.late);
+        let told = format!("PostgreSQL configuration changed: {late} has yet to take it up");
+        return Some((APPLYING, told));
+    }
+    let names: Vec<InstanceName> = heard.pending.keys().cloned().collect();
+    let settings: BTreeSet<&String> = heard.pending.values().flatten().collect();
+    let settings: Vec<&str> = settings.into_iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| {
+        let told = format!(
+            "User must restart {}: {} changed (fix: pgherd restart {cluster} -n {namespace})",
+            listed(&names),
+            settings.join(", "),
+        );
+        (WAITING_FOR_USER, told)
+    })
 }
 
 fn listed(names: &[InstanceName]) -> String {
@@ -137,5 +181,37 @@ mod tests {
             Situation { verdict: &Verdict::Healthy, seen: &seen, names: &[], known: None };
         let told = phase(&situation);
         assert_eq!(told, (SWITCHING_OVER, "Switching over to db-2".to_owned()));
+    }
+
+    #[test]
+    fn what_agents_say_is_told_while_nothing_graver_goes_on() {
+        let settings = ["max_connections", "shared_buffers"].map(ToOwned::to_owned);
+        let late = || Heard { late: vec![instance(2)], ..Heard::default() };
+        let pending =
+            || Heard { pending: [(instance(1), settings.to_vec())].into(), ..Heard::default() };
+        let full = || Heard { full: vec![instance(1), instance(3)], ..late() };
+        let told = |known: &str, reason: Option<&str>, said: Heard| {
+            let told = heard((known, reason), ("db", "shop"), &said);
+            told.map_or("nothing\n".to_owned(), |(phase, why)| format!("{phase}: {why}\n"))
+        };
+        let told = [
+            told(HEALTHY, None, Heard::default()),
+            told(HEALTHY, None, late()),
+            told(HEALTHY, None, pending()),
+            told(HEALTHY, Some("hibernated"), pending()),
+            told(WAITING, None, late()),
+            told(WAITING, None, full()),
+            told(FAILING_OVER, None, full()),
+        ];
+        expect![[r"
+            nothing
+            Applying configuration: PostgreSQL configuration changed: db-2 has yet to take it up
+            Waiting for user action: User must restart db-1: max_connections, shared_buffers changed (fix: pgherd restart db -n shop)
+            nothing
+            nothing
+            Not enough disk space: the disk of db-1, db-3 is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
+            nothing
+        "]]
+        .assert_eq(&told.concat());
     }
 }
