@@ -16,6 +16,7 @@ mod pods;
 mod processes;
 pub mod scenario;
 mod stage;
+mod upgrade;
 pub mod writer;
 
 use crate::wait;
@@ -111,6 +112,7 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::Grown => required(Stage::grown),
         Scenario::Scaled => required(Stage::scaled),
         Scenario::Hibernated => required(Stage::hibernated),
+        Scenario::Upgraded => required(Stage::upgraded),
         Scenario::NodeLost => required(Stage::node_lost),
         Scenario::NodeLostAlone => required(Stage::node_lost_alone),
         Scenario::NodeLostWithOperator => required(Stage::node_lost_with_operator),

@@ -6,6 +6,7 @@ pub mod cgroup;
 mod control;
 mod credentials;
 mod daemon;
+mod deploy;
 pub mod images;
 mod layout;
 pub mod network;

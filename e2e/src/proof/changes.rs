@@ -100,7 +100,7 @@ impl Stage<'_> {
     }
 
     /// What this line of shell says in each pod.
-    fn each(
+    pub(super) fn each(
         &self,
         pods: &BTreeMap<String, String>,
         line: &str,
@@ -245,7 +245,7 @@ fn note_replaced(
     }
 }
 
-fn expect(
+pub(super) fn expect(
     round: &mut Round,
     what: &str,
     before: &BTreeMap<String, String>,

@@ -113,10 +113,14 @@ impl Place {
         self.kubectl(&["apply", "--filename", &file.display().to_string()]).map(drop)
     }
 
+    /// The program of pgherd.
+    pub fn product(&self) -> Result<&PathBuf> {
+        self.product.as_ref().context("say where pgherd is: --program FILE")
+    }
+
     /// A command of pgherd, as people give it.
     pub fn pgherd(&self, words: &[&str], within: Duration) -> Result<String> {
-        let product = self.product.as_ref().context("say where pgherd is: --program FILE")?;
-        let mut all = vec![OsString::from(product)];
+        let mut all = vec![OsString::from(self.product()?)];
         all.extend(words.iter().map(OsString::from));
         all.extend(["--namespace", &self.namespace].map(OsString::from));
         run::succeed(self.among(&all)?, within)

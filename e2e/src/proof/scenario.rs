@@ -39,6 +39,8 @@ pub enum Scenario {
     Scaled,
     /// The cluster is put to sleep and woken.
     Hibernated,
+    /// A newer operator gives the agents its program.
+    Upgraded,
     /// All nodes lose their power at once, and return in random order.
     AllNodesLost,
     /// As before, and commits wait for nobody.
@@ -109,6 +111,7 @@ impl Scenario {
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
             | Self::Hibernated
+            | Self::Upgraded
             | Self::OperatorKilled => Target::default(),
         }
     }
@@ -138,6 +141,7 @@ impl Scenario {
             | Self::Grown
             | Self::Scaled
             | Self::Hibernated
+            | Self::Upgraded
             | Self::Catalog
             | Self::OperatorKilled => "not measured",
         }
@@ -169,6 +173,7 @@ impl Scenario {
             | Self::Grown
             | Self::Scaled
             | Self::Hibernated
+            | Self::Upgraded
             | Self::Catalog
             | Self::Crowd => 1,
         }
@@ -192,6 +197,7 @@ impl Scenario {
             | Self::OperatorKilled => false,
             // Its nodes have to know one image by two names.
             Self::Catalog
+            | Self::Upgraded
             | Self::NodeDrained
             | Self::NodeLost
             | Self::NodeLostAlone
