@@ -109,6 +109,7 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::Switchover => required(Stage::switchover),
         Scenario::StandbyVolumeDeleted => required(Stage::standby_volume_deleted),
         Scenario::Rolled => required(Stage::rolled),
+        Scenario::Reconfigured => required(Stage::reconfigured),
         Scenario::Grown => required(Stage::grown),
         Scenario::Scaled => required(Stage::scaled),
         Scenario::Hibernated => required(Stage::hibernated),

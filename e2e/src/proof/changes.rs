@@ -20,6 +20,7 @@ const GIBIBYTE: u64 = 1 << 30;
 const HIBERNATION: &str = "cnpg.io/hibernation";
 /// What the volume offers, and since when PostgreSQL runs.
 const SIZE: &str = "df --output=size --block-size=1 $PGDATA | tail -1";
+const CONNECTIONS: &str = "psql -U postgres -Atc 'show max_connections'";
 const STARTED: &str = "psql -U postgres -Atc 'select pg_postmaster_start_time()'";
 
 impl Stage<'_> {
@@ -56,6 +57,35 @@ impl Stage<'_> {
             round.broken.push(format!("{} was primary, and not the last one", cast.primary));
         }
         expect(&mut round, "volumes", &claims, &self.cluster.identities("pvc")?);
+        Ok(round)
+    }
+
+    /// A setting that only a restart brings is taken up by itself: the primary hands over for it.
+    pub(super) fn reconfigured(&self) -> Result<Round> {
+        let cast = self.cast()?;
+        let pods = self.cluster.identities("pods")?;
+        let known = self.cluster.shell(&cast.primary, CONNECTIONS)?;
+        let wanted = if known.trim() == "110" { "120" } else { "110" };
+        let parameters = json!({"parameters": {"max_connections": wanted}});
+        let began = Instant::now();
+        let mut round = self.round(
+            &cast,
+            |_| {
+                self.cluster.change(&json!({ "postgresql": parameters }))?;
+                self.cluster.wait_another(&cast.primary)?;
+                wait::find_seldom("all to have the setting", HEALED_WITHIN, || {
+                    // One that is just being started says nothing.
+                    let said = self.each(&pods, CONNECTIONS).ok();
+                    let have_it = |all: &BTreeMap<_, String>| all.values().all(|it| it == wanted);
+                    Ok(said.filter(have_it).map(drop))
+                })
+                .with_context(|| self.cluster.told())
+            },
+            || Ok(()),
+        )?;
+        let seconds = began.elapsed().as_secs_f64();
+        round.notes.push(format!("max_connections = {wanted} everywhere; {seconds:.0} s"));
+        expect(&mut round, "pods", &pods, &self.cluster.identities("pods")?);
         Ok(round)
     }
 

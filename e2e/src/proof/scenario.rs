@@ -33,6 +33,8 @@ pub enum Scenario {
     PrimaryDataRemoved,
     /// A changed resource request replaces all pods, the primary's last.
     Rolled,
+    /// A setting that only a restart brings.
+    Reconfigured,
     /// The volumes grow while PostgreSQL runs.
     Grown,
     /// Three instances become five, then two.
@@ -95,6 +97,7 @@ impl Scenario {
             | Self::Switchover
             | Self::NodeDrained
             | Self::Rolled
+            | Self::Reconfigured
             | Self::Catalog => most(1_000),
             Self::NodeLost | Self::NodeLostAlone => of(3_500, 4_000),
             Self::PodForceDeleted
@@ -129,6 +132,7 @@ impl Scenario {
             Self::NodeLostAlone => "no failover",
             Self::NodeLostWithOperator => "380.8 s",
             Self::Isolated | Self::IsolatedAsync => "71.9 s, two writable primaries for 133 s",
+            Self::Reconfigured => "a restart in place: about 10 s without new connections",
             Self::CutFromApi => "failover can block for ever",
             Self::ApiAway => "0 s",
             Self::Crowd => "119 s, 9784 requests, 44 a minute, 81 and 59 MB",
@@ -170,6 +174,7 @@ impl Scenario {
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
             | Self::Rolled
+            | Self::Reconfigured
             | Self::Grown
             | Self::Scaled
             | Self::Hibernated
@@ -191,6 +196,7 @@ impl Scenario {
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
             | Self::Rolled
+            | Self::Reconfigured
             | Self::Grown
             | Self::Scaled
             | Self::Hibernated

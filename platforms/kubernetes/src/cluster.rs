@@ -9,7 +9,7 @@ mod calls;
 pub mod catalog;
 pub mod certificates;
 mod events;
-mod heard;
+pub mod heard;
 mod major;
 pub mod manifests;
 mod observe;
@@ -22,6 +22,7 @@ use events::Round;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use manifests::Blueprint;
+use observe::Seen;
 use pgherd_api::cluster::Cluster;
 use pgherd_core::fleet;
 use std::time::{Duration, SystemTime};
@@ -92,24 +93,36 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         }
     };
     seen.lacking = realise::lacking(context, &blueprint, &seen).await;
+    let catalog = catalog.clone().map(drop).map_err(realise::RealiseError::Catalog);
+    let major = refusal.map_or(Ok(()), |why| Err(realise::RealiseError::Major(why)));
+    go_on(context, &blueprint, &seen, catalog.and(major)).await
+}
+
+/// With what is known and can be carried out. What was `refused` is told, and what runs goes on.
+async fn go_on(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    seen: &Seen,
+    refused: Result<(), realise::RealiseError>,
+) -> Result<Action, ReconcileError> {
+    let cluster = blueprint.cluster;
     let now = SystemTime::now();
-    let wanted = wanted::wanted(&blueprint, &seen, now);
-    let plan = fleet::plan(&wanted.sight(&blueprint, &seen));
+    let wanted = wanted::wanted(blueprint, seen, now);
+    let plan = fleet::plan(&wanted.sight(blueprint, seen));
     let mut done = Vec::new();
-    let all = (&seen, &wanted, &plan);
-    let realised = realise::realise(context, &blueprint, all, now, &mut done).await;
+    let all = (seen, &wanted, &plan);
+    let realised = realise::realise(context, blueprint, all, now, &mut done).await;
     if realised.as_ref().is_err_and(realise::RealiseError::is_the_end) {
-        debug!(cluster = blueprint.name(), namespace, "its namespace is being deleted");
+        debug!(namespace = blueprint.namespace, "it is being deleted: nothing is made in it");
         return Ok(Action::await_change());
     }
-    // What runs goes on with the image that was found last.
-    let realised = realised.and(catalog.clone().map(drop).map_err(realise::RealiseError::Catalog));
-    let realised =
-        realised.and(refusal.map_or(Ok(()), |why| Err(realise::RealiseError::Major(why))));
-    let heard = heard::hear(&blueprint, (&seen, &wanted), now).await;
-    let upgrade = agents::keep(context, &blueprint, all, now).await;
-    let status = report::status(&blueprint, all, &realised, Timestamp::now());
-    let status = report::with_heard(status, (blueprint.name(), namespace), &heard);
+    let heard = heard::hear(context, blueprint, (seen, &wanted), now).await;
+    let next = heard.next(blueprint, all);
+    let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next).await;
+    let realised = realised.and(refused).and(taken_up);
+    let upgrade = agents::keep(context, blueprint, all, now).await;
+    let status = report::status(blueprint, all, &realised, Timestamp::now());
+    let status = report::with_heard(status, next, &heard);
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;
     let round = Round {

@@ -4,8 +4,8 @@
 //! Never guesses a cause, and never says the same thing in other words a moment later: what is told
 //! goes into a status that is written when it changes.
 
-use crate::cluster::manifests::labels;
 use crate::cluster::manifests::pod::BOOTSTRAP_CONTAINER;
+use crate::cluster::manifests::{labels, services};
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -72,11 +72,12 @@ pub(crate) fn of_route(
     known: Epoch,
 ) -> Option<Fact> {
     let led = led.filter(|led| *led > known)?;
+    let slice = services::of_primary(cluster);
     Some(Fact {
-        about: format!("endpointslice/{cluster}-rw"),
+        about: format!("endpointslice/{slice}"),
         what: format!("it is marked for epoch {led}, and the Lease {cluster} knows {known}"),
         fix: Some(format!(
-            "if somebody edited it, kubectl delete endpointslice {cluster}-rw -n {namespace}; it is made anew"
+            "if somebody edited it, kubectl delete endpointslice {slice} -n {namespace}; it is made anew"
         )),
     })
 }

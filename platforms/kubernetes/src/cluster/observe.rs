@@ -3,7 +3,7 @@
 //! Never asks the API server.
 
 use super::manifests::claims::{self, ClaimStatus};
-use super::manifests::{Blueprint, labels, pod, specification};
+use super::manifests::{Blueprint, labels, pod, services, specification};
 use crate::pod::{lease, route};
 use crate::settings::AgentUpdates;
 use crate::stores::{Part, Stores};
@@ -53,7 +53,10 @@ pub(super) fn observe(
     });
     Ok(Seen {
         places: places.collect(),
-        led: stores.get(namespace, &blueprint.named("rw")).as_deref().and_then(route::epoch),
+        led: stores
+            .get(namespace, &services::of_primary(&blueprint.checked.name))
+            .as_deref()
+            .and_then(route::epoch),
         record,
         map: stores.get(namespace, &specification::name(&blueprint.checked.name)),
         secrets: named(stores.of_cluster::<Secret>(namespace, name)),

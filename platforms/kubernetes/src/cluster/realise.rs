@@ -26,11 +26,12 @@ use ensure::Objects;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use pgherd_agent::chain::chain;
-use pgherd_api::agent::Superuser;
+use pgherd_api::agent::{Specification, Superuser};
+use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Plan, Verdict};
 use pgherd_core::names::InstanceName;
 use std::time::SystemTime;
-use tracing::debug;
+use tracing::{debug, info};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RealiseError {
@@ -147,6 +148,30 @@ async fn tell(
     objects.ensure(map).await.map_err(RealiseError::Ensure)
 }
 
+/// Asks the agents for what lets the primary take up settings that wait for a restart.
+pub(super) async fn take_up(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    next: Next,
+) -> Result<(), RealiseError> {
+    let mut wishes = wanted.wishes.clone();
+    match (next, &seen.record) {
+        (Next::SwitchOver, _) => _ = wishes.switch_over(None),
+        (Next::Restart, Some(record)) => {
+            _ = wishes.restart([record.holder.instance.clone()].into());
+        }
+        (Next::Restart, None) | (Next::Nothing | Next::ForTheUser, _) => return Ok(()),
+    }
+    info!(cluster = blueprint.name(), ?next, "the primary takes up settings that need a restart");
+    let (known, checked) = (&wanted.specification, blueprint.checked);
+    let specification = Specification::next(Some(known), checked, &wishes, wanted.shall);
+    let specification = specification.as_ref().unwrap_or(known);
+    let map = specification::config_map(blueprint, specification, &wishes);
+    let map = map.map_err(RealiseError::Tell)?;
+    Objects::new(context, blueprint).ensure(map).await.map_err(RealiseError::Ensure)
+}
+
 /// Passwords that the user gives have to be there before a pod waits for them.
 async fn given_passwords(
     objects: &Objects<'_>,
@@ -236,7 +261,7 @@ fn is_apart<'a>(home: Option<&str>, mut others: impl Iterator<Item = Option<&'a 
 
 /// The addresses that lead to the primary, in the family that their service has.
 async fn lead(objects: &Objects<'_>, blueprint: &Blueprint<'_>) -> Result<(), EnsureError> {
-    let name = blueprint.named("rw");
+    let name = services::of_primary(&blueprint.checked.name);
     if objects.has::<EndpointSlice>(&name)? {
         return Ok(());
     }

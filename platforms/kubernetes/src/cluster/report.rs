@@ -12,7 +12,7 @@ use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::events::FAILING_OVER;
 use super::heard::Heard;
 use super::major;
-use super::manifests::{Blueprint, claims};
+use super::manifests::{Blueprint, claims, services};
 use super::observe::{Seen, is_ready};
 use super::realise::{self, RealiseError};
 use super::wanted::Wanted;
@@ -25,14 +25,16 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use pgherd_agent::chain::chain;
+use pgherd_api::cluster::managed::ServiceKind;
 use pgherd_api::cluster::status::{ClusterStatus, InstanceReportedState, Topology};
 use pgherd_api::cluster::{Cluster, Problem};
 use pgherd_api::console::Fact;
+use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Plan, Verdict, counts};
 use pgherd_core::names::InstanceName;
 use pgherd_core::ports::CoordinatorError;
+pub(super) use phase::NOT_ENOUGH_SPACE;
 use phase::Situation;
-pub(super) use phase::{APPLYING, NOT_ENOUGH_SPACE, WAITING_FOR_USER};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -165,8 +167,8 @@ pub(super) fn status(
         system_id: record.map(|record| record.system_id.0.to_string()),
         latest_generated_node: names.last().map(|name| i64::from(name.serial())),
         topology: Some(topology(&names, seen)),
-        write_service: Some(blueprint.named("rw")),
-        read_service: Some(blueprint.named("r")),
+        write_service: Some(services::of_primary(&blueprint.checked.name)),
+        read_service: Some(services::name(&blueprint.checked.name, ServiceKind::Read)),
         selector: Some(format!("cnpg.io/cluster={},cnpg.io/podRole=instance", blueprint.name())),
         image: Some(blueprint.image().to_owned()),
         pg_data_image_info: record.and_then(|_| major::of_data(blueprint)),
@@ -176,14 +178,10 @@ pub(super) fn status(
 }
 
 /// What only agents know is told while nothing graver goes on.
-pub(super) fn with_heard(
-    status: ClusterStatus,
-    (cluster, namespace): (&str, &str),
-    heard: &Heard,
-) -> ClusterStatus {
+pub(super) fn with_heard(status: ClusterStatus, next: Next, heard: &Heard) -> ClusterStatus {
     let known = status.phase.as_deref().unwrap_or_default();
     let reason = status.phase_reason.as_deref();
-    match phase::heard((known, reason), (cluster, namespace), heard) {
+    match phase::heard((known, reason), next, heard) {
         Some((phase, reason)) => {
             ClusterStatus { phase: Some(phase.to_owned()), phase_reason: Some(reason), ..status }
         }

@@ -20,8 +20,6 @@ pub(super) struct Wanted {
     /// What agents are told now, and whether it is to be written.
     pub(super) specification: Specification,
     pub(super) freshness: Freshness,
-    /// Whether PostgreSQL's settings are those that agents were told before.
-    pub(super) settings: Freshness,
 }
 
 /// Whether what is kept is what is wanted.
@@ -57,10 +55,7 @@ pub(super) fn wanted(blueprint: &Blueprint<'_>, seen: &Seen, now: SystemTime) ->
     };
     let is_kept = last.as_ref() == Some(&specification) && kept.as_ref() == Some(&wishes);
     let freshness = if is_kept { Freshness::Kept } else { Freshness::Changed };
-    let told = |last: &Specification| last.intent.configuration == wishes.configuration;
-    let settings =
-        if last.as_ref().is_none_or(told) { Freshness::Kept } else { Freshness::Changed };
-    Wanted { wishes, shall, specification, freshness, settings }
+    Wanted { wishes, shall, specification, freshness }
 }
 
 /// Whether what was asked for before is known.
@@ -130,6 +125,16 @@ fn found(seen: &Seen) -> Wishes {
     Wishes { instances: instances.collect(), ..Wishes::default() }
 }
 
+impl Blueprint<'_> {
+    /// Who replaces or restarts a primary.
+    pub(super) fn primary_update(&self) -> PrimaryUpdate {
+        match self.cluster.spec.primary_update_strategy {
+            PrimaryUpdateStrategy::Supervised => PrimaryUpdate::Supervised,
+            PrimaryUpdateStrategy::Unsupervised => PrimaryUpdate::Unsupervised,
+        }
+    }
+}
+
 impl Wanted {
     pub(super) fn sight<'a>(&'a self, blueprint: &Blueprint<'_>, seen: &'a Seen) -> Sight<'a> {
         Sight {
@@ -137,10 +142,7 @@ impl Wanted {
             shall: self.shall,
             record: seen.record.as_ref(),
             places: &seen.places,
-            primary_update: match blueprint.cluster.spec.primary_update_strategy {
-                PrimaryUpdateStrategy::Supervised => PrimaryUpdate::Supervised,
-                PrimaryUpdateStrategy::Unsupervised => PrimaryUpdate::Unsupervised,
-            },
+            primary_update: blueprint.primary_update(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Never guesses a cause: each line is a fact that some object states.
 
 use super::{Part, View, Warned, summary};
-use crate::cluster::manifests::claims;
+use crate::cluster::manifests::{claims, services};
 use crate::cluster::{INVALID, INVALID_CATALOG, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -138,7 +138,7 @@ fn office(view: &View) -> Vec<Fact> {
         facts.push(edited);
         return facts;
     }
-    let slice = || format!("endpointslice/{}-rw", view.name);
+    let slice = || format!("endpointslice/{}", services::of_primary(&view.name));
     let what = match &view.route {
         Some(route) if route.epoch == Some(record.epoch) => return facts,
         None if !view.sees(Part::Route) => return facts,

@@ -5,6 +5,7 @@
 use super::super::events::FAILING_OVER;
 use super::super::heard::Heard;
 use super::super::observe::Seen;
+use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Pod, Verdict};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
@@ -13,9 +14,9 @@ use std::collections::BTreeSet;
 const HEALTHY: &str = "Cluster in healthy state";
 const SETTING_UP: &str = "Setting up primary";
 const SWITCHING_OVER: &str = "Switchover in progress";
-pub(in crate::cluster) const APPLYING: &str = "Applying configuration";
+const APPLYING: &str = "Applying configuration";
 pub(in crate::cluster) const NOT_ENOUGH_SPACE: &str = "Not enough disk space";
-pub(in crate::cluster) const WAITING_FOR_USER: &str = "Waiting for user action";
+const WAITING_FOR_USER: &str = "Waiting for user action";
 const WAITING: &str = "Waiting for the instances to become active";
 
 /// All that the phase is told from.
@@ -81,7 +82,7 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
 /// What agents say in place of what was known without them, if it is graver.
 pub(super) fn heard(
     (known, reason): (&str, Option<&str>),
-    (cluster, namespace): (&str, &str),
+    next: Next,
     heard: &Heard,
 ) -> Option<(&'static str, String)> {
     // Clients wait for these two.
@@ -107,14 +108,23 @@ pub(super) fn heard(
     let names: Vec<InstanceName> = heard.pending.keys().cloned().collect();
     let settings: BTreeSet<&String> = heard.pending.values().flatten().collect();
     let settings: Vec<&str> = settings.into_iter().map(String::as_str).collect();
-    (!names.is_empty()).then(|| {
-        let told = format!(
-            "User must restart {}: {} changed (fix: pgherd restart {cluster} -n {namespace})",
-            listed(&names),
-            settings.join(", "),
-        );
-        (WAITING_FOR_USER, told)
-    })
+    let (names, settings) = (listed(&names), settings.join(", "));
+    let changed = "PostgreSQL configuration changed";
+    match next {
+        _ if heard.pending.is_empty() => None,
+        Next::ForTheUser => Some((
+            WAITING_FOR_USER,
+            format!(
+                "User must issue a supervised switchover: {settings} wait for {names} to restart"
+            ),
+        )),
+        Next::SwitchOver => {
+            Some((APPLYING, format!("{changed}: {names} hands over, for {settings}")))
+        }
+        Next::Nothing | Next::Restart => {
+            Some((APPLYING, format!("{changed}: {names} restarts, for {settings}")))
+        }
+    }
 }
 
 fn listed(names: &[InstanceName]) -> String {
@@ -190,23 +200,27 @@ mod tests {
         let pending =
             || Heard { pending: [(instance(1), settings.to_vec())].into(), ..Heard::default() };
         let full = || Heard { full: vec![instance(1), instance(3)], ..late() };
-        let told = |known: &str, reason: Option<&str>, said: Heard| {
-            let told = heard((known, reason), ("db", "shop"), &said);
+        let told = |known: &str, reason: Option<&str>, (next, said): (Next, Heard)| {
+            let told = heard((known, reason), next, &said);
             told.map_or("nothing\n".to_owned(), |(phase, why)| format!("{phase}: {why}\n"))
         };
         let told = [
-            told(HEALTHY, None, Heard::default()),
-            told(HEALTHY, None, late()),
-            told(HEALTHY, None, pending()),
-            told(HEALTHY, Some("hibernated"), pending()),
-            told(WAITING, None, late()),
-            told(WAITING, None, full()),
-            told(FAILING_OVER, None, full()),
+            told(HEALTHY, None, (Next::Nothing, Heard::default())),
+            told(HEALTHY, None, (Next::Nothing, late())),
+            told(HEALTHY, None, (Next::SwitchOver, pending())),
+            told(HEALTHY, None, (Next::Restart, pending())),
+            told(HEALTHY, None, (Next::ForTheUser, pending())),
+            told(HEALTHY, Some("hibernated"), (Next::Nothing, pending())),
+            told(WAITING, None, (Next::Nothing, late())),
+            told(WAITING, None, (Next::Nothing, full())),
+            told(FAILING_OVER, None, (Next::Nothing, full())),
         ];
         expect![[r"
             nothing
             Applying configuration: PostgreSQL configuration changed: db-2 has yet to take it up
-            Waiting for user action: User must restart db-1: max_connections, shared_buffers changed (fix: pgherd restart db -n shop)
+            Applying configuration: PostgreSQL configuration changed: db-1 hands over, for max_connections, shared_buffers
+            Applying configuration: PostgreSQL configuration changed: db-1 restarts, for max_connections, shared_buffers
+            Waiting for user action: User must issue a supervised switchover: max_connections, shared_buffers wait for db-1 to restart
             nothing
             nothing
             Not enough disk space: the disk of db-1, db-3 is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
