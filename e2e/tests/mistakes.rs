@@ -50,17 +50,8 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys,
         }))
     };
-    let own = |cluster, spec, words, remedy| Mistake { cluster, spec, words, remedy };
     let key = json!({"secretKeyRef": {"name": "keys", "key": "a"}});
     let files = json!({"sources": [{"secret": {"name": "files"}}]});
-    let empty = image.map(|image| {
-        own(
-            "empty",
-            json!({"imageName": image}),
-            &["pod/empty-1", EMPTY, "has to hold", "correct imageName"],
-            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
-        )
-    });
     let all = [
         own(
             "class",
@@ -70,12 +61,6 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
                 json!({"storage": {"storageClass": null}}),
                 ["pvc/class-1", "pod/class-1"],
             ),
-        ),
-        own(
-            "image",
-            json!({"imageName": "localhost/nothing:15"}),
-            &["pod/image-1", "localhost/nothing:15 cannot be pulled", "correct imageName"],
-            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
         ),
         own(
             "secret",
@@ -108,16 +93,46 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             secret("half", json!({"password": "x"})),
         ),
         own(
-            "pull",
-            json!({"imageName": "localhost/private:15", "imagePullSecrets": [{"name": "door"}]}),
-            &["pod/pull-1", "localhost/private:15", "names Secret door", "create it with type"],
-            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
-        ),
-        own(
             "foreign",
             json!({}),
             &["foreign-rw", "does not belong to this cluster", "remove or rename"],
             Remedy::Remove("service/foreign-rw"),
+        ),
+    ];
+    all.into_iter().chain(of_images(image)).collect()
+}
+
+fn own(
+    cluster: &'static str,
+    spec: Value,
+    words: &'static [&'static str],
+    remedy: Remedy,
+) -> Mistake {
+    Mistake { cluster, spec, words, remedy }
+}
+
+/// Images that do not exist, cannot be pulled, or hold nothing.
+fn of_images(empty: Option<&str>) -> Vec<Mistake> {
+    let empty = empty.map(|image| {
+        own(
+            "empty",
+            json!({"imageName": image}),
+            &["pod/empty-1", EMPTY, "has to hold", "correct imageName"],
+            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
+        )
+    });
+    let all = [
+        own(
+            "image",
+            json!({"imageName": "localhost/nothing:15"}),
+            &["pod/image-1", "localhost/nothing:15 cannot be pulled", "correct imageName"],
+            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
+        ),
+        own(
+            "pull",
+            json!({"imageName": "localhost/private:15", "imagePullSecrets": [{"name": "door"}]}),
+            &["pod/pull-1", "localhost/private:15", "names Secret door", "create it with type"],
+            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
         ),
     ];
     all.into_iter().chain(empty).collect()

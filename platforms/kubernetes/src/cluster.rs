@@ -95,7 +95,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     seen.lacking = realise::lacking(context, &blueprint, &seen).await;
     let catalog = catalog.clone().map(drop).map_err(realise::RealiseError::Catalog);
     let major = refusal.map_or(Ok(()), |why| Err(realise::RealiseError::Major(why)));
-    go_on(context, &blueprint, &seen, catalog.and(major)).await
+    Box::pin(go_on(context, &blueprint, &seen, catalog.and(major))).await
 }
 
 /// With what is known and can be carried out. What was `refused` is told, and what runs goes on.
