@@ -118,11 +118,12 @@ async fn go_on(
     }
     let heard = heard::hear(context, blueprint, (seen, &wanted), now).await;
     let next = heard.next(blueprint, all);
-    let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next).await;
+    let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next, &mut done).await;
     let realised = realised.and(refused).and(taken_up);
     let upgrade = agents::keep(context, blueprint, all, now).await;
     let status = report::status(blueprint, all, &realised, Timestamp::now());
     let status = report::with_heard(status, next, &heard);
+    done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;
     let round = Round {

@@ -6,6 +6,7 @@
 
 use crate::cluster;
 use crate::cluster::agents::Programs;
+use crate::cluster::certificates::Warned;
 use crate::cluster::heard::TakenUp;
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
@@ -56,6 +57,8 @@ pub struct Context {
     pub programs: Arc<Programs>,
     /// What agents are known to have taken up.
     pub taken_up: TakenUp,
+    /// Which ends of certificates users were warned of.
+    pub warned: Warned,
     /// How often in a row each cluster has failed.
     failures: Mutex<BTreeMap<(String, String), u32>>,
 }
@@ -129,9 +132,9 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
             None => (controller, None),
         };
         let (client, settings, programs) = (client.clone(), settings.clone(), programs.clone());
-        let failures = Mutex::default();
-        let taken_up = TakenUp::default();
-        let context = Context { client, settings, stores, pull, programs, taken_up, failures };
+        let (failures, taken_up, warned) = Default::default();
+        let context =
+            Context { client, settings, stores, pull, programs, taken_up, warned, failures };
         controller
             .graceful_shutdown_on(ended.clone())
             .run(reconcile, after_failure, Arc::new(context))

@@ -2,11 +2,16 @@
 //!
 //! Never two of the same occurrence: each has a mark, and a second one of its name is refused.
 
+mod asked;
 mod publish;
 
+pub(super) use asked::asked;
 pub(super) use publish::publish;
 
-use super::realise::RealiseError;
+use super::certificates::Complaint;
+use super::realise::{EnsureError, RealiseError};
+use k8s_openapi::Resource as _;
+use k8s_openapi::api::coordination::v1::Lease;
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::status::ClusterStatus;
@@ -31,7 +36,7 @@ pub(super) enum Kind {
     Warning,
 }
 
-/// What was done just now, and would not be done again by repeating it.
+/// What was done or found just now, and would not be so again by repeating it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
     /// Volumes of an instance that had none.
@@ -40,11 +45,40 @@ pub(super) enum Done {
         with: Data,
         uid: String,
     },
+    /// With them all data of an instance.
+    RemovedVolumes {
+        instance: InstanceName,
+        uid: String,
+    },
     EndedPod {
         instance: InstanceName,
         because: Because,
         uid: String,
     },
+    /// Its PostgreSQL shall stay down, since the specification of this number.
+    Fenced {
+        instance: InstanceName,
+        specification: u64,
+    },
+    Unfenced {
+        instance: InstanceName,
+        specification: u64,
+    },
+    /// Its PostgreSQL is to start again where it is, by the request of this number.
+    AskedToRestart {
+        instance: InstanceName,
+        request: u64,
+    },
+    /// Its agent has become the operator's program.
+    BecameOurs {
+        instance: InstanceName,
+        from: String,
+        to: String,
+        /// The pod's.
+        uid: String,
+    },
+    /// A certificate that the user has given ends soon.
+    FoundEnding(Complaint),
 }
 
 /// Where the data of a new instance comes from.
@@ -137,6 +171,7 @@ fn failing_over(from: &InstanceName, timeline: Timeline) -> Event {
 }
 
 fn of_done(done: &Done) -> Event {
+    let told = |reason, note: String, mark: &dyn ToString| normal(reason, note, mark.to_string());
     match done {
         Done::MadeVolumes { instance, with, uid } => {
             let note = match with {
@@ -144,28 +179,58 @@ fn of_done(done: &Done) -> Event {
                 Data::PhysicalBackup => "Primary instance (from physical backup)".to_owned(),
                 Data::Copy => format!("Creating instance {instance}"),
             };
-            normal("CreatingInstance", note, uid.clone())
+            told("CreatingInstance", note, uid)
+        }
+        Done::RemovedVolumes { instance, uid } => {
+            told("DeletePVCs", format!("Deleted PVCs of instance {instance}"), uid)
         }
         Done::EndedPod { instance, because, uid } => {
-            let (reason, note) = match because {
-                Because::Outdated => {
-                    ("UpgradingInstance", format!("Upgrading instance {instance}"))
-                }
-                Because::Leaving => {
-                    ("ScaleDown", format!("Scaling down - removing instance: {instance}"))
-                }
-                Because::Ended => ("DeletePod", format!("Deleted ended pod {instance}")),
-                Because::Stopped => ("DeletePod", format!("Deleted pod {instance} to hibernate")),
-            };
-            normal(reason, note, uid.clone())
+            let (reason, note) = of_end(instance, *because);
+            told(reason, note, uid)
+        }
+        Done::Fenced { instance, specification } => {
+            told("FencePod", format!("Fencing Pod {instance}"), specification)
+        }
+        Done::Unfenced { instance, specification } => {
+            told("UnfencePod", format!("Unfencing Pod {instance}"), specification)
+        }
+        Done::AskedToRestart { instance, request } => {
+            told("RestartingInstance", format!("Restarting instance {instance}"), request)
+        }
+        Done::BecameOurs { instance, from, to, uid } => {
+            let (from, to) = (shortened(from), shortened(to));
+            let note = format!("Instance manager of {instance} upgraded from {from} to {to}");
+            told("InstanceManagerUpgraded", note, uid)
+        }
+        Done::FoundEnding(complaint) => {
+            let (kind, note) = (Kind::Warning, complaint.to_string());
+            Event { kind, reason: "SecretIsExpiring", note, mark: String::new() }
         }
     }
+}
+
+fn of_end(instance: &InstanceName, because: Because) -> (&'static str, String) {
+    match because {
+        Because::Outdated => ("UpgradingInstance", format!("Upgrading instance {instance}")),
+        Because::Leaving => ("ScaleDown", format!("Scaling down - removing instance: {instance}")),
+        Because::Ended => ("DeletePod", format!("Deleted ended pod {instance}")),
+        Because::Stopped => ("DeletePod", format!("Deleted pod {instance} to hibernate")),
+    }
+}
+
+/// As much of a digest as people compare.
+fn shortened(digest: &str) -> &str {
+    digest.get(..6).unwrap_or(digest)
 }
 
 fn of_failure(error: &RealiseError, round: &Round<'_>) -> Event {
     let reason = match error {
         RealiseError::Lack(_) => "SecretNotFound",
         RealiseError::Supplied(_) => "InvalidCertificate",
+        // Nobody writes into a record that may be another cluster's.
+        RealiseError::Ensure(EnsureError::Foreign { kind, .. }) if *kind == Lease::KIND => {
+            "PrimaryLeaseConflict"
+        }
         RealiseError::Tell(_) | RealiseError::Ensure(_) | RealiseError::Certify(_) => {
             "UnableToCreateObjects"
         }

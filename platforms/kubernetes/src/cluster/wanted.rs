@@ -19,6 +19,8 @@ pub(super) struct Wanted {
     pub(super) shall: Shall,
     /// What agents are told now, and whether it is to be written.
     pub(super) specification: Specification,
+    /// What they were told before, as far as that can be read.
+    pub(super) before: Option<Specification>,
     pub(super) freshness: Freshness,
 }
 
@@ -55,7 +57,7 @@ pub(super) fn wanted(blueprint: &Blueprint<'_>, seen: &Seen, now: SystemTime) ->
     };
     let is_kept = last.as_ref() == Some(&specification) && kept.as_ref() == Some(&wishes);
     let freshness = if is_kept { Freshness::Kept } else { Freshness::Changed };
-    Wanted { wishes, shall, specification, freshness }
+    Wanted { wishes, shall, specification, before: last, freshness }
 }
 
 /// Whether what was asked for before is known.

@@ -3,11 +3,13 @@
 //! Never looks at how events are written.
 
 use super::*;
+use crate::cluster::certificates::{Field, Problem};
 use crate::cluster::manifests::fixtures::Sample;
 use expect_test::{Expect, expect};
 use pgherd_core::names::ClusterName;
 use pgherd_core::record::{Holder, Takeover, WriteId};
 use pgherd_core::units::{Epoch, Lsn, SystemId, Timeline};
+use std::time::SystemTime;
 
 fn instance(serial: u32) -> InstanceName {
     InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
@@ -134,8 +136,18 @@ fn what_was_done_and_what_could_not_be_done_is_told() {
         ended(3, Because::Leaving),
         ended(3, Because::Ended),
         ended(3, Because::Stopped),
+        Done::RemovedVolumes { instance: instance(3), uid: "v3".to_owned() },
     ];
-    let failures = [RealiseError::Lack("no Secret".into()), RealiseError::Supplied("old".into())];
+    let foreign = |kind: &str| {
+        let (kind, object) = (kind.to_owned().into(), format!("{kind} shop/db"));
+        RealiseError::Ensure(EnsureError::Foreign { kind, object })
+    };
+    let failures = [
+        RealiseError::Lack("no Secret".into()),
+        RealiseError::Supplied("old".into()),
+        foreign("Lease"),
+        foreign("Role"),
+    ];
     let (nothing, failed) = (ClusterStatus::default(), failed());
     let round = |done: &[Done], realised: &Result<(), RealiseError>| {
         let after = if realised.is_ok() { &nothing } else { &failed };
@@ -151,10 +163,39 @@ fn what_was_done_and_what_could_not_be_done_is_told() {
         Normal ScaleDown [p3] Scaling down - removing instance: db-3
         Normal DeletePod [p3] Deleted ended pod db-3
         Normal DeletePod [p3] Deleted pod db-3 to hibernate
+        Normal DeletePVCs [v3] Deleted PVCs of instance db-3
         Warning SecretNotFound [4] Unable to create required cluster objects: no Secret
         Warning InvalidCertificate [4] Unable to create required cluster objects: old
+        Warning PrimaryLeaseConflict [4] Unable to create required cluster objects: making its objects: Lease shop/db is there already and does not belong to this cluster: remove or rename it, and the cluster goes on by itself
+        Warning UnableToCreateObjects [4] Unable to create required cluster objects: making its objects: Role shop/db is there already and does not belong to this cluster: remove or rename it, and the cluster goes on by itself
     "]]
     .assert_eq(&[&[round(&done, &Ok(()))], &failures[..]].concat().concat());
+}
+
+#[test]
+fn what_was_asked_and_found_is_told() {
+    let secret = "web".to_owned();
+    let problem = Problem::Ending { key: "tls.crt", not_after: SystemTime::UNIX_EPOCH };
+    let done = [
+        Done::Fenced { instance: instance(2), specification: 7 },
+        Done::Unfenced { instance: instance(2), specification: 8 },
+        Done::AskedToRestart { instance: instance(1), request: 3 },
+        Done::BecameOurs {
+            instance: instance(1),
+            from: "0123456789".to_owned(),
+            to: "abcdefghij".to_owned(),
+            uid: "p1".to_owned(),
+        },
+        Done::FoundEnding(Complaint::Secret { secret, field: Field::ServerCertificate, problem }),
+    ];
+    expect![[r"
+        Normal FencePod [7] Fencing Pod db-2
+        Normal UnfencePod [8] Unfencing Pod db-2
+        Normal RestartingInstance [3] Restarting instance db-1
+        Normal InstanceManagerUpgraded [p1] Instance manager of db-1 upgraded from 012345 to abcdef
+        Warning SecretIsExpiring [] secret web (spec.certificates.serverTLSSecret) has a certificate in key tls.crt that ends at 1970-01-01 00:00:00 +0000 UTC: renew it before
+    "]]
+    .assert_eq(&told(&done.iter().map(of_done).collect::<Vec<_>>()));
 }
 
 fn failed() -> ClusterStatus {
