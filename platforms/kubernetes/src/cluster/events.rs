@@ -15,7 +15,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::status::ClusterStatus;
-use pgherd_core::fleet::Because;
+use pgherd_core::fleet::{Because, Verdict};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Cause, Record, Term};
 use pgherd_core::units::Timeline;
@@ -99,12 +99,15 @@ pub(super) struct Round<'a> {
     pub(super) record: Option<&'a Record>,
     pub(super) done: &'a [Done],
     pub(super) realised: &'a Result<(), RealiseError>,
+    pub(super) verdict: &'a Verdict,
     /// The manifest's.
     pub(super) generation: Option<i64>,
 }
 
 /// The phase of a cluster whose primary may be replaced.
 pub(super) const FAILING_OVER: &str = "Failing over";
+/// That of a cluster in which somebody is to be replaced, and not yet.
+pub(super) const UPGRADE_DELAYED: &str = "Cluster upgrade delayed";
 
 /// Everything that is worth telling, in the order in which it happened.
 pub(super) fn events(round: &Round<'_>) -> Vec<Event> {
@@ -123,7 +126,17 @@ pub(super) fn events(round: &Round<'_>) -> Vec<Event> {
     let is_news = round.before.phase_reason != round.after.phase_reason;
     let failure = round.realised.as_ref().err().filter(|_| is_news);
     events.extend(failure.map(|error| of_failure(error, round)));
+    events.extend(delayed(round).filter(|_| is_news));
     events
+}
+
+/// As long as nothing graver is told.
+fn delayed(round: &Round<'_>) -> Option<Event> {
+    let is_told = round.after.phase.as_deref() == Some(UPGRADE_DELAYED);
+    let Verdict::Delayed { instance, left } = round.verdict else { return None };
+    let left = left.as_secs_f64().ceil();
+    let note = format!("Replacing pod {instance} is delayed for {left}s");
+    is_told.then(|| normal("RolloutDelayed", note, number(round.generation)))
 }
 
 /// A manifest that cannot be carried out, unless that was told.

@@ -253,7 +253,9 @@ fn succession(seen: &Seen, plan: &Plan) -> Succession {
     let node = |name| seen.pods.get(name)?.spec.as_ref()?.node_name.as_deref();
     let holder = seen.record.as_ref().map(|record| &record.holder.instance);
     let others = seen.pods.keys().filter(|name| Some(*name) != holder);
-    if plan.verdict == Verdict::Healthy && is_apart(holder.and_then(node), others.map(node)) {
+    // While somebody waits to be replaced all are well, too.
+    let is_well = matches!(plan.verdict, Verdict::Healthy | Verdict::Delayed { .. });
+    if is_well && is_apart(holder.and_then(node), others.map(node)) {
         Succession::Certain
     } else {
         Succession::Doubtful

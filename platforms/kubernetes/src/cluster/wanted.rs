@@ -7,6 +7,7 @@ use super::observe::Seen;
 use pgherd_api::agent::Specification;
 use pgherd_api::cluster::annotations::{Hibernation, Requests};
 use pgherd_api::cluster::updates::PrimaryUpdateStrategy;
+use pgherd_core::fleet::rollout::Pace;
 use pgherd_core::fleet::{PrimaryUpdate, Sight};
 use pgherd_core::names::InstanceName;
 use pgherd_core::wishes::{Shall, Wish, Wishes};
@@ -138,13 +139,18 @@ impl Blueprint<'_> {
 }
 
 impl Wanted {
-    pub(super) fn sight<'a>(&'a self, blueprint: &Blueprint<'_>, seen: &'a Seen) -> Sight<'a> {
+    pub(super) fn sight<'a>(
+        &'a self,
+        (blueprint, seen): (&Blueprint<'_>, &'a Seen),
+        pace: Pace<'a>,
+    ) -> Sight<'a> {
         Sight {
             wishes: &self.wishes,
             shall: self.shall,
             record: seen.record.as_ref(),
             places: &seen.places,
             primary_update: blueprint.primary_update(),
+            pace,
         }
     }
 }

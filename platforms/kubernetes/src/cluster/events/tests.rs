@@ -9,7 +9,7 @@ use expect_test::{Expect, expect};
 use pgherd_core::names::ClusterName;
 use pgherd_core::record::{Holder, Takeover, WriteId};
 use pgherd_core::units::{Epoch, Lsn, SystemId, Timeline};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 fn instance(serial: u32) -> InstanceName {
     InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
@@ -56,6 +56,7 @@ fn check(before: &ClusterStatus, after: &ClusterStatus, record: &Record, expecte
         record: Some(record),
         done: &[],
         realised: &Ok(()),
+        verdict: &Verdict::Healthy,
         generation: Some(1),
     };
     expected.assert_eq(&told(&events(&round)));
@@ -152,7 +153,9 @@ fn what_was_done_and_what_could_not_be_done_is_told() {
     let round = |done: &[Done], realised: &Result<(), RealiseError>| {
         let after = if realised.is_ok() { &nothing } else { &failed };
         let before = &nothing;
-        told(&events(&Round { before, after, record: None, done, realised, generation: Some(4) }))
+        let verdict = &Verdict::Healthy;
+        let (record, generation) = (None, Some(4));
+        told(&events(&Round { before, after, record, done, realised, verdict, generation }))
     };
     let failures = failures.map(|failure| round(&[], &Err(failure)));
     expect![[r"
@@ -206,8 +209,37 @@ fn failed() -> ClusterStatus {
 fn what_goes_on_failing_is_told_once() {
     let realised = &Err(RealiseError::Lack("no Secret".into()));
     let (before, after) = (&failed(), &failed());
-    let round = Round { before, after, record: None, done: &[], realised, generation: Some(4) };
+    let (record, done, verdict) = (None, &[], &Verdict::Healthy);
+    let round = Round { before, after, record, done, realised, verdict, generation: Some(4) };
     assert_eq!(events(&round), []);
+}
+
+#[test]
+fn an_instance_that_waits_to_be_replaced_is_told_once() {
+    let (generation, left) = (Some(4), Duration::from_millis(58_200));
+    let verdict = &Verdict::Delayed { instance: instance(3), left };
+    let of = |phase: &str, reason: &str| ClusterStatus {
+        phase_reason: Some(reason.to_owned()),
+        ..status(phase, 2)
+    };
+    let healthy = status(HEALTHY, 2);
+    let (first, second) = (of(UPGRADE_DELAYED, "db-3 waits"), of(UPGRADE_DELAYED, "db-2 waits"));
+    let graver = of("Unable to create required cluster objects", "no Secret");
+    let round = |before, after| {
+        let (record, done, realised) = (None, &[], &Ok(()));
+        told(&events(&Round { before, after, record, done, realised, verdict, generation }))
+    };
+    let told = [
+        round(&healthy, &first),
+        round(&first, &first),
+        round(&first, &second),
+        round(&healthy, &graver),
+    ];
+    expect![[r"
+        Normal RolloutDelayed [4] Replacing pod db-3 is delayed for 59s
+        Normal RolloutDelayed [4] Replacing pod db-3 is delayed for 59s
+    "]]
+    .assert_eq(&told.concat());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Never in other words than CloudNativePG's.
 
-use super::super::events::FAILING_OVER;
+use super::super::events::{FAILING_OVER, UPGRADE_DELAYED};
 use super::super::heard::Heard;
 use super::super::observe::Seen;
 use pgherd_core::fleet::settings::Next;
@@ -18,6 +18,8 @@ const APPLYING: &str = "Applying configuration";
 pub(in crate::cluster) const NOT_ENOUGH_SPACE: &str = "Not enough disk space";
 const WAITING_FOR_USER: &str = "Waiting for user action";
 const WAITING: &str = "Waiting for the instances to become active";
+/// By which people find out why.
+const DELAYS: &str = "CLUSTERS_ROLLOUT_DELAY, INSTANCES_ROLLOUT_DELAY";
 
 /// All that the phase is told from.
 #[derive(Clone, Copy)]
@@ -48,6 +50,10 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
         Verdict::Updating { instance, left } => {
             ("Upgrading cluster", format!("restarting {instance}, then {left} more"))
         }
+        Verdict::Delayed { instance, .. } => (
+            UPGRADE_DELAYED,
+            format!("{instance} waits to be replaced, as the operator is configured ({DELAYS})"),
+        ),
         Verdict::UserHasToSwitchOver { primary } => (
             WAITING_FOR_USER,
             format!(
@@ -191,6 +197,15 @@ mod tests {
             Situation { verdict: &Verdict::Healthy, seen: &seen, names: &[], known: None };
         let told = phase(&situation);
         assert_eq!(told, (SWITCHING_OVER, "Switching over to db-2".to_owned()));
+    }
+
+    #[test]
+    fn who_waits_to_be_replaced_is_told_without_a_time_that_would_change() {
+        let (instance, left) = (instance(2), std::time::Duration::from_secs(7));
+        let verdict = &Verdict::Delayed { instance, left };
+        let situation = Situation { verdict, seen: &seen(Pod::Ready), names: &[], known: None };
+        let (phase, reason) = phase(&situation);
+        expect!["Cluster upgrade delayed: db-2 waits to be replaced, as the operator is configured (CLUSTERS_ROLLOUT_DELAY, INSTANCES_ROLLOUT_DELAY)"].assert_eq(&format!("{phase}: {reason}"));
     }
 
     #[test]
