@@ -3,13 +3,16 @@
 //! Never removes what the record counts on, and never takes two instances down at a time.
 
 pub mod agents;
+pub mod rollout;
 pub mod settings;
 
 use crate::names::InstanceName;
 use crate::record::Record;
 use crate::wishes::{Shall, Wish, Wishes};
+use rollout::Pace;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// What exists of one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,7 @@ pub struct Sight<'a> {
     pub record: Option<&'a Record>,
     pub places: &'a BTreeMap<InstanceName, Place>,
     pub primary_update: PrimaryUpdate,
+    pub pace: Pace<'a>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +137,11 @@ pub enum Verdict {
         instance: InstanceName,
         left: usize,
     },
+    /// This one is to be replaced, but not before so long.
+    Delayed {
+        instance: InstanceName,
+        left: Duration,
+    },
     /// Only the primary is left to be replaced, which is for the user to begin.
     UserHasToSwitchOver {
         primary: InstanceName,
@@ -164,6 +173,20 @@ pub fn plan(sight: &Sight<'_>) -> Plan {
         steps.push(Step::EndPod { instance: instance.clone(), because });
     }
     Plan { verdict: verdict(sight, update), steps }
+}
+
+impl Plan {
+    /// Which instance's replacement begins with it.
+    pub fn replaces(&self) -> Option<&InstanceName> {
+        self.steps.iter().find_map(|step| match step {
+            Step::EndPod { instance, because: Because::Outdated } => Some(instance),
+            Step::EndPod { .. }
+            | Step::MakeVolumes(_)
+            | Step::MakePod(_)
+            | Step::RemoveVolumes(_)
+            | Step::Forget(_) => None,
+        })
+    }
 }
 
 /// Whether the record counts on the instance: as the holder, as a member, or for commits.
@@ -219,6 +242,7 @@ fn running(sight: &Sight<'_>, name: &InstanceName, place: Place) -> Vec<Step> {
 enum Update {
     None,
     Replace { instance: InstanceName, left: usize },
+    Later { instance: InstanceName, left: Duration },
     ForTheUser { primary: InstanceName },
 }
 
@@ -243,11 +267,15 @@ fn update(sight: &Sight<'_>) -> Update {
         return Update::None;
     };
     let instance = (*next).clone();
-    match sight.primary_update {
-        PrimaryUpdate::Supervised if Some(*next) == holder => {
+    let delay = if unready.is_some() { None } else { rollout::wait(&sight.pace, next) };
+    match (sight.primary_update, delay) {
+        (PrimaryUpdate::Supervised, _) if Some(*next) == holder => {
             Update::ForTheUser { primary: instance }
         }
-        PrimaryUpdate::Supervised | PrimaryUpdate::Unsupervised => {
+        (PrimaryUpdate::Supervised | PrimaryUpdate::Unsupervised, Some(left)) => {
+            Update::Later { instance, left }
+        }
+        (PrimaryUpdate::Supervised | PrimaryUpdate::Unsupervised, None) => {
             Update::Replace { instance, left }
         }
     }
@@ -266,6 +294,7 @@ fn verdict(sight: &Sight<'_>, update: Update) -> Verdict {
     };
     match update {
         Update::Replace { instance, left } => return Verdict::Updating { instance, left },
+        Update::Later { instance, left } => return Verdict::Delayed { instance, left },
         Update::ForTheUser { primary } => return Verdict::UserHasToSwitchOver { primary },
         Update::None => {}
     }

@@ -15,6 +15,7 @@ pub mod manifests;
 mod observe;
 mod realise;
 mod report;
+pub mod rollouts;
 mod wanted;
 
 use crate::run::Context;
@@ -24,8 +25,8 @@ use kube::runtime::controller::Action;
 use manifests::Blueprint;
 use observe::Seen;
 use pgherd_api::cluster::Cluster;
-use pgherd_core::fleet;
-use std::time::{Duration, SystemTime};
+use pgherd_core::fleet::{self, Plan, Verdict};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::debug;
 
 /// Changes wake a cluster; this is for what no watch tells, such as certificates that run out.
@@ -108,7 +109,10 @@ async fn go_on(
     let cluster = blueprint.cluster;
     let now = SystemTime::now();
     let wanted = wanted::wanted(blueprint, seen, now);
-    let plan = fleet::plan(&wanted.sight(blueprint, seen));
+    let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
+    let plan = context
+        .rollouts
+        .plan(uid, Instant::now(), |pace| fleet::plan(&wanted.sight((blueprint, seen), pace)));
     let mut done = Vec::new();
     let all = (seen, &wanted, &plan);
     let realised = realise::realise(context, blueprint, all, now, &mut done).await;
@@ -118,11 +122,12 @@ async fn go_on(
     }
     let heard = heard::hear(context, blueprint, (seen, &wanted), now).await;
     let next = heard.next(blueprint, all);
-    let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next).await;
+    let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next, &mut done).await;
     let realised = realised.and(refused).and(taken_up);
     let upgrade = agents::keep(context, blueprint, all, now).await;
     let status = report::status(blueprint, all, &realised, Timestamp::now());
     let status = report::with_heard(status, next, &heard);
+    done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;
     let round = Round {
@@ -131,13 +136,29 @@ async fn go_on(
         record: seen.record.as_ref(),
         done: &done,
         realised: &realised,
+        verdict: &plan.verdict,
         generation: cluster.metadata.generation,
     };
     events::publish(context, cluster, &events::events(&round)).await;
     realised.map_err(ReconcileError::Realise)?;
     told.map_err(ReconcileError::Report)?;
-    let settled = plan.verdict == fleet::Verdict::Healthy && plan.steps.is_empty();
-    let look_again = if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON };
     let sooner = [upgrade.look_again, heard.look_again()].into_iter().flatten();
-    Ok(Action::requeue(sooner.fold(look_again, Duration::min)))
+    Ok(Action::requeue(sooner.fold(look_again(&plan), Duration::min)))
+}
+
+/// When to look at it again if nothing wakes it.
+fn look_again(plan: &Plan) -> Duration {
+    match &plan.verdict {
+        Verdict::Healthy if plan.steps.is_empty() => LOOK_AGAIN,
+        Verdict::Delayed { left, .. } => LOOK_AGAIN.min(*left),
+        Verdict::Healthy
+        | Verdict::SettingUp { .. }
+        | Verdict::Creating { .. }
+        | Verdict::WithoutPrimary { .. }
+        | Verdict::Waiting { .. }
+        | Verdict::Removing { .. }
+        | Verdict::Updating { .. }
+        | Verdict::UserHasToSwitchOver { .. }
+        | Verdict::Resting => LOOK_AGAIN_SOON,
+    }
 }

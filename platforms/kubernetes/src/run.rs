@@ -6,7 +6,9 @@
 
 use crate::cluster;
 use crate::cluster::agents::Programs;
+use crate::cluster::certificates::Warned;
 use crate::cluster::heard::TakenUp;
+use crate::cluster::rollouts::Rollouts;
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
 use crate::pull::{self, Original};
@@ -54,8 +56,11 @@ pub struct Context {
     /// What images are pulled with, if the operator was told.
     pub pull: Option<Original>,
     pub programs: Arc<Programs>,
+    pub rollouts: Arc<Rollouts>,
     /// What agents are known to have taken up.
     pub taken_up: TakenUp,
+    /// Which ends of certificates users were warned of.
+    pub warned: Warned,
     /// How often in a row each cluster has failed.
     failures: Mutex<BTreeMap<(String, String), u32>>,
 }
@@ -112,7 +117,7 @@ impl Ending {
 
 /// Looks after all clusters until it is asked to end; what has begun by then is finished.
 async fn work(client: Client, (settings, programs): (Settings, Programs), mut ending: Ending) {
-    let programs = Arc::new(programs);
+    let (programs, rollouts) = (Arc::new(programs), Arc::new(Rollouts::new(&settings)));
     let scopes = settings.watched.scopes();
     let at_once = at_once(scopes.len());
     let ended = async move { ending.asked().await }.boxed().shared();
@@ -129,9 +134,17 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
             None => (controller, None),
         };
         let (client, settings, programs) = (client.clone(), settings.clone(), programs.clone());
-        let failures = Mutex::default();
-        let taken_up = TakenUp::default();
-        let context = Context { client, settings, stores, pull, programs, taken_up, failures };
+        let context = Context {
+            client,
+            settings,
+            stores,
+            pull,
+            programs,
+            rollouts: rollouts.clone(),
+            taken_up: TakenUp::default(),
+            warned: Warned::default(),
+            failures: Mutex::default(),
+        };
         controller
             .graceful_shutdown_on(ended.clone())
             .run(reconcile, after_failure, Arc::new(context))

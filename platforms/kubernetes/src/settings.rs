@@ -69,9 +69,9 @@ pub struct Settings {
     pub inherited_labels: Vec<KeyPattern>,
     /// Where clusters are looked after.
     pub watched: Watched,
-    /// How long to wait between updates of two clusters.
+    /// How long to wait between replacing pods of two clusters.
     pub clusters_rollout_delay: Duration,
-    /// How long to wait between updates of two instances of a cluster.
+    /// How long to wait between replacing pods of two instances of a cluster.
     pub instances_rollout_delay: Duration,
     /// What the names of all services end with.
     pub cluster_domain: String,

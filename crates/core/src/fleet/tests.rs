@@ -2,6 +2,7 @@
 //!
 //! Never about a platform.
 
+use super::rollout::Whose;
 use super::*;
 use crate::names::ClusterName;
 use crate::record::{Holder, WriteId};
@@ -11,10 +12,10 @@ use expect_test::{Expect, expect};
 /// Words such as `1:ready* 2:absent/absent 3!:going`: the number, its pod, and after a slash its
 /// volumes (there, if not said); `!` for outdated, `*` for the holder, `-` for leaving.
 fn check(words: &str, expected: &Expect) {
-    check_as(words, Shall::Run, expected);
+    check_as(words, (Shall::Run, Pace::FREE), expected);
 }
 
-fn check_as(words: &str, shall: Shall, expected: &Expect) {
+fn check_as(words: &str, (shall, pace): (Shall, Pace<'_>), expected: &Expect) {
     let cluster = ClusterName::parse("db").unwrap();
     let (mut wishes, mut places, mut record) = (Wishes::default(), BTreeMap::new(), None);
     let mut members = std::collections::BTreeSet::new();
@@ -66,6 +67,7 @@ fn check_as(words: &str, shall: Shall, expected: &Expect) {
             record: record.as_ref(),
             places: &places,
             primary_update,
+            pace,
         };
         let plan = plan(&sight);
         let steps: Vec<String> = plan.steps.iter().map(told).collect();
@@ -187,13 +189,45 @@ fn outdated_pods_are_replaced_one_by_one_and_the_primary_last() {
 }
 
 #[test]
+fn what_works_is_replaced_when_its_time_has_come() {
+    let last = Some((Whose::AnotherClusters, Duration::from_secs(20)));
+    let pace = Pace { last, between_clusters: Duration::from_mins(1), ..Pace::FREE };
+    let later = (Shall::Run, pace);
+    check_as(
+        "1!:ready* 2!+:ready 3+:ready",
+        later,
+        &expect![": Delayed { instance: {2 }, left: 40s }"],
+    );
+    check_as(
+        "1!:ready* 2+:ready 3+:ready",
+        later,
+        &expect![[r#"
+        : Delayed { instance: {1 }, left: 40s }
+        supervised : UserHasToSwitchOver { primary: {1 } }"#]],
+    );
+    check_as(
+        "1!:ready* 2!+:unready 3+:ready",
+        later,
+        &expect![
+            "end db-2 since its pod is not as it would be made now: Updating { instance: {2 }, left: 1 }"
+        ],
+    );
+    check_as(
+        "1:ready* 2+:ready 3+:ended",
+        later,
+        &expect!["end db-3 since its pod has ended: Waiting { instances: [{3 }] }"],
+    );
+}
+
+#[test]
 fn a_cluster_that_rests_has_no_pods() {
     check_as(
         "1:ready* 2+:unready 3+:ended",
-        Shall::Rest,
+        (Shall::Rest, Pace::FREE),
         &expect![
             "end db-1 since the cluster rests, end db-2 since the cluster rests, end db-3 since the cluster rests: Resting"
         ],
     );
-    check_as("1:going* 2+:absent 3+:absent", Shall::Rest, &expect![": Resting"]);
+    let rest = (Shall::Rest, Pace::FREE);
+    check_as("1:going* 2+:absent 3+:absent", rest, &expect![": Resting"]);
 }

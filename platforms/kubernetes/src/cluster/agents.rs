@@ -5,6 +5,7 @@
 mod known;
 
 use super::calls;
+use super::events::Done;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
 use super::wanted::Wanted;
@@ -62,6 +63,8 @@ pub(super) struct Upgrade {
     pub(super) reason: Option<String>,
     /// When to look at it again.
     pub(super) look_again: Option<Duration>,
+    /// Whose agent has become the operator's program.
+    pub(super) done: Vec<Done>,
 }
 
 /// An agent that can be called.
@@ -142,7 +145,7 @@ pub(super) async fn keep(
         }
     };
     let due = callees.iter().filter(|callee| agent(callee) != agents::Agent::Current);
-    join_all(due.map(|callee| ask(programs, &client, callee))).await;
+    let heard = join_all(due.map(|callee| ask(programs, &client, callee))).await;
     let known = callees.iter().map(|callee| (callee.key.1.clone(), agent(callee))).collect();
     let next = agents::plan(&agents::Sight {
         wishes: &wanted.wishes,
@@ -159,7 +162,8 @@ pub(super) async fn keep(
         let refusal = programs.with((&callee.key, &callee.pod), |known| known.refusal.clone())?;
         Some(format!("{} goes on with its program: {refusal}", callee.key.1))
     });
-    upgrade(&next, &why.collect::<Vec<_>>(), &known)
+    let done = heard.into_iter().flatten().collect();
+    Upgrade { done, ..upgrade(&next, &why.collect::<Vec<_>>(), &known) }
 }
 
 fn upgrade(
@@ -178,7 +182,8 @@ fn upgrade(
     let given = format!("to be given the operator's program: {}", listed.join(", "));
     let all: Vec<&str> =
         std::iter::once(given.as_str()).chain(refusals.iter().map(String::as_str)).collect();
-    Upgrade { reason: (!listed.is_empty()).then(|| all.join("; ")), look_again }
+    let reason = (!listed.is_empty()).then(|| all.join("; "));
+    Upgrade { reason, look_again, ..Upgrade::default() }
 }
 
 fn callee(blueprint: &Blueprint<'_>, seen: &Seen, instance: &InstanceName) -> Option<Callee> {
@@ -190,21 +195,25 @@ fn callee(blueprint: &Blueprint<'_>, seen: &Seen, instance: &InstanceName) -> Op
     })
 }
 
-async fn ask(programs: &Programs, client: &Client, callee: &Callee) {
+/// That it has become this operator's program is worth telling.
+async fn ask(programs: &Programs, client: &Client, callee: &Callee) -> Option<Done> {
     let asked = client.call::<_, Status>(&callee.endpoint, names::STATUS, &(), ASK_WITHIN).await;
-    let said = match asked {
-        Ok(Status { executable: Some(digest), version, .. }) if digest == programs.own => {
+    let said = match &asked {
+        Ok(Status { executable: Some(digest), version, .. }) if *digest == programs.own => {
             info!(instance = %callee.key.1, %version, "its agent runs this operator's program");
             Said::Own
         }
-        Ok(Status { executable: Some(_), .. }) => Said::Other,
+        Ok(Status { executable: Some(digest), .. }) => Said::Other(digest),
         Ok(Status { executable: None, .. }) => Said::Nothing,
         Err(error) => {
-            warn!(instance = %callee.key.1, error = %chain(&error), "its agent does not say what it runs");
+            warn!(instance = %callee.key.1, error = %chain(error), "its agent does not say what it runs");
             Said::Nothing
         }
     };
-    programs.with((&callee.key, &callee.pod), |known| known.hear(said, Instant::now()));
+    let hear = |known: &mut Known| known.hear(said, Instant::now());
+    let from = programs.with((&callee.key, &callee.pod), hear)?;
+    let (instance, to, uid) = (callee.key.1.clone(), programs.own.clone(), callee.pod.clone());
+    Some(Done::BecameOurs { instance, from, to, uid })
 }
 
 async fn give(programs: &Programs, client: &Client, callee: &Callee) {
@@ -261,7 +270,7 @@ mod tests {
             };
             let refusals: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             let known = (1..).map(instance).zip(known).collect();
-            let Upgrade { reason, look_again } = upgrade(&plan, &refusals, &known);
+            let Upgrade { reason, look_again, .. } = upgrade(&plan, &refusals, &known);
             format!("{} ({look_again:?})\n", reason.unwrap_or_default())
         };
         let refusal = "db-2 goes on with its program: no space";

@@ -9,10 +9,12 @@ mod status;
 mod supplied;
 #[cfg(test)]
 mod tests;
+mod warned;
 
 pub use password::password;
 pub use status::{moment, status};
-pub use supplied::{Complaint, Field, Problem, complaints};
+pub use supplied::{Complaint, Field, Problem, complaints, ending};
+pub use warned::Warned;
 
 use super::manifests::secrets;
 use leaves::{Leaf, MadeOut};

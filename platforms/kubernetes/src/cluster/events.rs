@@ -2,15 +2,20 @@
 //!
 //! Never two of the same occurrence: each has a mark, and a second one of its name is refused.
 
+mod asked;
 mod publish;
 
+pub(super) use asked::asked;
 pub(super) use publish::publish;
 
-use super::realise::RealiseError;
+use super::certificates::Complaint;
+use super::realise::{EnsureError, RealiseError};
+use k8s_openapi::Resource as _;
+use k8s_openapi::api::coordination::v1::Lease;
 use pgherd_agent::chain::chain;
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::status::ClusterStatus;
-use pgherd_core::fleet::Because;
+use pgherd_core::fleet::{Because, Verdict};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Cause, Record, Term};
 use pgherd_core::units::Timeline;
@@ -31,7 +36,7 @@ pub(super) enum Kind {
     Warning,
 }
 
-/// What was done just now, and would not be done again by repeating it.
+/// What was done or found just now, and would not be so again by repeating it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
     /// Volumes of an instance that had none.
@@ -40,11 +45,40 @@ pub(super) enum Done {
         with: Data,
         uid: String,
     },
+    /// With them all data of an instance.
+    RemovedVolumes {
+        instance: InstanceName,
+        uid: String,
+    },
     EndedPod {
         instance: InstanceName,
         because: Because,
         uid: String,
     },
+    /// Its PostgreSQL shall stay down, since the specification of this number.
+    Fenced {
+        instance: InstanceName,
+        specification: u64,
+    },
+    Unfenced {
+        instance: InstanceName,
+        specification: u64,
+    },
+    /// Its PostgreSQL is to start again where it is, by the request of this number.
+    AskedToRestart {
+        instance: InstanceName,
+        request: u64,
+    },
+    /// Its agent has become the operator's program.
+    BecameOurs {
+        instance: InstanceName,
+        from: String,
+        to: String,
+        /// The pod's.
+        uid: String,
+    },
+    /// A certificate that the user has given ends soon.
+    FoundEnding(Complaint),
 }
 
 /// Where the data of a new instance comes from.
@@ -65,12 +99,15 @@ pub(super) struct Round<'a> {
     pub(super) record: Option<&'a Record>,
     pub(super) done: &'a [Done],
     pub(super) realised: &'a Result<(), RealiseError>,
+    pub(super) verdict: &'a Verdict,
     /// The manifest's.
     pub(super) generation: Option<i64>,
 }
 
 /// The phase of a cluster whose primary may be replaced.
 pub(super) const FAILING_OVER: &str = "Failing over";
+/// That of a cluster in which somebody is to be replaced, and not yet.
+pub(super) const UPGRADE_DELAYED: &str = "Cluster upgrade delayed";
 
 /// Everything that is worth telling, in the order in which it happened.
 pub(super) fn events(round: &Round<'_>) -> Vec<Event> {
@@ -89,7 +126,17 @@ pub(super) fn events(round: &Round<'_>) -> Vec<Event> {
     let is_news = round.before.phase_reason != round.after.phase_reason;
     let failure = round.realised.as_ref().err().filter(|_| is_news);
     events.extend(failure.map(|error| of_failure(error, round)));
+    events.extend(delayed(round).filter(|_| is_news));
     events
+}
+
+/// As long as nothing graver is told.
+fn delayed(round: &Round<'_>) -> Option<Event> {
+    let is_told = round.after.phase.as_deref() == Some(UPGRADE_DELAYED);
+    let Verdict::Delayed { instance, left } = round.verdict else { return None };
+    let left = left.as_secs_f64().ceil();
+    let note = format!("Replacing pod {instance} is delayed for {left}s");
+    is_told.then(|| normal("RolloutDelayed", note, number(round.generation)))
 }
 
 /// A manifest that cannot be carried out, unless that was told.
@@ -137,6 +184,7 @@ fn failing_over(from: &InstanceName, timeline: Timeline) -> Event {
 }
 
 fn of_done(done: &Done) -> Event {
+    let told = |reason, note: String, mark: &dyn ToString| normal(reason, note, mark.to_string());
     match done {
         Done::MadeVolumes { instance, with, uid } => {
             let note = match with {
@@ -144,28 +192,58 @@ fn of_done(done: &Done) -> Event {
                 Data::PhysicalBackup => "Primary instance (from physical backup)".to_owned(),
                 Data::Copy => format!("Creating instance {instance}"),
             };
-            normal("CreatingInstance", note, uid.clone())
+            told("CreatingInstance", note, uid)
+        }
+        Done::RemovedVolumes { instance, uid } => {
+            told("DeletePVCs", format!("Deleted PVCs of instance {instance}"), uid)
         }
         Done::EndedPod { instance, because, uid } => {
-            let (reason, note) = match because {
-                Because::Outdated => {
-                    ("UpgradingInstance", format!("Upgrading instance {instance}"))
-                }
-                Because::Leaving => {
-                    ("ScaleDown", format!("Scaling down - removing instance: {instance}"))
-                }
-                Because::Ended => ("DeletePod", format!("Deleted ended pod {instance}")),
-                Because::Stopped => ("DeletePod", format!("Deleted pod {instance} to hibernate")),
-            };
-            normal(reason, note, uid.clone())
+            let (reason, note) = of_end(instance, *because);
+            told(reason, note, uid)
+        }
+        Done::Fenced { instance, specification } => {
+            told("FencePod", format!("Fencing Pod {instance}"), specification)
+        }
+        Done::Unfenced { instance, specification } => {
+            told("UnfencePod", format!("Unfencing Pod {instance}"), specification)
+        }
+        Done::AskedToRestart { instance, request } => {
+            told("RestartingInstance", format!("Restarting instance {instance}"), request)
+        }
+        Done::BecameOurs { instance, from, to, uid } => {
+            let (from, to) = (shortened(from), shortened(to));
+            let note = format!("Instance manager of {instance} upgraded from {from} to {to}");
+            told("InstanceManagerUpgraded", note, uid)
+        }
+        Done::FoundEnding(complaint) => {
+            let (kind, note) = (Kind::Warning, complaint.to_string());
+            Event { kind, reason: "SecretIsExpiring", note, mark: String::new() }
         }
     }
+}
+
+fn of_end(instance: &InstanceName, because: Because) -> (&'static str, String) {
+    match because {
+        Because::Outdated => ("UpgradingInstance", format!("Upgrading instance {instance}")),
+        Because::Leaving => ("ScaleDown", format!("Scaling down - removing instance: {instance}")),
+        Because::Ended => ("DeletePod", format!("Deleted ended pod {instance}")),
+        Because::Stopped => ("DeletePod", format!("Deleted pod {instance} to hibernate")),
+    }
+}
+
+/// As much of a digest as people compare.
+fn shortened(digest: &str) -> &str {
+    digest.get(..6).unwrap_or(digest)
 }
 
 fn of_failure(error: &RealiseError, round: &Round<'_>) -> Event {
     let reason = match error {
         RealiseError::Lack(_) => "SecretNotFound",
         RealiseError::Supplied(_) => "InvalidCertificate",
+        // Nobody writes into a record that may be another cluster's.
+        RealiseError::Ensure(EnsureError::Foreign { kind, .. }) if *kind == Lease::KIND => {
+            "PrimaryLeaseConflict"
+        }
         RealiseError::Tell(_) | RealiseError::Ensure(_) | RealiseError::Certify(_) => {
             "UnableToCreateObjects"
         }

@@ -1,7 +1,11 @@
-//! Asks agents what Kubernetes does not know: whether they have taken up the newest settings, and
-//! whether their disk is full.
+//! Asks agents what Kubernetes does not know: whether they have taken up the newest settings and
+//! started again, and whether their disk is full.
 //!
 //! Never asks again what is known, and never takes silence for an answer.
+
+mod known;
+
+pub use known::TakenUp;
 
 use super::calls;
 use super::manifests::Blueprint;
@@ -13,15 +17,15 @@ use crate::run::Context;
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use known::{Answers, Asked};
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{Client, Endpoint};
-use pgherd_api::agent::{Status, names};
+use pgherd_api::agent::{Role, Status, names};
 use pgherd_core::fleet::settings::{self, Next};
 use pgherd_core::fleet::{Plan, Verdict};
 use pgherd_core::names::InstanceName;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::debug;
 
 /// The status waits for it.
@@ -30,22 +34,8 @@ const WITHIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Until somebody makes room.
 const LOOK_LATER: Duration = Duration::from_secs(10);
-
-/// Which configuration each cluster is known to have taken up, by the cluster's unique id.
-#[derive(Debug, Default)]
-pub struct TakenUp(Mutex<BTreeMap<String, u64>>);
-
-impl TakenUp {
-    fn is_so(&self, cluster: &str, configuration: u64) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(cluster) == Some(&configuration)
-    }
-
-    fn note(&self, cluster: &str, configuration: u64) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(cluster.to_owned(), configuration);
-    }
-}
+/// For how long nobody answers by accident.
+const UNREACHED_AFTER: Duration = Duration::from_secs(30);
 
 /// What agents said, as far as it is worth telling.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,8 +48,12 @@ pub(super) struct Heard {
     pub(super) pending: BTreeMap<InstanceName, Vec<String>>,
     /// Whose disk is full.
     pub(super) full: Vec<InstanceName>,
+    /// Who is to start again as it was asked to, or is not up again yet.
+    pub(super) restarting: Vec<InstanceName>,
     /// The number of the last restart that each has begun.
     pub(super) restarted: BTreeMap<InstanceName, u64>,
+    /// Nobody who serves has answered for too long.
+    pub(super) unreached: bool,
 }
 
 /// Whether an instance serves.
@@ -76,9 +70,9 @@ pub(super) async fn hear(
     now: SystemTime,
 ) -> Heard {
     let uid = blueprint.cluster.metadata.uid.as_deref().unwrap_or_default();
-    let configuration = wanted.wishes.configuration;
-    let is_so = context.taken_up.is_so(uid, configuration);
-    let doubt = if is_so { Doubt::None } else { Doubt::Settings };
+    let asked = Asked::of(&wanted.specification.intent);
+    let is_so = context.taken_up.is_so(uid, &asked);
+    let doubt = if is_so { Doubt::None } else { Doubt::Some };
     let due = due(blueprint, (seen, wanted), (doubt, Timestamp::now()));
     if due.is_empty() {
         return Heard::default();
@@ -95,12 +89,14 @@ pub(super) async fn hear(
         Some((name.clone(), *service, ask(&client, &endpoint, name).await))
     });
     let said = join_all(said).await.into_iter().flatten();
-    let heard = gather(said, configuration);
+    let mut heard = gather(said, &asked);
     let all_serve = due.len() == wanted.wishes.belonging().len()
         && due.iter().all(|(_, service)| *service == Service::Ready);
     if all_serve && heard == (Heard { restarted: heard.restarted.clone(), ..Heard::default() }) {
-        context.taken_up.note(uid, configuration);
+        context.taken_up.note(uid, asked);
     }
+    let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
+    heard.unreached = unheard >= UNREACHED_AFTER;
     heard
 }
 
@@ -108,11 +104,11 @@ pub(super) async fn hear(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
     None,
-    /// It is not known that they have taken up the newest settings.
-    Settings,
+    /// It is not known that they have done what they were asked for.
+    Some,
 }
 
-/// Whom to ask: who serves, while settings are taken up or a disk was full; and who has not been
+/// Whom to ask: who serves, while there is doubt or a disk was full; and who has not been
 /// ready for longer than it takes to begin.
 fn due(
     blueprint: &Blueprint<'_>,
@@ -130,7 +126,7 @@ fn due(
         let is_going = pod.metadata.deletion_timestamp.is_some();
         let service = if is_ready(pod) { Service::Ready } else { Service::Unready };
         let is_due = match service {
-            Service::Ready => was_full || doubt == Doubt::Settings,
+            Service::Ready => was_full || doubt == Doubt::Some,
             Service::Unready => has_begun_long_ago(pod, now),
         };
         (!is_going && is_due).then_some((name, service))
@@ -151,8 +147,9 @@ async fn ask(client: &Client, endpoint: &Endpoint, name: &InstanceName) -> Optio
 
 fn gather(
     said: impl Iterator<Item = (InstanceName, Service, Option<Status>)>,
-    configuration: u64,
+    asked: &Asked,
 ) -> Heard {
+    let configuration = asked.configuration;
     let mut heard = Heard::default();
     for (name, service, said) in said {
         let Some(said) = said else {
@@ -166,6 +163,11 @@ fn gather(
         if service == Service::Ready && is_late {
             heard.late.push(name.clone());
         }
+        let number = asked.restart_of(&name).unwrap_or_default();
+        let is_to_begin = said.restart_done < number;
+        if service == Service::Ready && (is_to_begin || (number > 0 && !is_up(said.role))) {
+            heard.restarting.push(name.clone());
+        }
         heard.restarted.insert(name.clone(), said.restart_done);
         if said.server.disk_full {
             heard.full.push(name.clone());
@@ -177,7 +179,19 @@ fn gather(
     heard
 }
 
+fn is_up(role: Role) -> bool {
+    match role {
+        Role::Primary | Role::Standby => true,
+        Role::Starting | Role::Stopped | Role::Absent | Role::Unknown => false,
+    }
+}
+
 impl Heard {
+    fn answers(&self) -> Answers {
+        let is_mute = !self.silent.is_empty() && self.restarted.is_empty();
+        if is_mute { Answers::None } else { Answers::Some }
+    }
+
     /// How the primary is to take up what waits for a restart, once all have taken up the rest.
     pub(super) fn next(
         &self,
@@ -202,7 +216,7 @@ impl Heard {
     /// When to ask again; none while there is nothing to wait for.
     pub(super) fn look_again(&self) -> Option<Duration> {
         let waits = [self.silent.is_empty(), self.full.is_empty(), self.pending.is_empty()];
-        if !self.late.is_empty() {
+        if !self.late.is_empty() || !self.restarting.is_empty() {
             Some(LOOK_AGAIN)
         } else if waits.contains(&false) {
             Some(LOOK_LATER)
@@ -216,6 +230,7 @@ impl Heard {
 mod tests {
     use super::*;
     use expect_test::expect;
+    use pgherd_core::intent::Restart;
     use pgherd_core::names::ClusterName;
     use serde_json::json;
 
@@ -231,7 +246,7 @@ mod tests {
             "cluster": "db", "me": {"instance": name(serial), "volume": 1, "incarnation": 1},
             "at": at, "started": at, "pid": 1, "version": "0.1.0", "role": "primary",
             "verdict": verdict, "known": {"epoch": 1, "promise": 1}, "server": {},
-            "specification": 1, "switchoverDone": 0, "restartDone": 0, "configurationDone": done,
+            "specification": 1, "switchoverDone": 0, "restartDone": 3, "configurationDone": done,
             "pendingRestartOf": looked_at, "happenings": [],
         });
         serde_json::from_value(status).unwrap()
@@ -239,14 +254,38 @@ mod tests {
 
     fn told(said: Vec<(u32, Service, Option<Status>)>) -> String {
         let said = said.into_iter().map(|(serial, service, said)| (name(serial), service, said));
-        let heard = gather(said, 7);
+        let restart = Restart { number: 3, instances: [name(1), name(2)].into() };
+        let heard = gather(said, &Asked { configuration: 7, restart: Some(restart) });
         let listed = |names: &[InstanceName]| {
             names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         let (late, full, pending) = (listed(&heard.late), listed(&heard.full), &heard.pending);
         let pending: Vec<_> = pending.iter().map(|(name, all)| format!("{name} {all:?}")).collect();
         let again = heard.look_again();
-        format!("late [{late}] full [{full}] pending [{}] {again:?}\n", pending.join(" "))
+        let told = format!("late [{late}] full [{full}] pending [{}]", pending.join(" "));
+        format!("{told} restarting [{}] {again:?}\n", listed(&heard.restarting))
+    }
+
+    #[test]
+    fn who_was_asked_to_start_again_is_told_until_it_is_up() {
+        let (ready, unready) = (Service::Ready, Service::Unready);
+        let of = |serial, restart_done, role| {
+            let known = status(serial, 7, Some(7));
+            Some(Status { restart_done, role, ..known })
+        };
+        let told = [
+            told(vec![(1, ready, of(1, 2, Role::Primary)), (2, ready, of(2, 3, Role::Standby))]),
+            told(vec![(1, ready, of(1, 3, Role::Stopped)), (2, ready, of(2, 3, Role::Standby))]),
+            told(vec![(1, ready, of(1, 3, Role::Primary)), (3, ready, of(3, 0, Role::Starting))]),
+            told(vec![(1, unready, of(1, 2, Role::Stopped))]),
+        ];
+        expect![[r"
+            late [] full [] pending [] restarting [db-1] Some(1s)
+            late [] full [] pending [] restarting [db-1] Some(1s)
+            late [] full [] pending [] restarting [] None
+            late [] full [] pending [] restarting [] None
+        "]]
+        .assert_eq(&told.concat());
     }
 
     #[test]
@@ -268,13 +307,13 @@ mod tests {
             told(vec![(1, unready, Some(full))]),
         ];
         expect![[r#"
-            late [] full [] pending [] None
-            late [db-1] full [] pending [] Some(1s)
-            late [] full [] pending [] Some(10s)
-            late [db-1] full [] pending [] Some(1s)
-            late [] full [] pending [] None
-            late [] full [] pending [db-1 ["max_connections"]] Some(10s)
-            late [] full [db-1] pending [] Some(10s)
+            late [] full [] pending [] restarting [] None
+            late [db-1] full [] pending [] restarting [] Some(1s)
+            late [] full [] pending [] restarting [] Some(10s)
+            late [db-1] full [] pending [] restarting [] Some(1s)
+            late [] full [] pending [] restarting [] None
+            late [] full [] pending [db-1 ["max_connections"]] restarting [] Some(10s)
+            late [] full [db-1] pending [] restarting [] Some(10s)
         "#]]
         .assert_eq(&told.concat());
     }

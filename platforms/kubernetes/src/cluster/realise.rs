@@ -10,7 +10,7 @@ mod instances;
 
 use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::certificates::CertificateError;
-use super::events::Done;
+use super::events::{self, Done};
 use super::manifests::budgets::Succession;
 use super::manifests::specification::SpecificationError;
 use super::manifests::{Blueprint, access, budgets, route, secrets, services, specification};
@@ -115,7 +115,9 @@ pub(super) async fn realise(
     done: &mut Vec<Done>,
 ) -> Result<(), RealiseError> {
     let objects = Objects::new(context, blueprint);
-    certified::realise(&objects, blueprint, (seen, wanted), now).await?;
+    let ending = certified::realise(&objects, blueprint, (seen, wanted), now).await?;
+    let uid = blueprint.cluster.metadata.uid.as_deref().unwrap_or_default();
+    done.extend(context.warned.news(uid, ending).into_iter().map(Done::FoundEnding));
     let ensured = |done: Result<(), EnsureError>| done.map_err(RealiseError::Ensure);
     given_passwords(&objects, blueprint).await?;
     external::keys(&objects, blueprint, wanted).await?;
@@ -125,6 +127,7 @@ pub(super) async fn realise(
     ensured(objects.ensure_all(budgets::budgets(blueprint, succession(seen, plan))).await)?;
     // What was decided is kept before it is acted upon.
     tell(&objects, blueprint, wanted).await?;
+    done.extend(events::asked(wanted.before.as_ref(), &wanted.specification));
     ensured(instances::realise(&objects, blueprint, (seen, plan), done).await)?;
     let forgotten = instances::forget(plan, &wanted.wishes);
     if let Some(wishes) = forgotten {
@@ -154,6 +157,7 @@ pub(super) async fn take_up(
     blueprint: &Blueprint<'_>,
     (seen, wanted): (&Seen, &Wanted),
     next: Next,
+    done: &mut Vec<Done>,
 ) -> Result<(), RealiseError> {
     let mut wishes = wanted.wishes.clone();
     match (next, &seen.record) {
@@ -169,7 +173,9 @@ pub(super) async fn take_up(
     let specification = specification.as_ref().unwrap_or(known);
     let map = specification::config_map(blueprint, specification, &wishes);
     let map = map.map_err(RealiseError::Tell)?;
-    Objects::new(context, blueprint).ensure(map).await.map_err(RealiseError::Ensure)
+    Objects::new(context, blueprint).ensure(map).await.map_err(RealiseError::Ensure)?;
+    done.extend(events::asked(Some(known), specification));
+    Ok(())
 }
 
 /// Passwords that the user gives have to be there before a pod waits for them.
@@ -247,7 +253,9 @@ fn succession(seen: &Seen, plan: &Plan) -> Succession {
     let node = |name| seen.pods.get(name)?.spec.as_ref()?.node_name.as_deref();
     let holder = seen.record.as_ref().map(|record| &record.holder.instance);
     let others = seen.pods.keys().filter(|name| Some(*name) != holder);
-    if plan.verdict == Verdict::Healthy && is_apart(holder.and_then(node), others.map(node)) {
+    // While somebody waits to be replaced all are well, too.
+    let is_well = matches!(plan.verdict, Verdict::Healthy | Verdict::Delayed { .. });
+    if is_well && is_apart(holder.and_then(node), others.map(node)) {
         Succession::Certain
     } else {
         Succession::Doubtful

@@ -179,9 +179,7 @@ pub(super) fn status(
 
 /// What only agents know is told while nothing graver goes on.
 pub(super) fn with_heard(status: ClusterStatus, next: Next, heard: &Heard) -> ClusterStatus {
-    let known = status.phase.as_deref().unwrap_or_default();
-    let reason = status.phase_reason.as_deref();
-    match phase::heard((known, reason), next, heard) {
+    match phase::heard(&status, next, heard) {
         Some((phase, reason)) => {
             ClusterStatus { phase: Some(phase.to_owned()), phase_reason: Some(reason), ..status }
         }

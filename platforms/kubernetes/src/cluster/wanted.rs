@@ -7,6 +7,7 @@ use super::observe::Seen;
 use pgherd_api::agent::Specification;
 use pgherd_api::cluster::annotations::{Hibernation, Requests};
 use pgherd_api::cluster::updates::PrimaryUpdateStrategy;
+use pgherd_core::fleet::rollout::Pace;
 use pgherd_core::fleet::{PrimaryUpdate, Sight};
 use pgherd_core::names::InstanceName;
 use pgherd_core::wishes::{Shall, Wish, Wishes};
@@ -19,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) shall: Shall,
     /// What agents are told now, and whether it is to be written.
     pub(super) specification: Specification,
+    /// What they were told before, as far as that can be read.
+    pub(super) before: Option<Specification>,
     pub(super) freshness: Freshness,
 }
 
@@ -55,7 +58,7 @@ pub(super) fn wanted(blueprint: &Blueprint<'_>, seen: &Seen, now: SystemTime) ->
     };
     let is_kept = last.as_ref() == Some(&specification) && kept.as_ref() == Some(&wishes);
     let freshness = if is_kept { Freshness::Kept } else { Freshness::Changed };
-    Wanted { wishes, shall, specification, freshness }
+    Wanted { wishes, shall, specification, before: last, freshness }
 }
 
 /// Whether what was asked for before is known.
@@ -136,13 +139,18 @@ impl Blueprint<'_> {
 }
 
 impl Wanted {
-    pub(super) fn sight<'a>(&'a self, blueprint: &Blueprint<'_>, seen: &'a Seen) -> Sight<'a> {
+    pub(super) fn sight<'a>(
+        &'a self,
+        (blueprint, seen): (&Blueprint<'_>, &'a Seen),
+        pace: Pace<'a>,
+    ) -> Sight<'a> {
         Sight {
             wishes: &self.wishes,
             shall: self.shall,
             record: seen.record.as_ref(),
             places: &seen.places,
             primary_update: blueprint.primary_update(),
+            pace,
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Known {
     /// The unique id of the pod.
     pub(super) pod: String,
     stands: Stands,
+    /// What it ran when it was last heard to run another one.
+    other: Option<String>,
     failures: u32,
     /// Why it goes on with what it had.
     pub(super) refusal: Option<String>,
@@ -32,16 +34,18 @@ enum Stands {
 
 /// What an agent says of its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Said<'a> {
     /// It is the operator's.
     Own,
-    Other,
+    /// It is the one of this digest.
+    Other(&'a str),
     Nothing,
 }
 
 impl Known {
     pub(super) fn nothing(pod: &str) -> Self {
-        Self { pod: pod.to_owned(), stands: Stands::Unknown, failures: 0, refusal: None }
+        let (pod, stands) = (pod.to_owned(), Stands::Unknown);
+        Self { pod, stands, other: None, failures: 0, refusal: None }
     }
 
     pub(super) fn agent(&self, now: Instant) -> Agent {
@@ -67,18 +71,25 @@ impl Known {
         self.stands = Stands::Refused { until: now + pause };
     }
 
-    pub(super) fn hear(&mut self, said: Said, now: Instant) {
+    /// What it ran before, once it is heard to have become the operator's.
+    pub(super) fn hear(&mut self, said: Said<'_>, now: Instant) -> Option<String> {
+        if let Said::Other(digest) = said {
+            self.other = Some(digest.to_owned());
+        }
         match (said, self.stands) {
             (Said::Own, _) => {
+                let before = self.other.take();
                 *self = Self { stands: Stands::Current, ..Self::nothing(&self.pod) };
+                return before;
             }
-            (Said::Other, Stands::Given { at }) if now - at >= TAKES_UP_WITHIN => {
+            (Said::Other(_), Stands::Given { at }) if now - at >= TAKES_UP_WITHIN => {
                 self.refuse("it took it and did not take it up: its log says why".to_owned(), now);
             }
-            (Said::Other, Stands::Unknown | Stands::Current) => self.stands = Stands::Other,
-            (Said::Other, Stands::Other | Stands::Given { .. } | Stands::Refused { .. })
+            (Said::Other(_), Stands::Unknown | Stands::Current) => self.stands = Stands::Other,
+            (Said::Other(_), Stands::Other | Stands::Given { .. } | Stands::Refused { .. })
             | (Said::Nothing, _) => {}
         }
+        None
     }
 }
 
@@ -86,6 +97,7 @@ impl Known {
 mod tests {
     use super::*;
 
+    const OTHER: Said<'_> = Said::Other("b");
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
@@ -95,34 +107,36 @@ mod tests {
         assert_eq!(known.agent(now), Agent::Unknown);
         known.hear(Said::Nothing, now);
         assert_eq!(known.agent(now), Agent::Unknown);
-        known.hear(Said::Other, now);
+        known.hear(OTHER, now);
         assert_eq!(known.agent(now), Agent::Other);
         known.give(now);
-        for said in [Said::Nothing, Said::Other, Said::Nothing] {
+        for said in [Said::Nothing, OTHER, Said::Nothing] {
             known.hear(said, now + 29 * SECOND);
             assert_eq!(known.agent(now + 29 * SECOND), Agent::Given);
         }
-        known.hear(Said::Own, now + 29 * SECOND);
+        let before = known.hear(Said::Own, now + 29 * SECOND);
         assert_eq!(known.agent(now), Agent::Current);
+        assert_eq!(before.as_deref(), Some("b"));
+        assert_eq!(known.hear(Said::Own, now + 30 * SECOND), None);
     }
 
     #[test]
     fn one_that_goes_on_as_before_is_tried_again_later_each_time() {
         let mut now = Instant::now();
         let mut known = Known::nothing("a");
-        known.hear(Said::Other, now);
+        known.hear(OTHER, now);
         let mut pauses = Vec::new();
         for round in 0..7 {
             known.give(now);
             if round % 2 == 0 {
                 now += 30 * SECOND;
-                known.hear(Said::Other, now);
+                known.hear(OTHER, now);
             } else {
                 known.refuse("no space".to_owned(), now);
             }
             let began = now;
             while known.agent(now) == Agent::Refuses {
-                known.hear(Said::Other, now);
+                known.hear(OTHER, now);
                 now += SECOND;
             }
             assert_eq!(known.agent(now), Agent::Other);

@@ -53,6 +53,11 @@ pub enum Problem {
         key: &'static str,
         not_after: SystemTime,
     },
+    /// It is still good.
+    Ending {
+        key: &'static str,
+        not_after: SystemTime,
+    },
     Early {
         key: &'static str,
     },
@@ -87,6 +92,23 @@ pub fn complaints(present: &Present, wanted: &Wanted, now: SystemTime) -> Vec<Co
     });
     let names = wanted.supplied.server_alt_dns_names.iter().filter(|name| !is_name(name));
     secrets.chain(names.map(|given| Complaint::Name { given: given.clone() })).collect()
+}
+
+/// Which of the certificates that the user has given end soon: nobody else renews them.
+pub fn ending(present: &Present, wanted: &Wanted, now: SystemTime) -> Vec<Complaint> {
+    let due = wanted.life.span(now).due;
+    let ending = Field::ALL.into_iter().filter_map(|field| {
+        let secret = field.secret(wanted)?;
+        let key = match field {
+            Field::ServerAuthority | Field::ClientAuthority => AUTHORITY_CERTIFICATE,
+            Field::ServerCertificate | Field::ReplicationCertificate => CERTIFICATE,
+        };
+        let (_, Facts { not_after, .. }) =
+            certificates(content(present, wanted, field).ok()?, key).ok()?;
+        let problem = Problem::Ending { key, not_after };
+        (not_after <= due).then_some(Complaint::Secret { secret, field, problem })
+    });
+    ending.collect()
 }
 
 /// The authority that the user has given to sign with.
@@ -316,6 +338,11 @@ impl fmt::Display for Problem {
             Self::Expired { key, not_after } => write!(
                 f,
                 "has a certificate in key {key} that expired at {}: renew it",
+                moment(*not_after)
+            ),
+            Self::Ending { key, not_after } => write!(
+                f,
+                "has a certificate in key {key} that ends at {}: renew it before",
                 moment(*not_after)
             ),
             Self::Early { key } => write!(

@@ -449,6 +449,31 @@ fn what_is_wrong_with_given_certificates_is_told_with_what_helps() {
 }
 
 #[test]
+fn the_end_of_what_was_given_is_told_before_it_comes() {
+    let mut case = Case::settled();
+    let given = authority("corporate");
+    case.put_authority("corporate", &given);
+    let server = leaf(&given, "db-rw", ExtendedKeyUsagePurpose::ServerAuth);
+    case.put_leaf("web", &server);
+    case.wanted.supplied.server_ca_secret = Some("corporate".to_owned());
+    case.wanted.supplied.server_tls_secret = Some("web".to_owned());
+    case.wanted.supplied.client_ca_secret = Some("missing".to_owned());
+    let mut told = |days: u32| {
+        case.now = now() + days * DAY;
+        let found = ending(&case.present, &case.wanted, case.now);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        format!("{days}: {}", found.join("; "))
+    };
+    expect![[r#"
+        0: 
+        22: 
+        23: secret web (spec.certificates.serverTLSSecret) has a certificate in key tls.crt that ends at 2026-03-31 00:00:00 +0000 UTC: renew it before
+        29: secret web (spec.certificates.serverTLSSecret) has a certificate in key tls.crt that ends at 2026-03-31 00:00:00 +0000 UTC: renew it before
+        360: secret corporate (spec.certificates.serverCASecret) has a certificate in key ca.crt that ends at 2027-03-01 00:00:00 +0000 UTC: renew it before; secret web (spec.certificates.serverTLSSecret) has a certificate in key tls.crt that ends at 2026-03-31 00:00:00 +0000 UTC: renew it before"#]]
+    .assert_eq(&[0, 22, 23, 29, 360].map(&mut told).join("\n"));
+}
+
+#[test]
 fn an_authority_whose_name_cannot_be_repeated_is_refused() {
     let mut case = Case::new();
     case.put("corporate", AUTHORITY_CERTIFICATE, include_str!("tests/two_units.crt"));

@@ -3,11 +3,13 @@
 //! Never looks at how events are written.
 
 use super::*;
+use crate::cluster::certificates::{Field, Problem};
 use crate::cluster::manifests::fixtures::Sample;
 use expect_test::{Expect, expect};
 use pgherd_core::names::ClusterName;
 use pgherd_core::record::{Holder, Takeover, WriteId};
 use pgherd_core::units::{Epoch, Lsn, SystemId, Timeline};
+use std::time::{Duration, SystemTime};
 
 fn instance(serial: u32) -> InstanceName {
     InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
@@ -54,6 +56,7 @@ fn check(before: &ClusterStatus, after: &ClusterStatus, record: &Record, expecte
         record: Some(record),
         done: &[],
         realised: &Ok(()),
+        verdict: &Verdict::Healthy,
         generation: Some(1),
     };
     expected.assert_eq(&told(&events(&round)));
@@ -134,13 +137,25 @@ fn what_was_done_and_what_could_not_be_done_is_told() {
         ended(3, Because::Leaving),
         ended(3, Because::Ended),
         ended(3, Because::Stopped),
+        Done::RemovedVolumes { instance: instance(3), uid: "v3".to_owned() },
     ];
-    let failures = [RealiseError::Lack("no Secret".into()), RealiseError::Supplied("old".into())];
+    let foreign = |kind: &str| {
+        let (kind, object) = (kind.to_owned().into(), format!("{kind} shop/db"));
+        RealiseError::Ensure(EnsureError::Foreign { kind, object })
+    };
+    let failures = [
+        RealiseError::Lack("no Secret".into()),
+        RealiseError::Supplied("old".into()),
+        foreign("Lease"),
+        foreign("Role"),
+    ];
     let (nothing, failed) = (ClusterStatus::default(), failed());
     let round = |done: &[Done], realised: &Result<(), RealiseError>| {
         let after = if realised.is_ok() { &nothing } else { &failed };
         let before = &nothing;
-        told(&events(&Round { before, after, record: None, done, realised, generation: Some(4) }))
+        let verdict = &Verdict::Healthy;
+        let (record, generation) = (None, Some(4));
+        told(&events(&Round { before, after, record, done, realised, verdict, generation }))
     };
     let failures = failures.map(|failure| round(&[], &Err(failure)));
     expect![[r"
@@ -151,10 +166,39 @@ fn what_was_done_and_what_could_not_be_done_is_told() {
         Normal ScaleDown [p3] Scaling down - removing instance: db-3
         Normal DeletePod [p3] Deleted ended pod db-3
         Normal DeletePod [p3] Deleted pod db-3 to hibernate
+        Normal DeletePVCs [v3] Deleted PVCs of instance db-3
         Warning SecretNotFound [4] Unable to create required cluster objects: no Secret
         Warning InvalidCertificate [4] Unable to create required cluster objects: old
+        Warning PrimaryLeaseConflict [4] Unable to create required cluster objects: making its objects: Lease shop/db is there already and does not belong to this cluster: remove or rename it, and the cluster goes on by itself
+        Warning UnableToCreateObjects [4] Unable to create required cluster objects: making its objects: Role shop/db is there already and does not belong to this cluster: remove or rename it, and the cluster goes on by itself
     "]]
     .assert_eq(&[&[round(&done, &Ok(()))], &failures[..]].concat().concat());
+}
+
+#[test]
+fn what_was_asked_and_found_is_told() {
+    let secret = "web".to_owned();
+    let problem = Problem::Ending { key: "tls.crt", not_after: SystemTime::UNIX_EPOCH };
+    let done = [
+        Done::Fenced { instance: instance(2), specification: 7 },
+        Done::Unfenced { instance: instance(2), specification: 8 },
+        Done::AskedToRestart { instance: instance(1), request: 3 },
+        Done::BecameOurs {
+            instance: instance(1),
+            from: "0123456789".to_owned(),
+            to: "abcdefghij".to_owned(),
+            uid: "p1".to_owned(),
+        },
+        Done::FoundEnding(Complaint::Secret { secret, field: Field::ServerCertificate, problem }),
+    ];
+    expect![[r"
+        Normal FencePod [7] Fencing Pod db-2
+        Normal UnfencePod [8] Unfencing Pod db-2
+        Normal RestartingInstance [3] Restarting instance db-1
+        Normal InstanceManagerUpgraded [p1] Instance manager of db-1 upgraded from 012345 to abcdef
+        Warning SecretIsExpiring [] secret web (spec.certificates.serverTLSSecret) has a certificate in key tls.crt that ends at 1970-01-01 00:00:00 +0000 UTC: renew it before
+    "]]
+    .assert_eq(&told(&done.iter().map(of_done).collect::<Vec<_>>()));
 }
 
 fn failed() -> ClusterStatus {
@@ -165,8 +209,37 @@ fn failed() -> ClusterStatus {
 fn what_goes_on_failing_is_told_once() {
     let realised = &Err(RealiseError::Lack("no Secret".into()));
     let (before, after) = (&failed(), &failed());
-    let round = Round { before, after, record: None, done: &[], realised, generation: Some(4) };
+    let (record, done, verdict) = (None, &[], &Verdict::Healthy);
+    let round = Round { before, after, record, done, realised, verdict, generation: Some(4) };
     assert_eq!(events(&round), []);
+}
+
+#[test]
+fn an_instance_that_waits_to_be_replaced_is_told_once() {
+    let (generation, left) = (Some(4), Duration::from_millis(58_200));
+    let verdict = &Verdict::Delayed { instance: instance(3), left };
+    let of = |phase: &str, reason: &str| ClusterStatus {
+        phase_reason: Some(reason.to_owned()),
+        ..status(phase, 2)
+    };
+    let healthy = status(HEALTHY, 2);
+    let (first, second) = (of(UPGRADE_DELAYED, "db-3 waits"), of(UPGRADE_DELAYED, "db-2 waits"));
+    let graver = of("Unable to create required cluster objects", "no Secret");
+    let round = |before, after| {
+        let (record, done, realised) = (None, &[], &Ok(()));
+        told(&events(&Round { before, after, record, done, realised, verdict, generation }))
+    };
+    let told = [
+        round(&healthy, &first),
+        round(&first, &first),
+        round(&first, &second),
+        round(&healthy, &graver),
+    ];
+    expect![[r"
+        Normal RolloutDelayed [4] Replacing pod db-3 is delayed for 59s
+        Normal RolloutDelayed [4] Replacing pod db-3 is delayed for 59s
+    "]]
+    .assert_eq(&told.concat());
 }
 
 #[test]

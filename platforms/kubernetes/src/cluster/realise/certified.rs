@@ -2,7 +2,9 @@
 //!
 //! Never writes a Secret that the user has given.
 
-use super::super::certificates::{self, CertificateError, Content, Issued, Kind, Life, Present};
+use super::super::certificates::{
+    self, CertificateError, Complaint, Content, Issued, Kind, Life, Present,
+};
 use super::super::manifests::{Blueprint, labels, secrets};
 use super::super::observe::Seen;
 use super::super::wanted::Wanted;
@@ -15,12 +17,13 @@ use pgherd_api::cluster::status::CertificatesStatus;
 use std::time::SystemTime;
 use tracing::info;
 
+/// What the user is to be warned of comes back.
 pub(super) async fn realise(
     objects: &Objects<'_>,
     blueprint: &Blueprint<'_>,
     (seen, wanted): (&Seen, &Wanted),
     now: SystemTime,
-) -> Result<(), RealiseError> {
+) -> Result<Vec<Complaint>, RealiseError> {
     let wanted = wanted_certificates(blueprint, wanted);
     let mut present = present(seen);
     for name in supplied(&wanted) {
@@ -37,7 +40,7 @@ pub(super) async fn realise(
         info!(secret = %one.secret, reason = ?one.reason, "certificate is issued");
         objects.ensure(secret(blueprint, &wanted, one)).await.map_err(RealiseError::Ensure)?;
     }
-    Ok(())
+    Ok(certificates::ending(&present, &wanted, now))
 }
 
 /// What this operator calls the agents of the cluster as, once their authority is made.

@@ -11,6 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub enum EnsureError {
     #[error(
         "{object} is there already and does not belong to this cluster: remove or rename it, and the cluster goes on by itself"
     )]
-    Foreign { object: String },
+    Foreign { kind: Cow<'static, str>, object: String },
     #[error("{object} belongs to an earlier cluster of the same name and is being removed")]
     Outlived { object: String },
     #[error("drawing a password for {object}")]
@@ -206,7 +207,7 @@ impl<'a> Objects<'a> {
         if is_labelled.is_some_and(|cluster| cluster == self.cluster) {
             return Err(EnsureError::Outlived { object });
         }
-        Err(EnsureError::Foreign { object })
+        Err(EnsureError::Foreign { kind: K::kind(&()), object })
     }
 
     fn owns(&self, meta: &ObjectMeta) -> bool {

@@ -58,10 +58,12 @@ async fn perform(
         Step::RemoveVolumes(instance) => {
             info!(%instance, "volumes are removed");
             let names = [claims::data_name(instance), claims::wal_name(instance)];
+            let mut uid = None;
             for claim in names.iter().filter_map(|name| seen.claims.get(name)) {
                 objects.delete::<PersistentVolumeClaim>(&claim.metadata).await?;
+                uid = uid.or_else(|| claim.metadata.uid.clone());
             }
-            Ok(None)
+            Ok(uid.map(|uid| Done::RemovedVolumes { instance: instance.clone(), uid }))
         }
         // It is taken off the list, and nobody comes back with its identity.
         Step::Forget(instance) => {

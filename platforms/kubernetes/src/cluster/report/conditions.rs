@@ -143,6 +143,7 @@ fn hibernation(facts: &Facts<'_>) -> Option<Told> {
         | Verdict::Waiting { .. }
         | Verdict::Removing { .. }
         | Verdict::Updating { .. }
+        | Verdict::Delayed { .. }
         | Verdict::UserHasToSwitchOver { .. } => return None,
     }
     let mut pods = facts.seen.pods.iter();

@@ -2,22 +2,29 @@
 //!
 //! Never in other words than CloudNativePG's.
 
-use super::super::events::FAILING_OVER;
+use super::super::events::{FAILING_OVER, UPGRADE_DELAYED};
 use super::super::heard::Heard;
 use super::super::observe::Seen;
+use crate::pod::AGENT_PORT;
+use pgherd_api::cluster::status::ClusterStatus;
 use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Pod, Verdict};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 const HEALTHY: &str = "Cluster in healthy state";
 const SETTING_UP: &str = "Setting up primary";
 const SWITCHING_OVER: &str = "Switchover in progress";
 const APPLYING: &str = "Applying configuration";
+const IN_PLACE: &str = "Primary instance is being restarted in-place";
+const UNREACHED: &str = "Instance Status Extraction Error: HTTP communication issue";
 pub(in crate::cluster) const NOT_ENOUGH_SPACE: &str = "Not enough disk space";
 const WAITING_FOR_USER: &str = "Waiting for user action";
 const WAITING: &str = "Waiting for the instances to become active";
+/// By which people find out why.
+const DELAYS: &str = "CLUSTERS_ROLLOUT_DELAY, INSTANCES_ROLLOUT_DELAY";
 
 /// All that the phase is told from.
 #[derive(Clone, Copy)]
@@ -48,6 +55,10 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
         Verdict::Updating { instance, left } => {
             ("Upgrading cluster", format!("restarting {instance}, then {left} more"))
         }
+        Verdict::Delayed { instance, .. } => (
+            UPGRADE_DELAYED,
+            format!("{instance} waits to be replaced, as the operator is configured ({DELAYS})"),
+        ),
         Verdict::UserHasToSwitchOver { primary } => (
             WAITING_FOR_USER,
             format!(
@@ -67,6 +78,8 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
         Pod::Unready if situation.known == Some(SETTING_UP) => {
             (SETTING_UP, format!("Creating primary instance {holder}"))
         }
+        // It was asked to start again, and is not up yet.
+        Pod::Unready if situation.known == Some(IN_PLACE) => (IN_PLACE, restarts(holder)),
         Pod::Absent | Pod::Going | Pod::Ended if is_alone => (
             "Primary instance is being restarted without a switchover",
             format!("there is no other instance than {holder}"),
@@ -79,12 +92,17 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
     }
 }
 
+fn restarts(primary: &impl Display) -> String {
+    format!("PostgreSQL of {primary} starts again, as it was asked to")
+}
+
 /// What agents say in place of what was known without them, if it is graver.
 pub(super) fn heard(
-    (known, reason): (&str, Option<&str>),
+    status: &ClusterStatus,
     next: Next,
     heard: &Heard,
 ) -> Option<(&'static str, String)> {
+    let known = status.phase.as_deref().unwrap_or_default();
     // Clients wait for these two.
     if matches!(known, FAILING_OVER | SWITCHING_OVER) {
         return None;
@@ -97,8 +115,23 @@ pub(super) fn heard(
         );
         return Some((NOT_ENOUGH_SPACE, told));
     }
-    if known != HEALTHY || reason.is_some() {
+    let restarting = heard.restarting.iter().map(ToString::to_string);
+    let primary = restarting.into_iter().find(|name| status.current_primary.as_ref() == Some(name));
+    if let Some(primary) = primary
+        && matches!(known, HEALTHY | WAITING)
+    {
+        return Some((IN_PLACE, restarts(&primary)));
+    }
+    if known != HEALTHY || status.phase_reason.is_some() {
         return None;
+    }
+    if heard.unreached {
+        let told = format!(
+            "no agent answers the operator, though instances are ready, so that it does not know \
+             whether they have taken up what was asked for (fix: a NetworkPolicy that lets it reach \
+             port {AGENT_PORT} of their pods)"
+        );
+        return Some((UNREACHED, told));
     }
     if !heard.late.is_empty() {
         let late = listed(&heard.late);
@@ -121,9 +154,8 @@ pub(super) fn heard(
         Next::SwitchOver => {
             Some((APPLYING, format!("{changed}: {names} hands over, for {settings}")))
         }
-        Next::Nothing | Next::Restart => {
-            Some((APPLYING, format!("{changed}: {names} restarts, for {settings}")))
-        }
+        Next::Restart => Some((IN_PLACE, format!("{changed}: {names} restarts, for {settings}"))),
+        Next::Nothing => Some((APPLYING, format!("{changed}: {names} restarts, for {settings}"))),
     }
 }
 
@@ -166,11 +198,15 @@ mod tests {
         let pods = [Pod::Unready, Pod::Going, Pod::Absent];
         let told = [
             told(&seen(Pod::Unready), &both, Some(SETTING_UP)),
+            told(&seen(Pod::Unready), &both, Some(IN_PLACE)),
+            told(&seen(Pod::Going), &both, Some(IN_PLACE)),
             pods.map(|pod| told(&seen(pod), &both, Some(HEALTHY))).concat(),
             pods.map(|pod| told(&seen(pod), &alone, Some(HEALTHY))).concat(),
         ];
         expect![[r"
             Setting up primary: Creating primary instance db-1
+            Primary instance is being restarted in-place: PostgreSQL of db-1 starts again, as it was asked to
+            Switchover in progress: db-1 hands over, for its pod is removed
             Failing over: Initiating a failover from db-1
             Switchover in progress: db-1 hands over, for its pod is removed
             Failing over: Initiating a failover from db-1
@@ -194,14 +230,34 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_to_be_replaced_is_told_without_a_time_that_would_change() {
+        let (instance, left) = (instance(2), std::time::Duration::from_secs(7));
+        let verdict = &Verdict::Delayed { instance, left };
+        let situation = Situation { verdict, seen: &seen(Pod::Ready), names: &[], known: None };
+        let (phase, reason) = phase(&situation);
+        expect!["Cluster upgrade delayed: db-2 waits to be replaced, as the operator is configured (CLUSTERS_ROLLOUT_DELAY, INSTANCES_ROLLOUT_DELAY)"].assert_eq(&format!("{phase}: {reason}"));
+    }
+
+    #[test]
     fn what_agents_say_is_told_while_nothing_graver_goes_on() {
         let settings = ["max_connections", "shared_buffers"].map(ToOwned::to_owned);
         let late = || Heard { late: vec![instance(2)], ..Heard::default() };
         let pending =
             || Heard { pending: [(instance(1), settings.to_vec())].into(), ..Heard::default() };
+        let restarting = |serials: &[u32]| {
+            let restarting = serials.iter().map(|serial| instance(*serial)).collect();
+            Heard { restarting, ..Heard::default() }
+        };
+        let unreached = || Heard { unreached: true, ..Heard::default() };
         let full = || Heard { full: vec![instance(1), instance(3)], ..late() };
         let told = |known: &str, reason: Option<&str>, (next, said): (Next, Heard)| {
-            let told = heard((known, reason), next, &said);
+            let status = ClusterStatus {
+                phase: Some(known.to_owned()),
+                phase_reason: reason.map(ToOwned::to_owned),
+                current_primary: Some("db-1".to_owned()),
+                ..ClusterStatus::default()
+            };
+            let told = heard(&status, next, &said);
             told.map_or("nothing\n".to_owned(), |(phase, why)| format!("{phase}: {why}\n"))
         };
         let told = [
@@ -214,16 +270,28 @@ mod tests {
             told(WAITING, None, (Next::Nothing, late())),
             told(WAITING, None, (Next::Nothing, full())),
             told(FAILING_OVER, None, (Next::Nothing, full())),
+            told(WAITING, Some("not ready: db-2"), (Next::Nothing, restarting(&[1, 2]))),
+            told(HEALTHY, None, (Next::Nothing, restarting(&[1]))),
+            told(HEALTHY, None, (Next::Nothing, restarting(&[2]))),
+            told(FAILING_OVER, None, (Next::Nothing, restarting(&[1]))),
+            told(HEALTHY, None, (Next::Nothing, unreached())),
+            told(HEALTHY, Some("hibernated"), (Next::Nothing, unreached())),
         ];
         expect![[r"
             nothing
             Applying configuration: PostgreSQL configuration changed: db-2 has yet to take it up
             Applying configuration: PostgreSQL configuration changed: db-1 hands over, for max_connections, shared_buffers
-            Applying configuration: PostgreSQL configuration changed: db-1 restarts, for max_connections, shared_buffers
+            Primary instance is being restarted in-place: PostgreSQL configuration changed: db-1 restarts, for max_connections, shared_buffers
             Waiting for user action: User must issue a supervised switchover: max_connections, shared_buffers wait for db-1 to restart
             nothing
             nothing
             Not enough disk space: the disk of db-1, db-3 is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
+            nothing
+            Primary instance is being restarted in-place: PostgreSQL of db-1 starts again, as it was asked to
+            Primary instance is being restarted in-place: PostgreSQL of db-1 starts again, as it was asked to
+            nothing
+            nothing
+            Instance Status Extraction Error: HTTP communication issue: no agent answers the operator, though instances are ready, so that it does not know whether they have taken up what was asked for (fix: a NetworkPolicy that lets it reach port 8001 of their pods)
             nothing
         "]]
         .assert_eq(&told.concat());
