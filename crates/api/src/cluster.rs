@@ -19,7 +19,7 @@ pub mod object_store;
 pub mod parameters;
 pub mod postgresql;
 pub mod probes;
-mod problem;
+pub(crate) mod problem;
 #[cfg(test)]
 mod published;
 pub mod references;

@@ -94,8 +94,6 @@ pub enum Caution {
         /// The limit.
         given: Bytes,
     },
-    /// The cluster does not get the data it should start with.
-    StartsEmpty,
     /// The cluster does not follow another one.
     StartsWritable,
     /// Pages get checksums whatever is written.
@@ -164,9 +162,6 @@ impl fmt::Display for Caution {
                 "is {given}, but is not used: with synchronous commits no standby that lags is \
                  promoted"
             ),
-            Self::StartsEmpty => {
-                f.write_str("is not acted upon yet: the cluster starts with an empty database")
-            }
             Self::StartsWritable => f.write_str(
                 "is not acted upon yet: the cluster follows no other one and accepts writes",
             ),

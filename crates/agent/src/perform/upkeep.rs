@@ -1,13 +1,15 @@
-//! Keeps what a server needs besides its plan: slots for its standbys, the superuser's password.
+//! Keeps what a server needs besides its plan: slots for its standbys, passwords as they are given.
 //!
 //! Never touches a slot that is not ours or that is in use.
 
-use crate::postgres::config::{SLOT_PREFIX, quote};
+use crate::postgres::config::{REPLICATION_ROLE, SLOT_PREFIX, quote};
 use crate::postgres::scram::Verifier;
 use crate::postgres::session::{SUPERUSER, Session, SessionError};
 use crate::settings::{self, SettingsError};
 use pgherd_api::agent::Superuser;
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 use tokio_postgres::SimpleQueryRow;
 use tracing::info;
@@ -15,6 +17,10 @@ use tracing::info;
 use super::Bench;
 
 const WITHIN: Duration = Duration::from_secs(5);
+/// The files with the passwords of roles.
+const APPLICATION: &str = "app";
+const REPLICATION: &str = "replication";
+const OF_SUPERUSER: &str = "superuser";
 
 #[derive(Debug, thiserror::Error)]
 pub enum UpkeepError {
@@ -30,13 +36,24 @@ pub enum UpkeepError {
     ReadPassword(#[source] SettingsError),
     #[error("setting the superuser's password")]
     SetPassword(#[source] SessionError),
+    #[error("reading the password of role {role:?}")]
+    ReadRolePassword { role: String, source: SettingsError },
+    #[error("setting the password of role {role:?}")]
+    SetRolePassword { role: String, source: SessionError },
 }
 
 /// What there shall be in one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Duty {
     /// A slot for each standby, and nobody else's, that keeps the log from now on.
-    Primary { server: Configured, slots: BTreeSet<String>, superuser: Superuser },
+    Primary {
+        server: Configured,
+        slots: BTreeSet<String>,
+        superuser: Superuser,
+        /// The application's role.
+        owner: String,
+        given: Given,
+    },
     /// The same slots, empty: they are there when it becomes a primary, and keep no log till then.
     Standby { server: Configured, slots: BTreeSet<String> },
 }
@@ -57,6 +74,36 @@ pub struct Configured {
     pub configuration: u64,
 }
 
+/// Which files of passwords there were, so that others are taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given {
+    pub application: Option<Mark>,
+    pub replication: Option<Mark>,
+    pub superuser: Option<Mark>,
+}
+
+/// Tells a file from the one that takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Given {
+    /// As they are now.
+    pub fn look(secrets: &Path) -> Self {
+        let mark = |name| {
+            let found = std::fs::metadata(secrets.join(name)).ok()?;
+            Some(Mark { inode: found.ino(), changed: (found.mtime(), found.mtime_nsec()) })
+        };
+        Self {
+            application: mark(APPLICATION),
+            replication: mark(REPLICATION),
+            superuser: mark(OF_SUPERUSER),
+        }
+    }
+}
+
 /// Whether the same duty was done before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
@@ -70,13 +117,17 @@ pub async fn keep(bench: &Bench, duty: &Duty, round: Round) -> Result<Vec<String
     let mut session =
         Session::open(&bench.site, SUPERUSER, WITHIN).await.map_err(UpkeepError::Connect)?;
     match duty {
-        Duty::Primary { slots, superuser, .. } => {
+        Duty::Primary { slots, superuser, owner, .. } => {
             let holding = match round {
                 Round::First => Holding::FromNowIfNew,
                 Round::Later => Holding::FromNow,
             };
             keep_slots(&mut session, slots, holding).await?;
-            keep_superuser(bench, &mut session, *superuser).await?;
+            keep_superuser(bench, &mut session, (*superuser, round)).await?;
+            if round == Round::First {
+                keep_password(bench, &mut session, (REPLICATION_ROLE, REPLICATION)).await?;
+                keep_password(bench, &mut session, (owner, APPLICATION)).await?;
+            }
         }
         Duty::Standby { slots, .. } => keep_slots(&mut session, slots, Holding::Nothing).await?,
     }
@@ -162,27 +213,47 @@ async fn change(
     changed.map_err(|source| UpkeepError::ChangeSlot { slot: slot.to_owned(), source })
 }
 
+/// Not even a verifier belongs into a log; and it need not wait for standbys: whoever is primary next
+/// sets it again.
+const QUIETLY: &str = "set log_statement = 'none'; set log_min_duration_statement = -1; \
+    set log_min_error_statement = 'panic'; set synchronous_commit = local";
+
 /// Its password is there if it may log in with one, and absent if it may not.
 async fn keep_superuser(
     bench: &Bench,
     session: &mut Session,
-    superuser: Superuser,
+    (superuser, round): (Superuser, Round),
 ) -> Result<(), UpkeepError> {
     let sql = "select rolpassword is not null from pg_authid where rolname = current_user";
     let has = session.value(sql, WITHIN).await.map_err(UpkeepError::SetPassword)? == "t";
-    let password = match (superuser, has) {
-        (Superuser::Allowed, true) | (Superuser::Refused, false) => return Ok(()),
-        (Superuser::Refused, true) => "null".to_owned(),
-        (Superuser::Allowed, false) => {
+    let password = match (superuser, has, round) {
+        (Superuser::Allowed, true, Round::Later) | (Superuser::Refused, false, _) => return Ok(()),
+        (Superuser::Refused, true, _) => "null".to_owned(),
+        (Superuser::Allowed, false, _) | (Superuser::Allowed, true, Round::First) => {
             let password =
-                settings::password(bench, "superuser").map_err(UpkeepError::ReadPassword)?;
+                settings::password(bench, OF_SUPERUSER).map_err(UpkeepError::ReadPassword)?;
             quote::literal(Verifier::of(&password).reveal())
         }
     };
-    // Not even a verifier belongs into a log.
-    let sql = format!(
-        "set log_statement = 'none'; set log_min_duration_statement = -1; \
-         set log_min_error_statement = 'panic'; alter role current_user password {password}"
-    );
+    let sql = format!("{QUIETLY}; alter role current_user password {password}");
     session.run(&sql, WITHIN).await.map_err(UpkeepError::SetPassword)
+}
+
+/// The role has the password that is given for it, as long as there is that role.
+async fn keep_password(
+    bench: &Bench,
+    session: &mut Session,
+    (role, file): (&str, &str),
+) -> Result<(), UpkeepError> {
+    let failed = |source| UpkeepError::SetRolePassword { role: role.to_owned(), source };
+    let name = quote::literal(role);
+    let sql = format!("select count(*) from pg_catalog.pg_roles where rolname = {name}");
+    if session.value(&sql, WITHIN).await.map_err(failed)? == "0" {
+        return Ok(());
+    }
+    let password = settings::password(bench, file)
+        .map_err(|source| UpkeepError::ReadRolePassword { role: role.to_owned(), source })?;
+    let password = quote::literal(Verifier::of(&password).reveal());
+    let sql = format!("{QUIETLY}; alter role {} password {password}", quote::identifier(role));
+    session.run(&sql, WITHIN).await.map_err(failed)
 }

@@ -174,6 +174,7 @@ async fn fill(
     roles::forget_superuser(&mut session).await.map_err(roles)?;
     let made = roles::make(&mut session, &new.replication_password, &new.application);
     made.await.map_err(roles)?;
+    roles::make_database(&mut session, &new.application).await.map_err(roles)?;
     let stopped = postmaster.stop(staged, Stop::Fast, patience.stop).await;
     stopped.map(drop).map_err(|source| ExternalError::Stop { source })
 }

@@ -196,7 +196,10 @@ async fn fill(staged: &Site, new: &NewCluster, patience: Patience) -> Result<(),
         let mut session = connect(staged, "template1", patience).await?;
         run_all(&mut session, "postInitTemplateSQL", &new.template_statements, within).await?;
     }
+    // After the template, so that it has all that the template has.
     let application = &new.application;
+    let made = roles::make_database(&mut session, application);
+    made.await.map_err(|source| InitError::MakeRoles { source })?;
     if !application.statements.is_empty() {
         let mut session = connect(staged, &application.database, patience).await?;
         run_all(&mut session, "postInitApplicationSQL", &application.statements, within).await?;

@@ -58,9 +58,7 @@ pub(super) async fn make(
         .run(REWIND_GRANTS, WITHIN)
         .await
         .map_err(|source| RolesError::MakeRole { role: REPLICATION_ROLE.to_owned(), source })?;
-    let Application { database, owner, password, .. } = application;
-    make_role(session, owner, "", password).await?;
-    make_database(session, database, owner).await
+    make_role(session, &application.owner, "", &application.password).await
 }
 
 /// What a superuser was given elsewhere counts for nothing here.
@@ -92,11 +90,12 @@ async fn make_role(
     made.map_err(|source| RolesError::MakeRole { role: role.to_owned(), source })
 }
 
-async fn make_database(
+/// The owner's role has to be there.
+pub(super) async fn make_database(
     session: &mut Session,
-    database: &str,
-    owner: &str,
+    application: &Application,
 ) -> Result<(), RolesError> {
+    let Application { database, owner, .. } = application;
     let look = format!(
         "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = {}",
         literal(database)
@@ -108,7 +107,7 @@ async fn make_database(
         format!("CREATE DATABASE {name} OWNER {owner}")
     };
     let made = session.run(&statement, COPYING).await;
-    made.map_err(|source| RolesError::MakeDatabase { database: database.to_owned(), source })
+    made.map_err(|source| RolesError::MakeDatabase { database: database.clone(), source })
 }
 
 async fn exists(session: &mut Session, look: &str, what: String) -> Result<bool, RolesError> {

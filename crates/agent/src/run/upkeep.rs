@@ -4,7 +4,7 @@
 
 use super::Agent;
 use crate::chain::chain;
-use crate::perform::upkeep::{self, Configured, Duty, Round};
+use crate::perform::upkeep::{self, Configured, Duty, Given, Round};
 use crate::postgres::config::{SLOT_PREFIX, slot_of};
 use crate::process::clock;
 use crate::wake::Wake;
@@ -77,7 +77,9 @@ impl Agent {
         match &self.seen.server {
             Server::Primary(_) => {
                 let superuser = specification.postgres.superuser;
-                Some(Duty::Primary { server, slots, superuser })
+                let owner = specification.postgres.initdb.owner.clone();
+                let given = Given::look(&self.folder.secrets());
+                Some(Duty::Primary { server, slots, superuser, owner, given })
             }
             Server::Standby(_) => Some(Duty::Standby { server, slots }),
             Server::Unknown | Server::Absent | Server::Down { .. } | Server::Starting => None,

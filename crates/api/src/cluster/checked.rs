@@ -171,7 +171,7 @@ impl Cluster {
         let place = FieldPath::of("spec.bootstrap");
         let import = bootstrap.initdb.as_ref().is_some_and(|initdb| initdb.import.is_some());
         if import {
-            findings.warn(&place.name("initdb").name("import"), Caution::StartsEmpty);
+            findings.refuse(&place.name("initdb").name("import"), Refusal::WithoutItsData);
         }
         let ways = [
             ("initdb", bootstrap.initdb.is_some()),
@@ -183,7 +183,7 @@ impl Cluster {
             if let Some(other) = first.replace(*name) {
                 findings.refuse(&place.name(name), Refusal::Both { other });
             } else if *name == "recovery" {
-                findings.warn(&place.name(name), Caution::StartsEmpty);
+                findings.refuse(&place.name(name), Refusal::WithoutItsData);
             }
         }
         Some(bootstrap)
@@ -374,14 +374,12 @@ spec:
     }
 
     #[test]
-    fn a_cluster_that_should_start_with_data_says_that_it_is_empty() {
+    fn a_cluster_that_should_start_with_data_does_not_start_without() {
         let import = "{type: monolith, databases: [a], source: {externalCluster: b}}";
         let import = format!("bootstrap: {{initdb: {{import: {import}}}}}");
         expect![[r#"
-            warning: spec.bootstrap.recovery is not acted upon yet: the cluster starts with an empty database
-            ignored: spec.bootstrap.recovery
-            warning: spec.bootstrap.initdb.import is not acted upon yet: the cluster starts with an empty database
-            ignored: spec.bootstrap.initdb.import
+            refused: spec.bootstrap.recovery is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
+            refused: spec.bootstrap.initdb.import is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
             warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
             ignored: spec.replica
             ignored: spec.replica

@@ -43,6 +43,11 @@ pub enum Refusal {
     NoSpace { given: String },
     #[error("and {other} are both set, but only one of them can be meant: remove one")]
     Both { other: &'static str },
+    #[error(
+        "is not acted upon yet, and a cluster that starts without its data would look healthy: \
+         remove it to start with an empty database"
+    )]
+    WithoutItsData,
     #[error(transparent)]
     Parameter(ParameterRefusal),
     #[error(transparent)]
