@@ -1,0 +1,3 @@
+//! Lists what a repository holds.
+//!
+//! Never changes it.

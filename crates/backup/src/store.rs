@@ -1,0 +1,3 @@
+//! Speaks to what stores objects.
+//!
+//! Never knows what they hold.

@@ -1,0 +1,3 @@
+//! Moves files of the log.
+//!
+//! Never decides which.
