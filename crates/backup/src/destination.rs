@@ -231,7 +231,17 @@ mod tests {
             "/var/backups",
             "file:///var/backups",
         ];
-        expect![[r#""#]].assert_eq(&read(&all));
+        expect![[r#"
+            s3://backups -> s3://backups
+            s3://backups/ -> s3://backups
+            s3://backups/prod/eu%20/ -> s3://backups/prod/eu%20
+            gs://backups/prod -> gs://backups/prod
+            https://console.cloud.google.com/storage/browser/backups/prod -> gs://backups/prod
+            https://acct.blob.core.windows.net/box/prod -> https://acct.blob.core.windows.net/box/prod
+            http://azurite:10000/acct/box/prod/eu -> https://acct.blob.core.windows.net/box/prod/eu at http://azurite:10000/acct
+            /var/backups -> /var/backups
+            file:///var/backups -> /var/backups
+        "#]].assert_eq(&read(&all));
     }
 
     #[test]
@@ -250,7 +260,20 @@ mod tests {
             "https://.blob.core.windows.net/box",
             "http://azurite:10000/acct",
         ];
-        expect![[r#""#]].assert_eq(&read(&all));
+        expect![[r#"
+            "" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
+            "backups/prod" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
+            "ftp://backups" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
+            "s3:///prod" names no bucket: use the form s3://BUCKET/PATH
+            "s3://user@backups/prod" names no bucket: use the form s3://BUCKET/PATH
+            "s3://backups/prod?versionId=1" has a part that begins with '?', which no path of backups has: remove it
+            the path in "s3://backups/a//b" is refused
+            the path in "s3://backups/../b" is refused
+            "gs://" names no bucket: use the form gs://BUCKET/PATH
+            "https://acct.blob.core.windows.net/" names no container: use the form https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH
+            "https://.blob.core.windows.net/box" names no account: use the form https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH
+            "http://azurite:10000/acct" names no container: use the form https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH
+        "#]].assert_eq(&read(&all));
     }
 
     #[test]

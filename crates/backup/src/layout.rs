@@ -157,7 +157,15 @@ mod tests {
             layout.wal(wal("00000002.history"), Compression::Bzip2),
             layout.own(OwnObject::Probe),
         ];
-        expect![[r#""#]].assert_eq(&keys.map(|key| format!("{key}\n")).concat());
+        expect![[r#"
+            prod/eu%20/app-db/base/20261122T112233/backup.info
+            prod/eu%20/app-db/base/20261122T112233/annotations/keep
+            prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.gz
+            prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.00000028.backup
+            prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.partial.zst
+            prod/eu%20/app-db/wals/00000002.history.bz2
+            prod/eu%20/app-db/pgherd/probe
+        "#]].assert_eq(&keys.map(|key| format!("{key}\n")).concat());
     }
 
     #[test]
