@@ -32,11 +32,6 @@ impl Budget {
 }
 
 impl Taken {
-    /// For what is too small to be counted.
-    pub(crate) fn nothing() -> Self {
-        Self { permit: None }
-    }
-
     /// Gives back what is more than this.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         if let Some(permit) = &mut self.permit {

@@ -89,6 +89,16 @@ impl Layout {
         self.backup(id).with("backup.info")
     }
 
+    /// A file of a backup: `data.tar.gz`.
+    pub(crate) fn archive(&self, id: &BackupId, name: &str) -> Key {
+        self.backup(id).with(name)
+    }
+
+    /// Our own table of contents of a backup, which barman's tools do not see.
+    pub fn index(&self, id: &BackupId) -> Key {
+        self.root.with(OWN).with("base").with(id.as_str()).with("index.zst")
+    }
+
     /// The hold on a backup.
     pub fn keep(&self, id: &BackupId) -> Key {
         self.backup(id).with("annotations").with("keep")

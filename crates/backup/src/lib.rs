@@ -14,3 +14,9 @@ pub mod backup_info;
 pub mod catalogue;
 pub mod store;
 pub mod wal;
+
+pub mod base;
+pub mod restore;
+
+mod budget;
+mod workers;

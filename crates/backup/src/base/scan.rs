@@ -213,12 +213,29 @@ mod tests {
         std::os::unix::fs::symlink("/tmp", folder.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink(folder.path().join("my.conf"), folder.path().join("linked"))
             .unwrap();
-        expect![[r#""#]].assert_eq(&seen(Part::Data, folder.path()));
+        expect![[r#"
+            PG_VERSION 5
+            base/
+            base/5/
+            base/5/1259 5
+            base/5/1259_vm 5
+            base/5/16400_init 5
+            global/
+            global/pg_control 5
+            linked 5
+            my.conf 5
+            pg_subtrans/
+            pg_tblspc/
+            pg_wal/
+            skipped: elsewhere"#]].assert_eq(&seen(Part::Data, folder.path()));
     }
 
     #[test]
     fn only_the_folder_of_a_version_is_taken_of_a_tablespace() {
         let folder = folder(&["PG_15_202209061/5/16385", "PG_15_202209061/pgsql_tmp/x", "lost"]);
-        expect![[r#""#]].assert_eq(&seen(Part::Tablespace(16384), folder.path()));
+        expect![[r#"
+            PG_15_202209061/
+            PG_15_202209061/5/
+            PG_15_202209061/5/16385 5"#]].assert_eq(&seen(Part::Tablespace(16384), folder.path()));
     }
 }
