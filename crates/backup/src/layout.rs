@@ -165,7 +165,8 @@ mod tests {
             prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.partial.zst
             prod/eu%20/app-db/wals/00000002.history.bz2
             prod/eu%20/app-db/pgherd/probe
-        "#]].assert_eq(&keys.map(|key| format!("{key}\n")).concat());
+        "#]]
+        .assert_eq(&keys.map(|key| format!("{key}\n")).concat());
     }
 
     #[test]
