@@ -5,10 +5,14 @@
 
 #[path = "stores/contract.rs"]
 mod contract;
+#[path = "stores/segments.rs"]
+mod segments;
 #[path = "stores/servers.rs"]
 mod servers;
 #[path = "stores/troubles.rs"]
 mod troubles;
+#[path = "stores/wal.rs"]
+mod wal;
 
 use contract::Races;
 use servers::Server;

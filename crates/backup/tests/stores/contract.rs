@@ -11,6 +11,7 @@ use pgherd_backup::layout::{Key, Layout, OwnObject};
 use pgherd_backup::store::{Created, Exclusive, Store, StoreError, Writer};
 use pgherd_core::units::Bytes as Size;
 use pgherd_core::wal::WalFile;
+use std::error::Error;
 
 /// What becomes of creations at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,4 +171,10 @@ async fn deletes_many(store: &Store, layout: &Layout) {
     store.delete(keys).await.unwrap();
     let listed: Vec<_> = store.list(&layout.wals(), None).try_collect().await.unwrap();
     assert_eq!(listed, []);
+}
+
+/// An error with all that caused it.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |cause| (*cause).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

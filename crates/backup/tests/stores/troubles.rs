@@ -2,13 +2,13 @@
 //!
 //! Never only that it failed.
 
+use crate::contract::chain;
 use crate::servers::{self, ACCESS_KEY, SECRET_KEY, Server};
 use bytes::Bytes;
 use pgherd_backup::credentials::Credentials;
 use pgherd_backup::destination::{Destination, Place, Prefix, ServerName};
 use pgherd_backup::layout::{Key, Layout, OwnObject};
-use pgherd_backup::store::{Patience, Store, StoreError};
-use std::error::Error;
+use pgherd_backup::store::{Patience, Store};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -30,14 +30,6 @@ async fn said(destination: &Destination, credentials: &Credentials) -> String {
         Err(error) => Err(error),
     };
     chain(&written.unwrap_err())
-}
-
-fn chain(error: &StoreError) -> String {
-    let first: &(dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |cause| (*cause).source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn holds(said: &str, words: &[&str]) {
