@@ -86,12 +86,17 @@ impl Layout {
 
     /// Its presence makes a folder a backup.
     pub fn backup_info(&self, id: &BackupId) -> Key {
-        self.backup(id).with("backup.info")
+        self.backup_object(id, "backup.info")
+    }
+
+    /// An object of a backup: a part of its data, or what is told of it.
+    pub fn backup_object(&self, id: &BackupId, name: &str) -> Key {
+        self.backup(id).with(name)
     }
 
     /// The hold on a backup.
     pub fn keep(&self, id: &BackupId) -> Key {
-        self.backup(id).with("annotations").with("keep")
+        self.backup_object(id, "annotations/keep")
     }
 
     pub fn wals(&self) -> Key {

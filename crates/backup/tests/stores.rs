@@ -3,8 +3,12 @@
 //! Never reaches outside this machine, and leaves no process and no folder behind. Google Cloud is
 //! not among them: no emulator that can be had speaks the protocol that is spoken there.
 
+#[path = "stores/catalogue.rs"]
+mod catalogue;
 #[path = "stores/contract.rs"]
 mod contract;
+#[path = "stores/interchange.rs"]
+mod interchange;
 #[path = "stores/segments.rs"]
 mod segments;
 #[path = "stores/servers.rs"]
