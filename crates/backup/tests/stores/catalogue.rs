@@ -172,7 +172,8 @@ async fn goes_its_way(store: &Store) {
         wals/0000000200000000/000000020000000000000012.gz
         wals/0000000200000000/000000020000000000000013.gz
         wals/0000000200000000/000000020000000000000014.gz
-    "#]].assert_eq(&names(store).await);
+    "#]]
+    .assert_eq(&names(store).await);
     // A repetition finds nothing left to do.
     assert_eq!(repository.prune(&plan).await.unwrap().log, 0);
 }
