@@ -6,21 +6,17 @@
 use crate::prove::{self, Prove};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use pgherd_e2e::run;
 use pgherd_e2e::testbed::cgroup::Motion;
 use pgherd_e2e::testbed::images;
 use pgherd_e2e::testbed::network::Ways;
 use pgherd_e2e::testbed::pack::{self, Weight};
 use pgherd_e2e::testbed::{Machine, Node, Testbed};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Instant;
 
-const WITHIN: Duration = Duration::from_mins(2);
 const MEGABYTE: u64 = 1_000_000;
 
 #[derive(Subcommand)]
@@ -155,7 +151,7 @@ pub(crate) fn act_on(act: Kubernetes) -> Result<()> {
             println!("all nodes have {}", testbed.postgres(major, &tree)?);
         }
         Kubernetes::Prove(asked) => prove::prove(asked)?,
-        Kubernetes::Deploy { program, client } => deploy(&testbed, &program, &client)?,
+        Kubernetes::Deploy { program, client } => print!("{}", testbed.deploy(&program, &client)?),
         Kubernetes::Run { command } => {
             return Err(testbed.within(&command)?.exec()).context("starting the command");
         }
@@ -189,30 +185,6 @@ fn pack(asked: Pack) -> Result<()> {
 
 fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / MEGABYTE, bytes % MEGABYTE / 100_000)
-}
-
-/// Both images onto all nodes, and the operator as users install it.
-fn deploy(testbed: &Testbed, program: &Path, client: &Path) -> Result<()> {
-    let place = tempfile::tempdir()?;
-    for (name, program) in [(images::PGHERD, program), (images::CLIENT, client)] {
-        let archive = place.path().join("image.tar");
-        pack::program(program, &archive, name, BTreeMap::new(), Weight::Plain)?;
-        testbed.load(&archive)?;
-    }
-    let mut install = Command::new(program);
-    install.args(["install", "--image", images::PGHERD, "--postgres-image", images::POSTGRESQL]);
-    let manifests = place.path().join("install.yaml");
-    std::fs::write(&manifests, run::succeed(install, WITHIN)?)?;
-    let manifests = manifests.display().to_string();
-    let apply = ["apply", "--server-side", "--force-conflicts", "--filename", &manifests];
-    let of = ["--namespace", "pgherd-system", "rollout"];
-    // The same name can stand for a newer image.
-    let restart = [&of[..], &["restart", "deployment/pgherd-operator"]].concat();
-    let wait = [&of[..], &["status", "deployment/pgherd-operator", "--timeout=90s"]].concat();
-    for words in [&apply[..], &restart, &wait] {
-        print!("{}", run::succeed(testbed.kubectl(words)?, WITHIN)?);
-    }
-    Ok(())
 }
 
 fn status(testbed: &Testbed, output: super::Output) -> Result<()> {

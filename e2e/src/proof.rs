@@ -2,6 +2,8 @@
 //!
 //! Never judges by the clock: a slow answer is reported, a broken promise fails.
 
+mod catalog;
+mod changes;
 pub mod cluster;
 mod creation;
 mod crowd;
@@ -14,6 +16,7 @@ mod pods;
 mod processes;
 pub mod scenario;
 mod stage;
+mod upgrade;
 pub mod writer;
 
 use crate::wait;
@@ -105,6 +108,12 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::NodeDrained => required(Stage::node_drained),
         Scenario::Switchover => required(Stage::switchover),
         Scenario::StandbyVolumeDeleted => required(Stage::standby_volume_deleted),
+        Scenario::Rolled => required(Stage::rolled),
+        Scenario::Reconfigured => required(Stage::reconfigured),
+        Scenario::Grown => required(Stage::grown),
+        Scenario::Scaled => required(Stage::scaled),
+        Scenario::Hibernated => required(Stage::hibernated),
+        Scenario::Upgraded => required(Stage::upgraded),
         Scenario::NodeLost => required(Stage::node_lost),
         Scenario::NodeLostAlone => required(Stage::node_lost_alone),
         Scenario::NodeLostWithOperator => required(Stage::node_lost_with_operator),
@@ -116,6 +125,7 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::FrozenAsync => asynchronous(Stage::frozen),
         Scenario::IsolatedAsync => asynchronous(Stage::isolated),
         Scenario::OperatorKilled => Way::InTurn,
+        Scenario::Catalog => Way::Once(catalog::follow),
         Scenario::Crowd => Way::Once(crowd::gather),
     }
 }

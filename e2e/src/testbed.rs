@@ -6,6 +6,7 @@ pub mod cgroup;
 mod control;
 mod credentials;
 mod daemon;
+mod deploy;
 pub mod images;
 mod layout;
 pub mod network;
@@ -225,6 +226,17 @@ impl Testbed {
         for node in Node::all() {
             if node::is_on(&self.layout, node)? {
                 node::load(&self.layout, node, archive)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every node that is on know an image by another name, too.
+    pub fn call_image(&self, image: &str, name: &str) -> Result<()> {
+        self.must_be_up()?;
+        for node in Node::all() {
+            if node::is_on(&self.layout, node)? {
+                node::call_image(&self.layout, node, (image, name))?;
             }
         }
         Ok(())

@@ -5,12 +5,10 @@
 #![expect(clippy::indexing_slicing, reason = "what a document lacks is null")]
 #![expect(clippy::print_stderr, reason = "what is measured and what is skipped must be seen")]
 
-use pgherd_e2e::proof::place::product;
-use pgherd_e2e::run::{self, Said};
-use pgherd_e2e::testbed::Testbed;
+use pgherd_e2e::proof::place::{Place, product};
+use pgherd_e2e::run::Said;
 use pgherd_e2e::wait;
 use serde_json::{Value, json};
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -23,57 +21,37 @@ const REFUSED: i32 = 4;
 const CLUSTER: &str = "shop-db";
 const VIEWER: &str = "viewer";
 
-/// The Kubernetes that KUBECONFIG names, a namespace in it, and the program.
-struct Place {
-    namespace: String,
+/// What people say to the program.
+struct Console {
+    place: Place,
     program: PathBuf,
-    kubectl: OsString,
 }
 
-impl Place {
+impl Console {
     fn find() -> Option<Self> {
         if std::env::var_os("KUBECONFIG").is_none() {
             eprintln!("SKIPPED, NOTHING IS PROVEN: set KUBECONFIG to reach a Kubernetes");
             return None;
         }
-        let testbed = Testbed::find(env!("CARGO_BIN_EXE_pgherd-e2e").into()).unwrap();
-        let kubectl = if testbed.is_up() {
-            let command = testbed.kubectl(&[]).unwrap();
-            command.get_args().last().unwrap().to_owned()
-        } else {
-            "kubectl".into()
-        };
-        let namespace = format!("console-{}", std::process::id());
-        let place = Self { namespace, program: product().unwrap(), kubectl };
-        place.kubectl(&["create", "namespace", &place.namespace]);
-        Some(place)
+        let (own, program) = (env!("CARGO_BIN_EXE_pgherd-e2e").into(), product().unwrap());
+        let place = Place::find(own, Some(program.clone())).unwrap();
+        Some(Self { place, program })
     }
 
     fn kubectl(&self, words: &[&str]) -> String {
-        let mut command = Command::new(&self.kubectl);
-        command.args(["--namespace", &self.namespace]).args(words);
-        run::succeed(command, WITHIN).unwrap()
-    }
-
-    fn apply(&self, object: &Value) {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("object.json");
-        std::fs::write(&file, object.to_string()).unwrap();
-        self.kubectl(&["apply", "--filename", file.to_str().unwrap()]);
+        self.place.kubectl_within(words, WITHIN).unwrap()
     }
 
     /// What the program says to this, whatever comes of it.
     fn said(&self, words: &[&str]) -> Said {
-        let mut command = Command::new(&self.program);
-        command.args(words).env("KUBECTL", &self.kubectl);
-        let said = run::run(command, WITHIN).unwrap();
+        let said = self.place.said(words, WITHIN).unwrap();
         eprintln!("$ pgherd {}\n{}{}", words.join(" "), said.out, said.complaint);
         said
     }
 
     /// A verb about the cluster.
     fn verb(&self, verb: &str, words: &[&str]) -> Said {
-        self.said(&[&[verb, CLUSTER, "--namespace", &self.namespace], words].concat())
+        self.said(&[&[verb, CLUSTER, "--namespace", &self.place.namespace], words].concat())
     }
 
     /// The same, which has to succeed.
@@ -118,37 +96,32 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut command = Command::new(&self.kubectl);
-        command.args(["delete", "namespace", &self.namespace, "--wait=false"]);
-        let _asked = run::run(command, WITHIN);
-    }
-}
-
 #[test]
 fn every_verb_does_what_it_says() {
-    let Some(place) = Place::find() else { return };
-    place.apply(&json!({
-        "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster",
-        "metadata": {"name": CLUSTER},
-        "spec": {"instances": 3, "storage": {"size": "1Gi"}},
-    }));
-    place.wait_healthy();
-    what_is_told(&place);
-    what_is_not_there(&place);
-    a_client(&place);
-    a_reload(&place);
-    a_restart(&place);
-    a_switchover(&place);
-    a_fence(&place);
-    a_pause(&place);
-    a_viewer(&place);
-    the_end(&place);
+    let Some(console) = Console::find() else { return };
+    console
+        .place
+        .apply(&json!({
+            "apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster",
+            "metadata": {"name": CLUSTER},
+            "spec": {"instances": 3, "storage": {"size": "1Gi"}},
+        }))
+        .unwrap();
+    console.wait_healthy();
+    what_is_told(&console);
+    what_is_not_there(&console);
+    a_client(&console);
+    a_reload(&console);
+    a_restart(&console);
+    a_switchover(&console);
+    a_fence(&console);
+    a_pause(&console);
+    a_viewer(&console);
+    the_end(&console);
 }
 
-fn what_is_told(place: &Place) {
-    let status = place.status();
+fn what_is_told(console: &Console) {
+    let status = console.status();
     let primary = status["primary"].as_str().unwrap();
     assert!(status["position"].is_string() && status["postgres"].is_string(), "{status}");
     for instance in status["instances"].as_array().unwrap() {
@@ -159,22 +132,22 @@ fn what_is_told(place: &Place) {
             "{instance}"
         );
     }
-    let page = place.done("status", &["--wide"]);
+    let page = console.done("status", &["--wide"]);
     assert!(page.contains("HEALTHY") && page.contains("LAG"), "{page}");
-    let told = place.done("explain", &[]);
+    let told = console.done("explain", &[]);
     assert!(told.starts_with(&format!("{primary} serves writes")), "{told}");
-    let tree = place.done("topology", &[]);
+    let tree = console.done("topology", &[]);
     assert!(tree.starts_with(&format!("{primary} (primary")), "{tree}");
-    assert!(place.done("history", &[]).contains(primary));
-    assert!(place.done("logs", &["1", "--tail", "5"]).contains("shop-db-1"));
-    let yaml = place.done("status", &["--output", "yaml"]);
+    assert!(console.done("history", &[]).contains(primary));
+    assert!(console.done("logs", &["1", "--tail", "5"]).contains("shop-db-1"));
+    let yaml = console.done("status", &["--output", "yaml"]);
     assert!(yaml.contains("health: healthy"), "{yaml}");
-    let name = place.done("status", &["--output", "name"]);
+    let name = console.done("status", &["--output", "name"]);
     assert_eq!(name.trim(), "cluster.postgresql.cnpg.io/shop-db");
-    let version = place.said(&["version"]);
+    let version = console.said(&["version"]);
     assert!(version.out.contains("operator: "), "{version:?}");
-    let begun = Command::new(&place.program)
-        .args(["--", "pgherd", "status", "--namespace", &place.namespace, "shop"])
+    let begun = Command::new(&console.program)
+        .args(["--", "pgherd", "status", "--namespace", &console.place.namespace, "shop"])
         .env("PGHERD_COMPLETE", "bash")
         .env("_CLAP_COMPLETE_INDEX", "4")
         .output();
@@ -182,135 +155,137 @@ fn what_is_told(place: &Place) {
     assert!(begun.contains(CLUSTER), "{begun}");
 }
 
-fn what_is_not_there(place: &Place) {
-    let missing = place.said(&["status", "other", "--namespace", &place.namespace]);
+fn what_is_not_there(console: &Console) {
+    let missing = console.said(&["status", "other", "--namespace", &console.place.namespace]);
     assert_eq!(missing.code, Some(NOT_FOUND));
     let expected = format!(
         "error: cluster.postgresql.cnpg.io \"other\" not found in namespace {}",
-        place.namespace
+        console.place.namespace
     );
     assert!(missing.complaint.starts_with(&expected), "{}", missing.complaint);
-    assert_eq!(place.verb("restart", &["9"]).code, Some(NOT_FOUND));
-    let primary = place.status()["primary"].as_str().unwrap().to_owned();
-    assert_eq!(place.verb("switchover", &[&primary]).code, Some(REFUSED));
-    let kept = place.said(&["uninstall"]);
+    assert_eq!(console.verb("restart", &["9"]).code, Some(NOT_FOUND));
+    let primary = console.status()["primary"].as_str().unwrap().to_owned();
+    assert_eq!(console.verb("switchover", &[&primary]).code, Some(REFUSED));
+    let kept = console.said(&["uninstall"]);
     assert_eq!(kept.code, Some(REFUSED), "there is a cluster");
     assert!(kept.out.is_empty() && kept.complaint.contains("shop-db"), "{kept:?}");
 }
 
-fn a_client(place: &Place) {
+fn a_client(console: &Console) {
     let query = ["--", "-Atc", "select pg_is_in_recovery()"];
-    assert_eq!(place.done("psql", &query).trim(), "f");
-    let replica = place.done("psql", &[&["--role", "replica"][..], &query].concat());
+    assert_eq!(console.done("psql", &query).trim(), "f");
+    let replica = console.done("psql", &[&["--role", "replica"][..], &query].concat());
     assert_eq!(replica.trim(), "t");
-    let uri = place.done("uri", &[]);
-    let expected =
-        format!("postgresql://app@shop-db-rw.{}.svc:5432/app?sslmode=require\n", place.namespace);
+    let uri = console.done("uri", &[]);
+    let expected = format!(
+        "postgresql://app@shop-db-rw.{}.svc:5432/app?sslmode=require\n",
+        console.place.namespace
+    );
     assert_eq!(uri, expected);
-    let uri = place.done("uri", &["--show-password"]);
+    let uri = console.done("uri", &["--show-password"]);
     let uri = uri.trim();
     // Inside the Kubernetes it is an address.
     let answer = ["exec", "shop-db-2", "--container", "postgres", "--", "psql", uri, "-Atc"];
-    let answer = place.kubectl(&[&answer[..], &["select current_user"]].concat());
+    let answer = console.kubectl(&[&answer[..], &["select current_user"]].concat());
     assert_eq!(answer.trim(), "app");
 }
 
-fn a_reload(place: &Place) {
+fn a_reload(console: &Console) {
     let query = ["--", "-Atc", "select pg_conf_load_time()"];
-    let before = place.done("psql", &query);
-    assert_eq!(place.done("reload", &[]).trim(), "cluster/shop-db reloaded");
-    assert_ne!(place.done("psql", &query), before);
+    let before = console.done("psql", &query);
+    assert_eq!(console.done("reload", &[]).trim(), "cluster/shop-db reloaded");
+    assert_ne!(console.done("psql", &query), before);
 }
 
-fn a_restart(place: &Place) {
-    let (first, second) = (place.started("shop-db-1"), place.started("shop-db-2"));
-    assert_eq!(place.done("restart", &["2"]).trim(), "cluster/shop-db restarted");
-    assert_eq!(place.started("shop-db-1"), first, "nobody asked for that one");
-    assert_ne!(place.started("shop-db-2"), second);
-    place.wait_healthy();
+fn a_restart(console: &Console) {
+    let (first, second) = (console.started("shop-db-1"), console.started("shop-db-2"));
+    assert_eq!(console.done("restart", &["2"]).trim(), "cluster/shop-db restarted");
+    assert_eq!(console.started("shop-db-1"), first, "nobody asked for that one");
+    assert_ne!(console.started("shop-db-2"), second);
+    console.wait_healthy();
 }
 
-fn a_switchover(place: &Place) {
-    let before = place.status()["primary"].as_str().unwrap().to_owned();
-    let over = place.document("switchover", &[]);
+fn a_switchover(console: &Console) {
+    let before = console.status()["primary"].as_str().unwrap().to_owned();
+    let over = console.document("switchover", &[]);
     assert_eq!(over["from"], json!(before));
     let outage = over["writeOutageSeconds"].as_f64().unwrap();
     eprintln!("switchover: writes stood still for {outage:.3} s, as the product says");
     assert!(outage > 0.0 && outage < 5.0, "{over}");
-    place.wait_healthy();
-    assert_eq!(place.status()["primary"], over["to"]);
-    let told = place.done("switchover", &[&before]);
+    console.wait_healthy();
+    assert_eq!(console.status()["primary"], over["to"]);
+    let told = console.done("switchover", &[&before]);
     assert!(told.contains("write outage") && told.contains("of a client in pod"), "{told}");
-    place.wait_healthy();
-    assert_eq!(place.status()["primary"], json!(before));
-    let history = place.document("history", &[]);
+    console.wait_healthy();
+    assert_eq!(console.status()["primary"], json!(before));
+    let history = console.document("history", &[]);
     assert_eq!(history.as_array().map(Vec::len), Some(3), "{history}");
 }
 
-fn a_fence(place: &Place) {
-    let primary = place.status()["primary"].as_str().unwrap().to_owned();
+fn a_fence(console: &Console) {
+    let primary = console.status()["primary"].as_str().unwrap().to_owned();
     let standby = if primary == "shop-db-3" { "shop-db-2" } else { "shop-db-3" };
-    assert_eq!(place.done("fence", &[standby]).trim(), "cluster/shop-db fenced");
-    let fenced = place.instance(standby);
+    assert_eq!(console.done("fence", &[standby]).trim(), "cluster/shop-db fenced");
+    let fenced = console.instance(standby);
     assert_eq!((&fenced["state"], &fenced["ready"]), (&json!("fenced"), &json!(false)));
     let others = ["shop-db-1", "shop-db-2", "shop-db-3"].into_iter().filter(|it| *it != standby);
     let others: Vec<&str> = others.collect();
-    assert_eq!(place.verb("fence", &others).code, Some(REFUSED), "that ends all service");
-    let again = place.done("fence", &[standby]);
+    assert_eq!(console.verb("fence", &others).code, Some(REFUSED), "that ends all service");
+    let again = console.done("fence", &[standby]);
     assert_eq!(again.trim(), "cluster/shop-db is fenced already");
-    assert_eq!(place.done("unfence", &[standby]).trim(), "cluster/shop-db unfenced");
-    place.wait_healthy();
+    assert_eq!(console.done("unfence", &[standby]).trim(), "cluster/shop-db unfenced");
+    console.wait_healthy();
 }
 
-fn a_pause(place: &Place) {
-    let paused = place.done("pause", &[]);
+fn a_pause(console: &Console) {
+    let paused = console.done("pause", &[]);
     assert!(paused.starts_with("cluster/shop-db paused"), "{paused}");
-    let status = place.status();
+    let status = console.status();
     assert_eq!((&status["paused"], &status["health"]), (&json!(true), &json!("degraded")));
     // Paused agents leave a dead PostgreSQL down.
     let standby = if status["primary"] == "shop-db-3" { "shop-db-2" } else { "shop-db-3" };
     let kill = "kill -9 $(head -1 $PGDATA/postmaster.pid)";
-    place.kubectl(&["exec", standby, "--container", "postgres", "--", "sh", "-c", kill]);
+    console.kubectl(&["exec", standby, "--container", "postgres", "--", "sh", "-c", kill]);
     wait::find_seldom("its end to be seen", WITHIN, || {
-        Ok((place.instance(standby)["ready"] == false).then_some(()))
+        Ok((console.instance(standby)["ready"] == false).then_some(()))
     })
     .unwrap();
-    assert_eq!(place.done("resume", &[]).trim(), "cluster/shop-db resumed");
-    place.wait_healthy();
+    assert_eq!(console.done("resume", &[]).trim(), "cluster/shop-db resumed");
+    console.wait_healthy();
 }
 
 /// Somebody who may look at things in the namespace, and no more.
-fn a_viewer(place: &Place) {
-    place.kubectl(&["create", "serviceaccount", VIEWER]);
-    let account = format!("{}:{VIEWER}", place.namespace);
+fn a_viewer(console: &Console) {
+    console.kubectl(&["create", "serviceaccount", VIEWER]);
+    let account = format!("{}:{VIEWER}", console.place.namespace);
     let binding = ["create", "rolebinding", VIEWER, "--clusterrole=view"];
-    place.kubectl(&[&binding[..], &["--serviceaccount", &account]].concat());
+    console.kubectl(&[&binding[..], &["--serviceaccount", &account]].concat());
     let user = format!("system:serviceaccount:{account}");
     let viewer = ["--as", user.as_str()];
-    let page = place.verb("status", &viewer);
+    let page = console.verb("status", &viewer);
     assert!(page.succeeded, "{page:?}");
     assert!(page.out.contains("shop-db-1") && page.out.contains("3/3 ready"), "{page:?}");
     for right in ["create pods/exec", "get leases.coordination.k8s.io"] {
         assert!(page.complaint.contains(right), "{page:?}");
     }
     for verb in ["explain", "topology", "history", "logs", "uri"] {
-        let said = place.verb(verb, &viewer);
+        let said = console.verb(verb, &viewer);
         assert!(said.succeeded && !said.out.is_empty(), "{said:?}");
     }
     for verb in ["reload", "restart", "switchover", "pause"] {
-        assert_eq!(place.verb(verb, &viewer).code, Some(REFUSED), "{verb}");
+        assert_eq!(console.verb(verb, &viewer).code, Some(REFUSED), "{verb}");
     }
-    let secret = place.verb("uri", &["--show-password", "--as", &user]);
+    let secret = console.verb("uri", &["--show-password", "--as", &user]);
     assert_eq!(secret.code, Some(REFUSED), "{secret:?}");
-    let psql = place.verb("psql", &["--as", &user, "--", "-c", "select 1"]);
+    let psql = console.verb("psql", &["--as", &user, "--", "-c", "select 1"]);
     assert!(!psql.succeeded && psql.complaint.contains("forbidden"), "{psql:?}");
 }
 
-fn the_end(place: &Place) {
-    place.kubectl(&["delete", "cluster", CLUSTER]);
-    let gone = place.verb("status", &[]);
+fn the_end(console: &Console) {
+    console.kubectl(&["delete", "cluster", CLUSTER]);
+    let gone = console.verb("status", &[]);
     assert_eq!(gone.code, Some(NOT_FOUND), "{gone:?}");
-    let removed = place.said(&["uninstall", "--force"]);
+    let removed = console.said(&["uninstall", "--force"]);
     let kinds = removed.out.matches("kind: CustomResourceDefinition").count();
     assert!(removed.succeeded && kinds == 0 && removed.out.contains("pgherd-operator"));
 }

@@ -37,8 +37,6 @@ struct Mistake {
 enum Remedy {
     Make(Value),
     Remove(&'static str),
-    /// There is nothing to copy: the cluster goes.
-    GiveUp,
     Correct(Value),
     /// The specification cannot heal what was made from it: the claim and the pod go, too.
     CorrectAndRemove(Value, [&'static str; 2]),
@@ -52,17 +50,8 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys,
         }))
     };
-    let own = |cluster, spec, words, remedy| Mistake { cluster, spec, words, remedy };
     let key = json!({"secretKeyRef": {"name": "keys", "key": "a"}});
     let files = json!({"sources": [{"secret": {"name": "files"}}]});
-    let empty = image.map(|image| {
-        own(
-            "empty",
-            json!({"imageName": image}),
-            &["pod/empty-1", EMPTY, "has to hold", "correct imageName"],
-            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
-        )
-    });
     let all = [
         own(
             "class",
@@ -72,12 +61,6 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
                 json!({"storage": {"storageClass": null}}),
                 ["pvc/class-1", "pod/class-1"],
             ),
-        ),
-        own(
-            "image",
-            json!({"imageName": "localhost/nothing:15"}),
-            &["pod/image-1", "localhost/nothing:15 cannot be pulled", "correct imageName"],
-            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
         ),
         own(
             "secret",
@@ -97,7 +80,18 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             &["pod/files-1", "Secret or ConfigMap", "kubectl describe pod files-1"],
             secret("files", json!({"a": "b"})),
         ),
-        own("remote", copy(), &["remote-1", "origin", "correct the entry"], Remedy::GiveUp),
+        own(
+            "remote",
+            copy(),
+            &["remote-1", "origin", "correct the entry"],
+            Remedy::Make(origin(namespace)),
+        ),
+        own(
+            "key",
+            initdb("half"),
+            &["Secret half", "has no password", "keys username and password"],
+            secret("half", json!({"password": "x"})),
+        ),
         own(
             "foreign",
             json!({}),
@@ -105,21 +99,70 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             Remedy::Remove("service/foreign-rw"),
         ),
     ];
+    all.into_iter().chain(of_images(image)).collect()
+}
+
+fn own(
+    cluster: &'static str,
+    spec: Value,
+    words: &'static [&'static str],
+    remedy: Remedy,
+) -> Mistake {
+    Mistake { cluster, spec, words, remedy }
+}
+
+/// Images that do not exist, cannot be pulled, or hold nothing.
+fn of_images(empty: Option<&str>) -> Vec<Mistake> {
+    let empty = empty.map(|image| {
+        own(
+            "empty",
+            json!({"imageName": image}),
+            &["pod/empty-1", EMPTY, "has to hold", "correct imageName"],
+            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
+        )
+    });
+    let all = [
+        own(
+            "image",
+            json!({"imageName": "localhost/nothing:15"}),
+            &["pod/image-1", "localhost/nothing:15 cannot be pulled", "correct imageName"],
+            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
+        ),
+        own(
+            "pull",
+            json!({"imageName": "localhost/private:15", "imagePullSecrets": [{"name": "door"}]}),
+            &["pod/pull-1", "localhost/private:15", "names Secret door", "create it with type"],
+            Remedy::Correct(json!({"imageName": images::POSTGRESQL})),
+        ),
+    ];
     all.into_iter().chain(empty).collect()
 }
 
 /// A copy of a server whose name leads nowhere yet.
 fn copy() -> Value {
-    let key = |secret: &str, key: &str| json!({"name": format!("{WELL}-{secret}"), "key": key});
     json!({
         "bootstrap": {"pg_basebackup": {"source": "origin", "database": "app", "owner": "app"}},
         "externalClusters": [{
             "name": "origin",
-            "connectionParameters": {"host": "origin", "user": "streaming_replica", "sslmode": "require"},
-            "sslCert": key("replication", "tls.crt"), "sslKey": key("replication", "tls.key"),
-            "sslRootCert": key("ca", "ca.crt"),
+            "connectionParameters": {"host": "origin", "user": "postgres", "sslmode": "require"},
+            "password": {"name": format!("{WELL}-superuser"), "key": "password"},
         }],
     })
+}
+
+/// Where that name is to lead to.
+fn origin(namespace: &str) -> Value {
+    let leads_to = format!("{WELL}-rw.{namespace}.svc.cluster.local");
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "origin"},
+        "spec": {"type": "ExternalName", "externalName": leads_to},
+    })
+}
+
+/// What lets others copy it.
+fn open() -> Value {
+    let line = "hostssl replication postgres all scram-sha-256";
+    json!({"enableSuperuserAccess": true, "postgresql": {"pg_hba": [line]}})
 }
 
 fn unknown_class(namespace: &str) -> String {
@@ -201,7 +244,6 @@ fn remedy(place: &Place, mistake: &Mistake) -> Result<()> {
     match &mistake.remedy {
         Remedy::Make(object) => place.apply(object)?,
         Remedy::Remove(object) => drop(place.kubectl(&["delete", object])?),
-        Remedy::GiveUp => Cluster { place, name: mistake.cluster }.delete()?,
         Remedy::Correct(spec) => drop(correct(spec)?),
         Remedy::CorrectAndRemove(spec, objects) => {
             correct(spec)?;
@@ -264,8 +306,8 @@ fn each_mistake_is_named_with_its_remedy_and_is_over_once_it_is_put_right() {
     let program = product().unwrap();
     let place = Place::find(own, Some(program.clone())).unwrap();
     let image = bring_empty_image(&place, &program).unwrap();
-    for (name, instances) in [(WELL, 1), (EDITED, 2)] {
-        place.apply(&manifest(name, instances, &json!({}))).unwrap();
+    for (name, instances, spec) in [(WELL, 1, open()), (EDITED, 2, json!({}))] {
+        place.apply(&manifest(name, instances, &spec)).unwrap();
     }
     let well = Cluster { place: &place, name: WELL };
     well.wait_whole(Operator::Present, UP_WITHIN).unwrap();
@@ -279,6 +321,11 @@ fn each_mistake_is_named_with_its_remedy_and_is_over_once_it_is_put_right() {
         "spec": {"ports": [{"port": 5432}]},
     });
     place.apply(&stranger).unwrap();
+    let half = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "half"},
+        "stringData": {"username": "app"},
+    });
+    place.apply(&half).unwrap();
     let mistakes = mistakes(&place.namespace, image);
     for mistake in &mistakes {
         place.apply(&manifest(mistake.cluster, 1, &mistake.spec)).unwrap();
@@ -289,7 +336,7 @@ fn each_mistake_is_named_with_its_remedy_and_is_over_once_it_is_put_right() {
     for mistake in &mistakes {
         remedy(&place, mistake).unwrap();
     }
-    for mistake in mistakes.iter().filter(|it| !matches!(it.remedy, Remedy::GiveUp)) {
+    for mistake in &mistakes {
         wait_well(&place, mistake.cluster).unwrap();
     }
     over_quota(&place).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Never unpacks more than is asked for: what a repository holds may be damaged or hostile.
 
+use pgherd_core::units::Bytes;
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -81,11 +82,23 @@ impl Compression {
                 copy(plain, encoder)?.finish().map(drop)
             }
             Self::Lz4 => {
-                let encoder = lz4_flex::frame::FrameEncoder::new(packed);
+                let mut whole = lz4_flex::frame::FrameInfo::new();
+                whole.content_checksum = true;
+                let encoder = lz4_flex::frame::FrameEncoder::with_frame_info(whole, packed);
                 copy(plain, encoder)?.finish().map(drop).map_err(io::Error::other)
             }
         }
     }
+}
+
+/// All of a small object.
+pub fn unpacked(compression: Compression, packed: &[u8], limit: Bytes) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    compression.reader(packed)?.take(limit.0 + 1).read_to_end(&mut plain)?;
+    if plain.len() as u64 > limit.0 {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than it may be"));
+    }
+    Ok(plain)
 }
 
 fn copy<W: Write>(plain: &mut dyn Read, mut packed: W) -> io::Result<W> {

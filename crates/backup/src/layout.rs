@@ -86,7 +86,12 @@ impl Layout {
 
     /// Its presence makes a folder a backup.
     pub fn backup_info(&self, id: &BackupId) -> Key {
-        self.backup(id).with("backup.info")
+        self.backup_object(id, "backup.info")
+    }
+
+    /// An object of a backup: a part of its data, or what is told of it.
+    pub fn backup_object(&self, id: &BackupId, name: &str) -> Key {
+        self.backup(id).with(name)
     }
 
     /// A file of a backup: `data.tar.gz`.
@@ -101,7 +106,7 @@ impl Layout {
 
     /// The hold on a backup.
     pub fn keep(&self, id: &BackupId) -> Key {
-        self.backup(id).with("annotations").with("keep")
+        self.backup_object(id, "annotations/keep")
     }
 
     pub fn wals(&self) -> Key {
@@ -175,7 +180,8 @@ mod tests {
             prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.partial.zst
             prod/eu%20/app-db/wals/00000002.history.bz2
             prod/eu%20/app-db/pgherd/probe
-        "#]].assert_eq(&keys.map(|key| format!("{key}\n")).concat());
+        "#]]
+        .assert_eq(&keys.map(|key| format!("{key}\n")).concat());
     }
 
     #[test]

@@ -239,6 +239,33 @@ impl Store {
         }
     }
 
+    /// An object as it arrives, if there is one; each piece has the patience of a whole attempt.
+    pub async fn stream<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> Result<
+        Option<(Object, impl Stream<Item = Result<Bytes, StoreError>> + Send + use<'a>)>,
+        StoreError,
+    > {
+        let found =
+            match self.within(self.objects.get_opts(key.path(), GetOptions::default())).await {
+                Ok(found) => found,
+                Err(Trouble::Missing) => return Ok(None),
+                Err(trouble) => return Err(self.reading(key, trouble)),
+            };
+        let object = object(found.meta.clone());
+        let pieces =
+            futures_util::stream::unfold(found.into_stream(), move |mut rest| async move {
+                let next = tokio::time::timeout(self.patience.whole(), rest.next()).await;
+                let piece = match next {
+                    Ok(piece) => piece?.map_err(|error| Trouble::of(&error)),
+                    Err(_elapsed) => Err(Trouble::TimedOut),
+                };
+                Some((piece.map_err(|trouble| self.reading(key, trouble)), rest))
+            });
+        Ok(Some((object, pieces)))
+    }
+
     /// A part of an object, which has to be there. Keep parts small enough for one request.
     pub async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, StoreError> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };

@@ -3,6 +3,7 @@
 //! Never removes what the record counts on, and never takes two instances down at a time.
 
 pub mod agents;
+pub mod settings;
 
 use crate::names::InstanceName;
 use crate::record::Record;

@@ -5,15 +5,18 @@
 use super::place::{Place, SYSTEM};
 use crate::testbed::Node;
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use pgherd_core::record::{Phase, Record};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 pub const UP_WITHIN: Duration = Duration::from_mins(4);
 pub const HEALED_WITHIN: Duration = Duration::from_mins(4);
+/// A moved standby may come to where it was.
+const MOST_MOVES: u32 = 4;
 /// A name that leads nowhere by itself: clients who go to one pod reach it by this.
 pub const INSIDE: &str = "inside.test";
 pub const HEALTHY: &str = "Cluster in healthy state";
@@ -109,6 +112,86 @@ impl Cluster<'_> {
         let record = self.record().context("there is no record to read")?;
         let standby = record.grantors.iter().find(|name| **name != record.holder.instance);
         Ok(standby.context("there is no standby")?.to_string())
+    }
+
+    /// Moves standbys until no two instances share a node: Kubernetes moves nobody back after a drain.
+    pub fn spread(&self) -> Result<()> {
+        for _ in 0..MOST_MOVES {
+            let Some(standby) = self.crowded()? else { return Ok(()) };
+            self.place.kubectl(&["delete", "pod", &standby])?;
+            self.wait_whole(Operator::Present, HEALED_WITHIN)?;
+        }
+        bail!("instances still share a node after {MOST_MOVES} moves\n{}", self.told())
+    }
+
+    /// A standby that shares its node with another instance.
+    fn crowded(&self) -> Result<Option<String>> {
+        let record = self.record().context("there is no record to read")?;
+        let mut taken = vec![self.node_of(&record.holder.instance.to_string())?];
+        for name in record.grantors.iter().filter(|name| **name != record.holder.instance) {
+            let node = self.node_of(&name.to_string())?;
+            if taken.contains(&node) {
+                return Ok(Some(name.to_string()));
+            }
+            taken.push(node);
+        }
+        Ok(None)
+    }
+
+    /// What exists of it of this kind, by name.
+    pub fn objects(&self, kind: &str) -> Result<BTreeMap<String, Value>> {
+        let list = self.place.kubectl(&[
+            "get",
+            kind,
+            "--selector",
+            &self.selector(),
+            "--output",
+            "json",
+        ])?;
+        let list: Value = serde_json::from_str(&list)?;
+        let items = list.pointer("/items").and_then(Value::as_array).context("no list")?;
+        let named = items.iter().filter_map(|one| {
+            let name = one.pointer("/metadata/name")?.as_str()?;
+            Some((name.to_owned(), one.clone()))
+        });
+        Ok(named.collect())
+    }
+
+    /// Each of them with what tells it from a later one of its name.
+    pub fn identities(&self, kind: &str) -> Result<BTreeMap<String, String>> {
+        let objects = self.objects(kind)?.into_iter();
+        let identified = objects.filter_map(|(name, object)| {
+            Some((name, object.pointer("/metadata/uid")?.as_str()?.to_owned()))
+        });
+        Ok(identified.collect())
+    }
+
+    /// Changes its specification.
+    pub fn change(&self, spec: &Value) -> Result<()> {
+        let patch = json!({ "spec": spec }).to_string();
+        let words = ["patch", "cluster", self.name, "--type=merge", "--patch", &patch];
+        self.place.kubectl(&words).map(drop)
+    }
+
+    /// One of its conditions.
+    pub fn condition(&self, kind: &str) -> Option<Value> {
+        let found = self.place.get("cluster", self.name)?;
+        let conditions = found.pointer("/status/conditions")?.as_array()?;
+        let of_kind = |one: &&Value| one.pointer("/type").and_then(Value::as_str) == Some(kind);
+        conditions.iter().find(of_kind).cloned()
+    }
+
+    /// Waits for this phase; why it is in it.
+    pub fn wait_phase(&self, phase: &str, within: Duration) -> Result<String> {
+        let text = |found: &Value, path: &str| {
+            found.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let told = wait::find_seldom(&format!("the phase {phase}"), within, || {
+            let found = self.place.get("cluster", self.name).unwrap_or_default();
+            let is_so = text(&found, "/status/phase") == phase;
+            Ok(is_so.then(|| text(&found, "/status/phaseReason")))
+        });
+        told.map_err(|error| error.context(self.told()))
     }
 
     /// Runs a line of shell beside PostgreSQL.

@@ -6,7 +6,6 @@ use super::cluster::{Cluster, Operator, UP_WITHIN};
 use super::figures::Round;
 use super::place::Place;
 use anyhow::Result;
-use serde_json::Value;
 use std::time::Instant;
 
 const MANIFEST: &str = include_str!("../../samples/app-db.yaml");
@@ -40,16 +39,9 @@ pub(super) fn create(place: &Place) -> Result<Round> {
             round.broken.push(format!("there is no {kind} {name}"));
         }
     }
-    round.notes.extend(ignored(place).map(|said| format!("{FIELDS_IGNORED}: {said}")));
+    let ignored = cluster.condition(FIELDS_IGNORED);
+    let said = ignored.as_ref().and_then(|it| it.pointer("/message")?.as_str());
+    round.notes.extend(said.map(|said| format!("{FIELDS_IGNORED}: {said}")));
     cluster.delete()?;
     Ok(round)
-}
-
-/// What its condition says of fields that nothing acts upon.
-fn ignored(place: &Place) -> Option<String> {
-    let found = place.get("cluster", NAME)?;
-    let conditions = found.pointer("/status/conditions")?.as_array()?;
-    let of_type =
-        |one: &&Value| one.pointer("/type").and_then(Value::as_str) == Some(FIELDS_IGNORED);
-    Some(conditions.iter().find(of_type)?.pointer("/message")?.as_str()?.to_owned())
 }

@@ -51,8 +51,7 @@ fn one(cluster: &Cluster<'_>, change: Change, moment: Duration) -> Result<Round>
             place.apply(&cluster::manifest(NAME, 2, Commits::Asynchronous))?;
         }
         Change::Scale(instances) => {
-            let patch = json!({"spec": {"instances": instances}}).to_string();
-            place.kubectl(&["patch", "cluster", NAME, "--type=merge", "--patch", &patch])?;
+            cluster.change(&json!({"instances": instances}))?;
         }
         Change::Delete => {
             place.kubectl(&["delete", "cluster", NAME, "--wait=false"])?;

@@ -2,9 +2,10 @@
 //!
 //! Never leaves the namespace, a cut cable or a node without power behind.
 
+use crate::run::{self, Said};
 use crate::testbed::cgroup::Motion;
 use crate::testbed::{Node, Power, Testbed};
-use crate::{complain, run, wait};
+use crate::{complain, wait};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -113,13 +114,33 @@ impl Place {
         self.kubectl(&["apply", "--filename", &file.display().to_string()]).map(drop)
     }
 
-    /// A command of pgherd, as people give it.
+    /// The program of pgherd.
+    pub fn product(&self) -> Result<&PathBuf> {
+        self.product.as_ref().context("say where pgherd is: --program FILE")
+    }
+
+    /// A command of pgherd about something in the namespace, as people give it.
     pub fn pgherd(&self, words: &[&str], within: Duration) -> Result<String> {
-        let product = self.product.as_ref().context("say where pgherd is: --program FILE")?;
-        let mut all = vec![OsString::from(product)];
+        let words = [words, &["--namespace", &self.namespace]].concat();
+        run::succeed(self.command_of_product(&words)?, within)
+    }
+
+    /// What pgherd says to this, whatever comes of it.
+    pub fn said(&self, words: &[&str], within: Duration) -> Result<Said> {
+        run::run(self.command_of_product(words)?, within)
+    }
+
+    fn command_of_product(&self, words: &[&str]) -> Result<Command> {
+        let mut all = vec![OsString::from(self.product()?)];
         all.extend(words.iter().map(OsString::from));
-        all.extend(["--namespace", &self.namespace].map(OsString::from));
-        run::succeed(self.among(&all)?, within)
+        let mut command = self.among(&all)?;
+        if let Some(testbed) = &self.testbed {
+            let kubectl = testbed.kubectl(&[])?;
+            // It runs where the API server is reached; the program is its last word.
+            let kubectl = kubectl.get_args().last().context("a command without a program")?;
+            command.env("KUBECTL", kubectl);
+        }
+        Ok(command)
     }
 
     /// A program that reaches the API server.

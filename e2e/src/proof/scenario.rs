@@ -31,6 +31,18 @@ pub enum Scenario {
     Isolated,
     StandbyVolumeDeleted,
     PrimaryDataRemoved,
+    /// A changed resource request replaces all pods, the primary's last.
+    Rolled,
+    /// A setting that only a restart brings.
+    Reconfigured,
+    /// The volumes grow while PostgreSQL runs.
+    Grown,
+    /// Three instances become five, then two.
+    Scaled,
+    /// The cluster is put to sleep and woken.
+    Hibernated,
+    /// A newer operator gives the agents its program.
+    Upgraded,
     /// All nodes lose their power at once, and return in random order.
     AllNodesLost,
     /// As before, and commits wait for nobody.
@@ -38,6 +50,8 @@ pub enum Scenario {
     IsolatedAsync,
     /// The operators die at random moments of creation, scaling and deletion.
     OperatorKilled,
+    /// The image comes from a catalog: without it nothing begins, another one replaces all pods.
+    Catalog,
     /// Thirty clusters of one instance are created at once.
     Crowd,
 }
@@ -79,19 +93,28 @@ impl Scenario {
         match self {
             Self::Creation => most(40_000),
             Self::PostmasterKilled | Self::BackendKilled => of(600, 1_200),
-            Self::PodDeleted | Self::Switchover | Self::NodeDrained => most(1_000),
+            Self::PodDeleted
+            | Self::Switchover
+            | Self::NodeDrained
+            | Self::Rolled
+            | Self::Reconfigured
+            | Self::Catalog => most(1_000),
             Self::NodeLost | Self::NodeLostAlone => of(3_500, 4_000),
             Self::PodForceDeleted
             | Self::NodeLostWithOperator
             | Self::Isolated
             | Self::IsolatedAsync => most(4_000),
-            Self::CutFromApi | Self::ApiAway => Target { none_fails: true, ..Target::default() },
+            Self::CutFromApi | Self::ApiAway | Self::Grown | Self::Scaled => {
+                Target { none_fails: true, ..Target::default() }
+            }
             Self::Crowd => most(80_000),
             Self::Frozen
             | Self::FrozenAsync
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
+            | Self::Hibernated
+            | Self::Upgraded
             | Self::OperatorKilled => Target::default(),
         }
     }
@@ -109,6 +132,7 @@ impl Scenario {
             Self::NodeLostAlone => "no failover",
             Self::NodeLostWithOperator => "380.8 s",
             Self::Isolated | Self::IsolatedAsync => "71.9 s, two writable primaries for 133 s",
+            Self::Reconfigured => "a restart in place: about 10 s without new connections",
             Self::CutFromApi => "failover can block for ever",
             Self::ApiAway => "0 s",
             Self::Crowd => "119 s, 9784 requests, 44 a minute, 81 and 59 MB",
@@ -117,6 +141,12 @@ impl Scenario {
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
+            | Self::Rolled
+            | Self::Grown
+            | Self::Scaled
+            | Self::Hibernated
+            | Self::Upgraded
+            | Self::Catalog
             | Self::OperatorKilled => "not measured",
         }
     }
@@ -143,6 +173,13 @@ impl Scenario {
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
             | Self::AllNodesLost
+            | Self::Rolled
+            | Self::Reconfigured
+            | Self::Grown
+            | Self::Scaled
+            | Self::Hibernated
+            | Self::Upgraded
+            | Self::Catalog
             | Self::Crowd => 1,
         }
     }
@@ -158,8 +195,16 @@ impl Scenario {
             | Self::PodForceDeleted
             | Self::StandbyVolumeDeleted
             | Self::PrimaryDataRemoved
+            | Self::Rolled
+            | Self::Reconfigured
+            | Self::Grown
+            | Self::Scaled
+            | Self::Hibernated
             | Self::OperatorKilled => false,
-            Self::NodeDrained
+            // Its nodes have to know one image by two names.
+            Self::Catalog
+            | Self::Upgraded
+            | Self::NodeDrained
             | Self::NodeLost
             | Self::NodeLostAlone
             | Self::NodeLostWithOperator

@@ -41,8 +41,12 @@ impl<'a> Stage<'a> {
         self.cluster.place
     }
 
-    /// Who is where now. The client is where nothing will happen.
+    /// Who is where now: on a testbed, each instance on a node of its own, and the client where
+    /// nothing will happen.
     pub(super) fn cast(&self) -> Result<Cast> {
+        if self.place().has_testbed() {
+            self.cluster.spread()?;
+        }
         let primary = self.cluster.primary()?;
         let node = self.place().has_testbed().then(|| self.cluster.node_beside(&primary));
         let seat = Seat::Pod(node.transpose()?);

@@ -81,6 +81,13 @@ pub(super) fn import(mut command: Command, socket: &str, archive: &Path) -> Resu
     run::succeed(command, IMPORT_WITHIN).map(drop)
 }
 
+/// Gives an image of the containerd that listens there another name, too.
+pub(super) fn call(mut command: Command, socket: &str, (image, name): (&str, &str)) -> Result<()> {
+    command.args(["ctr", "--address", socket, "--namespace", "k8s.io", "images", "tag"]);
+    command.args(["--force", image, name]);
+    run::succeed(command, WITHIN).map(drop)
+}
+
 fn folder(layout: &Layout) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     (PAUSE, POSTGRESQL, DEBIAN, PACKAGES, USER).hash(&mut hasher);

@@ -192,12 +192,21 @@ pub const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Brings an image into the node.
 pub fn load(layout: &Layout, node: Node, archive: &Path) -> Result<()> {
+    images::import(within(layout, node)?, SOCKET, archive)
+}
+
+/// Lets the node know an image by another name, too.
+pub fn call_image(layout: &Layout, node: Node, names: (&str, &str)) -> Result<()> {
+    images::call(within(layout, node)?, SOCKET, names)
+}
+
+/// Its own /run is only seen from within.
+fn within(layout: &Layout, node: Node) -> Result<Command> {
     let process = daemon::find(layout, &node.to_string())?;
     let process = process.with_context(|| format!("{node} is off"))?;
-    // Its own /run is only seen from within.
     let mut command = Command::new("nsenter");
     command.arg("--mount").arg(format!("--target={}", first(process)?));
-    images::import(command, SOCKET, archive)
+    Ok(command)
 }
 
 /// The node's first process as seen from here: the child of the one that made its namespaces.

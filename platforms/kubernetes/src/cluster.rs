@@ -5,9 +5,12 @@
 
 mod acted;
 pub mod agents;
+mod calls;
 pub mod catalog;
 pub mod certificates;
 mod events;
+pub mod heard;
+mod major;
 pub mod manifests;
 mod observe;
 mod realise;
@@ -19,9 +22,11 @@ use events::Round;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use manifests::Blueprint;
+use observe::Seen;
 use pgherd_api::cluster::Cluster;
 use pgherd_core::fleet;
 use std::time::{Duration, SystemTime};
+use tracing::debug;
 
 /// Changes wake a cluster; this is for what no watch tells, such as certificates that run out.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
@@ -30,6 +35,7 @@ const LOOK_AGAIN_SOON: Duration = Duration::from_secs(10);
 
 /// Phases in which nothing goes on by itself.
 pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
+pub(crate) const INVALID: &str = "Invalid cluster definition";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
 
@@ -74,8 +80,11 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         return told.map(|()| Action::requeue(LOOK_AGAIN)).map_err(ReconcileError::Report);
     }
     let catalog_image = catalog.as_ref().ok().and_then(Option::as_deref);
-    let blueprint = Blueprint { cluster, checked: &checked, namespace, settings, catalog_image };
-    let seen = match observe::observe(&context.stores, &blueprint) {
+    let checked = &checked;
+    let blueprint =
+        Blueprint { cluster, checked, namespace, settings, catalog_image, held_image: None };
+    let (blueprint, refusal) = major::hold(blueprint);
+    let mut seen = match observe::observe(&context.stores, &blueprint) {
         Ok(seen) => seen,
         Err(error) => {
             let unreadable = report::unreadable(cluster, &error, Timestamp::now());
@@ -83,16 +92,37 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
             return Err(ReconcileError::ReadRecord(error));
         }
     };
+    seen.lacking = realise::lacking(context, &blueprint, &seen).await;
+    let catalog = catalog.clone().map(drop).map_err(realise::RealiseError::Catalog);
+    let major = refusal.map_or(Ok(()), |why| Err(realise::RealiseError::Major(why)));
+    Box::pin(go_on(context, &blueprint, &seen, catalog.and(major))).await
+}
+
+/// With what is known and can be carried out. What was `refused` is told, and what runs goes on.
+async fn go_on(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    seen: &Seen,
+    refused: Result<(), realise::RealiseError>,
+) -> Result<Action, ReconcileError> {
+    let cluster = blueprint.cluster;
     let now = SystemTime::now();
-    let wanted = wanted::wanted(&blueprint, &seen, now);
-    let plan = fleet::plan(&wanted.sight(&blueprint, &seen));
+    let wanted = wanted::wanted(blueprint, seen, now);
+    let plan = fleet::plan(&wanted.sight(blueprint, seen));
     let mut done = Vec::new();
-    let all = (&seen, &wanted, &plan);
-    let realised = realise::realise(context, &blueprint, all, now, &mut done).await;
-    // What runs goes on with the image that was found last.
-    let realised = realised.and(catalog.clone().map(drop).map_err(realise::RealiseError::Catalog));
-    let upgrade = agents::keep(context, &blueprint, all, now).await;
-    let status = report::status(&blueprint, all, &realised, Timestamp::now());
+    let all = (seen, &wanted, &plan);
+    let realised = realise::realise(context, blueprint, all, now, &mut done).await;
+    if realised.as_ref().is_err_and(realise::RealiseError::is_the_end) {
+        debug!(namespace = blueprint.namespace, "it is being deleted: nothing is made in it");
+        return Ok(Action::await_change());
+    }
+    let heard = heard::hear(context, blueprint, (seen, &wanted), now).await;
+    let next = heard.next(blueprint, all);
+    let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next).await;
+    let realised = realised.and(refused).and(taken_up);
+    let upgrade = agents::keep(context, blueprint, all, now).await;
+    let status = report::status(blueprint, all, &realised, Timestamp::now());
+    let status = report::with_heard(status, next, &heard);
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;
     let round = Round {
@@ -108,5 +138,6 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     told.map_err(ReconcileError::Report)?;
     let settled = plan.verdict == fleet::Verdict::Healthy && plan.steps.is_empty();
     let look_again = if settled { LOOK_AGAIN } else { LOOK_AGAIN_SOON };
-    Ok(Action::requeue(upgrade.look_again.map_or(look_again, |sooner| sooner.min(look_again))))
+    let sooner = [upgrade.look_again, heard.look_again()].into_iter().flatten();
+    Ok(Action::requeue(sooner.fold(look_again, Duration::min)))
 }

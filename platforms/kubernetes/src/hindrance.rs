@@ -4,8 +4,8 @@
 //! Never guesses a cause, and never says the same thing in other words a moment later: what is told
 //! goes into a status that is written when it changes.
 
-use crate::cluster::manifests::labels;
 use crate::cluster::manifests::pod::BOOTSTRAP_CONTAINER;
+use crate::cluster::manifests::{labels, services};
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,6 +15,10 @@ use pgherd_api::console::Fact;
 use pgherd_core::names::ClusterName;
 use pgherd_core::units::Epoch;
 
+/// Why a container waits for its image.
+const WITHOUT_IMAGE: [&str; 4] =
+    ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
+const PULLED_WITH: &str = "spec.imagePullSecrets names Secret";
 /// What takes longer than this is told, although it may only be slow.
 const SLOW: SignedDuration = SignedDuration::from_secs(30);
 
@@ -30,6 +34,37 @@ pub(crate) fn of_instance<'a>(
     own.or_else(|| open.into_iter().find_map(|claim| of_claim(claim, now)))
 }
 
+/// Whether an image of the pod cannot be pulled.
+pub(crate) fn lacks_image(pod: &Pod) -> bool {
+    let status = pod.status.iter();
+    let all = status.flat_map(|it| it.init_container_statuses.iter().chain(&it.container_statuses));
+    all.flatten().any(|container| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+        reason.is_some_and(|reason| WITHOUT_IMAGE.contains(&reason))
+    })
+}
+
+/// The same of an image that may only lack what it is pulled with: Kubernetes pulls without Secrets
+/// that do not exist.
+pub(crate) fn without_secrets(fact: Fact, secrets: &[String]) -> Fact {
+    if secrets.is_empty() {
+        return fact;
+    }
+    let names = secrets.join(" and ");
+    let (there, pronoun) = if secrets.len() == 1 { ("does", "it") } else { ("do", "them") };
+    Fact {
+        what: format!("{}; {PULLED_WITH} {names}, which {there} not exist", fact.what),
+        fix: Some(format!("create {pronoun} with type kubernetes.io/dockerconfigjson")),
+        ..fact
+    }
+}
+
+/// Whether this reason of a phase is about those.
+pub(crate) fn is_about_secrets(reason: &str) -> bool {
+    reason.contains(PULLED_WITH)
+}
+
 /// A route to a primary that the record does not know: nobody dares to write over it.
 pub(crate) fn of_route(
     (namespace, cluster): (&str, &ClusterName),
@@ -37,11 +72,12 @@ pub(crate) fn of_route(
     known: Epoch,
 ) -> Option<Fact> {
     let led = led.filter(|led| *led > known)?;
+    let slice = services::of_primary(cluster);
     Some(Fact {
-        about: format!("endpointslice/{cluster}-rw"),
+        about: format!("endpointslice/{slice}"),
         what: format!("it is marked for epoch {led}, and the Lease {cluster} knows {known}"),
         fix: Some(format!(
-            "if somebody edited it, kubectl delete endpointslice {cluster}-rw -n {namespace}; it is made anew"
+            "if somebody edited it, kubectl delete endpointslice {slice} -n {namespace}; it is made anew"
         )),
     })
 }
@@ -103,7 +139,7 @@ fn stuck(pod: &Pod, container: &ContainerStatus) -> Option<Fact> {
     let reason = waiting.and_then(|it| it.reason.as_deref()).unwrap_or_default();
     let said = waiting.and_then(|it| it.message.as_deref()).unwrap_or_default();
     match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+        reason if WITHOUT_IMAGE.contains(&reason) => {
             // What a repeated attempt says ends with what the first one said.
             let said = said.rsplit("ErrImagePull: ").next().unwrap_or(said);
             let what = format!("image {} cannot be pulled: {said}", image(pod, container));
@@ -163,7 +199,7 @@ fn of_claim(claim: &PersistentVolumeClaim, now: Timestamp) -> Option<Fact> {
     Some(Fact { about, what: format!("{what} ({})", class(claim)), fix: Some(fix) })
 }
 
-fn is_slow(since: &Time, now: Timestamp) -> bool {
+pub(crate) fn is_slow(since: &Time, now: Timestamp) -> bool {
     now.duration_since(since.0) > SLOW
 }
 
@@ -288,6 +324,26 @@ mod tests {
     fn told(pod: Option<&Pod>, claims: &[PersistentVolumeClaim]) -> String {
         let found = of_instance(pod, claims.iter(), NOW.parse().unwrap());
         found.map_or_else(|| "nothing\n".to_owned(), |fact| sentence(&fact) + "\n")
+    }
+
+    #[test]
+    fn a_secret_that_an_image_is_pulled_with_and_is_missing_is_told_beside_the_image() {
+        let refused = waiting("ImagePullBackOff", "Back-off: ErrImagePull: unauthorized");
+        assert!(lacks_image(&refused));
+        assert!(!lacks_image(&waiting("ContainerCreating", "")));
+        let told = |secrets: &[&str]| {
+            let secrets: Vec<String> = secrets.iter().map(ToString::to_string).collect();
+            let fact = of_instance(Some(&refused), [].iter(), NOW.parse().unwrap()).unwrap();
+            sentence(&without_secrets(fact, &secrets)) + "\n"
+        };
+        let all = [told(&[]), told(&["a"]), told(&["a", "b"])];
+        assert_eq!(all.each_ref().map(|it| is_about_secrets(it)), [false, true, true]);
+        expect![[r"
+            pod/db-1: image pg:15 cannot be pulled: unauthorized (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
+            pod/db-1: image pg:15 cannot be pulled: unauthorized; spec.imagePullSecrets names Secret a, which does not exist (fix: create it with type kubernetes.io/dockerconfigjson)
+            pod/db-1: image pg:15 cannot be pulled: unauthorized; spec.imagePullSecrets names Secret a and b, which do not exist (fix: create them with type kubernetes.io/dockerconfigjson)
+        "]]
+        .assert_eq(&all.concat());
     }
 
     #[test]

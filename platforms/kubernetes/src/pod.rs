@@ -10,6 +10,7 @@ pub mod route;
 mod surroundings;
 mod wanted;
 
+use crate::cluster::manifests::services;
 use futures_util::FutureExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -116,7 +117,7 @@ impl Pod {
         let me = surroundings.instance.clone();
         tasks.spawn("passing addresses on", pass_on(addresses, lent.config.clone(), me));
 
-        let service = format!("{cluster}-rw");
+        let service = services::of_primary(cluster);
         let keep = route::keep(slices, service, surroundings.address, lent.serves.clone());
         tasks.spawn("leading clients here", keep);
 

@@ -3,7 +3,7 @@
 //!
 //! Never a right that nothing here uses.
 
-use crate::cluster::manifests::{Blueprint, specification};
+use crate::cluster::manifests::{Blueprint, services, specification};
 use crate::stores;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use pgherd_api::kind::GROUP;
@@ -102,7 +102,7 @@ pub(crate) fn agents(blueprint: &Blueprint<'_>) -> Vec<PolicyRule> {
     let rules = AGENTS.iter().map(|right| {
         let name = match right.which {
             Which::Cluster => Some(blueprint.name().to_owned()),
-            Which::Route => Some(blueprint.named("rw")),
+            Which::Route => Some(services::of_primary(&blueprint.checked.name)),
             Which::Specification => Some(specification::name(&blueprint.checked.name)),
             Which::All => None,
         };

@@ -6,6 +6,7 @@
 
 use crate::cluster;
 use crate::cluster::agents::Programs;
+use crate::cluster::heard::TakenUp;
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
 use crate::pull::{self, Original};
@@ -20,7 +21,7 @@ use pgherd_api::cluster::Cluster;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -53,6 +54,8 @@ pub struct Context {
     /// What images are pulled with, if the operator was told.
     pub pull: Option<Original>,
     pub programs: Arc<Programs>,
+    /// What agents are known to have taken up.
+    pub taken_up: TakenUp,
     /// How often in a row each cluster has failed.
     failures: Mutex<BTreeMap<(String, String), u32>>,
 }
@@ -78,6 +81,7 @@ pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(),
             return Ok(());
         }
     }
+    let programs = programs.leading(Instant::now());
     tokio::select! {
         () = work(client, (settings, programs), ending) => {}
         () = elector.keep() => return Err(RunError::StayLeader),
@@ -126,7 +130,8 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
         };
         let (client, settings, programs) = (client.clone(), settings.clone(), programs.clone());
         let failures = Mutex::default();
-        let context = Context { client, settings, stores, pull, programs, failures };
+        let taken_up = TakenUp::default();
+        let context = Context { client, settings, stores, pull, programs, taken_up, failures };
         controller
             .graceful_shutdown_on(ended.clone())
             .run(reconcile, after_failure, Arc::new(context))

@@ -41,6 +41,15 @@ pub enum Duty {
     Standby { server: Configured, slots: BTreeSet<String> },
 }
 
+impl Duty {
+    /// The configuration of the server that it is about.
+    pub fn configuration(&self) -> u64 {
+        match self {
+            Self::Primary { server, .. } | Self::Standby { server, .. } => server.configuration,
+        }
+    }
+}
+
 /// A server with one configuration: what it still waits for is looked at anew with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Configured {

@@ -52,6 +52,7 @@ impl Agent {
             configuration_done: seen.health.configuration,
             refused_settings: self.accepted.refused(),
             pending_restart: self.upkeep.pending_restart.clone(),
+            pending_restart_of: self.upkeep.looked_at(),
             happenings: self.events.past().cloned().collect(),
         }
     }

@@ -27,6 +27,13 @@ pub(super) struct Upkeep {
     pub(super) pending_restart: Vec<String>,
 }
 
+impl Upkeep {
+    /// The configuration that was looked at last.
+    pub(super) fn looked_at(&self) -> Option<u64> {
+        self.done.as_ref().map(Duty::configuration)
+    }
+}
+
 impl Agent {
     pub(super) fn keep_up(&mut self) {
         let Some(duty) = self.duty() else { return };

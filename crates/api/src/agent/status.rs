@@ -67,6 +67,9 @@ pub struct Status {
     /// Which settings its PostgreSQL takes up only when it is restarted.
     #[serde(default)]
     pub pending_restart: Vec<String>,
+    /// Which configuration those are of; none as long as nobody has looked.
+    #[serde(default)]
+    pub pending_restart_of: Option<u64>,
     /// The last changes of verdict, oldest first.
     pub happenings: Vec<Happening>,
 }

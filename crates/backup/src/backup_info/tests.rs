@@ -28,7 +28,8 @@ fn what_decisions_need_is_found() {
     let extent = backup.done().unwrap();
     assert_eq!(Some(extent.first_segment()), read.begin.segment);
     assert_eq!(Some(extent.last_segment()), read.end.segment);
-    expect!["0/2000028 to 0/2000100, 2026-11-29 13:04:21 UTC"].assert_eq(&format!("{} to {}, {}", extent.begin, extent.end, extent.ended));
+    expect!["0/2000028 to 0/2000100, 2026-11-29 13:04:21 UTC"]
+        .assert_eq(&format!("{} to {}, {}", extent.begin, extent.end, extent.ended));
 }
 
 #[test]
@@ -42,7 +43,8 @@ fn fields_of_newer_versions_are_named_and_do_no_harm() {
         the field "encryption" is not known: a newer barman wrote it
         the field "parent_backup_id" is not known: a newer barman wrote it
         the field "summarize_wal" is not known: a newer barman wrote it
-    "#]].assert_eq(&problems);
+    "#]]
+    .assert_eq(&problems);
     assert!(
         read.backup(BackupId::parse("20261122T112233").unwrap(), None).unwrap().done().is_some()
     );
@@ -83,7 +85,8 @@ fn odd_lines_are_told() {
         the field "status" has a value that is not understood: "ASLEEP"
         line 4 is no field: it has no "="
         the field "timeline" has a value that is not understood: "one"
-    "#]].assert_eq(&problems);
+    "#]]
+    .assert_eq(&problems);
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl Said {
         Some(match self.code()? {
             "NoSuchBucket" | "ContainerNotFound" | "InvalidBucketName" => Trouble::NoBucket,
             "NoSuchKey" | "BlobNotFound" => Trouble::Missing,
-            "InvalidAccessKeyId" => Trouble::UnknownKey,
+            "InvalidAccessKeyId" | "NotSignedUp" => Trouble::UnknownKey,
             "SignatureDoesNotMatch" | "AuthenticationFailed" => Trouble::WrongSecret,
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Trouble::Expired,
             "InvalidToken" => Trouble::Expired,

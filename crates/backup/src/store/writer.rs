@@ -9,7 +9,7 @@ use object_store::{PutMultipartOptions, WriteMultipart};
 use pgherd_core::units::Bytes as Size;
 
 /// Every part but the last has this size, as some stores want it; 10 000 of them are 156 GiB.
-pub const PART: usize = 16 << 20;
+pub(super) const PART: usize = 16 << 20;
 const MOST_PARTS: u64 = 10_000;
 /// With the one that is being filled, this bounds the memory of one object.
 const UNDER_WAY: usize = 3;

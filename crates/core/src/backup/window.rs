@@ -59,19 +59,53 @@ impl Archive {
     }
 }
 
-/// Joins segments, in the order of their names, into runs.
+/// Joins segments into runs. They may come in any order; in the order of their names they take no
+/// more memory than the runs.
 pub fn runs(segments: impl IntoIterator<Item = (Segment, Moment)>, size: SegmentSize) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
+    let mut found = Runs::new(size);
     for (segment, archived) in segments {
-        match runs.last_mut() {
-            Some(run) if run.last == segment => run.archived = run.archived.min(archived),
-            Some(run) if run.last.next(size) == segment => {
-                *run = Run { first: run.first, last: segment, archived }
-            }
-            Some(_) | None => runs.push(Run { first: segment, last: segment, archived }),
-        }
+        found.add(segment, archived);
     }
-    runs
+    found.joined()
+}
+
+/// Runs that are being collected.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    size: SegmentSize,
+    runs: Vec<Run>,
+}
+
+impl Runs {
+    pub fn new(size: SegmentSize) -> Self {
+        Self { size, runs: Vec::new() }
+    }
+
+    pub fn add(&mut self, segment: Segment, archived: Moment) {
+        let run = Run { first: segment, last: segment, archived };
+        push(&mut self.runs, run, self.size);
+    }
+
+    pub fn joined(self) -> Vec<Run> {
+        let Self { size, mut runs } = self;
+        runs.sort_by_key(|run| (run.first, run.last));
+        let mut joined = Vec::new();
+        for run in runs {
+            push(&mut joined, run, size);
+        }
+        joined
+    }
+}
+
+/// Adds a run to the last one, if it follows there.
+fn push(runs: &mut Vec<Run>, run: Run, size: SegmentSize) {
+    match runs.last_mut() {
+        Some(last) if last.holds(run.first) && run.last <= last.last => {}
+        Some(last) if last.last.next(size) == run.first => {
+            *last = Run { first: last.first, ..run };
+        }
+        Some(_) | None => runs.push(run),
+    }
 }
 
 /// What can be recovered, timeline by timeline, and what cannot and why.
@@ -325,10 +359,16 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_is_stored_twice_counts_once() {
+    fn segments_are_joined_in_any_order_and_count_once() {
         let segment =
             |number: u64| Segment::holding(Timeline(1), Lsn(number << 24), SegmentSize::DEFAULT);
-        let stored = [1_u64, 1, 2].map(|number| (segment(number), Moment(0)));
-        assert_eq!(runs(stored, SegmentSize::DEFAULT).len(), 1);
+        for stored in [[1, 1, 2, 3, 5, 6], [6, 2, 1, 5, 3, 1], [5, 6, 3, 2, 1, 6]] {
+            let stored = stored.map(|number: u64| (segment(number), Moment(0)));
+            let found: Vec<_> = runs(stored, SegmentSize::DEFAULT)
+                .iter()
+                .map(|run| (run.first, run.last))
+                .collect();
+            assert_eq!(found, [(segment(1), segment(3)), (segment(5), segment(6))]);
+        }
     }
 }

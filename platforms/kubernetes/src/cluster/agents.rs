@@ -4,12 +4,10 @@
 
 mod known;
 
-use super::certificates::CertificateError;
+use super::calls;
 use super::manifests::Blueprint;
 use super::observe::{Seen, is_ready};
-use super::realise;
 use super::wanted::Wanted;
-use crate::pod::AGENT_PORT;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
 use futures_util::future::join_all;
@@ -19,17 +17,14 @@ use pgherd_agent::http::client::{CallError, Client, Endpoint};
 use pgherd_agent::http::file::Opened;
 use pgherd_agent::http::refusal::Outcome;
 use pgherd_agent::program::{self, RUNNING};
-use pgherd_agent::tls::holder::Holder;
-use pgherd_agent::tls::identity::{Identity, IdentityError};
 use pgherd_api::agent::{Status, names};
 use pgherd_core::fleet::{self, agents};
 use pgherd_core::names::InstanceName;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tracing::{info, warn};
 
@@ -37,18 +32,12 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 const GIVE_WITHIN: Duration = Duration::from_secs(30);
 /// Until an agent that was given a program can be heard with it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long an operator leads before it gives its program to anybody: while operators are replaced,
+/// the lead may go to one of the old ones for a moment, and agents would become its program and
+/// another one again.
+const SETTLED_AFTER: Duration = Duration::from_mins(1);
 /// While somebody does not answer, or refuses.
 const LOOK_LATER: Duration = Duration::from_secs(30);
-
-#[derive(Debug, thiserror::Error)]
-enum KeepError {
-    #[error("making the identity to call agents with")]
-    Certify(#[source] CertificateError),
-    #[error("the authority of the agents is not made yet")]
-    Await,
-    #[error("using the identity to call agents with")]
-    Identify(#[source] IdentityError),
-}
 
 #[derive(Debug, thiserror::Error)]
 enum GiveError {
@@ -61,6 +50,8 @@ enum GiveError {
 /// This operator's program, and what is known of those of all agents.
 pub struct Programs {
     own: String,
+    /// When the lead is settled; none where nobody is elected.
+    settled: Option<Instant>,
     known: Mutex<BTreeMap<(String, InstanceName), Known>>,
 }
 
@@ -85,7 +76,18 @@ impl Programs {
     pub fn of_this_process() -> io::Result<Self> {
         let own = program::digest(Path::new(RUNNING))?;
         info!(digest = %own, "this operator's program");
-        Ok(Self { own, known: Mutex::default() })
+        Ok(Self { own, settled: None, known: Mutex::default() })
+    }
+
+    /// The same for an operator that leads since now.
+    pub fn leading(self, now: Instant) -> Self {
+        Self { settled: Some(now + SETTLED_AFTER), ..self }
+    }
+
+    /// For how long nobody is given this program yet.
+    fn unsettled(&self, now: Instant) -> Option<Duration> {
+        let left = self.settled?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
     }
 
     /// The SHA-256 of this operator's program.
@@ -120,6 +122,10 @@ pub(super) async fn keep(
         AgentUpdates::InPlace if plan.steps.is_empty() => {}
         AgentUpdates::InPlace | AgentUpdates::ByReplacement => return Upgrade::default(),
     }
+    let unsettled = context.programs.unsettled(Instant::now());
+    if unsettled.is_some() {
+        return Upgrade { look_again: unsettled, ..Upgrade::default() };
+    }
     let callees: Vec<Callee> =
         seen.pods.keys().filter_map(|it| callee(blueprint, seen, it)).collect();
     let programs = &context.programs;
@@ -128,7 +134,7 @@ pub(super) async fn keep(
     if callees.iter().all(|callee| agent(callee) == agents::Agent::Current) {
         return Upgrade::default();
     }
-    let client = match client(blueprint, (seen, wanted), now) {
+    let client = match calls::client(blueprint, (seen, wanted), now) {
         Ok(client) => client,
         Err(error) => {
             warn!(cluster = blueprint.name(), error = %chain(&error), "agents are not asked");
@@ -177,23 +183,11 @@ fn upgrade(
 
 fn callee(blueprint: &Blueprint<'_>, seen: &Seen, instance: &InstanceName) -> Option<Callee> {
     let pod = seen.pods.get(instance).filter(|pod| is_ready(pod))?;
-    let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse::<IpAddr>().ok()?;
-    let holder = Holder::Instance(instance.clone());
     Some(Callee {
         key: (blueprint.namespace.to_owned(), instance.clone()),
         pod: pod.metadata.uid.clone()?,
-        endpoint: Endpoint::Certified { holder, address: SocketAddr::new(address, AGENT_PORT) },
+        endpoint: calls::endpoint(seen, instance)?,
     })
-}
-
-fn client(
-    blueprint: &Blueprint<'_>,
-    known: (&Seen, &Wanted),
-    now: SystemTime,
-) -> Result<Client, KeepError> {
-    let parts = realise::operator_identity(blueprint, known, now).map_err(KeepError::Certify)?;
-    let identity = Identity::of(&parts.ok_or(KeepError::Await)?).map_err(KeepError::Identify)?;
-    Ok(Client::certified(Arc::new(identity)))
 }
 
 async fn ask(programs: &Programs, client: &Client, callee: &Callee) {
@@ -245,6 +239,16 @@ mod tests {
     use agents::Agent;
     use expect_test::expect;
     use pgherd_core::names::ClusterName;
+
+    #[test]
+    fn an_operator_that_has_only_just_begun_to_lead_gives_its_program_to_nobody() {
+        let now = Instant::now();
+        let alone = Programs { own: String::new(), settled: None, known: Mutex::default() };
+        assert_eq!(alone.unsettled(now), None);
+        let leads = alone.leading(now);
+        assert_eq!(leads.unsettled(now + SETTLED_AFTER / 4), Some(SETTLED_AFTER / 4 * 3));
+        assert_eq!(leads.unsettled(now + SETTLED_AFTER), None);
+    }
 
     #[test]
     fn what_is_to_be_done_is_told_until_it_is_done() {

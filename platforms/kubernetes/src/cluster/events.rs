@@ -171,6 +171,7 @@ fn of_failure(error: &RealiseError, round: &Round<'_>) -> Event {
         }
         RealiseError::First { .. } => "BootstrapFailed",
         RealiseError::Catalog(_) => "DiscoverImage",
+        RealiseError::Major(_) => "InvalidClusterDefinition",
     };
     let note = format!("{}: {}", error.phase(), chain(error));
     Event { kind: Kind::Warning, reason, note, mark: number(round.generation) }

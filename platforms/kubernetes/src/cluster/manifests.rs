@@ -36,6 +36,8 @@ pub struct Blueprint<'a> {
     pub settings: &'a Settings,
     /// What the catalog has that the manifest names.
     pub catalog_image: Option<&'a str>,
+    /// What the instances run whatever is written: no other image can read their data.
+    pub held_image: Option<&'a str>,
 }
 
 impl<'a> Blueprint<'a> {
@@ -55,6 +57,9 @@ impl<'a> Blueprint<'a> {
     /// the status: there the operator notes what it found in a catalog, and what was the default when
     /// the cluster was made. A new default must not bring another major version to data that exists.
     pub fn image(&self) -> &'a str {
+        if let Some(held) = self.held_image {
+            return held;
+        }
         let written = self.spec().image_name.as_deref().or(self.catalog_image);
         written.or_else(|| catalog::noted(self.cluster)).unwrap_or(&self.settings.postgres_image)
     }

@@ -3,7 +3,7 @@
 //! Never asks the API server.
 
 use super::manifests::claims::{self, ClaimStatus};
-use super::manifests::{Blueprint, labels, pod, specification};
+use super::manifests::{Blueprint, labels, pod, services, specification};
 use crate::pod::{lease, route};
 use crate::settings::AgentUpdates;
 use crate::stores::{Part, Stores};
@@ -29,6 +29,9 @@ pub(super) struct Seen {
     pub(super) claims: BTreeMap<String, Arc<PersistentVolumeClaim>>,
     pub(super) secrets: BTreeMap<String, Arc<Secret>>,
     pub(super) places: BTreeMap<InstanceName, Place>,
+    /// Secrets that images are to be pulled with and that do not exist, once an image cannot be
+    /// pulled.
+    pub(super) lacking: Vec<String>,
 }
 
 pub(super) fn observe(
@@ -50,12 +53,16 @@ pub(super) fn observe(
     });
     Ok(Seen {
         places: places.collect(),
-        led: stores.get(namespace, &blueprint.named("rw")).as_deref().and_then(route::epoch),
+        led: stores
+            .get(namespace, &services::of_primary(&blueprint.checked.name))
+            .as_deref()
+            .and_then(route::epoch),
         record,
         map: stores.get(namespace, &specification::name(&blueprint.checked.name)),
         secrets: named(stores.of_cluster::<Secret>(namespace, name)),
         pods,
         claims,
+        lacking: Vec::new(),
     })
 }
 

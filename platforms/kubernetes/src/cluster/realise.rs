@@ -9,24 +9,29 @@ mod first;
 mod instances;
 
 use super::catalog::{CatalogError, INVALID_CATALOG};
+use super::certificates::CertificateError;
 use super::events::Done;
 use super::manifests::budgets::Succession;
 use super::manifests::specification::SpecificationError;
 use super::manifests::{Blueprint, access, budgets, route, secrets, services, specification};
 use super::observe::Seen;
 use super::wanted::{Freshness, Wanted};
-use super::{ReconcileError, UNABLE, certificates};
+use super::{INVALID, ReconcileError, UNABLE};
+use crate::hindrance;
 use crate::pull::Original;
 use crate::run::Context;
-pub(super) use certified::operator_identity;
+pub(super) use certified::{operator_identity, status as certificates};
 pub(super) use ensure::EnsureError;
 use ensure::Objects;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use pgherd_api::agent::Superuser;
+use pgherd_agent::chain::chain;
+use pgherd_api::agent::{Specification, Superuser};
+use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Plan, Verdict};
 use pgherd_core::names::InstanceName;
 use std::time::SystemTime;
+use tracing::{debug, info};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RealiseError {
@@ -35,7 +40,7 @@ pub enum RealiseError {
     #[error("making its objects")]
     Ensure(#[source] EnsureError),
     #[error("making its certificates")]
-    Certify(#[source] certificates::CertificateError),
+    Certify(#[source] CertificateError),
     /// Secrets that the user gives are not there.
     #[error("{0}")]
     Lack(String),
@@ -46,9 +51,40 @@ pub enum RealiseError {
     First { instance: InstanceName, why: String },
     #[error(transparent)]
     Catalog(CatalogError),
+    /// What runs goes on as it is.
+    #[error("{0}")]
+    Major(String),
 }
 
 impl RealiseError {
+    /// Whether the namespace goes, and all that is in it.
+    pub(super) fn is_the_end(&self) -> bool {
+        match self {
+            Self::Ensure(error) => matches!(error, EnsureError::Ending { .. }),
+            Self::Tell(_)
+            | Self::Certify(_)
+            | Self::Lack(_)
+            | Self::Supplied(_)
+            | Self::First { .. }
+            | Self::Catalog(_)
+            | Self::Major(_) => false,
+        }
+    }
+
+    /// Whether what is wanted cannot go on. What is refused is left alone, and what runs does.
+    pub(super) fn stands_in_the_way(&self) -> bool {
+        match self {
+            Self::Major(_) => false,
+            Self::Tell(_)
+            | Self::Ensure(_)
+            | Self::Certify(_)
+            | Self::Lack(_)
+            | Self::Supplied(_)
+            | Self::First { .. }
+            | Self::Catalog(_) => true,
+        }
+    }
+
     /// What people's scripts know it as.
     pub(super) fn phase(&self) -> &'static str {
         match self {
@@ -59,6 +95,7 @@ impl RealiseError {
             | Self::Supplied(_) => UNABLE,
             Self::First { .. } => "Setting up primary",
             Self::Catalog(_) => INVALID_CATALOG,
+            Self::Major(_) => INVALID,
         }
     }
 }
@@ -109,6 +146,30 @@ async fn tell(
     let map = specification::config_map(blueprint, &wanted.specification, &wanted.wishes);
     let map = map.map_err(RealiseError::Tell)?;
     objects.ensure(map).await.map_err(RealiseError::Ensure)
+}
+
+/// Asks the agents for what lets the primary take up settings that wait for a restart.
+pub(super) async fn take_up(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    next: Next,
+) -> Result<(), RealiseError> {
+    let mut wishes = wanted.wishes.clone();
+    match (next, &seen.record) {
+        (Next::SwitchOver, _) => _ = wishes.switch_over(None),
+        (Next::Restart, Some(record)) => {
+            _ = wishes.restart([record.holder.instance.clone()].into());
+        }
+        (Next::Restart, None) | (Next::Nothing | Next::ForTheUser, _) => return Ok(()),
+    }
+    info!(cluster = blueprint.name(), ?next, "the primary takes up settings that need a restart");
+    let (known, checked) = (&wanted.specification, blueprint.checked);
+    let specification = Specification::next(Some(known), checked, &wishes, wanted.shall);
+    let specification = specification.as_ref().unwrap_or(known);
+    let map = specification::config_map(blueprint, specification, &wishes);
+    let map = map.map_err(RealiseError::Tell)?;
+    Objects::new(context, blueprint).ensure(map).await.map_err(RealiseError::Ensure)
 }
 
 /// Passwords that the user gives have to be there before a pod waits for them.
@@ -200,12 +261,34 @@ fn is_apart<'a>(home: Option<&str>, mut others: impl Iterator<Item = Option<&'a 
 
 /// The addresses that lead to the primary, in the family that their service has.
 async fn lead(objects: &Objects<'_>, blueprint: &Blueprint<'_>) -> Result<(), EnsureError> {
-    let name = blueprint.named("rw");
+    let name = services::of_primary(&blueprint.checked.name);
     if objects.has::<EndpointSlice>(&name)? {
         return Ok(());
     }
     let family = route::family(objects.find::<Service>(&name).await?.as_ref());
     objects.create(route::slice(blueprint, family)).await.map(drop)
+}
+
+/// The Secrets that images are to be pulled with and that do not exist. Nobody asks before an image
+/// cannot be pulled: nodes may have it.
+pub(super) async fn lacking(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    seen: &Seen,
+) -> Vec<String> {
+    if !seen.pods.values().any(|pod| hindrance::lacks_image(pod)) {
+        return Vec::new();
+    }
+    let objects = Objects::new(context, blueprint);
+    let mut lacking = Vec::new();
+    for secret in &blueprint.cluster.spec.image_pull_secrets {
+        match objects.find::<Secret>(&secret.name).await {
+            Ok(Some(_)) => {}
+            Ok(None) => lacking.push(secret.name.clone()),
+            Err(error) => debug!(secret = secret.name, error = %chain(&error), "not looked at"),
+        }
+    }
+    lacking
 }
 
 /// The copy of what images are pulled with. Without the original pods may be able to do without:

@@ -4,16 +4,19 @@
 
 mod conditions;
 mod phase;
+mod volumes;
 
-use super::UNRECOVERABLE;
 use super::acted;
 use super::agents::Upgrade;
 use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::events::FAILING_OVER;
-use super::manifests::{Blueprint, claims};
+use super::heard::Heard;
+use super::major;
+use super::manifests::{Blueprint, claims, services};
 use super::observe::{Seen, is_ready};
-use super::realise::RealiseError;
+use super::realise::{self, RealiseError};
 use super::wanted::Wanted;
+use super::{INVALID, UNRECOVERABLE};
 use crate::hindrance;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
@@ -22,12 +25,15 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use pgherd_agent::chain::chain;
+use pgherd_api::cluster::managed::ServiceKind;
 use pgherd_api::cluster::status::{ClusterStatus, InstanceReportedState, Topology};
 use pgherd_api::cluster::{Cluster, Problem};
 use pgherd_api::console::Fact;
+use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Plan, Verdict, counts};
 use pgherd_core::names::InstanceName;
 use pgherd_core::ports::CoordinatorError;
+pub(super) use phase::NOT_ENOUGH_SPACE;
 use phase::Situation;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -46,7 +52,7 @@ pub enum ReportError {
 /// A manifest that cannot be carried out: whatever runs goes on as it is.
 pub(super) fn refused(cluster: &Cluster, problems: &[Problem], now: Timestamp) -> ClusterStatus {
     let why: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    untouched(cluster, "Invalid cluster definition", (why.join("; "), now))
+    untouched(cluster, INVALID, (why.join("; "), now))
 }
 
 /// A record that nobody can read: nothing is decided without it.
@@ -131,7 +137,8 @@ pub(super) fn status(
     let failing_since =
         (phase == FAILING_OVER).then(|| failing_since.unwrap_or_else(|| now.to_string()));
     let changed = before.current_primary != primary;
-    let since = if changed { Some(now.to_string()) } else { before.current_primary_timestamp };
+    let since =
+        if changed { Some(now.to_string()) } else { before.current_primary_timestamp.clone() };
     let facts = Facts {
         generation: blueprint.cluster.metadata.generation,
         verdict: &plan.verdict,
@@ -160,13 +167,25 @@ pub(super) fn status(
         system_id: record.map(|record| record.system_id.0.to_string()),
         latest_generated_node: names.last().map(|name| i64::from(name.serial())),
         topology: Some(topology(&names, seen)),
-        write_service: Some(blueprint.named("rw")),
-        read_service: Some(blueprint.named("r")),
+        write_service: Some(services::of_primary(&blueprint.checked.name)),
+        read_service: Some(services::name(&blueprint.checked.name, ServiceKind::Read)),
         selector: Some(format!("cnpg.io/cluster={},cnpg.io/podRole=instance", blueprint.name())),
         image: Some(blueprint.image().to_owned()),
-        pvc_count: i32::try_from(seen.claims.len()).ok(),
-        healthy_pvc: seen.claims.keys().cloned().collect(),
-        ..before
+        pg_data_image_info: record.and_then(|_| major::of_data(blueprint)),
+        certificates: Some(realise::certificates(blueprint, (seen, wanted))),
+        ..volumes::told(seen, before)
+    }
+}
+
+/// What only agents know is told while nothing graver goes on.
+pub(super) fn with_heard(status: ClusterStatus, next: Next, heard: &Heard) -> ClusterStatus {
+    let known = status.phase.as_deref().unwrap_or_default();
+    let reason = status.phase_reason.as_deref();
+    match phase::heard((known, reason), next, heard) {
+        Some((phase, reason)) => {
+            ClusterStatus { phase: Some(phase.to_owned()), phase_reason: Some(reason), ..status }
+        }
+        None => status,
     }
 }
 
@@ -202,7 +221,11 @@ fn hindrance(
     let of_instance = |name: &InstanceName| {
         let claims = [claims::data_name(name), claims::wal_name(name)];
         let claims = claims.iter().filter_map(|claim| seen.claims.get(claim)).map(|it| &**it);
-        hindrance::of_instance(seen.pods.get(name).map(|pod| &**pod), claims, now)
+        let pod = seen.pods.get(name).map(|pod| &**pod);
+        let found = hindrance::of_instance(pod, claims, now)?;
+        let lacks_image = pod.is_some_and(hindrance::lacks_image);
+        let lacking = if lacks_image { &seen.lacking[..] } else { &[] };
+        Some(hindrance::without_secrets(found, lacking))
     };
     let of_route = || {
         let cluster = (blueprint.namespace, &blueprint.checked.name);

@@ -125,6 +125,16 @@ fn found(seen: &Seen) -> Wishes {
     Wishes { instances: instances.collect(), ..Wishes::default() }
 }
 
+impl Blueprint<'_> {
+    /// Who replaces or restarts a primary.
+    pub(super) fn primary_update(&self) -> PrimaryUpdate {
+        match self.cluster.spec.primary_update_strategy {
+            PrimaryUpdateStrategy::Supervised => PrimaryUpdate::Supervised,
+            PrimaryUpdateStrategy::Unsupervised => PrimaryUpdate::Unsupervised,
+        }
+    }
+}
+
 impl Wanted {
     pub(super) fn sight<'a>(&'a self, blueprint: &Blueprint<'_>, seen: &'a Seen) -> Sight<'a> {
         Sight {
@@ -132,10 +142,7 @@ impl Wanted {
             shall: self.shall,
             record: seen.record.as_ref(),
             places: &seen.places,
-            primary_update: match blueprint.cluster.spec.primary_update_strategy {
-                PrimaryUpdateStrategy::Supervised => PrimaryUpdate::Supervised,
-                PrimaryUpdateStrategy::Unsupervised => PrimaryUpdate::Unsupervised,
-            },
+            primary_update: blueprint.primary_update(),
         }
     }
 }

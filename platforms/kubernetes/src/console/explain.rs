@@ -3,8 +3,8 @@
 //! Never guesses a cause: each line is a fact that some object states.
 
 use super::{Part, View, Warned, summary};
-use crate::cluster::manifests::claims;
-use crate::cluster::{INVALID_CATALOG, UNABLE, UNRECOVERABLE};
+use crate::cluster::manifests::{claims, services};
+use crate::cluster::{INVALID, INVALID_CATALOG, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::jiff::Timestamp;
@@ -101,10 +101,19 @@ fn manifest(view: &View) -> Vec<Fact> {
     facts
 }
 
-/// Whether the operator says that it cannot go on.
+/// Whether the operator says that it cannot go on, or what not everybody may look at.
 fn is_stuck(view: &View) -> bool {
-    let phase = view.cluster.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some(UNABLE | UNRECOVERABLE | INVALID_CATALOG))
+    let status = view.cluster.status.as_ref();
+    let reason = status.and_then(|status| status.phase_reason.as_deref());
+    if reason.is_some_and(hindrance::is_about_secrets) {
+        return true;
+    }
+    match status.and_then(|status| status.phase.as_deref()) {
+        Some(UNABLE | UNRECOVERABLE | INVALID_CATALOG) => true,
+        // What cannot be read in a manifest is told already.
+        Some(INVALID) => view.problems.is_empty(),
+        Some(_) | None => false,
+    }
 }
 
 /// Whether clients are led to who holds the office.
@@ -129,7 +138,7 @@ fn office(view: &View) -> Vec<Fact> {
         facts.push(edited);
         return facts;
     }
-    let slice = || format!("endpointslice/{}-rw", view.name);
+    let slice = || format!("endpointslice/{}", services::of_primary(&view.name));
     let what = match &view.route {
         Some(route) if route.epoch == Some(record.epoch) => return facts,
         None if !view.sees(Part::Route) => return facts,

@@ -3,7 +3,7 @@
 //! Never fails for a part that may not be read: only the Cluster itself is needed.
 
 use super::{FORBIDDEN, Part, Route, View, Warned, inside, instance_of};
-use crate::cluster::manifests::{labels, specification};
+use crate::cluster::manifests::{labels, services, specification};
 use crate::pod::{lease, route};
 use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -145,7 +145,7 @@ pub async fn view(client: &Client, namespace: &str, name: &ClusterName) -> Resul
     let leases = Api::<Lease>::namespaced(client.clone(), namespace);
     let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
-    let (map_name, slice_name) = (specification::name(name), format!("{name}-rw"));
+    let (map_name, slice_name) = (specification::name(name), services::of_primary(name));
     let (pods, claims, events, lease, map, slice) = futures_util::join!(
         part(async { pods.list(&ours).await.map(|list| list.items) }),
         part(async { claims.list(&ours).await.map(|list| list.items) }),
@@ -243,7 +243,7 @@ pub async fn office(
 ) -> Result<(Option<Record>, Option<Route>), ReadError> {
     let leases = Api::<Lease>::namespaced(client.clone(), namespace);
     let slices = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
-    let slice_name = format!("{name}-rw");
+    let slice_name = services::of_primary(name);
     let (lease, slice) = futures_util::join!(
         answer(leases.get_opt(name.as_str())),
         answer(slices.get_opt(&slice_name)),

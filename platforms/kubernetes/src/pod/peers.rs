@@ -3,6 +3,7 @@
 //! Never forgets one: an instance that is away keeps its last address.
 
 use crate::backoff::Backoff;
+use crate::cluster::manifests::services;
 use futures_util::TryStreamExt;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
@@ -37,7 +38,8 @@ pub struct Sought {
 
 /// Watches for as long as it is polled, and tells `told` of every change.
 pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: watch::Sender<Addresses>) {
-    let of_pods = watcher::Config::default().labels(&format!("{SERVICE}={}-pods", sought.cluster));
+    let service = services::of_pods(&sought.cluster);
+    let of_pods = watcher::Config::default().labels(&format!("{SERVICE}={service}"));
     let mut events = pin!(watcher(api.clone(), of_pods.clone()));
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut slices = Slices::default();

@@ -7,6 +7,7 @@ use super::super::local::output::remark;
 use super::place::Reached;
 use pgherd_agent::chain::chain;
 use pgherd_core::names::InstanceName;
+use pgherd_kubernetes::cluster::manifests::services;
 use pgherd_kubernetes::console::View;
 use pgherd_kubernetes::console::inside::{Conversation, InsideError, within_reach};
 use std::time::Duration;
@@ -31,8 +32,9 @@ pub(super) struct Outage {
 
 impl Outage {
     pub(super) fn sentence(&self, reached: &Reached) -> String {
-        let (longest, from, cluster) = (self.longest.as_secs_f64(), &self.from, &reached.cluster);
-        format!("write outage {longest:.2}s (of a client in pod {from}, through {cluster}-rw)")
+        let (longest, from) = (self.longest.as_secs_f64(), &self.from);
+        let through = services::of_primary(&reached.cluster);
+        format!("write outage {longest:.2}s (of a client in pod {from}, through {through})")
     }
 }
 
@@ -80,7 +82,7 @@ async fn begin(
     let initdb = view.checked.as_ref().map(|checked| &checked.postgres.initdb);
     let (user, database) =
         initdb.map(|initdb| (initdb.owner.clone(), initdb.database.clone())).unwrap_or_default();
-    let host = format!("{}-rw:5432", reached.cluster);
+    let host = format!("{}:5432", services::of_primary(&reached.cluster));
     let words = ["inside", "probe", "--host", &host, "--user", &user, "--database", &database];
     let at = (reached.namespace.as_str(), pod.to_string());
     let mut conversation = Conversation::begin(&reached.client, (at.0, &at.1), &words).await?;

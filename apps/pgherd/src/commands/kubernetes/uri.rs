@@ -6,7 +6,9 @@ use super::form::tell;
 use super::place::{Place, Reached, unread};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use pgherd_api::cluster::managed::ServiceKind;
 use pgherd_api::cluster::{Checked, Cluster};
+use pgherd_kubernetes::cluster::manifests::services;
 use pgherd_kubernetes::console::read::{self, ReadError, answer};
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::uri::escaped;
@@ -66,17 +68,18 @@ fn checked(cluster: &Cluster) -> Result<Checked, Failure> {
 }
 
 fn uri(reached: &Reached, checked: &Checked, (role, password): (Role, Option<&str>)) -> String {
-    let service = match role {
-        Role::Rw => "rw",
-        Role::Ro => "ro",
-        Role::R => "r",
+    let kind = match role {
+        Role::Rw => ServiceKind::ReadWrite,
+        Role::Ro => ServiceKind::ReadOnly,
+        Role::R => ServiceKind::Read,
     };
     let initdb = &checked.postgres.initdb;
     let (user, database) = (escaped(&initdb.owner), escaped(&initdb.database));
     let password = password.map(|it| format!(":{}", escaped(it))).unwrap_or_default();
-    let Reached { namespace, cluster, .. } = reached;
+    let namespace = &reached.namespace;
+    let service = services::name(&reached.cluster, kind);
     format!(
-        "postgresql://{user}{password}@{cluster}-{service}.{namespace}.svc:5432/{database}?sslmode=require"
+        "postgresql://{user}{password}@{service}.{namespace}.svc:5432/{database}?sslmode=require"
     )
 }
 

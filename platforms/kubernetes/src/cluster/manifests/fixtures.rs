@@ -70,6 +70,7 @@ impl Sample {
             namespace: "shop",
             settings: &settings,
             catalog_image: None,
+            held_image: None,
         })
     }
 

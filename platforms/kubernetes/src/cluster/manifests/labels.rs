@@ -101,10 +101,10 @@ impl Blueprint<'_> {
     }
 
     /// The major version of PostgreSQL, as far as catalog or image tell.
-    fn major(&self) -> Option<String> {
-        match &self.spec().image_catalog_ref {
-            Some(catalog) => Some(catalog.major.to_string()),
-            None => major_of(self.image()),
+    pub(in crate::cluster) fn major(&self) -> Option<String> {
+        match (&self.spec().image_catalog_ref, self.held_image) {
+            (Some(catalog), None) => Some(catalog.major.to_string()),
+            (Some(_), Some(_)) | (None, _) => major_of(self.image()),
         }
     }
 

@@ -7,7 +7,7 @@ mod scheduling;
 mod security;
 
 use super::labels::{self, add_annotations, add_labels, texts};
-use super::{Blueprint, unless_empty, volumes};
+use super::{Blueprint, services, unless_empty, volumes};
 use crate::pod::{AGENT_PORT, METRICS_PORT, POSTGRES_PORT, STATUS_PORT};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector, Pod,
@@ -83,7 +83,7 @@ fn spec(blueprint: &Blueprint<'_>, instance: &InstanceName) -> PodSpec {
         scheduler_name: wanted.scheduler_name.clone(),
         security_context: Some(security::of_pod(blueprint)),
         service_account_name: Some(blueprint.service_account()),
-        subdomain: Some(blueprint.named("pods")),
+        subdomain: Some(services::of_pods(&blueprint.checked.name)),
         termination_grace_period_seconds: Some(i64::from(wanted.stop_delay)),
         tolerations: unless_empty(affinity.tolerations),
         topology_spread_constraints: unless_empty(wanted.topology_spread_constraints.clone()),

@@ -5,6 +5,7 @@
 
 use super::Blueprint;
 use super::labels::{add_labels, texts};
+use super::services;
 use crate::pod::peers::SERVICE;
 use crate::pod::route::{MANAGED_BY, OURSELVES, port};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -43,7 +44,7 @@ pub fn lease(blueprint: &Blueprint<'_>) -> Lease {
 ///
 /// The family cannot be changed later: it is that of the service, which is that of the pods.
 pub fn slice(blueprint: &Blueprint<'_>, family: AddressFamily) -> EndpointSlice {
-    let name = blueprint.named("rw");
+    let name = services::of_primary(&blueprint.checked.name);
     let mut metadata = blueprint.metadata(name.clone());
     add_labels(&mut metadata, texts([(SERVICE, &name), (MANAGED_BY, OURSELVES)]));
     let address_type = match family {

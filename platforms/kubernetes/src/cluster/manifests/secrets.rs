@@ -5,6 +5,7 @@
 use super::Blueprint;
 use super::labels::{self, add_labels, texts};
 use super::pod::pull_secret;
+use super::services;
 use crate::pod::POSTGRES_PORT;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -115,7 +116,7 @@ fn login(blueprint: &Blueprint<'_>, user_type: UserType, login: &Login<'_>) -> S
         UserType::App => ("app", "app"),
         UserType::Superuser => ("superuser", "superuser"),
     };
-    let host = blueprint.named("rw");
+    let host = services::of_primary(&blueprint.checked.name);
     let near = format!("{host}.{}", blueprint.namespace);
     let far = format!("{near}.svc.{}", blueprint.settings.cluster_domain);
     let entries = [

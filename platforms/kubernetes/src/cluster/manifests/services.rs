@@ -11,6 +11,28 @@ use crate::pod::route::PORT_NAME;
 use crate::pod::{AGENT_PORT, POSTGRES_PORT};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use pgherd_api::cluster::managed::{AdditionalService, ServiceKind, UpdateStrategy};
+use pgherd_core::names::ClusterName;
+
+/// The service of a cluster that leads to these instances. The addresses of the one for writing have
+/// the same name.
+pub fn name(cluster: &ClusterName, kind: ServiceKind) -> String {
+    let suffix = match kind {
+        ServiceKind::ReadWrite => "rw",
+        ServiceKind::ReadOnly => "ro",
+        ServiceKind::Read => "r",
+    };
+    format!("{cluster}-{suffix}")
+}
+
+/// The service that leads to the primary.
+pub fn of_primary(cluster: &ClusterName) -> String {
+    name(cluster, ServiceKind::ReadWrite)
+}
+
+/// The service that gives every instance a name of its own.
+pub fn of_pods(cluster: &ClusterName) -> String {
+    format!("{cluster}-pods")
+}
 
 /// All services of a cluster: those between its instances, the default ones and further ones.
 pub fn services(blueprint: &Blueprint<'_>) -> Vec<Service> {
@@ -21,10 +43,13 @@ pub fn services(blueprint: &Blueprint<'_>) -> Vec<Service> {
     for kind in [ServiceKind::ReadOnly, ServiceKind::Read] {
         if !disabled.contains(&kind) {
             let spec = ServiceSpec { selector: Some(selector(blueprint, kind)), ..default_spec() };
-            services.push(service(blueprint, blueprint.named(suffix(kind)), spec));
+            services.push(service(blueprint, name(&blueprint.checked.name, kind), spec));
         }
     }
-    let reserved = ["pods", "rw", "ro", "r"].map(|suffix| Some(blueprint.named(suffix)));
+    let cluster = &blueprint.checked.name;
+    let kinds = [ServiceKind::ReadWrite, ServiceKind::ReadOnly, ServiceKind::Read];
+    let mut reserved: Vec<_> = kinds.map(|kind| Some(name(cluster, kind))).into();
+    reserved.push(Some(of_pods(cluster)));
     let further = further.iter().map(|wanted| additional(blueprint, wanted));
     // A selector on a service of ours would lead elsewhere than the holder of the office wants.
     services.extend(further.filter(|service| !reserved.contains(&service.metadata.name)));
@@ -41,17 +66,18 @@ fn pods(blueprint: &Blueprint<'_>) -> Service {
         selector: Some(blueprint.instances()),
         ..default_spec()
     };
-    service(blueprint, blueprint.named("pods"), spec)
+    service(blueprint, of_pods(&blueprint.checked.name), spec)
 }
 
 fn read_write(blueprint: &Blueprint<'_>) -> Service {
-    service(blueprint, blueprint.named(suffix(ServiceKind::ReadWrite)), default_spec())
+    service(blueprint, of_primary(&blueprint.checked.name), default_spec())
 }
 
 fn additional(blueprint: &Blueprint<'_>, wanted: &AdditionalService) -> Service {
     let kind = wanted.selector_type;
     let metadata = wanted.service_template.metadata.clone().unwrap_or_default();
-    let name = metadata.name.unwrap_or_else(|| blueprint.named(suffix(kind)) + "-additional");
+    let usual = || name(&blueprint.checked.name, kind) + "-additional";
+    let own = metadata.name.unwrap_or_else(usual);
     let mut spec = wanted.service_template.spec.clone().unwrap_or_default();
     spec.type_.get_or_insert_with(|| "ClusterIP".to_owned());
     spec.selector = Some(selector(blueprint, kind));
@@ -63,7 +89,7 @@ fn additional(blueprint: &Blueprint<'_>, wanted: &AdditionalService) -> Service 
     if !ports.iter().any(is_there) {
         ports.push(port(PORT_NAME, POSTGRES_PORT));
     }
-    let mut service = service(blueprint, name, spec);
+    let mut service = service(blueprint, own, spec);
     add_wanted(&mut service.metadata, &metadata.labels, &metadata.annotations);
     add_labels(&mut service.metadata, texts([(labels::MANAGED, "true")]));
     let strategy = match wanted.update_strategy {
@@ -72,14 +98,6 @@ fn additional(blueprint: &Blueprint<'_>, wanted: &AdditionalService) -> Service 
     };
     add_annotations(&mut service.metadata, texts([(labels::UPDATE_STRATEGY, strategy)]));
     service
-}
-
-fn suffix(kind: ServiceKind) -> &'static str {
-    match kind {
-        ServiceKind::ReadWrite => "rw",
-        ServiceKind::ReadOnly => "ro",
-        ServiceKind::Read => "r",
-    }
 }
 
 fn selector(blueprint: &Blueprint<'_>, kind: ServiceKind) -> Texts {

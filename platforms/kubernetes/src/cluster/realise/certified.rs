@@ -11,6 +11,7 @@ use super::ensure::Objects;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use pgherd_agent::tls::files::Parts;
+use pgherd_api::cluster::status::CertificatesStatus;
 use std::time::SystemTime;
 use tracing::info;
 
@@ -46,6 +47,14 @@ pub(in crate::cluster) fn operator_identity(
     now: SystemTime,
 ) -> Result<Option<Parts>, CertificateError> {
     certificates::supervisor(&present(seen), &wanted_certificates(blueprint, wanted), now)
+}
+
+/// Which certificates are in use, and until when.
+pub(in crate::cluster) fn status(
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+) -> CertificatesStatus {
+    certificates::status(&present(seen), &wanted_certificates(blueprint, wanted))
 }
 
 /// The Secrets that the user has given. They have no label of ours, so they are asked for.

@@ -8,6 +8,7 @@ use crate::run::Context;
 use crate::stores::{Part, Stores};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::{Api, Client};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -27,6 +28,8 @@ pub enum EnsureError {
         "{attempt} {object}: {said}: raise the quota, or remove what it is used for, and the cluster goes on by itself"
     )]
     Quota { attempt: &'static str, object: String, said: String },
+    #[error("{attempt} {object}: its namespace is being deleted")]
+    Ending { attempt: &'static str, object: String },
     #[error("{attempt} {object}: the API server did not answer within {DEADLINE:?}")]
     Late { attempt: &'static str, object: String },
     #[error(
@@ -234,9 +237,12 @@ pub(super) enum Created {
     Before,
 }
 
-/// A quota is the user's to change.
+/// A quota is the user's to change, and in a namespace that goes there is nothing left to make.
 fn failure(attempt: &'static str, object: String, source: kube::Error) -> EnsureError {
     match source {
+        kube::Error::Api(status) if status.code == 403 && is_ending(&status) => {
+            EnsureError::Ending { attempt, object }
+        }
         kube::Error::Api(status)
             if status.code == 403 && status.message.contains("exceeded quota") =>
         {
@@ -246,12 +252,18 @@ fn failure(attempt: &'static str, object: String, source: kube::Error) -> Ensure
     }
 }
 
+fn is_ending(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 fn code(error: &EnsureError) -> Option<u16> {
     match error {
         EnsureError::Ask { source: kube::Error::Api(status), .. } => Some(status.code),
         EnsureError::Ask { .. }
         | EnsureError::Late { .. }
         | EnsureError::Quota { .. }
+        | EnsureError::Ending { .. }
         | EnsureError::Foreign { .. }
         | EnsureError::Outlived { .. }
         | EnsureError::DrawPassword { .. } => None,
@@ -260,4 +272,38 @@ fn code(error: &EnsureError) -> Option<u16> {
 
 fn name(meta: &ObjectMeta) -> String {
     meta.name.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use serde_json::json;
+
+    #[test]
+    fn a_refusal_is_told_by_what_it_is_for() {
+        let refused = |message: &str, causes: &serde_json::Value| {
+            let status = json!({
+                "status": "Failure", "reason": "Forbidden", "code": 403, "message": message,
+                "details": {"name": "db-1", "kind": "pods", "causes": causes},
+            });
+            let source = kube::Error::Api(Box::new(serde_json::from_value(status).unwrap()));
+            failure("creating", "Pod shop/db-1".to_owned(), source).to_string() + "\n"
+        };
+        let ending = json!([{
+            "reason": "NamespaceTerminating", "message": "namespace shop is being terminated",
+            "field": "metadata.namespace",
+        }]);
+        let told = [
+            refused("unable to create new content in namespace shop", &ending),
+            refused("exceeded quota: full, requested: pods=1", &json!([])),
+            refused("no right to do so", &json!([])),
+        ];
+        expect![[r"
+            creating Pod shop/db-1: its namespace is being deleted
+            creating Pod shop/db-1: exceeded quota: full, requested: pods=1: raise the quota, or remove what it is used for, and the cluster goes on by itself
+            creating Pod shop/db-1
+        "]]
+        .assert_eq(&told.concat());
+    }
 }

@@ -2,20 +2,14 @@
 //!
 //! Never asks once there is a record, and never takes silence for a failure.
 
+use super::super::calls::{self, CallerError};
 use super::super::manifests::Blueprint;
 use super::super::observe::Seen;
 use super::super::wanted::Wanted;
-use super::{RealiseError, operator_identity};
-use crate::pod::AGENT_PORT;
+use super::RealiseError;
 use pgherd_agent::chain::chain;
-use pgherd_agent::http::client::{Client, Endpoint};
-use pgherd_agent::tls::holder::Holder;
-use pgherd_agent::tls::identity::Identity;
 use pgherd_api::agent::{Status, names};
 use pgherd_core::fleet::{Plan, Verdict};
-use pgherd_core::names::InstanceName;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tracing::debug;
 
@@ -27,12 +21,11 @@ pub(super) async fn look(
     now: SystemTime,
 ) -> Result<(), RealiseError> {
     let Verdict::SettingUp { first } = &plan.verdict else { return Ok(()) };
-    let Some(endpoint) = endpoint(seen, first) else { return Ok(()) };
-    let identity = operator_identity(blueprint, (seen, wanted), now);
-    let Some(parts) = identity.map_err(RealiseError::Certify)? else { return Ok(()) };
-    let client = match Identity::of(&parts) {
-        Ok(identity) => Client::certified(Arc::new(identity)),
-        Err(error) => {
+    let Some(endpoint) = calls::endpoint(seen, first) else { return Ok(()) };
+    let client = match calls::client(blueprint, (seen, wanted), now) {
+        Ok(client) => client,
+        Err(CallerError::Certify(error)) => return Err(RealiseError::Certify(error)),
+        Err(error @ (CallerError::Await | CallerError::Identify(_))) => {
             debug!(error = %chain(&error), "the first instance is not asked");
             return Ok(());
         }
@@ -48,11 +41,4 @@ pub(super) async fn look(
             Ok(())
         }
     }
-}
-
-fn endpoint(seen: &Seen, instance: &InstanceName) -> Option<Endpoint> {
-    let address = seen.pods.get(instance)?.status.as_ref()?.pod_ip.as_ref()?;
-    let address: IpAddr = address.parse().ok()?;
-    let holder = Holder::Instance(instance.clone());
-    Some(Endpoint::Certified { holder, address: SocketAddr::new(address, AGENT_PORT) })
 }

@@ -54,7 +54,8 @@ fn told(kind: &'static str, [status, reason]: [&'static str; 2], message: &str) 
 }
 
 fn ready(facts: &Facts<'_>) -> Told {
-    let is_hindered = facts.problem.is_some() || facts.hindrance.is_some();
+    let is_unable = facts.problem.is_some_and(RealiseError::stands_in_the_way);
+    let is_hindered = is_unable || facts.hindrance.is_some();
     if *facts.verdict == Verdict::Healthy && !is_hindered {
         told("Ready", ["True", "ClusterIsReady"], "Cluster is Ready")
     } else if is_hindered {

@@ -3,14 +3,20 @@
 //! Never in other words than CloudNativePG's.
 
 use super::super::events::FAILING_OVER;
+use super::super::heard::Heard;
 use super::super::observe::Seen;
+use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Pod, Verdict};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
+use std::collections::BTreeSet;
 
 const HEALTHY: &str = "Cluster in healthy state";
 const SETTING_UP: &str = "Setting up primary";
 const SWITCHING_OVER: &str = "Switchover in progress";
+const APPLYING: &str = "Applying configuration";
+pub(in crate::cluster) const NOT_ENOUGH_SPACE: &str = "Not enough disk space";
+const WAITING_FOR_USER: &str = "Waiting for user action";
 const WAITING: &str = "Waiting for the instances to become active";
 
 /// All that the phase is told from.
@@ -43,7 +49,7 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
             ("Upgrading cluster", format!("restarting {instance}, then {left} more"))
         }
         Verdict::UserHasToSwitchOver { primary } => (
-            "Waiting for user action",
+            WAITING_FOR_USER,
             format!(
                 "User must issue a supervised switchover: only {primary} is left to be updated"
             ),
@@ -69,6 +75,54 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
         Pod::Going => (SWITCHING_OVER, format!("{holder} hands over, for its pod is removed")),
         Pod::Absent | Pod::Unready | Pod::Ended | Pod::Ready => {
             (FAILING_OVER, format!("Initiating a failover from {holder}"))
+        }
+    }
+}
+
+/// What agents say in place of what was known without them, if it is graver.
+pub(super) fn heard(
+    (known, reason): (&str, Option<&str>),
+    next: Next,
+    heard: &Heard,
+) -> Option<(&'static str, String)> {
+    // Clients wait for these two.
+    if matches!(known, FAILING_OVER | SWITCHING_OVER) {
+        return None;
+    }
+    if !heard.full.is_empty() {
+        let told = format!(
+            "the disk of {} is full or nearly so (fix: a larger size under storage or walStorage of \
+             the Cluster)",
+            listed(&heard.full)
+        );
+        return Some((NOT_ENOUGH_SPACE, told));
+    }
+    if known != HEALTHY || reason.is_some() {
+        return None;
+    }
+    if !heard.late.is_empty() {
+        let late = listed(&heard.late);
+        let told = format!("PostgreSQL configuration changed: {late} has yet to take it up");
+        return Some((APPLYING, told));
+    }
+    let names: Vec<InstanceName> = heard.pending.keys().cloned().collect();
+    let settings: BTreeSet<&String> = heard.pending.values().flatten().collect();
+    let settings: Vec<&str> = settings.into_iter().map(String::as_str).collect();
+    let (names, settings) = (listed(&names), settings.join(", "));
+    let changed = "PostgreSQL configuration changed";
+    match next {
+        _ if heard.pending.is_empty() => None,
+        Next::ForTheUser => Some((
+            WAITING_FOR_USER,
+            format!(
+                "User must issue a supervised switchover: {settings} wait for {names} to restart"
+            ),
+        )),
+        Next::SwitchOver => {
+            Some((APPLYING, format!("{changed}: {names} hands over, for {settings}")))
+        }
+        Next::Nothing | Next::Restart => {
+            Some((APPLYING, format!("{changed}: {names} restarts, for {settings}")))
         }
     }
 }
@@ -137,5 +191,41 @@ mod tests {
             Situation { verdict: &Verdict::Healthy, seen: &seen, names: &[], known: None };
         let told = phase(&situation);
         assert_eq!(told, (SWITCHING_OVER, "Switching over to db-2".to_owned()));
+    }
+
+    #[test]
+    fn what_agents_say_is_told_while_nothing_graver_goes_on() {
+        let settings = ["max_connections", "shared_buffers"].map(ToOwned::to_owned);
+        let late = || Heard { late: vec![instance(2)], ..Heard::default() };
+        let pending =
+            || Heard { pending: [(instance(1), settings.to_vec())].into(), ..Heard::default() };
+        let full = || Heard { full: vec![instance(1), instance(3)], ..late() };
+        let told = |known: &str, reason: Option<&str>, (next, said): (Next, Heard)| {
+            let told = heard((known, reason), next, &said);
+            told.map_or("nothing\n".to_owned(), |(phase, why)| format!("{phase}: {why}\n"))
+        };
+        let told = [
+            told(HEALTHY, None, (Next::Nothing, Heard::default())),
+            told(HEALTHY, None, (Next::Nothing, late())),
+            told(HEALTHY, None, (Next::SwitchOver, pending())),
+            told(HEALTHY, None, (Next::Restart, pending())),
+            told(HEALTHY, None, (Next::ForTheUser, pending())),
+            told(HEALTHY, Some("hibernated"), (Next::Nothing, pending())),
+            told(WAITING, None, (Next::Nothing, late())),
+            told(WAITING, None, (Next::Nothing, full())),
+            told(FAILING_OVER, None, (Next::Nothing, full())),
+        ];
+        expect![[r"
+            nothing
+            Applying configuration: PostgreSQL configuration changed: db-2 has yet to take it up
+            Applying configuration: PostgreSQL configuration changed: db-1 hands over, for max_connections, shared_buffers
+            Applying configuration: PostgreSQL configuration changed: db-1 restarts, for max_connections, shared_buffers
+            Waiting for user action: User must issue a supervised switchover: max_connections, shared_buffers wait for db-1 to restart
+            nothing
+            nothing
+            Not enough disk space: the disk of db-1, db-3 is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
+            nothing
+        "]]
+        .assert_eq(&told.concat());
     }
 }

@@ -1,0 +1,281 @@
+//! Asks agents what Kubernetes does not know: whether they have taken up the newest settings, and
+//! whether their disk is full.
+//!
+//! Never asks again what is known, and never takes silence for an answer.
+
+use super::calls;
+use super::manifests::Blueprint;
+use super::observe::{Seen, is_ready};
+use super::report::NOT_ENOUGH_SPACE;
+use super::wanted::Wanted;
+use crate::hindrance;
+use crate::run::Context;
+use futures_util::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use pgherd_agent::chain::chain;
+use pgherd_agent::http::client::{Client, Endpoint};
+use pgherd_api::agent::{Status, names};
+use pgherd_core::fleet::settings::{self, Next};
+use pgherd_core::fleet::{Plan, Verdict};
+use pgherd_core::names::InstanceName;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tracing::debug;
+
+/// The status waits for it.
+const WITHIN: Duration = Duration::from_secs(1);
+/// Until agents have taken up what they were told.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Until somebody makes room.
+const LOOK_LATER: Duration = Duration::from_secs(10);
+
+/// Which configuration each cluster is known to have taken up, by the cluster's unique id.
+#[derive(Debug, Default)]
+pub struct TakenUp(Mutex<BTreeMap<String, u64>>);
+
+impl TakenUp {
+    fn is_so(&self, cluster: &str, configuration: u64) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(cluster) == Some(&configuration)
+    }
+
+    fn note(&self, cluster: &str, configuration: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(cluster.to_owned(), configuration);
+    }
+}
+
+/// What agents said, as far as it is worth telling.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Who has not taken up the newest settings.
+    pub(super) late: Vec<InstanceName>,
+    /// Who was asked for them and does not say.
+    pub(super) silent: Vec<InstanceName>,
+    /// Which settings wait for a restart of whom.
+    pub(super) pending: BTreeMap<InstanceName, Vec<String>>,
+    /// Whose disk is full.
+    pub(super) full: Vec<InstanceName>,
+    /// The number of the last restart that each has begun.
+    pub(super) restarted: BTreeMap<InstanceName, u64>,
+}
+
+/// Whether an instance serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Ready,
+    Unready,
+}
+
+pub(super) async fn hear(
+    context: &Context,
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    now: SystemTime,
+) -> Heard {
+    let uid = blueprint.cluster.metadata.uid.as_deref().unwrap_or_default();
+    let configuration = wanted.wishes.configuration;
+    let is_so = context.taken_up.is_so(uid, configuration);
+    let doubt = if is_so { Doubt::None } else { Doubt::Settings };
+    let due = due(blueprint, (seen, wanted), (doubt, Timestamp::now()));
+    if due.is_empty() {
+        return Heard::default();
+    }
+    let client = match calls::client(blueprint, (seen, wanted), now) {
+        Ok(client) => client,
+        Err(error) => {
+            debug!(cluster = blueprint.name(), error = %chain(&error), "agents are not asked");
+            return Heard::default();
+        }
+    };
+    let said = due.iter().map(|(name, service)| async {
+        let endpoint = calls::endpoint(seen, name)?;
+        Some((name.clone(), *service, ask(&client, &endpoint, name).await))
+    });
+    let said = join_all(said).await.into_iter().flatten();
+    let heard = gather(said, configuration);
+    let all_serve = due.len() == wanted.wishes.belonging().len()
+        && due.iter().all(|(_, service)| *service == Service::Ready);
+    if all_serve && heard == (Heard { restarted: heard.restarted.clone(), ..Heard::default() }) {
+        context.taken_up.note(uid, configuration);
+    }
+    heard
+}
+
+/// Why instances that serve are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// It is not known that they have taken up the newest settings.
+    Settings,
+}
+
+/// Whom to ask: who serves, while settings are taken up or a disk was full; and who has not been
+/// ready for longer than it takes to begin.
+fn due(
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    (doubt, now): (Doubt, Timestamp),
+) -> Vec<(InstanceName, Service)> {
+    if seen.record.is_none() {
+        return Vec::new();
+    }
+    let status = blueprint.cluster.status.as_ref();
+    let was_full = status.and_then(|it| it.phase.as_deref()) == Some(NOT_ENOUGH_SPACE);
+    let belonging = wanted.wishes.belonging().into_iter();
+    let due = belonging.filter_map(|name| {
+        let pod = seen.pods.get(&name)?;
+        let is_going = pod.metadata.deletion_timestamp.is_some();
+        let service = if is_ready(pod) { Service::Ready } else { Service::Unready };
+        let is_due = match service {
+            Service::Ready => was_full || doubt == Doubt::Settings,
+            Service::Unready => has_begun_long_ago(pod, now),
+        };
+        (!is_going && is_due).then_some((name, service))
+    });
+    due.collect()
+}
+
+fn has_begun_long_ago(pod: &Pod, now: Timestamp) -> bool {
+    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+    started.is_some_and(|started| hindrance::is_slow(started, now))
+}
+
+async fn ask(client: &Client, endpoint: &Endpoint, name: &InstanceName) -> Option<Status> {
+    let said = client.call::<_, Status>(endpoint, names::STATUS, &(), WITHIN).await;
+    said.inspect_err(|error| debug!(instance = %name, error = %chain(error), "it says nothing"))
+        .ok()
+}
+
+fn gather(
+    said: impl Iterator<Item = (InstanceName, Service, Option<Status>)>,
+    configuration: u64,
+) -> Heard {
+    let mut heard = Heard::default();
+    for (name, service, said) in said {
+        let Some(said) = said else {
+            if service == Service::Ready {
+                heard.silent.push(name);
+            }
+            continue;
+        };
+        let looked_at = said.pending_restart_of.unwrap_or(configuration);
+        let is_late = said.configuration_done.min(looked_at) < configuration;
+        if service == Service::Ready && is_late {
+            heard.late.push(name.clone());
+        }
+        heard.restarted.insert(name.clone(), said.restart_done);
+        if said.server.disk_full {
+            heard.full.push(name.clone());
+        }
+        if !said.pending_restart.is_empty() {
+            heard.pending.insert(name, said.pending_restart);
+        }
+    }
+    heard
+}
+
+impl Heard {
+    /// How the primary is to take up what waits for a restart, once all have taken up the rest.
+    pub(super) fn next(
+        &self,
+        blueprint: &Blueprint<'_>,
+        (seen, wanted, plan): (&Seen, &Wanted, &Plan),
+    ) -> Next {
+        let has_all = self.late.is_empty() && self.silent.is_empty();
+        let is_well = has_all && plan.verdict == Verdict::Healthy;
+        let Some(record) = seen.record.as_ref().filter(|_| is_well) else {
+            return Next::Nothing;
+        };
+        let restarted = self.restarted.get(&record.holder.instance);
+        settings::next(&settings::Sight {
+            intent: &wanted.specification.intent,
+            record,
+            pending: &self.pending.keys().cloned().collect(),
+            restarted: restarted.copied().unwrap_or_default(),
+            primary_update: blueprint.primary_update(),
+        })
+    }
+
+    /// When to ask again; none while there is nothing to wait for.
+    pub(super) fn look_again(&self) -> Option<Duration> {
+        let waits = [self.silent.is_empty(), self.full.is_empty(), self.pending.is_empty()];
+        if !self.late.is_empty() {
+            Some(LOOK_AGAIN)
+        } else if waits.contains(&false) {
+            Some(LOOK_LATER)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use pgherd_core::names::ClusterName;
+    use serde_json::json;
+
+    fn name(serial: u32) -> InstanceName {
+        InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
+    }
+
+    /// Runs with this configuration, and looked at what waits for a restart under that one.
+    fn status(serial: u32, done: u64, looked_at: Option<u64>) -> Status {
+        let at = "2027-01-15T08:00:00Z";
+        let verdict = json!({"state": "serving", "reason": "", "because": null, "since": at});
+        let status = json!({
+            "cluster": "db", "me": {"instance": name(serial), "volume": 1, "incarnation": 1},
+            "at": at, "started": at, "pid": 1, "version": "0.1.0", "role": "primary",
+            "verdict": verdict, "known": {"epoch": 1, "promise": 1}, "server": {},
+            "specification": 1, "switchoverDone": 0, "restartDone": 0, "configurationDone": done,
+            "pendingRestartOf": looked_at, "happenings": [],
+        });
+        serde_json::from_value(status).unwrap()
+    }
+
+    fn told(said: Vec<(u32, Service, Option<Status>)>) -> String {
+        let said = said.into_iter().map(|(serial, service, said)| (name(serial), service, said));
+        let heard = gather(said, 7);
+        let listed = |names: &[InstanceName]| {
+            names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let (late, full, pending) = (listed(&heard.late), listed(&heard.full), &heard.pending);
+        let pending: Vec<_> = pending.iter().map(|(name, all)| format!("{name} {all:?}")).collect();
+        let again = heard.look_again();
+        format!("late [{late}] full [{full}] pending [{}] {again:?}\n", pending.join(" "))
+    }
+
+    #[test]
+    fn who_has_taken_up_everything_is_not_asked_again() {
+        let (ready, unready) = (Service::Ready, Service::Unready);
+        let mut waits = status(1, 7, Some(7));
+        waits.pending_restart = vec!["max_connections".to_owned()];
+        let mut full = status(1, 6, Some(6));
+        full.server.disk_full = true;
+        let told = [
+            told(vec![(1, ready, Some(status(1, 7, Some(7)))), (2, unready, None)]),
+            told(vec![(1, ready, Some(status(1, 6, Some(6)))), (2, ready, None)]),
+            told(vec![(1, ready, Some(status(1, 7, Some(7)))), (2, ready, None)]),
+            // What waits for a restart is that of the settings before.
+            told(vec![(1, ready, Some(status(1, 7, Some(6))))]),
+            // An older agent does not say.
+            told(vec![(1, ready, Some(status(1, 7, None)))]),
+            told(vec![(1, ready, Some(waits))]),
+            told(vec![(1, unready, Some(full))]),
+        ];
+        expect![[r#"
+            late [] full [] pending [] None
+            late [db-1] full [] pending [] Some(1s)
+            late [] full [] pending [] Some(10s)
+            late [db-1] full [] pending [] Some(1s)
+            late [] full [] pending [] None
+            late [] full [] pending [db-1 ["max_connections"]] Some(10s)
+            late [] full [db-1] pending [] Some(10s)
+        "#]]
+        .assert_eq(&told.concat());
+    }
+}
