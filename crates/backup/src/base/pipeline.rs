@@ -66,17 +66,33 @@ impl Archive {
 
     /// Waits until all that was added has been read.
     pub(super) async fn wait(&self) -> Result<(), BackupError> {
-        let (done, waited) = oneshot::channel();
-        self.step(Step::Wait(done)).await?;
-        waited.await.map_err(|_| BackupError::Abandoned)
+        self.read().await?.wait().await
     }
 
-    pub(super) async fn end(self) -> Result<(), BackupError> {
-        self.step(Step::End).await
+    /// Nothing follows. The archive must not wait for that: it holds memory that others need.
+    pub(super) async fn end(self) -> Result<Reading, BackupError> {
+        let reading = self.read().await?;
+        self.step(Step::End).await?;
+        Ok(reading)
+    }
+
+    async fn read(&self) -> Result<Reading, BackupError> {
+        let (done, reading) = oneshot::channel();
+        self.step(Step::Wait(done)).await?;
+        Ok(Reading(reading))
     }
 
     async fn step(&self, step: Step) -> Result<(), BackupError> {
         self.steps.send(step).await.map_err(|_| BackupError::Abandoned)
+    }
+}
+
+/// What was added to an archive and may still have to be read.
+pub(super) struct Reading(oneshot::Receiver<()>);
+
+impl Reading {
+    pub(super) async fn wait(self) -> Result<(), BackupError> {
+        self.0.await.map_err(|_| BackupError::Abandoned)
     }
 }
 

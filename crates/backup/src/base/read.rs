@@ -3,7 +3,7 @@
 //! Never fails because a file shrank or a page is bad: recovery repairs the one, and of the other
 //! somebody is told.
 
-use super::BadPage;
+use super::{BadPage, CHUNK};
 use super::member::Owner;
 use super::page::{self, PAGE, Page};
 use super::scan::{FoundFile, Part, Relation, Source};
@@ -40,8 +40,13 @@ impl Opened {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        // What was added since is in the log.
-        let size = metadata.len().min(found.size);
+        let size = match Relation::of(source.part, &found.path) {
+            // What was added since is in the log.
+            Some(_) => metadata.len().min(found.size),
+            None if found.size > CHUNK as u64 => metadata.len(),
+            // It may have been replaced by a longer one, and half of that would be no use.
+            None => metadata.len().min(CHUNK as u64),
+        };
         // Hints that the kernel may not know.
         let _refused = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
         let _refused = rustix::fs::fadvise(&file, 0, None, Advice::NoReuse);

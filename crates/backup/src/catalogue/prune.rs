@@ -49,7 +49,7 @@ impl Repository {
         let info = self.layout.backup_info(id);
         let is_data = |key: &Key| *key != info;
         self.remove_all(&self.layout.backup(id), is_data).await.map_err(failed)?;
-        self.store.delete(vec![info.clone()]).await.map_err(failed)
+        self.store.delete(vec![info, self.layout.index(id)]).await.map_err(failed)
     }
 
     async fn remove_log(&self, cut: &Cut) -> Result<u64, StoreError> {

@@ -59,11 +59,20 @@ impl Contents {
         match &record {
             Record::Begin(_) => return Err(self.damaged("it begins twice".to_owned())),
             Record::Chunk(chunk) => chunk.pieces.iter().for_each(|piece| self.counted.count(piece)),
-            Record::End(end) if *end == self.counted => return Ok(None),
+            Record::End(end) if *end == self.counted => return self.end().await,
             Record::End(_) => return Err(self.damaged("a part of it is missing".to_owned())),
             Record::Folder(_) => {}
         }
         Ok(Some(record))
+    }
+
+    /// Only behind the last line it shows whether all of it is what was written.
+    async fn end(&mut self) -> Result<Option<Record>, RestoreError> {
+        match self.records.recv().await {
+            None => Ok(None),
+            Some(Ok(_)) => Err(self.damaged("it goes on after its end".to_owned())),
+            Some(Err(source)) => Err(RestoreError::Archive { key: self.key.clone(), source }),
+        }
     }
 
     pub(super) fn counted(&self) -> End {

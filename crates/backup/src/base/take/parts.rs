@@ -5,7 +5,7 @@
 use crate::base::batch::{Content, Text};
 use crate::base::manifest::{self, Manifest};
 use crate::base::member::Owner;
-use crate::base::pipeline::{Archive, Pipeline, archives_at_once, workers};
+use crate::base::pipeline::{Archive, Pipeline, Reading, archives_at_once, workers};
 use crate::base::planner::Planner;
 use crate::base::scan::{Found, FoundFile, Part, Source, scan};
 use crate::base::session::{Started, Stopped};
@@ -26,7 +26,10 @@ pub(super) struct Parts {
     data: Arc<Source>,
     owner: Owner,
     control: FoundFile,
-    found: Vec<(Arc<Source>, Found)>,
+    found: Found,
+    tablespaces: Vec<(Arc<Source>, Found)>,
+    /// Settings that lie elsewhere.
+    outside: Vec<(Arc<Source>, FoundFile)>,
     pub(super) skipped: Vec<PathBuf>,
 }
 
@@ -40,27 +43,23 @@ pub(super) async fn find(started: &Started) -> Result<Parts, BackupError> {
 fn look(started: &Started) -> Result<Parts, BackupError> {
     let source = |part, root: &Path| Arc::new(Source { part, root: root.into() });
     let data = source(Part::Data, &started.pgdata);
-    let mut found = Vec::new();
+    let mut tablespaces = Vec::new();
     for one in &started.tablespaces {
         let tablespace = source(Part::Tablespace(one.oid), Path::new(&one.location));
-        let inside = scan(&tablespace)?;
-        found.push((tablespace, inside));
+        let found = scan(&tablespace)?;
+        tablespaces.push((tablespace, found));
     }
-    for (outside, file) in outside(started) {
-        let inside = Found { files: vec![file], ..Found::default() };
-        found.push((outside, inside));
-    }
-    let mut inside = scan(&data)?;
+    let mut found = scan(&data)?;
     let is_control = |file: &FoundFile| &*file.path == CONTROL;
-    let control = inside.files.iter().position(is_control).map(|at| inside.files.remove(at));
+    let control = found.files.iter().position(is_control).map(|at| found.files.remove(at));
     let control = control.unwrap_or(FoundFile { path: CONTROL.into(), size: 8192 });
-    found.push((Arc::clone(&data), inside));
     let root = std::fs::metadata(&data.root)
         .map_err(|source| BackupError::Read { path: data.root.to_path_buf(), source })?;
     let owner = Owner { user: root.uid(), group: root.gid() };
-    let skipped = found.iter_mut().flat_map(|(_, found)| std::mem::take(&mut found.skipped));
-    let skipped = skipped.collect();
-    Ok(Parts { data, owner, control, found, skipped })
+    let mut skipped = std::mem::take(&mut found.skipped);
+    skipped.extend(tablespaces.iter_mut().flat_map(|(_, found)| std::mem::take(&mut found.skipped)));
+    let outside = outside(started);
+    Ok(Parts { data, owner, control, found, tablespaces, outside, skipped })
 }
 
 /// Settings that lie elsewhere: a restore puts them into the data folder.
@@ -80,41 +79,31 @@ fn outside(started: &Started) -> Vec<(Arc<Source>, FoundFile)> {
 
 impl Parts {
     pub(super) fn bytes(&self) -> Bytes {
-        Bytes(self.found.iter().map(|(_, found)| found.bytes()).sum::<u64>() + self.control.size)
+        let tablespaces: u64 = self.tablespaces.iter().map(|(_, found)| found.bytes()).sum();
+        let outside: u64 = self.outside.iter().map(|(_, file)| file.size).sum();
+        Bytes(self.found.bytes() + tablespaces + outside + self.control.size)
     }
 
     /// Stores all files but those that end a backup, and says where these belong.
     pub(super) async fn store(self, pipeline: &mut Pipeline<'_>) -> Result<Last, BackupError> {
-        let mut elsewhere = Vec::new();
-        let mut settings = Vec::new();
-        let mut last = None;
-        for (source, found) in self.found {
-            if source.root != self.data.root && source.part == Part::Data {
-                settings.extend(found.files.into_iter().map(|found| (Arc::clone(&source), found)));
-                continue;
-            }
+        let mut reading = Vec::new();
+        for (source, found) in self.tablespaces {
             let mut archives = Archives::new(source.part);
             archives.fill(pipeline, source, found, self.owner).await?;
-            let main = archives.leave_one(pipeline).await?;
-            match archives.part {
-                Part::Data => last = Some(main),
-                Part::Tablespace(_) => elsewhere.push(main),
-            }
+            reading.extend(archives.end().await?);
         }
-        let main = match last {
-            Some(main) => main,
-            None => pipeline.open(Part::Data, 0),
-        };
-        let mut last = Last { main, owner: self.owner, data: self.data, control: self.control };
-        for (source, found) in settings {
-            pipeline.add(&mut last.main, vec![Content::File { source, found }]).await?;
+        let mut archives = Archives::new(Part::Data);
+        archives.fill(pipeline, Arc::clone(&self.data), self.found, self.owner).await?;
+        let mut main = archives.get(pipeline, 0);
+        reading.extend(archives.end().await?);
+        for (source, found) in self.outside {
+            pipeline.add(&mut main, vec![Content::File { source, found }]).await?;
         }
-        for archive in elsewhere {
-            archive.wait().await?;
-            archive.end().await?;
+        for one in reading {
+            one.wait().await?;
         }
-        last.main.wait().await?;
-        Ok(last)
+        main.wait().await?;
+        Ok(Last { main, owner: self.owner, data: self.data, control: self.control })
     }
 }
 
@@ -123,11 +112,13 @@ struct Archives {
     part: Part,
     open: Vec<Option<Archive>>,
     opened: u32,
+    /// Of those that are full.
+    reading: Vec<Reading>,
 }
 
 impl Archives {
     fn new(part: Part) -> Self {
-        Self { part, open: Vec::new(), opened: 0 }
+        Self { part, open: Vec::new(), opened: 0, reading: Vec::new() }
     }
 
     async fn fill(
@@ -153,7 +144,7 @@ impl Archives {
             let mut archive = self.get(pipeline, next.archive);
             pipeline.add(&mut archive, next.contents).await?;
             if next.between_files && archive.is_full() {
-                archive.end().await?;
+                self.reading.push(archive.end().await?);
             } else if let Some(place) = self.open.get_mut(next.archive) {
                 *place = Some(archive);
             }
@@ -194,14 +185,13 @@ impl Archives {
         })
     }
 
-    /// Ends all but one, when everything has been read.
-    async fn leave_one(&mut self, pipeline: &mut Pipeline<'_>) -> Result<Archive, BackupError> {
-        let main = self.get(pipeline, 0);
+    /// Ends those that are open; what they are still reading is to be waited for.
+    async fn end(&mut self) -> Result<Vec<Reading>, BackupError> {
+        let mut reading = std::mem::take(&mut self.reading);
         for archive in self.open.drain(..).flatten() {
-            archive.wait().await?;
-            archive.end().await?;
+            reading.push(archive.end().await?);
         }
-        Ok(main)
+        Ok(reading)
     }
 }
 
@@ -248,8 +238,7 @@ impl Last {
             pipeline.add(&mut self.main, vec![content]).await?;
             from += length;
         }
-        self.main.wait().await?;
-        self.main.end().await
+        self.main.end().await.map(drop)
     }
 
     fn text(&self, path: &'static str, size: u64, at: Moment) -> Text {
