@@ -122,6 +122,8 @@ fn ticks() -> Result<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let after_name = stat.rsplit(") ").next().context("no fields")?;
     let fields: Vec<&str> = after_name.split(' ').collect();
-    let field = |at: usize| fields.get(at).context("too few fields")?.parse::<u64>().map_err(anyhow::Error::from);
+    let field = |at: usize| {
+        fields.get(at).context("too few fields")?.parse::<u64>().map_err(anyhow::Error::from)
+    };
     Ok(field(11)? + field(12)?)
 }

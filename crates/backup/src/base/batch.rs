@@ -27,12 +27,26 @@ pub(super) struct Batch {
 
 #[derive(Debug)]
 pub(super) enum Content {
-    Folder { path: String, owner: Owner },
+    Folder {
+        path: String,
+        owner: Owner,
+    },
     /// A small file, or none any more.
-    File { source: Arc<Source>, found: FoundFile },
-    Range { file: Arc<Opened>, from: u64, length: usize },
+    File {
+        source: Arc<Source>,
+        found: FoundFile,
+    },
+    Range {
+        file: Arc<Opened>,
+        from: u64,
+        length: usize,
+    },
     /// What we wrote ourselves, or a part of it.
-    Text { file: Text, from: u64, content: Vec<u8> },
+    Text {
+        file: Text,
+        from: u64,
+        content: Vec<u8>,
+    },
 }
 
 /// A file that exists in the backup only.

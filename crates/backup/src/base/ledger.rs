@@ -8,7 +8,7 @@ use crate::layout::Key;
 use crate::store::{Store, Writer};
 use crc_fast::CrcAlgorithm::Crc32Iscsi;
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{self, Write};
 use tokio::sync::{mpsc, oneshot};
 
 /// What is noted next.
@@ -76,6 +76,10 @@ async fn follow(
             }
             Entry::End => {
                 ledger.note(&Record::End(ledger.end)).map_err(failed)?;
+                entries.close();
+                if entries.recv().await.is_some() {
+                    return Err(failed(io::Error::other("an entry came after the last one")));
+                }
                 let end = ledger.end;
                 let rest = ledger.packed.finish().map_err(failed)?;
                 writer.write(rest.into()).await.map_err(BackupError::store)?;
@@ -91,24 +95,24 @@ async fn follow(
     Err(BackupError::Abandoned)
 }
 
-fn failed(source: std::io::Error) -> BackupError {
+fn failed(source: io::Error) -> BackupError {
     BackupError::Index { source }
 }
 
 impl Ledger {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let mut packed = zstd::stream::write::Encoder::new(Vec::new(), 1)?;
         packed.include_checksum(true)?;
         let (whole, growing) = (Vec::new(), HashMap::new());
         Ok(Self { packed, whole, growing, end: End::default() })
     }
 
-    fn note(&mut self, record: &Record) -> std::io::Result<()> {
+    fn note(&mut self, record: &Record) -> io::Result<()> {
         serde_json::to_writer(&mut self.packed, record)?;
         self.packed.write_all(b"\n")
     }
 
-    fn chunk(&mut self, chunk: Chunk) -> std::io::Result<()> {
+    fn chunk(&mut self, chunk: Chunk) -> io::Result<()> {
         for piece in &chunk.pieces {
             self.end.count(piece);
             self.piece(piece);
@@ -134,7 +138,6 @@ impl Ledger {
 
 /// The sum of what two sums were made of, one after the other.
 fn combine(first: u32, second: u32, length: u32) -> u32 {
-    let whole =
-        crc_fast::checksum_combine(Crc32Iscsi, first.into(), second.into(), length.into());
+    let whole = crc_fast::checksum_combine(Crc32Iscsi, first.into(), second.into(), length.into());
     u32::try_from(whole & u64::from(u32::MAX)).unwrap_or_default()
 }

@@ -72,8 +72,7 @@ impl Closing {
     /// Adds the next chunk of the stream.
     pub(super) fn add(&mut self, sum: ChunkSum, length: usize) {
         let length = length as u64;
-        let whole =
-            crc_fast::checksum_combine(Crc32IsoHdlc, self.sum.into(), sum.into(), length);
+        let whole = crc_fast::checksum_combine(Crc32IsoHdlc, self.sum.into(), sum.into(), length);
         self.sum = u32::try_from(whole & u64::from(u32::MAX)).unwrap_or_default();
         self.length += length;
     }

@@ -130,9 +130,8 @@ impl<'a> Pipeline<'a> {
         let begin = Begin { format: FORMAT, backup, bytes: total.0 };
         let (store, key) = (request.store.clone(), request.layout.index(request.id));
         let mut under_way = JoinSet::new();
-        under_way.spawn(async move {
-            ledger::run(store, key, begin, entries).await.map(Done::Noted)
-        });
+        under_way
+            .spawn(async move { ledger::run(store, key, begin, entries).await.map(Done::Noted) });
         progress.send_replace(Progress { total, ..Progress::default() });
         Ok(Self {
             request,

@@ -148,6 +148,7 @@ mod tests {
             0: huge 8388608+4194304
             1: small empty
             0: huge 12582912+1
-        "#]].assert_eq(&lines);
+        "#]]
+        .assert_eq(&lines);
     }
 }

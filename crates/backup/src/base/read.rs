@@ -3,11 +3,11 @@
 //! Never fails because a file shrank or a page is bad: recovery repairs the one, and of the other
 //! somebody is told.
 
-use super::{BadPage, CHUNK};
 use super::member::Owner;
 use super::page::{self, PAGE, Page};
 use super::scan::{FoundFile, Part, Relation, Source};
 use super::session::Pages;
+use super::{BadPage, CHUNK};
 use pgherd_core::units::Lsn;
 use rustix::buffer::spare_capacity;
 use rustix::fs::Advice;

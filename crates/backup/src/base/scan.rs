@@ -106,8 +106,7 @@ fn list(source: &Source, folder: &str) -> std::io::Result<Found> {
             found.skipped.push(entry.path());
             continue;
         };
-        let path =
-            if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         if exclusions::is_excluded(source.part, &path, &name) {
             continue;
         }
@@ -227,7 +226,8 @@ mod tests {
             pg_subtrans/
             pg_tblspc/
             pg_wal/
-            skipped: elsewhere"#]].assert_eq(&seen(Part::Data, folder.path()));
+            skipped: elsewhere"#]]
+        .assert_eq(&seen(Part::Data, folder.path()));
     }
 
     #[test]
@@ -236,6 +236,7 @@ mod tests {
         expect![[r#"
             PG_15_202209061/
             PG_15_202209061/5/
-            PG_15_202209061/5/16385 5"#]].assert_eq(&seen(Part::Tablespace(16384), folder.path()));
+            PG_15_202209061/5/16385 5"#]]
+        .assert_eq(&seen(Part::Tablespace(16384), folder.path()));
     }
 }

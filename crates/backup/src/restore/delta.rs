@@ -61,10 +61,7 @@ pub(super) fn prepare(place: &Place) -> Result<(), RestoreError> {
 }
 
 /// Removes what is not in the backup; says how much that was.
-pub(super) fn remove_others(
-    place: &Place,
-    names: &HashSet<Box<str>>,
-) -> Result<u64, RestoreError> {
+pub(super) fn remove_others(place: &Place, names: &HashSet<Box<str>>) -> Result<u64, RestoreError> {
     let mut removed = 0;
     let spaces = place.tablespaces.iter().map(|(oid, root)| (format!("pg_tblspc/{oid}/"), root));
     for (prefix, root) in std::iter::once((String::new(), &place.data)).chain(spaces) {

@@ -47,9 +47,7 @@ impl Disks {
         let synced = tokio::task::spawn_blocking(move || {
             let sync = |(path, root): &(PathBuf, File)| match rustix::fs::syncfs(root) {
                 Ok(()) => Ok(()),
-                Err(errno) => {
-                    Err(RestoreError::Write { path: path.clone(), source: errno.into() })
-                }
+                Err(errno) => Err(RestoreError::Write { path: path.clone(), source: errno.into() }),
             };
             disks.roots.iter().try_for_each(sync)
         });

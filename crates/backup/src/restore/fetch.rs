@@ -48,7 +48,9 @@ impl Read for Received {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.parts.blocking_recv() {
-                Some(Ok(part)) if part.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(Ok(part)) if part.is_empty() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 Some(Ok(part)) => self.current = part,
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 None => return Ok(0),

@@ -53,63 +53,65 @@ pub enum Then {
 /// One setting of PostgreSQL.
 pub type Setting = (&'static str, String);
 
-/// All settings, also those that have to be empty: a folder that was recovered before may still
-/// have others.
+/// All settings of a recovery. What a folder says of them already has to be removed: PostgreSQL
+/// refuses two targets, even if one is empty.
+pub const NAMES: [&str; 9] = [
+    "restore_command",
+    "recovery_target",
+    "recovery_target_time",
+    "recovery_target_lsn",
+    "recovery_target_xid",
+    "recovery_target_name",
+    "recovery_target_inclusive",
+    "recovery_target_timeline",
+    "recovery_target_action",
+];
+
+/// What PostgreSQL has to be told.
 pub fn settings(recovery: &Recovery) -> Vec<Setting> {
-    let mut target = Chosen::default();
-    match &recovery.target {
-        Target::Latest => {}
-        Target::Immediate => "immediate".clone_into(&mut target.kind),
-        Target::Time(moment, edge) => {
-            target.time = time(*moment);
-            target.edge = *edge;
-        }
-        Target::Lsn(lsn, edge) => {
-            target.lsn = lsn.to_string();
-            target.edge = *edge;
-        }
-        Target::Transaction(id, edge) => {
-            target.transaction = id.to_string();
-            target.edge = *edge;
-        }
-        Target::Name(name) => target.name.clone_from(name),
-    }
-    let inclusive = match target.edge {
-        Edge::Inclusive => "on",
-        Edge::Exclusive => "off",
-    };
-    let action = match recovery.then {
-        Then::Promote => "promote",
-        Then::Pause => "pause",
-        Then::Shutdown => "shutdown",
-    };
     let timeline = match recovery.along {
         Along::Latest => "latest".to_owned(),
         Along::Current => "current".to_owned(),
         Along::Only(timeline) => timeline.to_string(),
     };
-    vec![
+    let mut all = vec![
         ("restore_command", recovery.restore_command.clone()),
-        ("recovery_target", target.kind),
-        ("recovery_target_time", target.time),
-        ("recovery_target_lsn", target.lsn),
-        ("recovery_target_xid", target.transaction),
-        ("recovery_target_name", target.name),
-        ("recovery_target_inclusive", inclusive.to_owned()),
         ("recovery_target_timeline", timeline),
-        ("recovery_target_action", action.to_owned()),
-    ]
-}
-
-/// At most one of these is not empty: PostgreSQL refuses two.
-#[derive(Default)]
-struct Chosen {
-    kind: String,
-    time: String,
-    lsn: String,
-    transaction: String,
-    name: String,
-    edge: Edge,
+    ];
+    let edge = match &recovery.target {
+        // There is nothing to be reached: what follows the log's end is always a promotion.
+        Target::Latest => return all,
+        Target::Immediate => {
+            all.push(("recovery_target", "immediate".to_owned()));
+            Edge::Inclusive
+        }
+        Target::Time(moment, edge) => {
+            all.push(("recovery_target_time", time(*moment)));
+            *edge
+        }
+        Target::Lsn(lsn, edge) => {
+            all.push(("recovery_target_lsn", lsn.to_string()));
+            *edge
+        }
+        Target::Transaction(id, edge) => {
+            all.push(("recovery_target_xid", id.to_string()));
+            *edge
+        }
+        Target::Name(name) => {
+            all.push(("recovery_target_name", name.clone()));
+            Edge::Inclusive
+        }
+    };
+    if edge == Edge::Exclusive {
+        all.push(("recovery_target_inclusive", "off".to_owned()));
+    }
+    let action = match recovery.then {
+        Then::Promote => "promote",
+        Then::Pause => "pause",
+        Then::Shutdown => "shutdown",
+    };
+    all.push(("recovery_target_action", action.to_owned()));
+    all
 }
 
 /// In UTC, to the microsecond.
@@ -123,7 +125,8 @@ pub fn lines(settings: &[Setting]) -> String {
     let mut text = String::new();
     for (name, value) in settings {
         // Writing to a text cannot fail.
-        let _always = writeln!(text, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
+        let _always =
+            writeln!(text, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"));
     }
     text
 }
@@ -137,8 +140,8 @@ mod tests {
     fn shown(target: Target, along: Along, then: Then) -> String {
         let restore_command = "fetch 'a' %f %p".to_owned();
         let all = settings(&Recovery { restore_command, target, along, then });
-        let set = all.into_iter().filter(|(_, value)| !value.is_empty());
-        lines(&set.collect::<Vec<_>>())
+        assert!(all.iter().all(|(name, _)| NAMES.contains(name)));
+        lines(&all)
     }
 
     #[test]
@@ -155,18 +158,37 @@ mod tests {
             text.push('\n');
             text.push_str(&shown(target, Along::Only(Timeline(3)), Then::Pause));
         }
-        expect![[r#""#]].assert_eq(&text);
-    }
+        expect![[r#"
+            restore_command = 'fetch ''a'' %f %p'
+            recovery_target_timeline = 'latest'
 
-    #[test]
-    fn what_an_earlier_recovery_left_is_emptied() {
-        let all = settings(&Recovery {
-            restore_command: String::new(),
-            target: Target::Immediate,
-            along: Along::Current,
-            then: Then::Shutdown,
-        });
-        let empty = all.iter().filter(|(_, value)| value.is_empty()).count();
-        assert_eq!((all.len(), empty), (9, 5));
+            restore_command = 'fetch ''a'' %f %p'
+            recovery_target_timeline = '3'
+            recovery_target = 'immediate'
+            recovery_target_action = 'pause'
+
+            restore_command = 'fetch ''a'' %f %p'
+            recovery_target_timeline = '3'
+            recovery_target_time = '2026-11-22 11:22:34.018037+00'
+            recovery_target_inclusive = 'off'
+            recovery_target_action = 'pause'
+
+            restore_command = 'fetch ''a'' %f %p'
+            recovery_target_timeline = '3'
+            recovery_target_lsn = '16/B374D848'
+            recovery_target_action = 'pause'
+
+            restore_command = 'fetch ''a'' %f %p'
+            recovery_target_timeline = '3'
+            recovery_target_xid = '4711'
+            recovery_target_inclusive = 'off'
+            recovery_target_action = 'pause'
+
+            restore_command = 'fetch ''a'' %f %p'
+            recovery_target_timeline = '3'
+            recovery_target_name = 'before \\ the ''end'''
+            recovery_target_action = 'pause'
+        "#]]
+        .assert_eq(&text);
     }
 }

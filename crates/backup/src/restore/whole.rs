@@ -82,8 +82,7 @@ pub async fn restore(
     let listed = request.store.folder(&request.layout.backup(request.id)).await;
     let listed = listed.map_err(RestoreError::store)?;
     let archives: Vec<Found> = listed.objects.into_iter().filter_map(Found::of).collect();
-    let unusable =
-        |because| RestoreError::Unusable { backup: request.id.clone(), because };
+    let unusable = |because| RestoreError::Unusable { backup: request.id.clone(), because };
     if !archives.iter().any(|found| found.tablespace.is_none() && found.is_first()) {
         return Err(unusable(Unusable::NoData));
     }
@@ -163,11 +162,7 @@ fn prepare(
 
 /// How much goes where: archives know only what they take packed, the table of contents how much
 /// it is in all.
-fn needs<'a>(
-    place: &'a Place,
-    archives: &[Found],
-    total: Option<Bytes>,
-) -> Vec<(&'a Path, Bytes)> {
+fn needs<'a>(place: &'a Place, archives: &[Found], total: Option<Bytes>) -> Vec<(&'a Path, Bytes)> {
     let packed = |tablespace: Option<u32>| {
         let of_it = archives.iter().filter(|found| found.tablespace == tablespace);
         of_it.map(|found| found.object.size.0).sum::<u64>()
@@ -185,10 +180,11 @@ fn needs<'a>(
 
 fn is_empty(folder: &Path) -> Result<(), RestoreError> {
     let path = || folder.to_path_buf();
-    let mut inside = std::fs::read_dir(folder)
-        .map_err(|source| RestoreError::Write { path: path(), source })?;
+    let mut inside =
+        std::fs::read_dir(folder).map_err(|source| RestoreError::Write { path: path(), source })?;
     // A volume of its own has this one.
-    let other = inside.find(|entry| !matches!(entry, Ok(entry) if entry.file_name() == "lost+found"));
+    let other =
+        inside.find(|entry| !matches!(entry, Ok(entry) if entry.file_name() == "lost+found"));
     if other.is_none() { Ok(()) } else { Err(RestoreError::NotEmpty { path: path() }) }
 }
 

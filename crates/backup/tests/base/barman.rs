@@ -83,8 +83,7 @@ async fn we_restore_barmans_backup() {
         let restored = restore(&request, watch::Sender::new(Progress::default())).await.unwrap();
         assert_eq!(restored.by, By::Archives);
         give_away(target.folder.path());
-        let copy =
-            recover(&target.data(), &base.path().join("archive"), recovery::Target::Latest);
+        let copy = recover(&target.data(), &base.path().join("archive"), recovery::Target::Latest);
         let session = copy.connect().await;
         session.until("select not pg_is_in_recovery()").await;
         assert_eq!(session.sql("select sum(n) from elsewhere").await, "500500");

@@ -100,8 +100,7 @@ async fn a_damaged_table_of_contents_is_told() {
         std::fs::write(&index, &whole[..length]).unwrap();
         let target = Target::new();
         let failed = target.restore(&store, Into::Empty).await.unwrap_err();
-        let is_told =
-            matches!(failed, RestoreError::Damaged { .. } | RestoreError::Archive { .. });
+        let is_told = matches!(failed, RestoreError::Damaged { .. } | RestoreError::Archive { .. });
         assert!(is_told, "{length}: {failed}");
         assert!(!target.data().join("global/pg_control").exists());
     }

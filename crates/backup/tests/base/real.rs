@@ -3,7 +3,7 @@
 //! Never compares files: what counts is what PostgreSQL and its tools say of them.
 
 use crate::folders::{Target, back_up};
-use crate::postgres::{self, Connection, Server, folder, give_away, program, succeeds};
+use crate::postgres::{Connection, Server, folder, give_away, program};
 use crate::servers::Server as Storage;
 use pgherd_backup::base::{BadPage, Options, Packing};
 use pgherd_backup::restore::recovery::{self, Edge, Recovery, Then};
@@ -24,8 +24,12 @@ pub(crate) async fn filled(base: &Path) -> Server {
     let session = server.connect().await;
     session.sql(&format!("create tablespace space location '{}'", space.display())).await;
     session.sql("create table ledger (n int primary key)").await;
-    session.sql("create table large as select n, repeat(md5(n::text), 20) as t \
-                 from generate_series(1, 20000) n").await;
+    session
+        .sql(
+            "create table large as select n, repeat(md5(n::text), 20) as t \
+                 from generate_series(1, 20000) n",
+        )
+        .await;
     session.sql("create table elsewhere (n int) tablespace space").await;
     session.sql("insert into elsewhere select generate_series(1, 1000)").await;
     session.sql("create unlogged table fleeting as select generate_series(1, 1000) n").await;
@@ -159,8 +163,8 @@ async fn a_page_that_is_damaged_on_disk_is_named() {
     drop(session);
     server.stop();
     for (path, block) in [(&path, 700), (&path, 3), (&other, 1)] {
-        let file = std::fs::File::options().read(true).write(true);
-        let file = file.open(server.data.join(path)).unwrap();
+        let mut options = std::fs::File::options();
+        let file = options.read(true).write(true).open(server.data.join(path)).unwrap();
         let at = block * 8192 + 5000;
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();

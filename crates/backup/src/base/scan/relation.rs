@@ -16,9 +16,7 @@ impl Relation {
     pub fn of(part: Part, path: &str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/')?;
         let holds_relations = match part {
-            Part::Data => {
-                folder == "global" || folder.strip_prefix("base/").is_some_and(is_number)
-            }
+            Part::Data => folder == "global" || folder.strip_prefix("base/").is_some_and(is_number),
             Part::Tablespace(_) => folder
                 .split_once('/')
                 .is_some_and(|(version, of)| version.starts_with("PG_") && is_number(of)),

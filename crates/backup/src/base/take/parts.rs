@@ -2,6 +2,7 @@
 //!
 //! Never stores the data folder before the tablespaces: what ends a backup is in its archive.
 
+use crate::base::BackupError;
 use crate::base::batch::{Content, Text};
 use crate::base::manifest::{self, Manifest};
 use crate::base::member::Owner;
@@ -9,7 +10,6 @@ use crate::base::pipeline::{Archive, Pipeline, Reading, archives_at_once, worker
 use crate::base::planner::Planner;
 use crate::base::scan::{Found, FoundFile, Part, Source, scan};
 use crate::base::session::{Started, Stopped};
-use crate::base::BackupError;
 use pgherd_core::units::{Bytes, Moment};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,8 @@ fn look(started: &Started) -> Result<Parts, BackupError> {
         .map_err(|source| BackupError::Read { path: data.root.to_path_buf(), source })?;
     let owner = Owner { user: root.uid(), group: root.gid() };
     let mut skipped = std::mem::take(&mut found.skipped);
-    skipped.extend(tablespaces.iter_mut().flat_map(|(_, found)| std::mem::take(&mut found.skipped)));
+    skipped
+        .extend(tablespaces.iter_mut().flat_map(|(_, found)| std::mem::take(&mut found.skipped)));
     let outside = outside(started);
     Ok(Parts { data, owner, control, found, tablespaces, outside, skipped })
 }
@@ -238,7 +239,8 @@ impl Last {
             pipeline.add(&mut self.main, vec![content]).await?;
             from += length;
         }
-        self.main.end().await.map(drop)
+        // What is not read yet is not in the table of contents, which ends next.
+        self.main.end().await?.wait().await
     }
 
     fn text(&self, path: &'static str, size: u64, at: Moment) -> Text {
