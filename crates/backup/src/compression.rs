@@ -37,8 +37,8 @@ impl Compression {
 
     /// The name without its suffix, and what the suffix says.
     pub fn of(name: &str) -> (&str, Self) {
-        let packed = Self::ALL.into_iter().filter(|one| *one != Self::None);
-        let found = packed.filter_map(|one| Some((name.strip_suffix(one.suffix())?, one))).next();
+        let mut packed = Self::ALL.into_iter().filter(|one| *one != Self::None);
+        let found = packed.find_map(|one| Some((name.strip_suffix(one.suffix())?, one)));
         found.unwrap_or((name, Self::None))
     }
 

@@ -159,10 +159,7 @@ impl Trouble {
             | object_store::Error::NotSupported { .. } => Self::Unsupported(said.short()),
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied(said.short()),
-            _ => said
-                .by_file(error)
-                .or_else(|| said.by_status())
-                .unwrap_or(Self::Other(said.short())),
+            _ => by_file(error).or_else(|| said.by_status()).unwrap_or(Self::Other(said.short())),
         }
     }
 }
@@ -194,8 +191,9 @@ impl Said {
             "NoSuchKey" | "BlobNotFound" => Trouble::Missing,
             "InvalidAccessKeyId" | "NotSignedUp" => Trouble::UnknownKey,
             "SignatureDoesNotMatch" | "AuthenticationFailed" => Trouble::WrongSecret,
-            "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Trouble::Expired,
-            "InvalidToken" => Trouble::Expired,
+            "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" => {
+                Trouble::Expired
+            }
             "AccessDenied"
             | "AllAccessDisabled"
             | "AuthorizationPermissionMismatch"
@@ -246,19 +244,6 @@ impl Said {
         }
     }
 
-    /// What the operating system says of a folder.
-    fn by_file(&self, error: &object_store::Error) -> Option<Trouble> {
-        let cause = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?;
-        Some(match cause.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Trouble::Denied(cause.to_string())
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full,
-            io::ErrorKind::NotFound => Trouble::Missing,
-            _ => return None,
-        })
-    }
-
     fn by_status(&self) -> Option<Trouble> {
         let (_, rest) = self.0.split_once("status code: ")?;
         let status: u16 = rest.get(..3)?.parse().ok()?;
@@ -287,6 +272,19 @@ impl Said {
         let parts: Vec<&str> = self.0.rsplit(": ").take(2).collect();
         parts.into_iter().rev().collect::<Vec<_>>().join(": ").chars().take(QUOTED).collect()
     }
+}
+
+/// What the operating system says of a folder.
+fn by_file(error: &object_store::Error) -> Option<Trouble> {
+    let cause = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    Some(match cause.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Trouble::Denied(cause.to_string())
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full,
+        io::ErrorKind::NotFound => Trouble::Missing,
+        _ => return None,
+    })
 }
 
 fn causes(error: &object_store::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
