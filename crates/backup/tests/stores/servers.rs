@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -182,9 +183,21 @@ fn endpoint(url: &str, authorities: Option<Vec<u8>>) -> Endpoint {
     Endpoint { url: EndpointUrl::parse(url).unwrap(), authorities }
 }
 
-/// Another process may take it before the server does; then the server ends and says so.
+/// Nobody is there, and nobody is given it twice: below the ports that connections get by
+/// themselves, and begun elsewhere in each process.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 11_000;
+    const PORTS: u32 = 20_000;
+    let begin = std::process::id().wrapping_mul(64);
+    for _ in 0..PORTS {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = u16::try_from(FIRST + offset).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from {FIRST} on is free");
 }
 
 fn python(name: &str, module: &str) -> Command {
