@@ -364,15 +364,23 @@ mod tests {
     #[test]
     fn a_promotion_in_the_backups_last_segment_leaves_a_copy_of_it() {
         let forks = [(2, 1, 0x300_0200)];
-        check(&[backup(1, 1, 3)], &archive(&[(1, 1, 2), (2, 3, 5)], &forks), &expect![[r#"
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 1, 2), (2, 3, 5)], &forks),
+            &expect![[r#"
             timeline 1: 0/3000100 to 0/3000200 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
             timeline 2: 0/3000200 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
-        "#]]);
+        "#]],
+        );
         // It left before the backup was consistent.
         let forks = [(2, 1, 0x300_0080)];
-        check(&[backup(1, 1, 3)], &archive(&[(1, 1, 2), (2, 3, 5)], &forks), &expect![[r#"
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 1, 2), (2, 3, 5)], &forks),
+            &expect![[r#"
             backup 19700102T000000 cannot be recovered: 000000010000000000000003 is missing
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
