@@ -268,7 +268,7 @@ fn refused(place: &Place, object: &Value, words: &str) {
 fn edits(place: &Place) -> Result<()> {
     let slice = format!("{EDITED}-rw");
     place.kubectl(&["annotate", "lease", EDITED, "--overwrite", "pgherd.dev/record={}"])?;
-    wait_told(place, EDITED, &["Lease edited", "is not a record", "put back"])?;
+    wait_told(place, EDITED, &["of the Lease", "/edited is not a record", "put back"])?;
     place.kubectl(&["annotate", "lease", EDITED, "pgherd.dev/record-"])?;
     wait_well(place, EDITED)?;
     place.kubectl(&["annotate", "endpointslice", &slice, "--overwrite", "pgherd.dev/epoch=99"])?;

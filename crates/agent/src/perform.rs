@@ -33,6 +33,7 @@ use pgherd_core::record::{Pair, Term};
 use pgherd_core::seen::{Follows, Gate, Obeyed};
 use pgherd_core::units::{SystemId, WalPosition};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What every performer works with; as it was when the task began.
@@ -65,6 +66,9 @@ pub struct Manner {
     /// The rule that every process of it was proven to obey.
     pub obeys: Option<Obeyed>,
     pub follows: Option<Follows>,
+    /// Where the primary was when the server was pointed at it.
+    #[serde(default)]
+    pub reached: Option<SocketAddr>,
     pub gate: Gate,
     /// The number of the configuration it runs with.
     pub configuration: u64,
@@ -81,6 +85,7 @@ impl Default for Manner {
             commits: None,
             obeys: None,
             follows: None,
+            reached: None,
             gate: Gate::Open,
             configuration: 0,
             end: None,

@@ -19,6 +19,9 @@ pub enum Compression {
     Lz4,
 }
 
+/// In KiB: twice what the highest level of xz wants.
+const XZ_MEMORY: u32 = 128 << 10;
+
 impl Compression {
     pub const ALL: [Self; 7] =
         [Self::Gzip, Self::None, Self::Zstd, Self::Lz4, Self::Bzip2, Self::Snappy, Self::Xz];
@@ -37,8 +40,8 @@ impl Compression {
 
     /// The name without its suffix, and what the suffix says.
     pub fn of(name: &str) -> (&str, Self) {
-        let packed = Self::ALL.into_iter().filter(|one| *one != Self::None);
-        let found = packed.filter_map(|one| Some((name.strip_suffix(one.suffix())?, one))).next();
+        let mut packed = Self::ALL.into_iter().filter(|one| *one != Self::None);
+        let found = packed.find_map(|one| Some((name.strip_suffix(one.suffix())?, one)));
         found.unwrap_or((name, Self::None))
     }
 
@@ -52,7 +55,7 @@ impl Compression {
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
             Self::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(packed)),
             Self::Snappy => Box::new(snap::read::FrameDecoder::new(packed)),
-            Self::Xz => Box::new(lzma_rust2::XzReader::new(packed, true)),
+            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, XZ_MEMORY)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::new(packed)?),
             Self::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
         })

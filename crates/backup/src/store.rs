@@ -42,7 +42,7 @@ impl Patience {
             connect: Duration::from_secs(5),
             request: Duration::from_secs(30) + transfer,
             retries: 5,
-            give_up: Duration::from_secs(60),
+            give_up: Duration::from_mins(1),
         }
     }
 

@@ -78,7 +78,7 @@ pub enum WalError {
     #[error("fetching {file}")]
     Fetch { file: WalFile, source: StoreError },
     #[error(
-        "unpacking {stored}, which is damaged: fetch an older backup's log or take a new backup"
+        "unpacking {stored}, which is damaged: recover to a point before it, and take a new backup"
     )]
     Unpack { stored: Key, source: io::Error },
     #[error("checking {stored}, which is damaged or does not belong here")]

@@ -271,6 +271,14 @@ pub struct Sender {
     pub streaming: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Upstream {
+    #[default]
+    InPlace,
+    /// It is reached at another address by now.
+    Moved,
+}
+
 /// What the local probes say of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Health {
@@ -283,6 +291,9 @@ pub struct Health {
     pub configuration: u64,
     /// The receiver was told that the log it needs is gone.
     pub wal_gone: bool,
+    /// Whether the primary is still where the server was pointed at.
+    #[serde(default)]
+    pub upstream: Upstream,
     /// What crash recovery would have to replay, divided by the measured rate, in milliseconds.
     pub redo_milliseconds: Option<u64>,
 }

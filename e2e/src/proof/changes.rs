@@ -47,7 +47,7 @@ impl Stage<'_> {
                     Ok((order.len() == pods.len()).then_some(()))
                 })
                 .with_context(|| self.cluster.told())?;
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || Ok(()),
         )?;
@@ -72,7 +72,7 @@ impl Stage<'_> {
             &cast,
             |_| {
                 self.cluster.change(&json!({ "postgresql": parameters }))?;
-                self.cluster.wait_another(&cast.primary)?;
+                self.cluster.wait_later(cast.epoch)?;
                 wait::find_seldom("all to have the setting", HEALED_WITHIN, || {
                     // One that is just being started says nothing.
                     let said = self.each(&pods, CONNECTIONS).ok();

@@ -7,6 +7,7 @@ use crate::testbed::Node;
 use crate::wait;
 use anyhow::{Context, Result, bail};
 use pgherd_core::record::{Phase, Record};
+use pgherd_core::units::Epoch;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -74,18 +75,21 @@ impl Cluster<'_> {
         serde_json::from_str(record).ok()
     }
 
+    pub fn epoch(&self) -> Result<Epoch> {
+        Ok(self.record().context("there is no record to read")?.epoch)
+    }
+
     pub fn primary(&self) -> Result<String> {
         let record = self.record().context("there is no record to read")?;
         Ok(record.holder.instance.to_string())
     }
 
-    /// Waits until somebody else than `before` serves; the new one's name.
-    pub fn wait_another(&self, before: &str) -> Result<String> {
-        let what = format!("another primary than {before}");
-        let found = wait::find_seldom(&what, HEALED_WITHIN, || {
+    /// Waits until somebody serves in a later epoch than this; who it is.
+    pub fn wait_later(&self, before: Epoch) -> Result<String> {
+        let found = wait::find_seldom("a primary of a later epoch", HEALED_WITHIN, || {
             let serving = self.record().filter(|record| record.phase == Phase::Serving);
-            let holder = serving.map(|record| record.holder.instance.to_string());
-            Ok(holder.filter(|holder| holder != before))
+            let later = serving.filter(|record| record.epoch > before);
+            Ok(later.map(|record| record.holder.instance.to_string()))
         });
         found.map_err(|error| error.context(self.told()))
     }

@@ -57,7 +57,7 @@ impl Stage<'_> {
             &cast,
             |_| {
                 testbed.isolate(Machine::Node(node))?;
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || testbed.heal(),
         )?;

@@ -60,7 +60,7 @@ impl Stage<'_> {
             cast,
             |_| {
                 testbed.crash(node)?;
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || testbed.start(node),
         )
@@ -79,7 +79,7 @@ impl Stage<'_> {
             &cast,
             |_| {
                 testbed.set(node, Motion::Frozen)?;
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || testbed.set(node, Motion::Running),
         )?;

@@ -29,7 +29,7 @@ impl Stage<'_> {
             &cast,
             |_| {
                 self.place().kubectl(&delete)?;
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || Ok(()),
         )
@@ -50,7 +50,7 @@ impl Stage<'_> {
             &cast,
             |_| {
                 self.place().kubectl_within(&drain, DRAINED_WITHIN)?;
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || self.place().kubectl(&["uncordon", &node]).map(drop),
         );
@@ -69,7 +69,7 @@ impl Stage<'_> {
             |_| {
                 let words = ["switchover", self.cluster.name];
                 said = self.place().pgherd(&words, SWITCHED_OVER_WITHIN)?;
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || Ok(()),
         )?;

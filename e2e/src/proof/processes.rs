@@ -33,7 +33,7 @@ impl Stage<'_> {
             |_| {
                 // PostgreSQL may put a file back while its folder is being emptied.
                 let _said = self.cluster.shell(&cast.primary, REMOVE_DATA);
-                self.cluster.wait_another(&cast.primary).map(drop)
+                self.cluster.wait_later(cast.epoch).map(drop)
             },
             || Ok(()),
         )

@@ -8,6 +8,7 @@ use super::place::Place;
 use super::writer::{Seat, Writer};
 use crate::client::now_milliseconds;
 use anyhow::Result;
+use pgherd_core::units::Epoch;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "app-db";
@@ -24,6 +25,7 @@ pub(super) struct Stage<'a> {
 /// Who is where when a round begins.
 pub(super) struct Cast {
     pub(super) primary: String,
+    pub(super) epoch: Epoch,
     pub(super) seat: Seat,
     pub(super) operator: Operator,
 }
@@ -47,10 +49,11 @@ impl<'a> Stage<'a> {
         if self.place().has_testbed() {
             self.cluster.spread()?;
         }
+        let epoch = self.cluster.epoch()?;
         let primary = self.cluster.primary()?;
         let node = self.place().has_testbed().then(|| self.cluster.node_beside(&primary));
         let seat = Seat::Pod(node.transpose()?);
-        Ok(Cast { primary, seat, operator: Operator::Present })
+        Ok(Cast { primary, epoch, seat, operator: Operator::Present })
     }
 
     /// One round: rows flow, something hurts, rows flow again, what was hurt is repaired, and the

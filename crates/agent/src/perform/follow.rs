@@ -23,7 +23,9 @@ pub(super) async fn perform(
     epoch: Epoch,
     primary: InstanceName,
 ) -> Result<(), Error> {
-    let manner = Manner { follows: Some(Follows { primary, epoch }), ..hands.manner.clone() };
+    let reached = bench.config.peers.get(&primary).map(|peer| peer.postgres);
+    let follows = Some(Follows { primary, epoch });
+    let manner = Manner { follows, reached, ..hands.manner.clone() };
     let settings = settings::settings(bench, &manner)
         .await
         .map_err(|error| Error::Prepare(UnreadyError::Gather(error)))?;

@@ -5,7 +5,7 @@
 use super::Agent;
 use crate::observe::watch::{Closeness, Order};
 use crate::observe::{Look, stopped};
-use crate::perform::{self, Bench, Ended, Hands};
+use crate::perform::{self, Bench, Ended, Hands, Manner};
 use crate::process::clock;
 use crate::process::fence::{Fenced, State};
 use crate::process::tree::{Dead, Reaper, TreeError};
@@ -13,7 +13,7 @@ use crate::reexec::Handover;
 use crate::wake::Wake;
 use pgherd_core::notice::Event;
 use pgherd_core::plan::{Outcome, Task};
-use pgherd_core::seen::{Gate, Health, Server};
+use pgherd_core::seen::{Gate, Health, Server, Upstream};
 use pgherd_core::units::Time;
 use rustix::process::Pid;
 use std::sync::Arc;
@@ -133,6 +133,7 @@ impl Agent {
         let measured = look.replayed_per_second;
         self.hands.manner.replayed_per_second = measured.or(self.hands.manner.replayed_per_second);
         let (server, health) = look.with(&self.hands.manner);
+        let health = Health { upstream: self.upstream(), ..health };
         self.see(Event::Looked { server, health });
         if finishes {
             self.finish_task();
@@ -203,6 +204,16 @@ impl Agent {
         self.fence.watch(None);
         self.see(Event::Reaped);
         self.look_at_stopped();
+    }
+
+    /// Whether the primary that the server was pointed at is reached elsewhere by now: in a new pod an
+    /// instance has a new address, and may take its office anew before anybody takes it over.
+    fn upstream(&self) -> Upstream {
+        let Manner { follows, reached, .. } = &self.hands.manner;
+        let Some(follows) = follows else { return Upstream::InPlace };
+        let config = self.outside.config.borrow();
+        let present = config.peers.get(&follows.primary).map(|peer| peer.postgres);
+        if present.is_some() && present != *reached { Upstream::Moved } else { Upstream::InPlace }
     }
 
     pub(super) fn look_at_stopped(&mut self) {

@@ -8,7 +8,7 @@ use pgherd_core::units::{Lsn, Timeline};
 /// How the timeline came about: the last line says where it left the one before. Nothing when no
 /// line says so.
 pub(super) fn fork(text: &str) -> Option<Fork> {
-    text.lines().filter_map(line).last()
+    text.lines().rev().find_map(line)
 }
 
 fn line(line: &str) -> Option<Fork> {

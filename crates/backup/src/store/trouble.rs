@@ -159,10 +159,7 @@ impl Trouble {
             | object_store::Error::NotSupported { .. } => Self::Unsupported(said.short()),
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Self::Denied(said.short()),
-            _ => said
-                .by_file(error)
-                .or_else(|| said.by_status())
-                .unwrap_or(Self::Other(said.short())),
+            _ => by_file(error).or_else(|| said.by_status()).unwrap_or(Self::Other(said.short())),
         }
     }
 }
@@ -194,8 +191,9 @@ impl Said {
             "NoSuchKey" | "BlobNotFound" => Trouble::Missing,
             "InvalidAccessKeyId" | "NotSignedUp" => Trouble::UnknownKey,
             "SignatureDoesNotMatch" | "AuthenticationFailed" => Trouble::WrongSecret,
-            "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Trouble::Expired,
-            "InvalidToken" => Trouble::Expired,
+            "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken" => {
+                Trouble::Expired
+            }
             "AccessDenied"
             | "AllAccessDisabled"
             | "AuthorizationPermissionMismatch"
@@ -246,19 +244,6 @@ impl Said {
         }
     }
 
-    /// What the operating system says of a folder.
-    fn by_file(&self, error: &object_store::Error) -> Option<Trouble> {
-        let cause = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?;
-        Some(match cause.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Trouble::Denied(cause.to_string())
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full,
-            io::ErrorKind::NotFound => Trouble::Missing,
-            _ => return None,
-        })
-    }
-
     fn by_status(&self) -> Option<Trouble> {
         let (_, rest) = self.0.split_once("status code: ")?;
         let status: u16 = rest.get(..3)?.parse().ok()?;
@@ -289,6 +274,74 @@ impl Said {
     }
 }
 
+/// What the operating system says of a folder.
+fn by_file(error: &object_store::Error) -> Option<Trouble> {
+    let cause = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    Some(match cause.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Trouble::Denied(cause.to_string())
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full,
+        io::ErrorKind::NotFound => Trouble::Missing,
+        _ => return None,
+    })
+}
+
 fn causes(error: &object_store::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: &str, code: &str) -> Trouble {
+        let text = format!(
+            "Server returned non-2xx status code: {status}: <Error><Code>{code}</Code>\
+             <Message>the store's own words</Message></Error>"
+        );
+        Trouble::of(&object_store::Error::Generic { store: "S3", source: text.into() })
+    }
+
+    #[test]
+    fn answers_of_stores_are_told_apart() {
+        let own = || "the store's own words".to_owned();
+        let all = [
+            ("404 Not Found", "NoSuchBucket", Trouble::NoBucket),
+            ("404 Not Found", "ContainerNotFound", Trouble::NoBucket),
+            ("404 Not Found", "NoSuchKey", Trouble::Missing),
+            ("403 Forbidden", "InvalidAccessKeyId", Trouble::UnknownKey),
+            ("403 Forbidden", "SignatureDoesNotMatch", Trouble::WrongSecret),
+            ("403 Forbidden", "AccessDenied", Trouble::Denied(own())),
+            ("403 Forbidden", "RequestTimeTooSkewed", Trouble::WrongClock),
+            ("400 Bad Request", "ExpiredToken", Trouble::Expired),
+            ("400 Bad Request", "AuthorizationHeaderMalformed", Trouble::WrongRegion(own())),
+            ("301 Moved Permanently", "PermanentRedirect", Trouble::WrongRegion(own())),
+            ("503 Service Unavailable", "SlowDown", Trouble::Busy),
+            ("501 Not Implemented", "NotImplemented", Trouble::Unsupported(own())),
+            ("507 Insufficient Storage", "XMinioStorageFull", Trouble::Full),
+            // What no code tells, the status does.
+            ("403 Forbidden", "SomethingNew", Trouble::Denied(own())),
+            ("500 Internal Server Error", "SomethingNew", Trouble::Failing(own())),
+            ("418 I'm a teapot", "SomethingNew", Trouble::Other(own())),
+        ];
+        for (status, code, expected) in all {
+            assert_eq!(answered(status, code), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_others_say_is_quoted_in_part() {
+        let text = "x".repeat(100_000);
+        let error = object_store::Error::Generic { store: "S3", source: text.into() };
+        assert!(Trouble::of(&error).to_string().len() <= QUOTED);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_mystery() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = object_store::Error::Generic { store: "LocalFileSystem", source: full.into() };
+        assert_eq!(Trouble::of(&error), Trouble::Full);
+        assert_eq!(Trouble::of(&error).retry(), Retry::Later);
+    }
 }

@@ -3,9 +3,9 @@
 //!
 //! Never takes a backup: descriptions are enough.
 
-use crate::contract::chain;
-use crate::segments::{file, layout};
-use crate::servers::Server;
+use super::contract::chain;
+use super::segments::{file, layout};
+use super::servers::Server;
 use bytes::Bytes;
 use expect_test::expect;
 use futures_util::TryStreamExt;
@@ -89,7 +89,7 @@ async fn names(store: &Store) -> String {
         );
     }
     keys.sort();
-    keys.iter().map(|key| format!("{key}\n")).collect()
+    keys.iter().map(|key| format!("{key}\n")).collect::<Vec<_>>().concat()
 }
 
 fn plan(catalogue: &Catalogue, unusable: &BTreeSet<BackupId>, policy: &str) -> retention::Plan {

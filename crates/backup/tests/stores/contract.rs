@@ -2,7 +2,7 @@
 //!
 //! Never asks for more than the repository needs.
 
-use crate::servers::Server;
+use super::servers::Server;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use pgherd_backup::compression::Compression;
@@ -13,15 +13,35 @@ use pgherd_core::units::Bytes as Size;
 use pgherd_core::wal::WalFile;
 use std::error::Error;
 
+#[tokio::test]
+async fn a_folder_keeps_the_contract() {
+    check(&Server::folder(), Races::OneWins).await;
+}
+
+#[tokio::test]
+async fn s3_of_one_maker_keeps_the_contract() {
+    check(&Server::s3s(), Races::Lost).await;
+}
+
+#[tokio::test]
+async fn s3_of_another_maker_keeps_the_contract() {
+    check(&Server::moto(), Races::OneWins).await;
+}
+
+#[tokio::test]
+async fn azure_keeps_the_contract() {
+    check(&Server::azurite(), Races::OneWins).await;
+}
+
 /// What becomes of creations at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Races {
+enum Races {
     OneWins,
     /// The server looks first and writes then. Nothing we can do makes up for that.
     Lost,
 }
 
-pub(crate) async fn check(server: &Server, races: Races) {
+async fn check(server: &Server, races: Races) {
     let exclusive = Exclusive::Honoured;
     let store = server.store();
     let layout = layout("prod/a b+c=%20ü", "app-db");

@@ -2,8 +2,8 @@
 //!
 //! Never a program of ours on both sides.
 
-use crate::segments::{archive, file, layout, mebibytes, segment};
-use crate::servers::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
+use super::segments::{archive, file, layout, mebibytes, segment};
+use super::servers::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
 use bytes::Bytes;
 use pgherd_backup::backup_info::{BackupInfo, Point};
 use pgherd_backup::catalogue::Repository;

@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -63,10 +64,12 @@ impl Server {
 
     /// Believes every key, and keeps objects in memory.
     pub(crate) fn moto() -> Self {
-        Self::moto_as("http", &[], None)
+        let server = Self::moto_as("http", tempfile::tempdir().unwrap(), &[], None);
+        ask(server.authority(), &format!("PUT /{BUCKET} HTTP/1.1"));
+        server
     }
 
-    /// The same behind a certificate of an authority that nobody knows yet.
+    /// The same without a bucket, and behind a certificate of an authority that nobody knows yet.
     pub(crate) fn moto_encrypted() -> Self {
         let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -74,27 +77,22 @@ impl Server {
         let pem = signed.cert.pem();
         std::fs::write(&certificate, &pem).unwrap();
         std::fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
-        let paths = [certificate.to_str().unwrap(), key.to_str().unwrap()];
-        let server = Self::moto_as(
-            "https",
-            &["--ssl-cert", paths[0], "--ssl-key", paths[1]],
-            Some(pem.into()),
-        );
-        drop(folder);
-        server
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        let arguments = ["--ssl-cert", certificate, "--ssl-key", key];
+        Self::moto_as("https", folder, &arguments, Some(pem.into()))
     }
 
-    fn moto_as(scheme: &str, arguments: &[&str], authorities: Option<Vec<u8>>) -> Self {
+    fn moto_as(
+        scheme: &str,
+        folder: TempDir,
+        arguments: &[&str],
+        authorities: Option<Vec<u8>>,
+    ) -> Self {
         let port = free_port();
         let mut command = python("moto-5.2.5", "moto.server");
         command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).args(arguments);
         let url = format!("{scheme}://127.0.0.1:{port}");
-        let server =
-            Self::started(command, tempfile::tempdir().unwrap(), s3(&url, authorities), keys());
-        if scheme == "http" {
-            ask(port, &format!("PUT /{BUCKET} HTTP/1.1"));
-        }
-        server
+        Self::started(command, folder, s3(&url, authorities), keys())
     }
 
     pub(crate) fn azurite() -> Self {
@@ -136,7 +134,7 @@ impl Server {
             let ended = self.process.as_mut().unwrap().try_wait().unwrap();
             let said = || std::fs::read_to_string(self.folder.path().join(".said")).unwrap();
             assert!(ended.is_none(), "the server ended: {}", said());
-            assert!(begun.elapsed() < Duration::from_secs(120), "it does not answer: {}", said());
+            assert!(begun.elapsed() < Duration::from_mins(2), "it does not answer: {}", said());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -182,9 +180,21 @@ fn endpoint(url: &str, authorities: Option<Vec<u8>>) -> Endpoint {
     Endpoint { url: EndpointUrl::parse(url).unwrap(), authorities }
 }
 
-/// Another process may take it before the server does; then the server ends and says so.
+/// Nobody is there, and nobody is given it twice: below the ports that connections get by
+/// themselves, and begun elsewhere in each process.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 11_000;
+    const PORTS: u32 = 20_000;
+    let begin = std::process::id().wrapping_mul(64);
+    for _ in 0..PORTS {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = u16::try_from(FIRST + offset).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from {FIRST} on is free");
 }
 
 fn python(name: &str, module: &str) -> Command {
@@ -207,8 +217,8 @@ fn installed(name: &str) -> PathBuf {
 }
 
 /// Sends a request without a body and expects it to succeed.
-fn ask(port: u16, request: &str) {
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+fn ask(authority: &str, request: &str) {
+    let mut connection = TcpStream::connect(authority).unwrap();
     let rest = "Host: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     connection.write_all(format!("{request}\r\n{rest}").as_bytes()).unwrap();
     let mut answer = String::new();

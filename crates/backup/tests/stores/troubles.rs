@@ -2,8 +2,8 @@
 //!
 //! Never only that it failed.
 
-use crate::contract::chain;
-use crate::servers::{self, ACCESS_KEY, SECRET_KEY, Server};
+use super::contract::chain;
+use super::servers::{self, ACCESS_KEY, SECRET_KEY, Server};
 use bytes::Bytes;
 use pgherd_backup::credentials::Credentials;
 use pgherd_backup::destination::{Destination, Place, Prefix, ServerName};

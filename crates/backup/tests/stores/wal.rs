@@ -2,9 +2,9 @@
 //!
 //! Never looks at how they are stored, unless to damage them.
 
-use crate::contract::chain;
-use crate::segments::{SYSTEM, archive, file, layout, mebibytes, segment};
-use crate::servers::Server;
+use super::contract::chain;
+use super::segments::{SYSTEM, archive, file, layout, mebibytes, segment};
+use super::servers::Server;
 use bytes::Bytes;
 use pgherd_backup::compression::Compression;
 use pgherd_backup::wal::{Archive, Fetched, Partials, Pushed, WalError};

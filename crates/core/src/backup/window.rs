@@ -180,19 +180,36 @@ pub fn window(backups: &[Backup], archive: &Archive) -> Window {
 
 /// From where a backup is consistent to the end of its run; or the segment it lacks for that.
 fn start(id: &BackupId, extent: Extent, archive: &Archive) -> Result<Interval, Segment> {
-    let first = extent.first_segment();
-    let run = archive.run(first).ok_or(first)?;
-    if !run.holds(extent.last_segment()) {
-        return Err(run.last.next(archive.size));
+    let (first, last) = (extent.first_segment(), extent.last_segment());
+    let run = archive.run(first);
+    let missing = match run {
+        Some(run) if run.holds(last) => None,
+        Some(run) => Some(run.last.next(archive.size)),
+        None => Some(first),
+    };
+    let (to, until) = match (missing, run) {
+        (None, Some(run)) => (archive.end(run), run.archived),
+        (None, None) => return Err(first),
+        (Some(missing), _) => copied(extent, missing, archive).ok_or(missing)?,
+    };
+    let (timeline, backup) = (extent.timeline, id.clone());
+    Ok(Interval { timeline, backup, from: extent.end, since: extent.ended, to, until })
+}
+
+/// Where the backup's timeline was left, if that was in the backup's last segment and only this
+/// one is missing: a promotion copies the segment it happens in, and recovery takes the copy.
+fn copied(extent: Extent, missing: Segment, archive: &Archive) -> Option<(Lsn, Moment)> {
+    let is_child = |(timeline, fork): &(&Timeline, &Fork)| {
+        fork.parent == extent.timeline
+            && extent.end <= fork.at
+            && Segment::holding(**timeline, fork.at, archive.size) == missing.on(**timeline)
+    };
+    let mut children = archive.forks.iter().filter(is_child);
+    if missing != extent.last_segment() {
+        return None;
     }
-    Ok(Interval {
-        timeline: extent.timeline,
-        backup: id.clone(),
-        from: extent.end,
-        since: extent.ended,
-        to: archive.end(run),
-        until: run.archived,
-    })
+    children
+        .find_map(|(timeline, fork)| Some((fork.at, archive.run(missing.on(*timeline))?.archived)))
 }
 
 /// The part of a timeline that is reached from the one it came from.
@@ -340,6 +357,28 @@ mod tests {
             timeline 1: 0/3000100 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
             timeline 2: 0/6000100 to 0/8000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:07:00 UTC) from backup 19700102T000000
             timeline 3: 0/8000000 to 0/A000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:09:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_promotion_in_the_backups_last_segment_leaves_a_copy_of_it() {
+        let forks = [(2, 1, 0x300_0200)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 1, 2), (2, 3, 5)], &forks),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/3000200 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            timeline 2: 0/3000200 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+        // It left before the backup was consistent.
+        let forks = [(2, 1, 0x300_0080)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 1, 2), (2, 3, 5)], &forks),
+            &expect![[r#"
+            backup 19700102T000000 cannot be recovered: 000000010000000000000003 is missing
         "#]],
         );
     }

@@ -8,7 +8,7 @@ use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
 use crate::record::{Record, Term};
 use crate::rules::{Rule, broken};
-use crate::seen::{End, Heard, Standby};
+use crate::seen::{End, Heard, Standby, Upstream};
 use crate::units::WalPosition;
 
 /// Failed rewinds before a copy is made instead.
@@ -161,7 +161,7 @@ fn receive(view: View<'_>, heard: &Heard, standby: &Standby, steps: &mut Vec<Ste
         follows.primary == heard.from && follows.epoch >= heard.epoch.min(seen.durable.seal)
     });
     let following = |because| Verdict::Following { primary: heard.from.clone(), because };
-    if !follows_it {
+    if !follows_it || seen.health.upstream == Upstream::Moved {
         let (epoch, primary) = (heard.epoch, heard.from.clone());
         let because = perform(view, steps, Task::Follow { epoch, primary });
         return following(because.unwrap_or(Reason::NotStreaming));

@@ -6,7 +6,7 @@ use super::check;
 use crate::fixtures::{NOW, asynchronous, at, intent, name, record, standby, streaming};
 use crate::notice::Event;
 use crate::plan::{Outcome, Task};
-use crate::seen::{End, Failed, Seen, Server};
+use crate::seen::{End, Failed, Seen, Server, Upstream};
 use crate::units::{Epoch, Lsn, SystemId, Time};
 use expect_test::expect;
 
@@ -213,6 +213,20 @@ fn a_new_copy_has_not_failed_to_start_yet() {
     let task = Task::Clone { epoch: Epoch(2), primary: name(1) };
     seen.notice(Event::Finished { task, outcome: Outcome::Done }, NOW);
     assert_eq!((&seen.failed, seen.rewound), (&None, true));
+}
+
+#[test]
+fn a_primary_that_is_reached_elsewhere_is_followed_anew() {
+    let mut seen = streaming(2, &record(3));
+    standby(&mut seen).streaming = false;
+    seen.health.upstream = Upstream::Moved;
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        following: not streaming yet
+        perform Follow { epoch: Epoch(2), primary: InstanceName { cluster: ClusterName("db"), serial: 1 } }"#]],
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// After the first failure of a file; doubled with every further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// All that the decision is made from.
 #[derive(Debug, Clone, Copy)]

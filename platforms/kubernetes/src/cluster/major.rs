@@ -4,6 +4,9 @@
 
 use super::manifests::Blueprint;
 use pgherd_api::cluster::status::ImageInfo;
+use std::ops::Range;
+
+const VERSIONS: Range<i64> = 10..100;
 
 /// The image and the major version that the data belongs to, once there is data.
 pub(super) fn of_data(blueprint: &Blueprint<'_>) -> Option<ImageInfo> {
@@ -49,8 +52,9 @@ fn noted<'a>(blueprint: &Blueprint<'a>) -> Option<&'a ImageInfo> {
     blueprint.cluster.status.as_ref()?.pg_data_image_info.as_ref()
 }
 
+/// A tag may begin with a number that is no version of PostgreSQL, such as a year.
 fn version(blueprint: &Blueprint<'_>) -> Option<i64> {
-    blueprint.major()?.parse().ok()
+    blueprint.major()?.parse().ok().filter(|major| VERSIONS.contains(major))
 }
 
 #[cfg(test)]
@@ -80,6 +84,7 @@ mod tests {
         let told = [
             told("pg:16.2", None),
             told("pg:latest", None),
+            told("pg:2026.1", None),
             told("pg:16.9", has),
             told("pg:latest", has),
             told("pg:15.7", has),
@@ -88,6 +93,7 @@ mod tests {
         expect![[r#"
             pg:16.2 for data of pg:16.2 (16): 
             pg:latest for data of unknown: 
+            pg:2026.1 for data of unknown: 
             pg:16.9 for data of pg:16.9 (16): 
             pg:latest for data of pg:latest (16): 
             pg:16.2 for data of pg:16.2 (16): spec.imageName asks for PostgreSQL 15, and the data belongs to 16: an older one cannot read it: write an image of 16; meanwhile pg:16.2 runs on

@@ -8,7 +8,7 @@ use crate::node::{Control, Folder, PrimaryProcess, Process, StandbyProcess};
 use crate::wal::Forest;
 use crate::world::World;
 use pgherd_core::notice::Event;
-use pgherd_core::seen::{End, Follows, Health, Primary, Sender, Server, Standby};
+use pgherd_core::seen::{End, Follows, Health, Primary, Sender, Server, Standby, Upstream};
 use pgherd_core::units::Lsn;
 use std::collections::BTreeMap;
 
@@ -86,6 +86,7 @@ impl World {
             disk_full: node.trouble.disk_full > 0,
             configuration: node.configuration,
             wal_gone: node.trouble.wal_gone,
+            upstream: Upstream::InPlace,
             redo_milliseconds: Some(node.redo / 1_000),
         }
     }
