@@ -59,16 +59,17 @@ pub enum Page {
 pub fn look(page: &[u8; PAGE], block: u32) -> Page {
     // A page without an end of its free space was only allocated.
     let header = page.first_chunk::<16>().copied().unwrap_or_default();
-    let [a, b, c, d, e, f, g, h, low, high, .., end_low, end_high] = header;
-    if [end_low, end_high] == [0, 0] && page.iter().all(|byte| *byte == 0) {
+    let (words, _) = header.as_chunks::<2>();
+    let word = |at: usize| words.get(at).map_or(0, |word| u16::from_le_bytes(*word));
+    if word(7) == 0 && page.iter().all(|byte| *byte == 0) {
         return Page::Good;
     }
-    if checksum(page, block) == u16::from_le_bytes([low, high]) {
+    if checksum(page, block) == word(4) {
         return Page::Good;
     }
-    // The higher half stands first.
-    let half = |bytes: [u8; 4]| u64::from(u32::from_le_bytes(bytes));
-    Page::Bad { changed: Lsn(half([a, b, c, d]) << 32 | half([e, f, g, h])) }
+    // The higher half stands first, and in each the lower word.
+    let changed = [1, 0, 3, 2].into_iter().fold(0, |all, at| all << 16 | u64::from(word(at)));
+    Page::Bad { changed: Lsn(changed) }
 }
 
 /// The checksum a page should have, whatever it says itself.

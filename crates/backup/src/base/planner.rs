@@ -124,19 +124,15 @@ mod tests {
         file("shrunk", 10);
         let source = Arc::new(Source { part: Part::Data, root: folder.path().into() });
         let mut planner = Planner::new(source, files, 2);
-        let mut lines = String::new();
+        let shown = |content| match content {
+            Content::Range { file, from, length } => format!("{} {from}+{length}", file.path),
+            Content::File { found, .. } => found.path.into_string(),
+            Content::Folder { .. } | Content::Text { .. } => unreachable!(),
+        };
+        let mut lines = Vec::new();
         while let Some(next) = planner.next().unwrap() {
-            lines.push_str(&format!("{}:", next.archive));
-            for content in next.contents {
-                lines.push_str(&match content {
-                    Content::Range { file, from, length } => {
-                        format!(" {} {from}+{length}", file.path)
-                    }
-                    Content::File { found, .. } => format!(" {}", found.path),
-                    Content::Folder { .. } | Content::Text { .. } => unreachable!(),
-                });
-            }
-            lines.push('\n');
+            let contents: Vec<String> = next.contents.into_iter().map(shown).collect();
+            lines.push(format!("{}: {}\n", next.archive, contents.join(" ")));
         }
         expect![[r#"
             0: huge 0+4194304
@@ -149,6 +145,6 @@ mod tests {
             1: small empty
             0: huge 12582912+1
         "#]]
-        .assert_eq(&lines);
+        .assert_eq(&lines.concat());
     }
 }

@@ -88,8 +88,10 @@ async fn attempt(
     let settled = pipeline.settle().await;
     let (stopped, settled) = match (outcome, settled) {
         (Ok(stopped), Ok(settled)) => (stopped, settled),
-        (Ok(_) | Err(BackupError::Abandoned), Err(cause)) => return Err(cause),
-        (Err(cause), Ok(_) | Err(_)) => return Err(cause),
+        // That the work was abandoned only follows from another failure.
+        (Ok(_) | Err(BackupError::Abandoned), Err(cause)) | (Err(cause), Ok(_) | Err(_)) => {
+            return Err(cause);
+        }
     };
     commit(request, &started, &stopped, settled.end).await?;
     Ok(taken(started, stopped, settled, skipped))

@@ -114,9 +114,8 @@ async fn description(request: &Request<'_>) -> Result<BackupInfo, RestoreError> 
     let backup = BackupInfo::read(&String::from_utf8_lossy(&text.ok_or_else(missing)?));
     let because = match backup.status {
         _ if backup.snapshots.is_some() => Unusable::Snapshot,
-        Some(Status::Done) => return Ok(backup),
-        // barman restores what says nothing.
-        None => return Ok(backup),
+        // barman restores what says nothing, too.
+        Some(Status::Done) | None => return Ok(backup),
         Some(Status::Unfinished | Status::Failed | Status::WaitingForWal) => Unusable::Unfinished,
     };
     Err(RestoreError::Unusable { backup: request.id.clone(), because })
