@@ -2,18 +2,17 @@
 //!
 //! Never reaches outside this machine, and leaves no process and no folder behind.
 
-#[path = "base/barman.rs"]
-mod barman;
-#[path = "base/failures.rs"]
-mod failures;
-#[path = "base/folders.rs"]
-mod folders;
-#[path = "base/postgres.rs"]
-mod postgres;
-#[path = "base/real.rs"]
-mod real;
+#[cfg(test)]
+mod base {
+    mod barman;
+    mod failures;
+    mod folders;
+    mod postgres;
+    mod real;
+    mod trees;
+}
+
+#[cfg(test)]
 #[expect(dead_code, reason = "the contract of stores needs more of it")]
 #[path = "stores/servers.rs"]
 mod servers;
-#[path = "base/trees.rs"]
-mod trees;

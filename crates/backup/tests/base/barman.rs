@@ -2,9 +2,9 @@
 //!
 //! Never a program of ours on both sides.
 
-use crate::folders::{Target, back_up, id, layout};
-use crate::postgres::{command, folder, give_away, program, succeeds};
-use crate::real::{archive, filled, recover, recovered};
+use crate::base::folders::{Target, back_up, id, layout};
+use crate::base::postgres::{command, folder, give_away, program, succeeds};
+use crate::base::real::{archive, filled, recover, recovered};
 use crate::servers::{ACCESS_KEY, BUCKET, SECRET_KEY, Server as Storage};
 use pgherd_backup::base::{Options, Packing, Progress};
 use pgherd_backup::restore::{self, By, Into, recovery, restore};

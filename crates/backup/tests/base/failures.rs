@@ -2,9 +2,9 @@
 //!
 //! Never accepts a folder that PostgreSQL would start and that is not whole.
 
-use crate::folders::{Fake, Target, back_up, id, layout};
+use crate::base::folders::{Fake, Target, back_up, id, layout};
+use crate::base::trees::read;
 use crate::servers::Server;
-use crate::trees::read;
 use pgherd_backup::base::{BackupError, Options, Packing, Progress, Request, take};
 use pgherd_backup::restore::{Into, RestoreError};
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! Never says whether PostgreSQL would start in one.
 
+use crate::base::trees::{assert_same, noise, read, write};
 use crate::servers::Server;
-use crate::trees::{assert_same, noise, read, write};
 use pgherd_backup::backup_info::Tablespace;
 use pgherd_backup::base::{
     Options, Packing, Pages, Progress, Refused, Request, Session, Started, Stopped, Taken, take,
@@ -16,6 +16,7 @@ use pgherd_core::backup::BackupId;
 use pgherd_core::units::{Bytes, Lsn, Moment, SystemId, Timeline};
 use pgherd_core::wal::SegmentSize;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -265,7 +266,6 @@ for archive in archives:
         }
         std::os::unix::fs::symlink(target.space(), target.data().join("pg_tblspc/16384")).unwrap();
         check(&fake, &target.data(), &target.space());
-        use std::os::unix::fs::PermissionsExt;
         let mode = target.data().join("base/5").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }

@@ -2,8 +2,8 @@
 //!
 //! Never compares files: what counts is what PostgreSQL and its tools say of them.
 
-use crate::folders::{Target, back_up};
-use crate::postgres::{Connection, Server, folder, give_away, program};
+use crate::base::folders::{Target, back_up};
+use crate::base::postgres::{Connection, Server, folder, give_away, program};
 use crate::servers::Server as Storage;
 use pgherd_backup::base::{BadPage, Options, Packing};
 use pgherd_backup::restore::recovery::{self, Edge, Recovery, Then};
@@ -109,7 +109,10 @@ async fn backed_up_while_written(storage: &Storage, packing: Packing) {
         }
         assert_eq!(copy.sql("select count(*) from ledger").await, rows.to_string());
         assert_eq!(copy.sql("select count(*) from fleeting").await, "0");
-        store.delete(vec![crate::folders::layout().index(&crate::folders::id())]).await.unwrap();
+        store
+            .delete(vec![crate::base::folders::layout().index(&crate::base::folders::id())])
+            .await
+            .unwrap();
     }
 }
 
