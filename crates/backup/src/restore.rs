@@ -37,7 +37,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: Bytes(64 << 20), workers: 0 }
+        Self { memory: Bytes(48 << 20), workers: 0 }
     }
 }
 

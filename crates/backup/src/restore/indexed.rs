@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Neighbours are fetched together up to this size.
-const FETCH: u64 = 8 << 20;
+const FETCH: u64 = 4 << 20;
 /// What one chunk may claim to be; ours are about 4 MiB.
 const LARGEST_CHUNK: u32 = 64 << 20;
 
