@@ -31,7 +31,7 @@ const LINTS: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "--deny
 const TORTURE: &[&str] =
     &["run", "--quiet", "--package", "pgherd-e2e", "--", "torture", "--faults", "12"];
 const UNIT_TESTS: &[&str] = &["test", "--lib"];
-const PURE: &[&str] = &["pgherd-core", "pgherd-api", "pgherd-simulator"];
+const PURE: &[&str] = &["pgherd-core", "pgherd-api", "pgherd-backup", "pgherd-simulator"];
 
 /// Runs the quick list.
 pub(crate) fn check() -> Result<()> {
@@ -41,6 +41,7 @@ pub(crate) fn check() -> Result<()> {
 /// Installs what is missing, then runs both lists.
 pub(crate) fn test(asked: Option<Major>) -> Result<()> {
     let environment = setup::environment(asked)?;
+    setup::stores()?;
     setup::kubernetes_if_root()?;
     steps::run(&[CHECK, TEST].concat(), &environment)
 }

@@ -100,6 +100,9 @@ enum Act {
         /// The PostgreSQL to install [default: the one in PGHERD_PG_BINDIR, else 15].
         #[arg(long, value_enum)]
         postgres: Option<Major>,
+        /// What the repository of backups is tested against, instead.
+        #[arg(long, conflicts_with = "postgres")]
+        stores: bool,
     },
 }
 
@@ -155,7 +158,8 @@ fn run(act: Act) -> Result<()> {
         Act::Where { word } => feature::print_where(&word),
         Act::New { what: New::Feature { word } } => feature::create(&word),
         Act::New { what: New::Adr { title } } => feature::create_decision(&title),
-        Act::Setup { postgres } => {
+        Act::Setup { stores: true, .. } => setup::stores(),
+        Act::Setup { postgres, stores: false } => {
             println!("{}", setup::postgres(postgres)?.display());
             Ok(())
         }

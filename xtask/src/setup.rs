@@ -3,6 +3,7 @@
 //! Never installs what is there, and never leaves a service running that it installed.
 
 mod debian;
+mod stores;
 mod tree;
 mod wheel;
 
@@ -64,6 +65,11 @@ pub(crate) fn tree(major: Major) -> Result<PathBuf> {
 /// Makes sure that the other product of the comparison is there.
 pub(crate) fn comparison() -> Result<()> {
     debian::install(&[debian::ETCD, debian::PATRONI])
+}
+
+/// Makes sure that there is what the repository of backups is tested against.
+pub(crate) fn stores() -> Result<()> {
+    stores::install()
 }
 
 /// Makes sure that a Kubernetes can be run on this machine.

@@ -23,6 +23,9 @@ pub mod ports;
 pub mod reason;
 pub mod rules;
 
+pub mod backup;
+pub mod wal;
+
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

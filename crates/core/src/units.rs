@@ -43,6 +43,49 @@ impl fmt::Display for Time {
     }
 }
 
+/// A point in calendar time, in microseconds since 1970 in UTC: what machines write for each other.
+/// Good for people and for days; what happened first is not told by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Moment(pub i64);
+
+impl Moment {
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY: i64 = 86_400_000_000;
+        let (year, month, day) = civil(self.0.div_euclid(DAY));
+        let seconds = self.0.rem_euclid(DAY) / 1_000_000;
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Year, month and day of the Gregorian calendar, so many days after 1970 began.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // Counted from March of the year 0, so that the leap day is the last of a year.
+    const CYCLE: i64 = 146_097;
+    let shifted = days + 719_468;
+    let day_of_cycle = shifted.rem_euclid(CYCLE);
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year =
+        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = shifted.div_euclid(CYCLE) * 400 + year_of_cycle;
+    if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
+}
+
 /// A term of office: each has one holder and one fork point, and it only grows.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -191,6 +234,22 @@ mod tests {
         for bad in ["", "16", "16/", "/1", "x/1", "+1/1", "1/123456789"] {
             assert!(Lsn::parse(bad).is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn moments_are_written_as_dates() {
+        let shown = [0, -1, 951_782_400_000_000, 1_795_346_554_018_037, 4_107_542_399_999_999]
+            .map(|micros| Moment(micros).to_string());
+        assert_eq!(
+            shown,
+            [
+                "1970-01-01 00:00:00 UTC",
+                "1969-12-31 23:59:59 UTC",
+                "2000-02-29 00:00:00 UTC",
+                "2026-11-22 11:22:34 UTC",
+                "2100-02-28 23:59:59 UTC",
+            ]
+        );
     }
 
     #[test]

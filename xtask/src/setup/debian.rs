@@ -29,6 +29,17 @@ pub(super) const PIP: DebianPackage = DebianPackage {
 };
 pub(super) const NPM: DebianPackage =
     DebianPackage { name: "npm", proof: "/usr/bin/npm", service: None };
+pub(super) const BARMAN: DebianPackage = DebianPackage {
+    name: "barman-cli-cloud",
+    proof: "/usr/bin/barman-cloud-backup-list",
+    service: None,
+};
+/// What barman-cloud speaks to S3 with; Debian leaves the choice open.
+pub(super) const BOTO: DebianPackage = DebianPackage {
+    name: "python3-boto3",
+    proof: "/usr/lib/python3/dist-packages/boto3",
+    service: None,
+};
 pub(super) const ETCD: DebianPackage =
     DebianPackage { name: "etcd-server", proof: "/usr/bin/etcd", service: Some("etcd") };
 pub(super) const PATRONI: DebianPackage =

@@ -53,7 +53,7 @@ fn bindir(major: Major) -> Result<PathBuf> {
 }
 
 /// Whether this machine's Python can install packages.
-fn can_install() -> bool {
+pub(super) fn can_install() -> bool {
     let asked = Command::new("python3").args(["-m", "pip", "--version"]).output();
     asked.is_ok_and(|done| done.status.success())
 }

@@ -1,0 +1,33 @@
+//! Reads a timeline's history file.
+//!
+//! Never follows it further than to the timeline's own beginning.
+
+use pgherd_core::backup::window::Fork;
+use pgherd_core::units::{Lsn, Timeline};
+
+/// How the timeline came about: the last line says where it left the one before. Nothing when no
+/// line says so.
+pub(super) fn fork(text: &str) -> Option<Fork> {
+    text.lines().rev().find_map(line)
+}
+
+fn line(line: &str) -> Option<Fork> {
+    let mut words = line.split_whitespace();
+    let parent = words.next()?.parse().ok()?;
+    let at = Lsn::parse(words.next()?).ok()?;
+    Some(Fork { parent: Timeline(parent), at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_counts() {
+        let text = "# by hand\n1\t0/3000148\tno recovery target specified\n\n2\t0/5000000\tbefore 2026-11-22\n";
+        assert_eq!(fork(text), Some(Fork { parent: Timeline(2), at: Lsn(0x500_0000) }));
+        for bad in ["", "\n", "#1\t0/1\n", "x\t0/1\n", "1\n", "1\t5\n"] {
+            assert_eq!(fork(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Lists backups: whoever took them, whether or not they can be used.
+//!
+//! Never hides one because another one is damaged.
+
+use super::{Catalogue, CatalogueError, Entry, Repository};
+use crate::backup_info::BackupInfo;
+use crate::store::StoreError;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use pgherd_core::backup::{BackupId, Hold};
+use pgherd_core::units::Bytes as Size;
+
+/// So many are read at once.
+const AT_ONCE: usize = 8;
+const LARGEST_INFO: Size = Size(8 << 20);
+const LARGEST_HOLD: Size = Size(4 << 10);
+
+impl Repository {
+    /// Folders without a description are left out: those are backups that are being taken, or were
+    /// given up.
+    pub async fn list(&self) -> Result<Catalogue, CatalogueError> {
+        let failed = |source| CatalogueError::List { server: self.server(), source };
+        let base = self.store.folder(&self.layout.base()).await.map_err(failed)?;
+        let ids = base.folders.iter().filter_map(|folder| BackupId::parse(folder.name()).ok());
+        let entries = futures_util::stream::iter(ids).map(|id| self.entry(id));
+        let entries: Vec<Option<Entry>> =
+            entries.buffer_unordered(AT_ONCE).try_collect().await.map_err(failed)?;
+        let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        entries.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(Catalogue { entries })
+    }
+
+    pub(super) fn server(&self) -> String {
+        self.layout.server().to_string()
+    }
+
+    async fn entry(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
+        let Some(text) = self.store.get(&self.layout.backup_info(&id), LARGEST_INFO).await? else {
+            return Ok(None);
+        };
+        let info = BackupInfo::read(&String::from_utf8_lossy(&text));
+        let hold = self.hold(&id).await?;
+        let backup = info.backup(id.clone(), hold);
+        Ok(Some(Entry { id, info, hold, backup }))
+    }
+
+    pub(super) async fn hold(&self, id: &BackupId) -> Result<Option<Hold>, StoreError> {
+        let text = self.store.get(&self.layout.keep(id), LARGEST_HOLD).await?;
+        // What is not understood holds as much as can be held.
+        let hold = |text: Bytes| match text.trim_ascii() {
+            b"standalone" => Hold::Standalone,
+            _ => Hold::Full,
+        };
+        Ok(text.map(hold))
+    }
+
+    /// Puts a backup on hold, or takes it off.
+    pub async fn set_hold(&self, id: &BackupId, hold: Option<Hold>) -> Result<(), CatalogueError> {
+        let key = self.layout.keep(id);
+        let done = match hold {
+            Some(Hold::Full) => self.store.replace(&key, Bytes::from_static(b"full")).await,
+            Some(Hold::Standalone) => {
+                self.store.replace(&key, Bytes::from_static(b"standalone")).await
+            }
+            None => self.store.delete(vec![key]).await,
+        };
+        done.map_err(|source| CatalogueError::Hold { backup: id.clone(), source })
+    }
+}

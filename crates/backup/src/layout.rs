@@ -1,0 +1,207 @@
+//! Names the objects of one server in a repository, in barman-cloud's layout.
+//!
+//! Never names one of our own under `base` or `wals`: barman's tools read and delete those.
+
+use crate::compression::Compression;
+use crate::destination::{Prefix, ServerName};
+use object_store::path::Path;
+use pgherd_core::backup::BackupId;
+use pgherd_core::wal::WalFile;
+use std::fmt;
+
+/// What an object is stored under.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Path);
+
+impl Key {
+    pub(crate) fn from_path(path: Path) -> Self {
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.as_ref()
+    }
+
+    /// The last part.
+    pub fn name(&self) -> &str {
+        self.as_str().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// An object in this folder.
+    fn with(&self, part: &str) -> Self {
+        // Every part comes from a type that has been parsed: joining cannot lead elsewhere.
+        let whole = if self.as_str().is_empty() {
+            part.to_owned()
+        } else {
+            format!("{}/{part}", self.as_str())
+        };
+        Self(Path::parse(&whole).unwrap_or_else(|_| Path::from(whole)))
+    }
+
+    /// What follows the folder's name in this key.
+    pub fn within(&self, folder: &Self) -> Option<&str> {
+        self.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The keys of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    server: ServerName,
+    root: Key,
+}
+
+/// Where our own objects lie, beside barman's folders.
+const OWN: &str = "pgherd";
+
+impl Layout {
+    pub fn new(prefix: &Prefix, server: &ServerName) -> Self {
+        let root =
+            Key(Path::parse(prefix.as_str()).unwrap_or_else(|_| Path::from(prefix.as_str())));
+        Self { server: server.clone(), root: root.with(server.as_str()) }
+    }
+
+    pub fn server(&self) -> &ServerName {
+        &self.server
+    }
+
+    /// The folder of folders of backups.
+    pub fn base(&self) -> Key {
+        self.root.with("base")
+    }
+
+    pub fn backup(&self, id: &BackupId) -> Key {
+        self.base().with(id.as_str())
+    }
+
+    /// Its presence makes a folder a backup.
+    pub fn backup_info(&self, id: &BackupId) -> Key {
+        self.backup_object(id, "backup.info")
+    }
+
+    /// An object of a backup: a part of its data, or what is told of it.
+    pub fn backup_object(&self, id: &BackupId, name: &str) -> Key {
+        self.backup(id).with(name)
+    }
+
+    /// A file of a backup: `data.tar.gz`.
+    pub(crate) fn archive(&self, id: &BackupId, name: &str) -> Key {
+        self.backup(id).with(name)
+    }
+
+    /// Our own table of contents of a backup, which barman's tools do not see.
+    pub fn index(&self, id: &BackupId) -> Key {
+        self.root.with(OWN).with("base").with(id.as_str()).with("index.zst")
+    }
+
+    /// The hold on a backup.
+    pub fn keep(&self, id: &BackupId) -> Key {
+        self.backup_object(id, "annotations/keep")
+    }
+
+    pub fn wals(&self) -> Key {
+        self.root.with("wals")
+    }
+
+    /// The folder of a file of the log; histories lie beside the folders.
+    pub fn wal_folder(&self, file: WalFile) -> Key {
+        match file {
+            WalFile::History(_) => self.wals(),
+            WalFile::Segment(segment)
+            | WalFile::Partial(segment)
+            | WalFile::Label { segment, .. } => self.wals().with(&segment.folder()),
+        }
+    }
+
+    pub fn wal(&self, file: WalFile, compression: Compression) -> Key {
+        self.wal_folder(file).with(&format!("{file}{}", compression.suffix()))
+    }
+
+    /// What is stored under this key, if it is a file of the log where it belongs.
+    pub fn wal_at(&self, key: &Key) -> Option<(WalFile, Compression)> {
+        let (name, compression) = Compression::of(key.name());
+        let file = WalFile::parse(name).ok()?;
+        (self.wal(file, compression) == *key).then_some((file, compression))
+    }
+
+    /// An object of our own, which barman's tools neither see nor delete.
+    pub fn own(&self, name: OwnObject) -> Key {
+        self.root.with(OWN).with(match name {
+            OwnObject::Probe => "probe",
+        })
+    }
+}
+
+/// What we keep beside barman's folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnObject {
+    /// Shows whether a store refuses to create what is already there.
+    Probe,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn layout(prefix: &str) -> Layout {
+        Layout::new(&Prefix::parse(prefix).unwrap(), &ServerName::parse("app-db").unwrap())
+    }
+
+    #[test]
+    fn keys_are_barmans() {
+        let id = BackupId::parse("20261122T112233").unwrap();
+        let wal = |name: &str| WalFile::parse(name).unwrap();
+        let layout = layout("prod/eu%20");
+        let keys = [
+            layout.backup_info(&id),
+            layout.keep(&id),
+            layout.wal(wal("0000000100000002000000FF"), Compression::Gzip),
+            layout.wal(wal("0000000100000002000000FF.00000028.backup"), Compression::None),
+            layout.wal(wal("0000000100000002000000FF.partial"), Compression::Zstd),
+            layout.wal(wal("00000002.history"), Compression::Bzip2),
+            layout.own(OwnObject::Probe),
+        ];
+        expect![[r#"
+            prod/eu%20/app-db/base/20261122T112233/backup.info
+            prod/eu%20/app-db/base/20261122T112233/annotations/keep
+            prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.gz
+            prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.00000028.backup
+            prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.partial.zst
+            prod/eu%20/app-db/wals/00000002.history.bz2
+            prod/eu%20/app-db/pgherd/probe
+        "#]]
+        .assert_eq(&keys.map(|key| format!("{key}\n")).concat());
+    }
+
+    #[test]
+    fn only_what_lies_where_it_belongs_is_wal() {
+        let layout = layout("");
+        let at = |key: &str| layout.wal_at(&Key(Path::parse(key).unwrap()));
+        let segment = WalFile::parse("0000000100000002000000FF").unwrap();
+        let folder = "app-db/wals/0000000100000002";
+        assert_eq!(
+            at(&format!("{folder}/0000000100000002000000FF.gz")),
+            Some((segment, Compression::Gzip))
+        );
+        for other in [
+            "app-db/wals/0000000100000001/0000000100000002000000FF",
+            "app-db/wals/0000000100000002000000FF",
+            "other/wals/0000000100000002/0000000100000002000000FF",
+            "app-db/wals/0000000100000002/0000000100000002000000FF.tmp",
+            "app-db/wals/0000000100000002/00000002.history",
+        ] {
+            assert_eq!(at(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! STORES: backups and the log, in the layout that barman-cloud reads, on S3, Azure, Google Cloud
+//! or in a folder.
+//!
+//! Never decides what is kept or restored (`pgherd-core` does), and knows no platform.
+
+pub mod credentials;
+pub mod destination;
+pub mod secret;
+
+pub mod compression;
+pub mod layout;
+
+pub mod backup_info;
+pub mod catalogue;
+pub mod store;
+pub mod wal;
+
+pub mod base;
+pub mod restore;
+
+mod budget;
+mod workers;

@@ -1,0 +1,275 @@
+//! Restores one backup from start to end.
+//!
+//! Never begins to write before it knows that the backup can be restored and that there is room.
+
+use super::archives::{Archives, Found};
+use super::contents::Contents;
+use super::durable::{Disks, sync_folder};
+use super::indexed::{Bench, Indexed, make_folder};
+use super::place::Place;
+use super::{Options, RestoreError, Unusable, delta, space};
+use crate::backup_info::BackupInfo;
+use crate::base::Progress;
+use crate::budget::Budget;
+use crate::layout::Layout;
+use crate::store::Store;
+use crate::workers::{Workers, processors};
+use pgherd_core::backup::{BackupId, Status};
+use pgherd_core::units::Bytes;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Which backup, and where to.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    pub store: &'a Store,
+    pub layout: &'a Layout,
+    pub id: &'a BackupId,
+    pub folder: &'a Path,
+    /// Where tablespaces go, by name; those without an entry go where they were.
+    pub tablespaces: &'a BTreeMap<String, PathBuf>,
+    pub into: Into,
+    pub options: Options,
+}
+
+/// What the folder may hold before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Into {
+    /// Nothing.
+    Empty,
+    /// Anything: what is like in the backup stays, everything else goes.
+    Existing,
+}
+
+/// Everything is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    pub backup: BackupInfo,
+    pub by: By,
+    pub files: u64,
+    pub bytes: Bytes,
+    /// What was there already.
+    pub unchanged: Bytes,
+    /// What was there and is not in the backup.
+    pub removed: u64,
+    /// Members of archives that are neither files nor folders.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// How it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// In parallel, from our table of contents.
+    Contents,
+    /// Archive by archive.
+    Archives,
+}
+
+/// A description is far below this.
+const DESCRIPTION: Bytes = Bytes(8 << 20);
+/// What no fetch can do without: a group of chunks and the largest of them.
+const LEAST_MEMORY: u64 = 16 << 20;
+
+/// Restores; when it fails, what is in the folder does not start.
+pub async fn restore(
+    request: &Request<'_>,
+    progress: watch::Sender<Progress>,
+) -> Result<Restored, RestoreError> {
+    let backup = description(request).await?;
+    let place = Arc::new(place(request, &backup)?);
+    let listed = request.store.folder(&request.layout.backup(request.id)).await;
+    let listed = listed.map_err(RestoreError::store)?;
+    let archives: Vec<Found> = listed.objects.into_iter().filter_map(Found::of).collect();
+    let unusable = |because| RestoreError::Unusable { backup: request.id.clone(), because };
+    if !archives.iter().any(|found| found.tablespace.is_none() && found.is_first()) {
+        return Err(unusable(Unusable::NoData));
+    }
+    let index = request.store.head(&request.layout.index(request.id)).await;
+    let index = index.map_err(RestoreError::store)?;
+    let contents = match index {
+        Some(index) => Some(Contents::begin(request.store, &index, request.id).await?),
+        None if request.into == Into::Existing => return Err(unusable(Unusable::NoIndex)),
+        None => None,
+    };
+    let total = contents.as_ref().map(|(_, begin)| Bytes(begin.bytes));
+    prepare(request, &place, &archives, total)?;
+    let (place_of, total) = (Arc::clone(&place), total.unwrap_or_default());
+    progress.send_replace(Progress { total, ..Progress::default() });
+    let disks = Disks::open(&place)?;
+    let work = Work { request, place, disks: Arc::clone(&disks), progress };
+    let restored = match contents {
+        Some((contents, _)) => work.by_contents(contents, backup).await?,
+        None => work.by_archives(archives, backup).await?,
+    };
+    finish(&place_of, &disks).await?;
+    Ok(restored)
+}
+
+async fn description(request: &Request<'_>) -> Result<BackupInfo, RestoreError> {
+    let key = request.layout.backup_info(request.id);
+    let missing = || RestoreError::Missing { backup: request.id.clone() };
+    let text = request.store.get(&key, DESCRIPTION).await.map_err(RestoreError::store)?;
+    let backup = BackupInfo::read(&String::from_utf8_lossy(&text.ok_or_else(missing)?));
+    let because = match backup.status {
+        _ if backup.snapshots.is_some() => Unusable::Snapshot,
+        // barman restores what says nothing, too.
+        Some(Status::Done) | None => return Ok(backup),
+        Some(Status::Unfinished | Status::Failed | Status::WaitingForWal) => Unusable::Unfinished,
+    };
+    Err(RestoreError::Unusable { backup: request.id.clone(), because })
+}
+
+fn place(request: &Request<'_>, backup: &BackupInfo) -> Result<Place, RestoreError> {
+    let mut elsewhere = request.tablespaces.clone();
+    let mut tablespaces = BTreeMap::new();
+    for one in &backup.tablespaces {
+        let location = elsewhere.remove(&one.name).unwrap_or_else(|| one.location.clone().into());
+        tablespaces.insert(one.oid, location);
+    }
+    match elsewhere.pop_first() {
+        Some((name, _)) => Err(RestoreError::NoTablespace { name }),
+        None => Ok(Place { data: request.folder.to_path_buf(), tablespaces }),
+    }
+}
+
+/// Makes the folders, looks whether they are empty and large enough.
+fn prepare(
+    request: &Request<'_>,
+    place: &Place,
+    archives: &[Found],
+    total: Option<Bytes>,
+) -> Result<(), RestoreError> {
+    for root in place.roots() {
+        make_folder(root)?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(root, private)
+            .map_err(|source| RestoreError::Write { path: root.clone(), source })?;
+    }
+    match request.into {
+        Into::Existing if place.data.join("postmaster.pid").exists() => {
+            Err(RestoreError::InUse { path: place.data.clone() })
+        }
+        Into::Existing => delta::prepare(place),
+        Into::Empty => {
+            place.roots().try_for_each(|root| is_empty(root))?;
+            space::check(&needs(place, archives, total))
+        }
+    }
+}
+
+/// How much goes where: archives know only what they take packed, the table of contents how much
+/// it is in all.
+fn needs<'a>(place: &'a Place, archives: &[Found], total: Option<Bytes>) -> Vec<(&'a Path, Bytes)> {
+    let packed = |tablespace: Option<u32>| {
+        let of_it = archives.iter().filter(|found| found.tablespace == tablespace);
+        of_it.map(|found| found.object.size.0).sum::<u64>()
+    };
+    let all: u64 = archives.iter().map(|found| found.object.size.0).sum::<u64>().max(1);
+    let needed = |tablespace| {
+        let packed = packed(tablespace);
+        let share = total.map(|total| u128::from(total.0) * u128::from(packed) / u128::from(all));
+        let share = share.and_then(|share| u64::try_from(share).ok());
+        Bytes(share.unwrap_or(packed))
+    };
+    let spaces = place.tablespaces.iter().map(|(oid, root)| (root.as_path(), needed(Some(*oid))));
+    std::iter::once((place.data.as_path(), needed(None))).chain(spaces).collect()
+}
+
+fn is_empty(folder: &Path) -> Result<(), RestoreError> {
+    let path = || folder.to_path_buf();
+    let mut inside =
+        std::fs::read_dir(folder).map_err(|source| RestoreError::Write { path: path(), source })?;
+    // A volume of its own has this one.
+    let other =
+        inside.find(|entry| !matches!(entry, Ok(entry) if entry.file_name() == "lost+found"));
+    if other.is_none() { Ok(()) } else { Err(RestoreError::NotEmpty { path: path() }) }
+}
+
+struct Work<'a> {
+    request: &'a Request<'a>,
+    place: Arc<Place>,
+    disks: Arc<Disks>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Work<'_> {
+    fn count(&self) -> usize {
+        match self.request.options.workers {
+            0 => processors(),
+            count => count,
+        }
+    }
+
+    async fn by_contents(
+        self,
+        contents: Contents,
+        backup: BackupInfo,
+    ) -> Result<Restored, RestoreError> {
+        let benches = (0..self.count()).map(|_| Bench::new()).collect::<Result<Vec<_>, _>>();
+        let workers = benches.and_then(Workers::start);
+        let workers = workers.map_err(|source| RestoreError::Workers { source })?;
+        let memory = self.request.options.memory.0.max(LEAST_MEMORY);
+        let Request { store, layout, id, into, .. } = *self.request;
+        let indexed = Indexed {
+            store,
+            layout,
+            id,
+            into,
+            place: self.place,
+            disks: self.disks,
+            workers: Arc::new(workers),
+            budget: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
+            progress: self.progress,
+        };
+        let done = indexed.restore(contents).await?;
+        Ok(Restored {
+            backup,
+            by: By::Contents,
+            files: done.files,
+            bytes: Bytes(done.bytes),
+            unchanged: Bytes(done.unchanged),
+            removed: done.removed,
+            skipped: Vec::new(),
+        })
+    }
+
+    async fn by_archives(
+        self,
+        found: Vec<Found>,
+        backup: BackupInfo,
+    ) -> Result<Restored, RestoreError> {
+        let at_once = self.count();
+        let Self { request, place, disks, progress } = self;
+        let archives = Archives { store: request.store, place, disks, at_once, progress };
+        let done = archives.restore(found).await?;
+        Ok(Restored {
+            backup,
+            by: By::Archives,
+            files: done.files,
+            bytes: Bytes(done.bytes),
+            unchanged: Bytes(0),
+            removed: 0,
+            skipped: done.skipped,
+        })
+    }
+}
+
+/// Links the tablespaces, makes sure that all is on disk, and only then lets PostgreSQL start.
+async fn finish(place: &Place, disks: &Arc<Disks>) -> Result<(), RestoreError> {
+    let written = |path: &Path, source| RestoreError::Write { path: path.to_path_buf(), source };
+    // Archives of others may lack folders that were empty.
+    make_folder(&place.data.join("pg_wal"))?;
+    let links = place.data.join("pg_tblspc");
+    make_folder(&links)?;
+    for (oid, location) in &place.tablespaces {
+        let link = links.join(oid.to_string());
+        let made = std::os::unix::fs::symlink(location, &link);
+        made.map_err(|source| written(&link, source))?;
+    }
+    disks.sync().await?;
+    let (so_far, control) = place.control();
+    std::fs::rename(&so_far, &control).map_err(|source| written(&control, source))?;
+    control.parent().map_or(Ok(()), sync_folder)
+}

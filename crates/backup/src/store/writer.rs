@@ -1,0 +1,94 @@
+//! Writes an object in parts, a bounded number of them under way.
+//!
+//! Never leaves parts behind when it fails, and never shows half an object.
+
+use super::{Store, StoreError, Trouble};
+use crate::layout::Key;
+use bytes::Bytes;
+use object_store::{PutMultipartOptions, WriteMultipart};
+use pgherd_core::units::Bytes as Size;
+
+/// Every part but the last has this size, as some stores want it; 10 000 of them are 156 GiB.
+pub(super) const PART: usize = 16 << 20;
+const MOST_PARTS: u64 = 10_000;
+/// With the one that is being filled, this bounds the memory of one object.
+const UNDER_WAY: usize = 3;
+
+/// An object that is being written. Finish or abort it: dropping it leaves its parts in the store,
+/// for which a bucket should have a rule.
+#[derive(Debug)]
+pub struct Writer {
+    store: Store,
+    key: Key,
+    upload: WriteMultipart,
+    written: u64,
+}
+
+impl Writer {
+    pub(super) async fn begin(store: Store, key: Key) -> Result<Self, StoreError> {
+        let options = PutMultipartOptions::default();
+        let begun = store.within(store.objects.put_multipart_opts(key.path(), options)).await;
+        let upload = begun.map_err(|trouble| store.writing(&key, trouble))?;
+        let upload = WriteMultipart::new_with_chunk_size(upload, PART);
+        Ok(Self { store, key, upload, written: 0 })
+    }
+
+    /// Takes more of the object; waits while too much is under way. After a failure it can only be
+    /// aborted.
+    pub async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
+        self.written += content.len() as u64;
+        if self.written > MOST_PARTS * PART as u64 {
+            let limit = Size(MOST_PARTS * PART as u64);
+            return Err(StoreError::TooLarge {
+                key: self.key.clone(),
+                size: Size(self.written),
+                limit,
+            });
+        }
+        for piece in content.chunks(PART) {
+            self.room().await?;
+            self.upload.put(content.slice_ref(piece));
+        }
+        Ok(())
+    }
+
+    async fn room(&mut self) -> Result<(), StoreError> {
+        let room = self.store.within(self.upload.wait_for_capacity(UNDER_WAY)).await;
+        room.map_err(|trouble| self.store.writing(&self.key, trouble))
+    }
+
+    /// So much was written.
+    pub fn written(&self) -> Size {
+        Size(self.written)
+    }
+
+    /// Makes the object appear.
+    pub async fn finish(mut self) -> Result<Size, StoreError> {
+        // One after the other, so that each gets the patience of one.
+        for under_way in (1..=UNDER_WAY).rev() {
+            let waited = self.store.within(self.upload.wait_for_capacity(under_way)).await;
+            if let Err(trouble) = waited {
+                return Err(self.give_up(trouble).await);
+            }
+        }
+        let Self { store, key, upload, written } = self;
+        match store.within(upload.finish()).await {
+            Ok(_) => Ok(Size(written)),
+            Err(trouble) => Err(store.writing(&key, trouble)),
+        }
+    }
+
+    /// Takes back what was written.
+    pub async fn abort(self) -> Result<(), StoreError> {
+        let Self { store, key, upload, .. } = self;
+        store.within(upload.abort()).await.map_err(|trouble| store.writing(&key, trouble))
+    }
+
+    async fn give_up(self, trouble: Trouble) -> StoreError {
+        let (store, key) = (self.store.clone(), self.key.clone());
+        if let Err(error) = self.abort().await {
+            tracing::warn!(%key, %error, "parts of an unfinished object were left behind");
+        }
+        store.writing(&key, trouble)
+    }
+}

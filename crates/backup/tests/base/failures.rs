@@ -1,0 +1,107 @@
+//! What fails leaves nothing that looks like a backup, and damage is told.
+//!
+//! Never accepts a folder that PostgreSQL would start and that is not whole.
+
+use crate::base::folders::{Fake, Target, back_up, id, layout};
+use crate::base::trees::read;
+use crate::servers::Server;
+use pgherd_backup::base::{BackupError, Options, Packing, Progress, Request, take};
+use pgherd_backup::restore::{Into, RestoreError};
+use std::path::Path;
+use tokio::sync::watch;
+
+fn files(folder: &Path) -> Vec<String> {
+    let tree = read(folder);
+    tree.into_iter().filter(|(_, content)| content.is_some()).map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_or_is_cancelled_leaves_nothing() {
+    let server = Server::folder();
+    let (store, layout, id) = (server.store(), layout(), id());
+    let options = Options::default();
+    let request = Request { store: &store, layout: &layout, id: &id, name: None, options };
+    let mut fake = Fake::new();
+    fake.stops = Err("the connection is gone");
+    let progress = || watch::Sender::new(Progress::default());
+    let failed = take(&request, &mut fake, progress(), std::future::pending()).await.unwrap_err();
+    assert!(matches!(failed, BackupError::Stop { .. }), "{failed}");
+    assert_eq!(files(server.folder.path()), Vec::<String>::new());
+
+    let (cancel, mut cancelled) = watch::channel(Progress::default());
+    let some_is_done = async move {
+        cancelled.wait_for(|progress| progress.done.0 > 0).await.unwrap();
+    };
+    let failed = take(&request, &mut fake, cancel, some_is_done).await.unwrap_err();
+    assert!(matches!(failed, BackupError::Cancelled), "{failed}");
+    assert_eq!(files(server.folder.path()), Vec::<String>::new());
+
+    fake.stops = Ok(());
+    take(&request, &mut fake, progress(), std::future::pending()).await.unwrap();
+    let before = files(server.folder.path());
+    let failed = take(&request, &mut fake, progress(), std::future::pending()).await.unwrap_err();
+    assert!(matches!(failed, BackupError::AlreadyThere(_)), "{failed}");
+    assert_eq!(files(server.folder.path()), before);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_told() {
+    let server = Server::folder();
+    let (store, layout, id) = (server.store(), layout(), id());
+    let options = Options::default();
+    let request = Request { store: &store, layout: &layout, id: &id, name: None, options };
+    // A file where a folder should be.
+    std::fs::write(server.folder.path().join("prod"), b"").unwrap();
+    let progress = watch::Sender::new(Progress::default());
+    let failed = take(&request, &mut Fake::new(), progress, std::future::pending()).await;
+    let failed = failed.unwrap_err();
+    assert!(matches!(failed, BackupError::Store { .. }), "{failed}");
+}
+
+#[tokio::test]
+async fn damage_is_found_and_what_was_restored_does_not_start() {
+    for packing in [Packing::Plain, Packing::Lz4, Packing::Zstd, Packing::Gzip] {
+        let server = Server::folder();
+        let store = server.store();
+        back_up(&store, &mut Fake::new(), Options { packing, ..Options::default() }).await;
+        let folder = server.folder.path().join(layout().backup(&id()).as_str());
+        let archive = files(&folder).into_iter().find(|name| name.starts_with("data")).unwrap();
+        let archive = folder.join(archive);
+        let whole = std::fs::read(&archive).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 0x10;
+        for damaged in [&flipped[..], &whole[..whole.len() / 2]] {
+            std::fs::write(&archive, damaged).unwrap();
+            let target = Target::new();
+            let failed = target.restore(&store, Into::Empty).await.unwrap_err();
+            let is_told = matches!(
+                failed,
+                RestoreError::Damaged { .. }
+                    | RestoreError::Archive { .. }
+                    | RestoreError::Store { .. }
+            );
+            assert!(is_told, "{packing:?}: {failed}");
+            assert!(!target.data().join("global/pg_control").exists());
+        }
+        std::fs::remove_file(&archive).unwrap();
+        let failed = Target::new().restore(&store, Into::Empty).await.unwrap_err();
+        assert!(matches!(failed, RestoreError::Unusable { .. }), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_table_of_contents_is_told() {
+    let server = Server::folder();
+    let store = server.store();
+    back_up(&store, &mut Fake::new(), Options::default()).await;
+    let index = server.folder.path().join(layout().index(&id()).as_str());
+    let whole = std::fs::read(&index).unwrap();
+    for length in [0, 10, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&index, &whole[..length]).unwrap();
+        let target = Target::new();
+        let failed = target.restore(&store, Into::Empty).await.unwrap_err();
+        let is_told = matches!(failed, RestoreError::Damaged { .. } | RestoreError::Archive { .. });
+        assert!(is_told, "{length}: {failed}");
+        assert!(!target.data().join("global/pg_control").exists());
+    }
+}

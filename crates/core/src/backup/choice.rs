@@ -1,0 +1,344 @@
+//! Chooses the backup to begin a recovery with, so that as little log as possible is replayed.
+//!
+//! Never chooses one that cannot reach the target, and says of every refusal what would help.
+
+use super::window::{Archive, Interval, Window};
+use super::{Backup, BackupId, Extent};
+use crate::units::{Lsn, Moment, Timeline};
+use crate::wal::Segment;
+use serde::Serialize;
+use std::fmt;
+
+/// Where a recovery shall end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    /// As far as the log goes.
+    Latest,
+    /// As soon as the backup is consistent.
+    Immediate,
+    Time(Moment),
+    Lsn(Lsn),
+    /// A restore point or a transaction: only the log knows where it lies.
+    Sought(String),
+}
+
+/// On which timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Along {
+    /// The newest one that leads away from the backup.
+    Latest,
+    /// The one that the backup was taken on.
+    Current,
+    Only(Timeline),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub target: Target,
+    pub along: Along,
+    /// The user's own choice of the backup.
+    pub backup: Option<BackupId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    pub backup: BackupId,
+    /// Where the recovery will end at the latest.
+    pub timeline: Timeline,
+    pub because: Because,
+    pub concern: Option<Concern>,
+}
+
+/// Why it is this backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Because {
+    /// No usable one is newer.
+    Newest,
+    /// No usable one ended nearer to the target and before it.
+    NearestBefore,
+    /// The user said so.
+    Named,
+}
+
+/// What does not rule the choice out and may yet make the recovery fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Concern {
+    /// Nothing that was committed so late is known to be archived.
+    BehindTheArchive { until: Moment },
+}
+
+/// Why no backup can be chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the repository holds no backup that can be restored: take one")]
+    NoBackup,
+    #[error("there is no backup {0} that is done: choose one of those that are listed")]
+    UnknownBackup(BackupId),
+    #[error(
+        "backup {backup} lacks the log that makes it consistent: {missing} is missing; choose \
+         another backup"
+    )]
+    Unusable { backup: BackupId, missing: Segment },
+    #[error("a restore point or a transaction is sought: name the backup to begin with")]
+    NeedsBackup,
+    #[error("the target lies before backup {first} ended, which is the first: choose a later one")]
+    TooEarly { first: BackupId },
+    #[error("backup {backup} ended after the target: choose an earlier backup or a later target")]
+    EndedAfter { backup: BackupId },
+    #[error("the log from backup {backup} on ends at {to}: choose a target before it")]
+    TooLate { backup: BackupId, to: Lsn },
+    #[error("no usable backup leads to timeline {0}: choose another timeline")]
+    NoWayTo(Timeline),
+}
+
+/// Chooses from the newest backup to the oldest; the first that can do it wins.
+pub fn choose(
+    wanted: &Wanted,
+    backups: &[Backup],
+    archive: &Archive,
+    window: &Window,
+) -> Result<Choice, Refusal> {
+    let mut candidates = candidates(wanted, backups)?;
+    candidates.sort_by(|(one, _), (other, _)| other.cmp(one));
+    let because = match (&wanted.backup, &wanted.target) {
+        (Some(_), _) => Because::Named,
+        (None, Target::Sought(_)) => return Err(Refusal::NeedsBackup),
+        (None, Target::Latest | Target::Immediate) => Because::Newest,
+        (None, Target::Time(_) | Target::Lsn(_)) => Because::NearestBefore,
+    };
+    let mut refusal = Refusal::NoBackup;
+    for (id, extent) in candidates {
+        match judge(wanted, (id, extent), archive, window) {
+            Ok((timeline, concern)) => {
+                return Ok(Choice { backup: id.clone(), timeline, because, concern });
+            }
+            Err(why) => refusal = more_telling(refusal, why),
+        }
+    }
+    Err(match (refusal, &wanted.backup) {
+        (Refusal::EndedAfter { backup }, None) => Refusal::TooEarly { first: backup },
+        (refusal, _) => refusal,
+    })
+}
+
+fn candidates<'a>(
+    wanted: &Wanted,
+    backups: &'a [Backup],
+) -> Result<Vec<(&'a BackupId, Extent)>, Refusal> {
+    let done = backups.iter().filter_map(|backup| Some((&backup.id, backup.done()?)));
+    let Some(named) = &wanted.backup else { return Ok(done.collect()) };
+    let found: Vec<_> = done.filter(|(id, _)| *id == named).collect();
+    if found.is_empty() { Err(Refusal::UnknownBackup(named.clone())) } else { Ok(found) }
+}
+
+/// What a person is told when no backup will do. Of two alike it is the one about the newer backup,
+/// except that the oldest of those that ended too late bounds what can be asked for.
+fn more_telling(before: Refusal, now: Refusal) -> Refusal {
+    let bounds = matches!(now, Refusal::EndedAfter { .. });
+    if rank(&now) > rank(&before) || (bounds && rank(&now) == rank(&before)) { now } else { before }
+}
+
+fn rank(refusal: &Refusal) -> u8 {
+    match refusal {
+        Refusal::NoBackup | Refusal::UnknownBackup(_) | Refusal::NeedsBackup => 0,
+        Refusal::Unusable { .. } => 1,
+        Refusal::EndedAfter { .. } | Refusal::TooEarly { .. } => 2,
+        Refusal::NoWayTo(_) => 3,
+        Refusal::TooLate { .. } => 4,
+    }
+}
+
+fn judge(
+    wanted: &Wanted,
+    (id, extent): (&BackupId, Extent),
+    archive: &Archive,
+    window: &Window,
+) -> Result<(Timeline, Option<Concern>), Refusal> {
+    if let Some(one) = window.unusable.iter().find(|one| one.backup == *id) {
+        return Err(Refusal::Unusable { backup: id.clone(), missing: one.missing });
+    }
+    let too_early = match &wanted.target {
+        Target::Time(time) => *time < extent.ended,
+        Target::Lsn(lsn) => *lsn < extent.end,
+        Target::Latest | Target::Immediate | Target::Sought(_) => false,
+    };
+    if too_early {
+        return Err(Refusal::EndedAfter { backup: id.clone() });
+    }
+    let last = destination(wanted.along, extent, archive, window)?;
+    let concern = match &wanted.target {
+        Target::Lsn(lsn) if *lsn > last.to => {
+            return Err(Refusal::TooLate { backup: id.clone(), to: last.to });
+        }
+        Target::Time(time) if *time > last.until => {
+            Some(Concern::BehindTheArchive { until: last.until })
+        }
+        Target::Latest
+        | Target::Immediate
+        | Target::Sought(_)
+        | Target::Time(_)
+        | Target::Lsn(_) => None,
+    };
+    Ok((last.timeline, concern))
+}
+
+/// The last interval that a recovery from this backup goes through.
+fn destination<'a>(
+    along: Along,
+    extent: Extent,
+    archive: &Archive,
+    window: &'a Window,
+) -> Result<&'a Interval, Refusal> {
+    let leads = |interval: &&Interval| comes_from(interval, extent, archive, window);
+    let mut reached = window.intervals.iter().filter(leads);
+    let (found, timeline) = match along {
+        Along::Latest => (reached.max_by_key(|one| one.timeline), extent.timeline),
+        Along::Current => (reached.find(|one| one.timeline == extent.timeline), extent.timeline),
+        Along::Only(timeline) => (reached.find(|one| one.timeline == timeline), timeline),
+    };
+    found.ok_or(Refusal::NoWayTo(timeline))
+}
+
+/// Whether the log from the backup on leads to this interval.
+fn comes_from(interval: &Interval, extent: Extent, archive: &Archive, window: &Window) -> bool {
+    if interval.timeline == extent.timeline {
+        return interval.holds(extent.end);
+    }
+    let Some(fork) = archive.forks.get(&interval.timeline) else { return false };
+    // A history that names its own timeline or a younger one is damaged; following it would not end.
+    fork.parent < interval.timeline
+        && interval.from == fork.at
+        && window.intervals.iter().any(|parent| {
+            parent.timeline == fork.parent
+                && parent.from <= fork.at
+                && (parent.timeline != extent.timeline || extent.end <= fork.at)
+                && comes_from(parent, extent, archive, window)
+        })
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let because = match self.because {
+            Because::Newest => "the newest",
+            Because::NearestBefore => "the nearest before the target",
+            Because::Named => "as named",
+        };
+        write!(f, "backup {} along timeline {}: {because}", self.backup, self.timeline)?;
+        match self.concern {
+            Some(Concern::BehindTheArchive { until }) => {
+                write!(f, "; nothing committed after {until} is known to be archived")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::fixtures::{DAY, archive, backup};
+    use crate::backup::window::window;
+    use expect_test::{Expect, expect};
+
+    fn wanted(target: Target) -> Wanted {
+        Wanted { target, along: Along::Latest, backup: None }
+    }
+
+    /// Three backups; a promotion after the second; the third's log is not there.
+    fn check(wanted: &[Wanted], expected: &Expect) {
+        let backups = [backup(1, 1, 3), backup(2, 1, 6), backup(3, 2, 20)];
+        let archive = archive(&[(1, 2, 8), (2, 9, 12)], &[(2, 1, 0x900_0100)]);
+        let window = window(&backups, &archive);
+        let said = |wanted: &Wanted| match choose(wanted, &backups, &archive, &window) {
+            Ok(choice) => format!("{choice}\n"),
+            Err(refusal) => format!("refused: {refusal}\n"),
+        };
+        expected.assert_eq(&wanted.iter().map(said).collect::<String>());
+    }
+
+    #[test]
+    fn the_newest_usable_one_leads_to_the_end() {
+        let along = |along| Wanted { along, ..wanted(Target::Latest) };
+        let all = [
+            along(Along::Latest),
+            along(Along::Current),
+            along(Along::Only(Timeline(1))),
+            along(Along::Only(Timeline(7))),
+        ];
+        check(
+            &all,
+            &expect![[r#"
+            backup 19700103T000000 along timeline 2: the newest
+            backup 19700103T000000 along timeline 1: the newest
+            backup 19700103T000000 along timeline 1: the newest
+            refused: no usable backup leads to timeline 7: choose another timeline
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_target_takes_the_nearest_before_it() {
+        let all = [
+            wanted(Target::Lsn(Lsn(0x500_0000))),
+            wanted(Target::Lsn(Lsn(0x700_0000))),
+            wanted(Target::Time(Moment(DAY + DAY / 2))),
+        ];
+        check(
+            &all,
+            &expect![[r#"
+            backup 19700102T000000 along timeline 2: the nearest before the target
+            backup 19700103T000000 along timeline 2: the nearest before the target
+            backup 19700102T000000 along timeline 2: the nearest before the target; nothing committed after 1970-01-01 00:12:00 UTC is known to be archived
+        "#]],
+        );
+    }
+
+    #[test]
+    fn targets_out_of_reach_are_refused_with_the_reason() {
+        let all = [
+            wanted(Target::Time(Moment(DAY / 2))),
+            wanted(Target::Lsn(Lsn(0x9900_0000))),
+            wanted(Target::Sought("before-upgrade".to_owned())),
+        ];
+        check(
+            &all,
+            &expect![[r#"
+            refused: the target lies before backup 19700102T000000 ended, which is the first: choose a later one
+            refused: the log from backup 19700103T000000 on ends at 0/D000000: choose a target before it
+            refused: a restore point or a transaction is sought: name the backup to begin with
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_named_backup_is_taken_or_refused() {
+        let named = |id| Wanted {
+            backup: Some(BackupId::parse(id).unwrap()),
+            ..wanted(Target::Lsn(Lsn(0x500_0000)))
+        };
+        let all = ["19700102T000000", "19700103T000000", "19700104T000000", "19700109T000000"];
+        check(
+            &all.map(named),
+            &expect![[r#"
+            backup 19700102T000000 along timeline 2: as named
+            refused: backup 19700103T000000 ended after the target: choose an earlier backup or a later target
+            refused: backup 19700104T000000 lacks the log that makes it consistent: 000000020000000000000014 is missing; choose another backup
+            refused: there is no backup 19700109T000000 that is done: choose one of those that are listed
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_history_that_runs_in_a_circle_leads_nowhere() {
+        let backups = [backup(1, 1, 3)];
+        let archive = archive(&[(1, 2, 8)], &[(2, 3, 0x400_0000), (3, 2, 0x400_0000), (1, 1, 0)]);
+        let window = window(&backups, &archive);
+        let only = Wanted { along: Along::Only(Timeline(3)), ..wanted(Target::Latest) };
+        assert_eq!(choose(&only, &backups, &archive, &window), Err(Refusal::NoWayTo(Timeline(3))));
+    }
+}

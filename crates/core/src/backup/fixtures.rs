@@ -1,0 +1,52 @@
+//! Backups and archives for tests, in few words.
+//!
+//! Never used outside tests.
+
+use super::window::{Archive, Fork, Run};
+use super::{Backup, BackupId, Extent, Status};
+use crate::units::{Lsn, Moment, Timeline};
+use crate::wal::{Segment, SegmentSize};
+
+pub(crate) const DAY: i64 = 86_400_000_000;
+
+fn segment(timeline: u32, number: u64) -> Segment {
+    Segment::holding(Timeline(timeline), Lsn(number << 24), SegmentSize::DEFAULT)
+}
+
+/// Taken so many days after 1970 began, within one segment of the log.
+pub(crate) fn backup(day: i64, timeline: u32, number: u64) -> Backup {
+    let ended = Moment(day * DAY);
+    let text = ended.to_string();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let (date, time) = digits.split_at(8);
+    Backup {
+        id: BackupId::parse(&format!("{date}T{time}")).unwrap(),
+        status: Status::Done,
+        hold: None,
+        extent: Some(Extent {
+            timeline: Timeline(timeline),
+            begin: Lsn((number << 24) + 0x28),
+            end: Lsn((number << 24) + 0x100),
+            ended,
+            segment_size: SegmentSize::DEFAULT,
+        }),
+    }
+}
+
+/// Runs as timeline, first and last number, each archived in the minute of its last number; forks
+/// as timeline, parent and position.
+pub(crate) fn archive(runs: &[(u32, u64, u64)], forks: &[(u32, u32, u64)]) -> Archive {
+    let run = |(timeline, first, last): &(u32, u64, u64)| Run {
+        first: segment(*timeline, *first),
+        last: segment(*timeline, *last),
+        archived: Moment(i64::try_from(*last).unwrap() * 60_000_000),
+    };
+    let fork = |(timeline, parent, at): &(u32, u32, u64)| {
+        (Timeline(*timeline), Fork { parent: Timeline(*parent), at: Lsn(*at) })
+    };
+    Archive {
+        size: SegmentSize::DEFAULT,
+        runs: runs.iter().map(run).collect(),
+        forks: forks.iter().map(fork).collect(),
+    }
+}

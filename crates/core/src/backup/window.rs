@@ -1,0 +1,413 @@
+//! Works out to which points a repository can take a cluster back, and where the log has gaps.
+//!
+//! Never promises a point behind a segment that is missing, and never guesses what a lost history
+//! file said.
+
+use super::{Backup, BackupId, Extent};
+use crate::units::{Lsn, Moment, Timeline};
+use crate::wal::{Segment, SegmentSize};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Segments of one timeline that follow each other without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    pub first: Segment,
+    pub last: Segment,
+    /// When the last one was archived: what it holds was committed before.
+    pub archived: Moment,
+}
+
+impl Run {
+    fn holds(&self, segment: Segment) -> bool {
+        self.first <= segment && segment <= self.last
+    }
+}
+
+/// How a timeline came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fork {
+    pub parent: Timeline,
+    pub at: Lsn,
+}
+
+/// The log that a repository holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Archive {
+    pub size: SegmentSize,
+    /// In the order of their names.
+    pub runs: Vec<Run>,
+    /// What the history files say; a timeline without one begins by itself.
+    pub forks: BTreeMap<Timeline, Fork>,
+}
+
+impl Archive {
+    fn run(&self, segment: Segment) -> Option<&Run> {
+        self.runs.iter().find(|run| run.holds(segment))
+    }
+
+    fn on(&self, timeline: Timeline) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(move |run| run.first.timeline() == timeline)
+    }
+
+    fn end(&self, run: &Run) -> Lsn {
+        run.last.end(self.size)
+    }
+}
+
+/// Joins segments into runs. They may come in any order; in the order of their names they take no
+/// more memory than the runs.
+pub fn runs(segments: impl IntoIterator<Item = (Segment, Moment)>, size: SegmentSize) -> Vec<Run> {
+    let mut found = Runs::new(size);
+    for (segment, archived) in segments {
+        found.add(segment, archived);
+    }
+    found.joined()
+}
+
+/// Runs that are being collected.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    size: SegmentSize,
+    runs: Vec<Run>,
+}
+
+impl Runs {
+    pub fn new(size: SegmentSize) -> Self {
+        Self { size, runs: Vec::new() }
+    }
+
+    pub fn add(&mut self, segment: Segment, archived: Moment) {
+        let run = Run { first: segment, last: segment, archived };
+        push(&mut self.runs, run, self.size);
+    }
+
+    pub fn joined(self) -> Vec<Run> {
+        let Self { size, mut runs } = self;
+        runs.sort_by_key(|run| (run.first, run.last));
+        let mut joined = Vec::new();
+        for run in runs {
+            push(&mut joined, run, size);
+        }
+        joined
+    }
+}
+
+/// Adds a run to the last one, if it follows there.
+fn push(runs: &mut Vec<Run>, run: Run, size: SegmentSize) {
+    match runs.last_mut() {
+        Some(last) if last.holds(run.first) && run.last <= last.last => {}
+        Some(last) if last.last.next(size) == run.first => {
+            *last = Run { first: last.first, ..run };
+        }
+        Some(_) | None => runs.push(run),
+    }
+}
+
+/// What can be recovered, timeline by timeline, and what cannot and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// In the order of timelines and positions.
+    pub intervals: Vec<Interval>,
+    pub gaps: Vec<Gap>,
+    pub unusable: Vec<Unusable>,
+}
+
+/// A stretch of one timeline of which every point can be recovered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Interval {
+    pub timeline: Timeline,
+    /// The oldest backup that leads here, directly or over the timelines before.
+    pub backup: BackupId,
+    pub from: Lsn,
+    /// When that backup ended; what was committed earlier on this timeline is out of reach.
+    pub since: Moment,
+    pub to: Lsn,
+    /// What was committed until shortly before this is in it.
+    pub until: Moment,
+}
+
+impl Interval {
+    pub fn holds(&self, lsn: Lsn) -> bool {
+        self.from <= lsn && lsn <= self.to
+    }
+}
+
+/// Segments that are missing between two that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gap {
+    pub first: Segment,
+    pub last: Segment,
+    /// When the last segment before the gap was archived.
+    pub since: Moment,
+}
+
+/// A backup that is done and yet cannot be recovered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unusable {
+    pub backup: BackupId,
+    /// The first segment it needs that is not there.
+    pub missing: Segment,
+}
+
+/// Looks at every backup that is done and follows the log from it as far as it goes.
+pub fn window(backups: &[Backup], archive: &Archive) -> Window {
+    let mut intervals: Vec<Interval> = Vec::new();
+    let mut unusable = Vec::new();
+    for (id, extent) in backups.iter().filter_map(|backup| Some((&backup.id, backup.done()?))) {
+        match start(id, extent, archive) {
+            Ok(interval) => join(&mut intervals, interval),
+            Err(missing) => unusable.push(Unusable { backup: id.clone(), missing }),
+        }
+    }
+    // A timeline is always younger than the one it came from, so one pass reaches all.
+    for (timeline, fork) in &archive.forks {
+        if let Some(interval) = enter(*timeline, *fork, &intervals, archive) {
+            join(&mut intervals, interval);
+        }
+    }
+    intervals.sort_by_key(|interval| (interval.timeline, interval.from));
+    Window { gaps: gaps(&intervals, archive), intervals, unusable }
+}
+
+/// From where a backup is consistent to the end of its run; or the segment it lacks for that.
+fn start(id: &BackupId, extent: Extent, archive: &Archive) -> Result<Interval, Segment> {
+    let (first, last) = (extent.first_segment(), extent.last_segment());
+    let run = archive.run(first);
+    let missing = match run {
+        Some(run) if run.holds(last) => None,
+        Some(run) => Some(run.last.next(archive.size)),
+        None => Some(first),
+    };
+    let (to, until) = match (missing, run) {
+        (None, Some(run)) => (archive.end(run), run.archived),
+        (None, None) => return Err(first),
+        (Some(missing), _) => copied(extent, missing, archive).ok_or(missing)?,
+    };
+    let (timeline, backup) = (extent.timeline, id.clone());
+    Ok(Interval { timeline, backup, from: extent.end, since: extent.ended, to, until })
+}
+
+/// Where the backup's timeline was left, if that was in the backup's last segment and only this
+/// one is missing: a promotion copies the segment it happens in, and recovery takes the copy.
+fn copied(extent: Extent, missing: Segment, archive: &Archive) -> Option<(Lsn, Moment)> {
+    let is_child = |(timeline, fork): &(&Timeline, &Fork)| {
+        fork.parent == extent.timeline
+            && extent.end <= fork.at
+            && Segment::holding(**timeline, fork.at, archive.size) == missing.on(**timeline)
+    };
+    let mut children = archive.forks.iter().filter(is_child);
+    if missing != extent.last_segment() {
+        return None;
+    }
+    children
+        .find_map(|(timeline, fork)| Some((fork.at, archive.run(missing.on(*timeline))?.archived)))
+}
+
+/// The part of a timeline that is reached from the one it came from.
+fn enter(
+    timeline: Timeline,
+    fork: Fork,
+    reached: &[Interval],
+    archive: &Archive,
+) -> Option<Interval> {
+    // A promotion copies the segment it happens in, so the parent's own copy is not needed.
+    let first = Segment::holding(timeline, fork.at, archive.size);
+    let from = reached.iter().find(|interval| {
+        interval.timeline == fork.parent
+            && interval.from <= fork.at
+            && first.start(archive.size) <= interval.to
+    })?;
+    let run = archive.run(first)?;
+    Some(Interval {
+        timeline,
+        from: fork.at,
+        to: archive.end(run),
+        until: run.archived,
+        ..from.clone()
+    })
+}
+
+/// Adds an interval; those that end at the same place are one, from the older start on.
+fn join(intervals: &mut Vec<Interval>, interval: Interval) {
+    let same =
+        |other: &&mut Interval| (other.timeline, other.to) == (interval.timeline, interval.to);
+    match intervals.iter_mut().find(same) {
+        Some(other) if interval.from < other.from => *other = interval,
+        Some(_) => {}
+        None => intervals.push(interval),
+    }
+}
+
+/// What is missing of timelines that can be recovered in part.
+fn gaps(intervals: &[Interval], archive: &Archive) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    let mut timelines: Vec<Timeline> = intervals.iter().map(|one| one.timeline).collect();
+    timelines.dedup();
+    for timeline in timelines {
+        let reached = intervals.iter().find(|one| one.timeline == timeline).map(|one| one.from);
+        let runs: Vec<&Run> = archive.on(timeline).collect();
+        for pair in runs.windows(2) {
+            if let [before, after] = pair
+                && reached.is_some_and(|from| from <= archive.end(before))
+                && let Some(last) = after.first.previous(archive.size)
+            {
+                let first = before.last.next(archive.size);
+                gaps.push(Gap { first, last, since: before.archived });
+            }
+        }
+    }
+    gaps
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for one in &self.intervals {
+            writeln!(
+                f,
+                "timeline {}: {} to {} ({} to {}) from backup {}",
+                one.timeline, one.from, one.to, one.since, one.until, one.backup
+            )?;
+        }
+        for Gap { first, last, since } in &self.gaps {
+            writeln!(f, "missing: {first} to {last}, after {since}")?;
+        }
+        for Unusable { backup, missing } in &self.unusable {
+            writeln!(f, "backup {backup} cannot be recovered: {missing} is missing")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::fixtures::{archive, backup};
+    use expect_test::{Expect, expect};
+
+    fn check(backups: &[Backup], archive: &Archive, expected: &Expect) {
+        expected.assert_eq(&window(backups, archive).to_string());
+    }
+
+    #[test]
+    fn backups_on_one_run_are_one_interval() {
+        let backups = [backup(1, 1, 3), backup(2, 1, 6)];
+        check(
+            &backups,
+            &archive(&[(1, 2, 9)], &[]),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/A000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:09:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_missing_segment_ends_one_interval_and_the_next_backup_begins_another() {
+        let backups = [backup(1, 1, 3), backup(2, 1, 9)];
+        check(
+            &backups,
+            &archive(&[(1, 3, 5), (1, 7, 12)], &[]),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            timeline 1: 0/9000100 to 0/D000000 (1970-01-03 00:00:00 UTC to 1970-01-01 00:12:00 UTC) from backup 19700103T000000
+            missing: 000000010000000000000006 to 000000010000000000000006, after 1970-01-01 00:05:00 UTC
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_backup_without_its_own_segments_is_unusable() {
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 4, 9)], &[]),
+            &expect![[r#"
+            backup 19700102T000000 cannot be recovered: 000000010000000000000003 is missing
+        "#]],
+        );
+        let mut long = backup(1, 1, 3);
+        if let Some(extent) = &mut long.extent {
+            extent.end = Lsn(0x600_0000);
+        }
+        check(
+            &[long],
+            &archive(&[(1, 2, 4)], &[]),
+            &expect![[r#"
+            backup 19700102T000000 cannot be recovered: 000000010000000000000005 is missing
+        "#]],
+        );
+    }
+
+    #[test]
+    fn timelines_are_followed_where_they_fork() {
+        // The parent's copy of the segment of the promotion was never archived.
+        let forks = [(2, 1, 0x600_0100), (3, 2, 0x800_0000)];
+        let runs = [(1, 3, 5), (2, 6, 7), (3, 8, 9)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&runs, &forks),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            timeline 2: 0/6000100 to 0/8000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:07:00 UTC) from backup 19700102T000000
+            timeline 3: 0/8000000 to 0/A000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:09:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_promotion_in_the_backups_last_segment_leaves_a_copy_of_it() {
+        let forks = [(2, 1, 0x300_0200)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 1, 2), (2, 3, 5)], &forks),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/3000200 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            timeline 2: 0/3000200 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+        // It left before the backup was consistent.
+        let forks = [(2, 1, 0x300_0080)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 1, 2), (2, 3, 5)], &forks),
+            &expect![[r#"
+            backup 19700102T000000 cannot be recovered: 000000010000000000000003 is missing
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_timeline_that_forked_before_the_backup_or_behind_a_gap_is_out_of_reach() {
+        let forks = [(2, 1, 0x200_0100), (3, 1, 0x800_0100)];
+        let runs = [(1, 1, 5), (1, 7, 9), (2, 2, 4), (3, 8, 9)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&runs, &forks),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            missing: 000000010000000000000006 to 000000010000000000000006, after 1970-01-01 00:05:00 UTC
+        "#]],
+        );
+    }
+
+    #[test]
+    fn segments_are_joined_in_any_order_and_count_once() {
+        let segment =
+            |number: u64| Segment::holding(Timeline(1), Lsn(number << 24), SegmentSize::DEFAULT);
+        for stored in [[1, 1, 2, 3, 5, 6], [6, 2, 1, 5, 3, 1], [5, 6, 3, 2, 1, 6]] {
+            let stored = stored.map(|number: u64| (segment(number), Moment(0)));
+            let found: Vec<_> = runs(stored, SegmentSize::DEFAULT)
+                .iter()
+                .map(|run| (run.first, run.last))
+                .collect();
+            assert_eq!(found, [(segment(1), segment(3)), (segment(5), segment(6))]);
+        }
+    }
+}
