@@ -72,6 +72,20 @@ pub enum ArchiveFile {
 }
 
 impl ArchiveFile {
+    /// All there can be.
+    pub const ALL: [Self; 10] = [
+        Self::AccessKeyId,
+        Self::SecretAccessKey,
+        Self::SessionToken,
+        Self::Region,
+        Self::ConnectionString,
+        Self::StorageAccount,
+        Self::StorageKey,
+        Self::StorageSasToken,
+        Self::ApplicationCredentials,
+        Self::EndpointCa,
+    ];
+
     /// The file's name in the folder `archive`.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,9 +3,7 @@
 //! Never reads a secret: it only says which entries of Secrets are needed.
 
 use super::Cluster;
-use super::object_store::{
-    AzureCredentials, BarmanObjectStore, GoogleCredentials, S3Credentials,
-};
+use super::object_store::{AzureCredentials, BarmanObjectStore, GoogleCredentials, S3Credentials};
 use super::problem::{Findings, Refusal};
 use super::references::SecretKeySelector;
 use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec};

@@ -77,8 +77,7 @@ impl Cluster {
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
         let owner_secret = self.checked_bootstrap(findings).and_then(Bootstrap::owner_secret);
         self.check_images(findings);
-        let postgres =
-            self.checked_postgres(&name, (instances.unwrap_or(1), durability), findings);
+        let postgres = self.checked_postgres(&name, (instances.unwrap_or(1), durability), findings);
         Checked {
             name,
             instances: instances.unwrap_or(1),
