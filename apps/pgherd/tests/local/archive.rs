@@ -58,8 +58,8 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Everything that a recovery would ask for from the first segment to the last one that is whole:
 /// as the newest history says, which has to be there itself.
 fn is_complete(home: &Home, files: &BTreeSet<String>) -> Result<(), String> {
-    let timeline = sql(home, "select timeline_id from pg_control_checkpoint()");
-    let timeline: u64 = timeline.parse().unwrap();
+    let timeline = sql(home, "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
+    let timeline = u64::from_str_radix(&timeline, 16).unwrap();
     let history = format!("select pg_read_file('pg_wal/{timeline:08X}.history')");
     let history = sql(home, &history);
     let before = sql(home, "select (pg_current_wal_lsn() - '0/0') / 16777216");

@@ -172,7 +172,10 @@ impl Desk {
 
     /// The archive that is wanted, opened with the keys that there are now.
     fn open(&mut self, orders: &Orders) -> Option<(ArchiveSpec, Arc<Opened>)> {
-        let (spec, system) = orders.archive.clone().zip(orders.system)?;
+        let Some((spec, system)) = orders.archive.clone().zip(orders.system) else {
+            self.hindered = None;
+            return None;
+        };
         let place = &self.place;
         if self.opened.as_ref().is_none_or(|opened| !opened.is_still(&spec, system, &place.keys)) {
             self.opened = match self.open_anew(&spec, system) {
