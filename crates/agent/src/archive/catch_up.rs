@@ -7,7 +7,7 @@ use super::ready;
 use crate::postgres::wal::history::{self, HistoryError};
 use pgherd_backup::store::StoreError;
 use pgherd_backup::wal::WalError;
-use pgherd_core::units::Timeline;
+use pgherd_core::units::{SystemId, Timeline};
 use pgherd_core::wal::WalFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -72,7 +72,7 @@ async fn push(opened: &Opened, data: &Path, file: WalFile) -> Result<(), CatchUp
 fn past(
     data: &Path,
     timeline: Timeline,
-    system: pgherd_core::units::SystemId,
+    system: SystemId,
 ) -> Result<BTreeSet<WalFile>, CatchUpError> {
     let history = history::read(data, timeline).map_err(CatchUpError::Read)?.unwrap_or_default();
     let is_past = |file: &WalFile| match *file {

@@ -19,8 +19,8 @@ use tracing::{info, warn};
 
 /// How long PostgreSQL is let wait for one file: it cannot be stopped meanwhile.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The same once it is being stopped.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// The same once it is being stopped: a handover waits for that, and the successor stores the rest.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
 /// How old the list of what is ready may be.
 const FRESH: Duration = Duration::from_secs(1);
 /// How often it is looked at while something waits and nothing happens.
