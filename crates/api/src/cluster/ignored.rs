@@ -185,7 +185,7 @@ mod tests {
     fn what_is_not_acted_upon_is_reported_as_few_places() {
         expect![[r#"
             spec.storage
-            spec.backup
+            spec.backup.target spec.backup.volumeSnapshot
             spec.enablePDB spec.primaryUpdateStrategy
             spec.affinity spec.env
 

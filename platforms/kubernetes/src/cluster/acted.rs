@@ -51,7 +51,9 @@ const HERE: [&str; 37] = [
 pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
     let archive = blueprint.cluster.archive().map(|(place, _)| place.to_string());
     let ignored = of(blueprint.cluster, &blueprint.checked.ignored);
-    archive.into_iter().chain(ignored).collect()
+    let is_besides = |path: &String| !archive.as_ref().is_some_and(|it| is_within(path, it));
+    let besides: Vec<_> = ignored.into_iter().filter(is_besides).collect();
+    archive.into_iter().chain(besides).collect()
 }
 
 /// Agents in pods are not told of an archive: nobody puts there yet what opens it, and log that is
