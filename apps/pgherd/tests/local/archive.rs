@@ -81,6 +81,14 @@ fn is_complete(home: &Home, files: &BTreeSet<String>) -> Result<(), String> {
     if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of {wanted:?}")) }
 }
 
+fn wait_for_all(home: &Home, files: impl Fn() -> BTreeSet<String>) {
+    let until = Instant::now() + WITHIN;
+    while let Err(missing) = is_complete(home, &files()) {
+        assert!(Instant::now() < until, "missing are {missing}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 #[test]
 fn nothing_is_missing_after_a_switchover_and_deaths() {
     let mut home = Home::new();
@@ -100,7 +108,7 @@ fn nothing_is_missing_after_a_switchover_and_deaths() {
     for victim in [&["--agent"][..], &[], &["--agent"]] {
         fill_a_segment(&home);
         let primary = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
-        let said = home.run(&[&["kill", &primary][..], victim].concat());
+        let said = home.run(&[&["kill", primary.as_str()][..], victim].concat());
         assert_eq!(said.code, Some(0), "{said:?}");
         fill_a_segment(&home);
         if victim.is_empty() {
@@ -109,15 +117,7 @@ fn nothing_is_missing_after_a_switchover_and_deaths() {
     }
     fill_a_segment(&home);
     let server = place.join("local");
-    let mut missing = String::new();
-    wait_for("a complete archive", || match is_complete(&home, &place::files(&server)) {
-        Ok(()) => true,
-        Err(what) => {
-            missing = what;
-            eprintln!("{missing}");
-            false
-        }
-    });
+    wait_for_all(&home, || place::files(&server));
     let partials = place::files(&server);
     let doubled =
         |name: &String| name.strip_suffix(".partial").is_some_and(|whole| partials.contains(whole));
@@ -173,7 +173,7 @@ fn commits_go_on_without_the_store_and_the_log_follows() {
     assert!(told.out.contains("FAILING") && !told.out.contains(place::SECRET_KEY), "{told:?}");
 
     store.resume();
-    wait_for("a complete archive", || is_complete(&home, &store.files()).is_ok());
+    wait_for_all(&home, || store.files());
     wait_for("no complaint", || why(&home).is_empty());
     let files = store.files();
     let segment = files.iter().find(|name| name.len() == 24).unwrap();
