@@ -187,7 +187,7 @@ fn a_standby_that_lacks_log_gets_it_from_the_archive() {
     let place = folder(&home);
     let spec = format!(
         "instances: 3, enableSuperuserAccess: true, postgresql: {{parameters: {{wal_keep_size: \
-         '0', max_slot_wal_keep_size: 1MB, min_wal_size: 32MB, max_wal_size: 32MB}}}}, backup: \
+         '0', max_slot_wal_keep_size: 32MB, min_wal_size: 32MB, max_wal_size: 32MB}}}}, backup: \
          {{barmanObjectStore: {{destinationPath: '{}'}}}}",
         place.display()
     );
@@ -195,7 +195,7 @@ fn a_standby_that_lacks_log_gets_it_from_the_archive() {
     let standby = home.standby();
     let data = home.folder().join("local").join(&standby);
     assert_eq!(home.run(&["stop", &standby]).code, Some(0));
-    for _ in 0..6 {
+    for _ in 0..8 {
         fill_a_segment(&home);
     }
     sql(&home, "checkpoint");
