@@ -11,6 +11,7 @@ pub(crate) mod install;
 pub(crate) mod kubernetes;
 pub(crate) mod local;
 pub(crate) mod operator;
+pub(crate) mod wal;
 
 use std::ffi::OsString;
 use std::path::Path;

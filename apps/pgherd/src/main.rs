@@ -32,6 +32,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = commands::wal::answered(&words) {
+        return code;
+    }
     if commands::completion::answered(&words, Arguments::command) {
         return ExitCode::SUCCESS;
     }

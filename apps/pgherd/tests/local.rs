@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod local {
+    mod archive;
     mod documents;
     mod full_disk;
     mod home;

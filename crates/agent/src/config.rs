@@ -151,8 +151,18 @@ impl Folder {
 
     /// What the agent and whoever made the folder keep beside PostgreSQL's data.
     pub fn names(&self) -> BTreeSet<String> {
-        let ours =
-            ["state.json", "intent.json", "run", "tls", "secrets", "external", "log", "agent.json"];
+        let ours = [
+            "state.json",
+            "intent.json",
+            "run",
+            "tls",
+            "secrets",
+            "external",
+            "archive",
+            "spool",
+            "log",
+            "agent.json",
+        ];
         ours.map(str::to_owned).into()
     }
 
@@ -215,6 +225,22 @@ impl Folder {
     /// folder puts it there, if there is such a server.
     pub fn external(&self) -> PathBuf {
         self.identity().join("external")
+    }
+
+    /// What opens the archive: one file per entry of a Secret. Whoever makes the folder puts them
+    /// there, if there is an archive.
+    pub fn archive(&self) -> PathBuf {
+        self.identity().join("archive")
+    }
+
+    /// Where PostgreSQL's commands reach the agent.
+    pub fn archive_socket(&self) -> PathBuf {
+        self.run().join("archive.sock")
+    }
+
+    /// Log that was fetched from the archive and not asked for yet.
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
     }
 
     /// The agent's own log, `agent.log`, unless it goes to standard output.

@@ -9,7 +9,7 @@ mod patience;
 pub mod refusal;
 pub mod routes;
 pub mod server;
-mod socket;
+pub(crate) mod socket;
 
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};

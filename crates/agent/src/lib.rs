@@ -3,6 +3,7 @@
 //! Never decides who is primary (`pgherd-core` does), and knows no platform.
 
 pub mod accepted;
+pub mod archive;
 pub mod chain;
 pub mod config;
 pub mod coordinator;

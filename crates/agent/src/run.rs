@@ -3,6 +3,7 @@
 //! Never decides: it notes what happened, asks the core what to do, and does exactly that. One
 //! owner of all state, no locks.
 
+mod archive;
 mod ask;
 mod leave;
 mod server;
@@ -127,6 +128,7 @@ struct Agent {
     leaving: Option<leave::Leaving>,
     reexecuting: Option<PathBuf>,
     upkeep: upkeep::Upkeep,
+    archiving: archive::Archiving,
     events: Events,
     started: Timestamp,
     outside: Outside,
@@ -302,6 +304,7 @@ impl Agent {
     fn publish(&mut self) {
         tell(&self.outside.orders, self.order());
         tell(&self.outside.serves, self.serves());
+        self.archive();
         self.keep_up();
         self.forget_ended_tasks();
     }

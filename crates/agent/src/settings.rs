@@ -8,11 +8,12 @@ use crate::perform::{Bench, Manner};
 use crate::postgres::clone;
 use crate::postgres::config::{
     Archive, Password, Profile, Receive, SLOT_PREFIX, Settings, TlsFiles, Transport, Upstream,
-    slot_of,
+    quote, slot_of,
 };
 use crate::postgres::install::Tls;
 use crate::postgres::site::Site;
 use crate::process::owner::{self, OwnerError};
+use crate::reexec;
 use crate::tls::files::IdentityFiles;
 use pgherd_core::intent::{Durability, Intent};
 use pgherd_core::names::InstanceName;
@@ -65,7 +66,7 @@ pub async fn settings(bench: &Bench, manner: &Manner) -> Result<Settings, Settin
         ident: postgres.ident.clone(),
         profile: bench.site.profile,
         volume: volume(&bench.site),
-        archive: Archive::default(),
+        archive: archive(bench),
         commits: manner.commits.clone(),
         receive: receive(bench, manner.follows.as_ref())?,
         gate: manner.gate,
@@ -77,6 +78,20 @@ fn volume(site: &Site) -> Option<Bytes> {
     match site.profile {
         Profile::Laptop => None,
         Profile::Server => clone::size(&site.base),
+    }
+}
+
+/// How PostgreSQL reaches the agent with its log, if that is archived.
+fn archive(bench: &Bench) -> Archive {
+    if bench.specification.postgres.archive.is_none() {
+        return Archive::default();
+    }
+    let program = bench.config.program.clone().unwrap_or_else(reexec::program);
+    let socket = bench.config.folder().archive_socket();
+    let [program, socket] = [program, socket].map(|path| quote::command_word(&path));
+    Archive {
+        command: Some(format!("{program} wal-archive --socket {socket} %p")),
+        restore_command: Some(format!("{program} wal-restore --socket {socket} %f %p")),
     }
 }
 

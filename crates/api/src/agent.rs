@@ -8,10 +8,14 @@
 use pgherd_core::record::Record;
 use serde::{Deserialize, Serialize};
 
+mod archive;
 mod specification;
 mod status;
 mod wanted;
 
+pub use archive::{
+    ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived,
+};
 pub use specification::{
     ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
     Superuser,

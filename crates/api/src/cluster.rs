@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod annotations;
+pub mod archive;
 pub mod backup;
 pub mod bootstrap;
 pub mod certificates;

@@ -3,7 +3,10 @@
 //! Never guesses: what Kubernetes would refuse is refused here, too.
 
 mod fields;
+mod secrets;
 mod yaml;
+
+pub use secrets::{SECRET, Secrets};
 
 use crate::cluster::Cluster;
 use crate::field::FieldPath;
@@ -75,6 +78,11 @@ pub enum ManifestError {
     },
     #[error("line {line}: {path} cannot be read ({reason}): correct it")]
     Value { line: usize, path: FieldPath, reason: String },
+    #[error(
+        "line {line} begins a Secret that cannot be read: write its entries as text into \
+         stringData, or in Base64 into data"
+    )]
+    Secret { line: usize },
 }
 
 impl Cluster {

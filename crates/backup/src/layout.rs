@@ -138,6 +138,7 @@ impl Layout {
     pub fn own(&self, name: OwnObject) -> Key {
         self.root.with(OWN).with(match name {
             OwnObject::Probe => "probe",
+            OwnObject::System => "system",
         })
     }
 }
@@ -147,6 +148,8 @@ impl Layout {
 pub enum OwnObject {
     /// Shows whether a store refuses to create what is already there.
     Probe,
+    /// Says which cluster this log is of.
+    System,
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     }
     context.stores.ready().await.map_err(ReconcileError::Wait)?;
     let checked = match cluster.checked() {
-        Ok((checked, _warnings)) => checked,
+        Ok((checked, _warnings)) => acted::without_archive(checked),
         Err(problems) => {
             let refused = report::refused(cluster, &problems, Timestamp::now());
             let told = report::write(context, cluster, &refused).await;

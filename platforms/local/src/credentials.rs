@@ -3,11 +3,12 @@
 //! Never puts a secret anywhere but into files that only their readers can open.
 
 use crate::folder::ClusterFolder;
+use crate::manifest::Keys;
 use pgherd_agent::durable::{self, Access, DurableError};
 use pgherd_agent::tls::authority::{Authority, AuthorityError, Wanted};
 use pgherd_agent::tls::files::IdentityFiles;
 use pgherd_agent::tls::holder::Holder;
-use pgherd_api::agent::Superuser;
+use pgherd_api::agent::{ArchiveFile, Superuser};
 use pgherd_core::names::InstanceName;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::io;
@@ -99,6 +100,33 @@ impl Credentials {
                 .map_err(|source| CredentialsError::Keep { name: name.to_owned(), source })?;
         }
         self.issue(&self.wanted(instance), now)
+    }
+
+    /// Puts into the folder of an instance what opens the archive, and nothing else.
+    pub fn equip_archive(
+        &self,
+        instance: &InstanceName,
+        keys: &Keys,
+    ) -> Result<(), CredentialsError> {
+        let folder = self.folder.instance(instance).archive();
+        make_private(&folder)?;
+        let keep = |path: &Path, source| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            CredentialsError::Keep { name, source }
+        };
+        for file in ArchiveFile::ALL {
+            let path = folder.join(file.name());
+            let present = durable::read(&path).map_err(|source| keep(&path, source))?;
+            let wanted = keys.files().find(|(wanted, _)| *wanted == file);
+            let changed = match (present, wanted) {
+                (Some(present), Some((_, content))) if present == content => Ok(()),
+                (_, Some((_, content))) => durable::write(&path, content, Access::PRIVATE),
+                (Some(_), None) => durable::remove(&path),
+                (None, None) => Ok(()),
+            };
+            changed.map_err(|source| keep(&path, source))?;
+        }
+        Ok(())
     }
 
     /// Renews what runs out soon, of ourselves and of these instances.

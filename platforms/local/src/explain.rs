@@ -53,6 +53,10 @@ fn cluster_facts(view: &View) -> Vec<Fact> {
         let what = "failover, restart and rejoin are paused".to_owned();
         facts.push(Fact { about: about(), what, fix: Some("pgherd local resume".to_owned()) });
     }
+    if let Some(why) = summary::archive_failing(view) {
+        let what = format!("the log is not archived: {why}");
+        facts.push(Fact { about: about(), what, fix: None });
+    }
     for cut in &view.cuts {
         let to = cut.to.as_ref().map_or_else(|| "the record".to_owned(), ToString::to_string);
         let what = format!("nothing that {} sends reaches {to}", cut.from);

@@ -3,16 +3,41 @@
 //! Never passes over what is not acted upon: it is told as a warning.
 
 use crate::failure::{Failure, Kind};
+use pgherd_agent::archive;
+use pgherd_agent::chain::chain;
+use pgherd_api::agent::ArchiveFile;
 use pgherd_api::cluster::{Checked, Cluster};
+use pgherd_api::manifest::{SECRET, Secrets};
+use pgherd_api::warning::Caution;
 use pgherd_core::names::ClusterName;
 use pgherd_core::wishes::MOST_INSTANCES;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// What a manifest means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     pub checked: Checked,
+    /// What opens the archive.
+    pub keys: Keys,
     /// What its author should know.
     pub warnings: Vec<String>,
+}
+
+/// Entries of Secrets, each by the file that an agent finds it in. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Keys(BTreeMap<ArchiveFile, Vec<u8>>);
+
+impl Keys {
+    pub fn files(&self) -> impl Iterator<Item = (ArchiveFile, &[u8])> {
+        self.0.iter().map(|(file, content)| (*file, content.as_slice()))
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Manifest {
@@ -48,12 +73,36 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         refused(problems.join("; "))
     })?;
-    let mut warnings: Vec<String> = read.iter().chain(&found).map(ToString::to_string).collect();
+    let secrets = Secrets::from_yaml(text).map_err(|error| refused(error.to_string()))?;
+    let keys = keys(&cluster, &checked, &secrets).map_err(refused)?;
+    let is_news = |caution: &Caution| !matches!(caution, Caution::DocumentSkipped { kind, .. } if kind == SECRET);
+    let read = read.iter().filter(|warning| is_news(&warning.caution));
+    let mut warnings: Vec<String> = read.chain(&found).map(ToString::to_string).collect();
     let ignored: Vec<String> = checked.ignored.iter().map(ToString::to_string).collect();
     if !ignored.is_empty() {
         warnings.push(format!("not acted upon yet: {}", ignored.join(", ")));
     }
-    Ok(Manifest { checked, warnings })
+    Ok(Manifest { checked, keys, warnings })
+}
+
+/// What opens the archive, from the Secrets in the same file; or why nothing can be archived there.
+fn keys(cluster: &Cluster, checked: &Checked, secrets: &Secrets) -> Result<Keys, String> {
+    let (Some((place, store)), Some(told)) = (cluster.archive(), &checked.postgres.archive) else {
+        return Ok(Keys::default());
+    };
+    archive::check(told).map_err(|error| format!("{place} is refused: {}", chain(&error)))?;
+    let mut keys = BTreeMap::new();
+    for (field, file, kept) in store.keys() {
+        let content = secrets.get(&kept.name, &kept.key).ok_or_else(|| {
+            format!(
+                "{place} names key {} of Secret {} as its {field}, and the file holds no such \
+                 Secret: add it as a document of its own (apiVersion: v1, kind: Secret)",
+                kept.key, kept.name
+            )
+        })?;
+        keys.insert(file, content.to_owned());
+    }
+    Ok(Keys(keys))
 }
 
 /// It stands in no manifest: whoever gave it is told of the option.
@@ -128,6 +177,34 @@ mod tests {
         let warnings = understand(&text, None).unwrap().warnings;
         expect_test::expect!["not acted upon yet: spec.logLevel, spec.storage"]
             .assert_eq(&warnings.join("\n"));
+    }
+
+    #[test]
+    fn what_opens_an_archive_comes_from_secrets_beside_the_cluster() {
+        let text = built_in(&db(), 3)
+            + "  backup: {barmanObjectStore: {destinationPath: s3://b, endpointURL: 'http://m:9', \
+               s3Credentials: {accessKeyId: {name: s, key: a}, secretAccessKey: {name: s, key: b}}}}\n";
+        let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
+        let refused = |text: &str| understand(text, None).unwrap_err().cause.unwrap();
+        expect_test::expect![[r#"
+            spec.backup.barmanObjectStore names key a of Secret s as its accessKeyId, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
+            spec.backup.barmanObjectStore names key b of Secret s as its secretAccessKey, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
+            spec.backup.barmanObjectStore is refused: reading where the archive lies: "http:m:9" is no endpoint: use the form https://HOST:PORT
+            spec.backup.barmanObjectStore is refused: reading where the archive lies: "b" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder"#]]
+        .assert_eq(
+            &[
+                refused(&text),
+                refused(&format!("{text}{secret}stringData: {{a: x}}\n")),
+                refused(&text.replace("http://", "http:")),
+                refused(&text.replace("s3://", "")),
+            ]
+            .join("\n"),
+        );
+        let whole = format!("{text}{secret}stringData: {{a: id, b: hunter2}}\n");
+        let manifest = understand(&whole, None).unwrap();
+        assert_eq!(manifest.warnings, Vec::<String>::new());
+        assert_eq!(manifest.keys.files().count(), 2);
+        assert!(!format!("{manifest:?}").contains("hunter2"));
     }
 
     #[test]

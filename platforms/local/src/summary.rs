@@ -6,7 +6,7 @@ use crate::control::{AgentView, InstanceView, View};
 use crate::folder::ClusterFolder;
 use crate::hint;
 use crate::registration::Registration;
-use pgherd_api::agent::{Happening, Role, Status};
+use pgherd_api::agent::{ArchiveStatus, Happening, Role, Status};
 use pgherd_api::console;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
@@ -40,6 +40,8 @@ pub struct Summary {
     pub durability: Option<String>,
     /// What a commit survives, in words.
     pub commits: Option<String>,
+    /// How archiving goes; none without an archive, or while nobody serves writes.
+    pub archive: Option<ArchiveStatus>,
     pub instances: Vec<InstanceSummary>,
     pub partitions: Vec<String>,
     pub warnings: Vec<String>,
@@ -111,6 +113,7 @@ pub fn summary(view: &View) -> Summary {
         paused: view.paused,
         durability: Some(console::durability(view.durability)),
         commits: Some(commits(view)),
+        archive: status.and_then(|status| status.archive.clone()),
         instances,
         partitions: view.cuts.iter().map(cut).collect(),
         warnings: warnings(view),
@@ -137,6 +140,7 @@ pub fn stopped(folder: &ClusterFolder, registration: &Registration) -> Summary {
         paused: false,
         durability: None,
         commits: None,
+        archive: None,
         instances: Vec::new(),
         partitions: Vec::new(),
         warnings: Vec::new(),
@@ -167,10 +171,17 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if too_few_confirm(view).is_some() {
         problems.push("commits wait for standbys to confirm them".to_owned());
     }
+    problems.extend(archive_failing(view).map(|why| format!("the log is not archived: {why}")));
     if !view.cuts.is_empty() {
         problems.push(format!("{} ways are cut (pgherd local heal)", view.cuts.len()));
     }
     problems
+}
+
+/// Why the log is not archived, if it should be.
+pub fn archive_failing(view: &View) -> Option<String> {
+    let archive = view.primary()?.status.as_ref()?.archive.as_ref()?;
+    archive.failing.as_ref().map(|failing| failing.why.clone())
 }
 
 /// Whose disk has hardly any room left for the log, in words.

@@ -21,8 +21,8 @@ pub(super) fn configure(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// A listening unix socket that goes away with its server.
-pub(super) struct Socket {
-    pub(super) listener: UnixListener,
+pub(crate) struct Socket {
+    pub(crate) listener: UnixListener,
     _path: Claim,
 }
 
@@ -41,7 +41,7 @@ impl Drop for Claim {
     }
 }
 
-pub(super) fn listen(path: &Path, access: Access) -> io::Result<Socket> {
+pub(crate) fn listen(path: &Path, access: Access) -> io::Result<Socket> {
     make_room(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

@@ -125,7 +125,7 @@ async fn copy(
     within: Duration,
 ) -> Result<(), RewindError> {
     let source = format!("{} dbname='{SUPERUSER}'", connection_to(site, settings, upstream));
-    let mut tool = Tool::new(site.installation.tool("pg_rewind"))
+    let tool = Tool::new(site.installation.tool("pg_rewind"))
         .argument("--target-pgdata")
         .argument(&site.data)
         .argument("--source-server")
@@ -133,9 +133,6 @@ async fn copy(
         .argument("--no-ensure-shutdown")
         .working_in(&site.data)
         .run_as(site.owner);
-    if settings.archive.restore_command.is_some() {
-        tool = tool.argument("--restore-target-wal");
-    }
     tool.run(within).await.map(drop).map_err(|source| RewindError::Rewind { source })
 }
 

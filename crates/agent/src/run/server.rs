@@ -133,7 +133,7 @@ impl Agent {
         let measured = look.replayed_per_second;
         self.hands.manner.replayed_per_second = measured.or(self.hands.manner.replayed_per_second);
         let (server, health) = look.with(&self.hands.manner);
-        let health = Health { upstream: self.upstream(), ..health };
+        let health = Health { upstream: self.upstream(), ..self.with_archive(health) };
         self.see(Event::Looked { server, health });
         if finishes {
             self.finish_task();

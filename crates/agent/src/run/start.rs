@@ -220,6 +220,7 @@ fn assemble(
         leaving: None,
         reexecuting: None,
         upkeep: super::upkeep::Upkeep::default(),
+        archiving: super::archive::Archiving::default(),
         events: taken.events,
         started: taken.started,
         outside,

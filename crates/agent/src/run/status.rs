@@ -53,6 +53,7 @@ impl Agent {
             refused_settings: self.accepted.refused(),
             pending_restart: self.upkeep.pending_restart.clone(),
             pending_restart_of: self.upkeep.looked_at(),
+            archive: self.archiving.status(),
             happenings: self.events.past().cloned().collect(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Never holds a secret: passwords are files beside the data folder.
 
+use super::ArchiveSpec;
 use pgherd_core::intent::Intent;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,9 @@ pub struct PostgresSpec {
     pub copy_of: Option<ExternalServer>,
     /// Whether `postgres` may log in with a password.
     pub superuser: Superuser,
+    /// Where the log is archived to; nowhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveSpec>,
 }
 
 /// A server outside the cluster, and how it is reached.

@@ -2,6 +2,7 @@
 //!
 //! Never older than the agent's last turn; `at` says when that was.
 
+use super::ArchiveStatus;
 use jiff::Timestamp;
 use pgherd_core::message::Known;
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -70,6 +71,9 @@ pub struct Status {
     /// Which configuration those are of; none as long as nobody has looked.
     #[serde(default)]
     pub pending_restart_of: Option<u64>,
+    /// How archiving goes; none unless this is the primary of a cluster that archives.
+    #[serde(default)]
+    pub archive: Option<ArchiveStatus>,
     /// The last changes of verdict, oldest first.
     pub happenings: Vec<Happening>,
 }

@@ -70,6 +70,52 @@ mod tests {
     /// Fields that are acted upon: what a manifest says without the field, and with it.
     const ACTED: &[(&str, &str, &str)] = &[
         (
+            "spec.backup.barmanObjectStore.azureCredentials",
+            ARCHIVE,
+            "backup: {barmanObjectStore: {destinationPath: s3://a, azureCredentials: \
+             {connectionString: {name: a, key: b}}}}",
+        ),
+        ("spec.backup.barmanObjectStore.destinationPath", "", ARCHIVE),
+        (
+            "spec.backup.barmanObjectStore.endpointCA",
+            ARCHIVE,
+            "backup: {barmanObjectStore: {destinationPath: s3://a, endpointCA: {name: a, key: b}, \
+             s3Credentials: {inheritFromIAMRole: true}}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.endpointURL",
+            ARCHIVE,
+            "backup: {barmanObjectStore: {destinationPath: s3://a, endpointURL: 'http://b', \
+             s3Credentials: {inheritFromIAMRole: true}}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.googleCredentials",
+            ARCHIVE,
+            "backup: {barmanObjectStore: {destinationPath: s3://a, googleCredentials: \
+             {gkeEnvironment: true}}}",
+        ),
+        ("spec.backup.barmanObjectStore.s3Credentials", FOLDER, ARCHIVE),
+        (
+            "spec.backup.barmanObjectStore.serverName",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, serverName: b}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.wal.compression",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, wal: {compression: gzip}}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.wal.encryption",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, wal: {encryption: AES256}}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.wal.maxParallel",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, wal: {maxParallel: 8}}}",
+        ),
+        (
             "spec.bootstrap.initdb.builtinLocale",
             ICU_BUILTIN,
             "bootstrap: {initdb: {localeProvider: builtin, builtinLocale: C}}",
@@ -144,6 +190,9 @@ mod tests {
         ),
         ("spec.stopDelay", "", "stopDelay: 5"),
     ];
+    const ARCHIVE: &str = "backup: {barmanObjectStore: {destinationPath: s3://a, \
+        s3Credentials: {inheritFromIAMRole: true}}}";
+    const FOLDER: &str = "backup: {barmanObjectStore: {destinationPath: /a}}";
     const COPY: &str = "bootstrap: {pg_basebackup: {source: a}}, \
         externalClusters: [{name: a, connectionParameters: {host: b}}]";
     const ICU: &str = "bootstrap: {initdb: {localeProvider: icu, icuLocale: en}}";

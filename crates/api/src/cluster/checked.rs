@@ -6,7 +6,7 @@ use super::annotations::{self, Annotations};
 use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
-use super::{Cluster, access, external, ignored, initdb, synchronous};
+use super::{Cluster, access, archive, external, ignored, initdb, synchronous};
 use crate::agent::{PostgresSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
@@ -77,11 +77,12 @@ impl Cluster {
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
         let owner_secret = self.checked_bootstrap(findings).and_then(Bootstrap::owner_secret);
         self.check_images(findings);
+        let postgres = self.checked_postgres(&name, (instances.unwrap_or(1), durability), findings);
         Checked {
             name,
             instances: instances.unwrap_or(1),
             durability,
-            postgres: self.checked_postgres(instances.unwrap_or(1), durability, findings),
+            postgres,
             failover_delay: seconds("failoverDelay", spec.failover_delay, findings),
             stop_delay: seconds("stopDelay", spec.stop_delay, findings),
             smart_shutdown_timeout: self.checked_smart_shutdown(findings),
@@ -109,8 +110,8 @@ impl Cluster {
 
     fn checked_postgres(
         &self,
-        instances: u32,
-        durability: Durability,
+        name: &ClusterName,
+        (instances, durability): (u32, Durability),
         findings: &mut Findings,
     ) -> PostgresSpec {
         let postgresql = &self.spec.postgresql;
@@ -128,6 +129,7 @@ impl Cluster {
             ident: access::maps(&postgresql.pg_ident, findings),
             initdb: copy.map_or(initdb, |copy| initdb::of_copy(copy, findings)),
             copy_of: copy.and_then(|copy| external::checked(self, &copy.source, findings)),
+            archive: archive::checked(self, name, findings),
             superuser: if self.spec.enable_superuser_access {
                 Superuser::Allowed
             } else {

@@ -17,6 +17,16 @@ pub const ACTED_UPON: &[&str] = &[
     "apiVersion",
     "kind",
     "metadata.name",
+    "spec.backup.barmanObjectStore.azureCredentials",
+    "spec.backup.barmanObjectStore.destinationPath",
+    "spec.backup.barmanObjectStore.endpointCA",
+    "spec.backup.barmanObjectStore.endpointURL",
+    "spec.backup.barmanObjectStore.googleCredentials",
+    "spec.backup.barmanObjectStore.s3Credentials",
+    "spec.backup.barmanObjectStore.serverName",
+    "spec.backup.barmanObjectStore.wal.compression",
+    "spec.backup.barmanObjectStore.wal.encryption",
+    "spec.backup.barmanObjectStore.wal.maxParallel",
     "spec.bootstrap.initdb.builtinLocale",
     "spec.bootstrap.initdb.dataChecksums",
     "spec.bootstrap.initdb.database",
@@ -175,7 +185,7 @@ mod tests {
     fn what_is_not_acted_upon_is_reported_as_few_places() {
         expect![[r#"
             spec.storage
-            spec.backup
+            spec.backup.target spec.backup.volumeSnapshot
             spec.enablePDB spec.primaryUpdateStrategy
             spec.affinity spec.env
 

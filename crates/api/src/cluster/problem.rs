@@ -2,6 +2,7 @@
 
 use super::access::LineRefusal;
 use super::annotations::AnnotationRefusal;
+use super::archive::ArchiveRefusal;
 use super::external::ExternalRefusal;
 use super::initdb::InitDbRefusal;
 use super::parameters::ParameterRefusal;
@@ -60,6 +61,8 @@ pub enum Refusal {
     External(ExternalRefusal),
     #[error(transparent)]
     Annotation(AnnotationRefusal),
+    #[error(transparent)]
+    Archive(ArchiveRefusal),
 }
 
 /// What was found so far.

@@ -3,7 +3,7 @@
 //! Never lists a field that nothing here reads.
 
 use super::manifests::Blueprint;
-use pgherd_api::cluster::Cluster;
+use pgherd_api::cluster::{Checked, Cluster};
 use pgherd_api::field::FieldPath;
 
 /// Each with all that is below it.
@@ -49,7 +49,18 @@ const HERE: [&str; 37] = [
 
 /// Those of the fields that are ignored here, too.
 pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
-    of(blueprint.cluster, &blueprint.checked.ignored)
+    let archive = blueprint.cluster.archive().map(|(place, _)| place.to_string());
+    let ignored = of(blueprint.cluster, &blueprint.checked.ignored);
+    let is_besides = |path: &String| !archive.as_ref().is_some_and(|it| is_within(path, it));
+    let besides: Vec<_> = ignored.into_iter().filter(is_besides).collect();
+    archive.into_iter().chain(besides).collect()
+}
+
+/// Agents in pods are not told of an archive: nobody puts there yet what opens it, and log that is
+/// not archived would fill their disks.
+pub(super) fn without_archive(mut checked: Checked) -> Checked {
+    checked.postgres.archive = None;
+    checked
 }
 
 fn of(cluster: &Cluster, elsewhere: &[FieldPath]) -> Vec<String> {
@@ -78,6 +89,14 @@ mod tests {
             ["spec.storage", "spec.backup", "spec.env", "spec.environment", "spec.monitoring"];
         let told = of(&cluster(""), &paths.map(FieldPath::of));
         assert_eq!(told, ["spec.backup", "spec.environment", "spec.monitoring"]);
+    }
+
+    #[test]
+    fn agents_in_pods_are_not_told_of_an_archive() {
+        let cluster = cluster("backup: {barmanObjectStore: {destinationPath: /a}}");
+        let (checked, _) = cluster.checked().unwrap();
+        assert!(checked.postgres.archive.is_some());
+        assert_eq!(without_archive(checked).postgres.archive, None);
     }
 
     #[test]

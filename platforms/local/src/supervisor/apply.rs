@@ -110,6 +110,7 @@ impl Supervisor {
                 || was.hba != is.hba
                 || was.ident != is.ident
                 || was.superuser != is.superuser
+                || was.archive.is_some() != is.archive.is_some()
         })
     }
 

@@ -162,9 +162,16 @@ impl Supervisor {
     fn start_agent(&mut self, name: &InstanceName) -> Result<(), TurnError> {
         let equipped = self.credentials.equip(name, SystemTime::now());
         equipped.map_err(|source| TurnError::Equip { source })?;
+        self.equip_archive(name)?;
         self.write_config(name)?;
         let config = self.folder.agent_config(name);
         keep(self.of(name).start(&config))
+    }
+
+    fn equip_archive(&self, name: &InstanceName) -> Result<(), TurnError> {
+        let keys = self.manifest.as_ref().map(|manifest| manifest.keys.clone());
+        let equipped = self.credentials.equip_archive(name, &keys.unwrap_or_default());
+        equipped.map_err(|source| TurnError::Equip { source })
     }
 
     fn write_config(&self, name: &InstanceName) -> Result<(), TurnError> {
@@ -210,7 +217,7 @@ impl Supervisor {
     pub(super) fn write_configs(&self) {
         for name in self.wishes.instances.keys() {
             if self.folder.instance(name).root().is_dir()
-                && let Err(error) = self.write_config(name)
+                && let Err(error) = self.equip_archive(name).and_then(|()| self.write_config(name))
             {
                 warn!(instance = %name, %error, "configuration not written");
             }

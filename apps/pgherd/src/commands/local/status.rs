@@ -4,6 +4,7 @@
 
 use super::output::{Output, say, say_all, say_json};
 use super::place::Place;
+use pgherd_api::agent::ArchiveStatus;
 use pgherd_core::units::Bytes;
 use pgherd_core::wishes::Shall;
 use pgherd_local::client;
@@ -88,6 +89,7 @@ fn text(summary: &Summary, width: Width) -> Vec<String> {
     let mut lines = vec![format!("{name}   PostgreSQL {version}   {ready}   {health}")];
     lines.push(hint::addressed(&primary(summary), summary.folder.as_ref()));
     lines.extend(summary.commits.iter().map(|commits| format!("  {commits}")));
+    lines.extend(summary.archive.iter().map(|it| format!("  ARCHIVE  {}", archive(it))));
     if width == Width::Wide {
         let durability = summary.durability.as_deref().unwrap_or("-");
         lines.push(format!("  durability {durability}, folder {}", summary.folder));
@@ -117,6 +119,22 @@ fn primary(summary: &Summary) -> String {
         Some(primary) => format!("  primary {primary}{term}{position}"),
         None => format!("  nobody takes writes (pgherd local explain){term}"),
     }
+}
+
+/// Where to, how far, and what waits; why it does not go on is among the reasons above.
+fn archive(archive: &ArchiveStatus) -> String {
+    let mut parts = vec![archive.destination.clone()];
+    parts.push(match &archive.last {
+        Some(last) => format!("last {} at {}", last.file, last.at.strftime("%H:%M:%SZ")),
+        None => "nothing stored since the agent was started".to_owned(),
+    });
+    if archive.waiting > 0 {
+        parts.push(format!("{} waiting ({})", archive.waiting, archive.waiting_bytes));
+    }
+    if archive.failing.is_some() {
+        parts.push("FAILING".to_owned());
+    }
+    parts.join("   ")
 }
 
 fn header(width: Width) -> Vec<&'static str> {

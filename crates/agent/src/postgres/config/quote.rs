@@ -2,6 +2,8 @@
 //!
 //! Never lets a value end its own quotes.
 
+use std::path::Path;
+
 /// A value in postgresql.conf.
 pub fn setting(value: &str) -> String {
     let mut quoted = String::with_capacity(value.len() + 2);
@@ -23,6 +25,12 @@ pub fn setting(value: &str) -> String {
 /// A value in a connection string.
 pub fn conninfo(value: &str) -> String {
     let escaped = value.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("'{escaped}'")
+}
+
+/// A path as one word of a command that PostgreSQL gives to the shell, having replaced `%` itself.
+pub fn command_word(path: &Path) -> String {
+    let escaped = path.display().to_string().replace('\'', r"'\''").replace('%', "%%");
     format!("'{escaped}'")
 }
 

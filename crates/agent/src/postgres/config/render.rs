@@ -105,8 +105,13 @@ fn archive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
     let command = settings.archive.command.clone();
     let mode = if command.is_some() { "on" } else { "off" };
     all.insert("archive_mode", mode.to_owned());
-    all.insert("archive_command", command.unwrap_or_default());
-    let restore = settings.archive.restore_command.clone();
+    // A server that was started with an archive and has none any more keeps no log for it.
+    all.insert("archive_command", command.unwrap_or_else(|| "true".to_owned()));
+    let restore = match settings.receive {
+        Receive::From(_) => settings.archive.restore_command.clone(),
+        // What is sealed, or about to open, must not receive from anywhere.
+        Receive::FromNobody | Receive::Uncounted(_) | Receive::FromCopy => None,
+    };
     all.insert("restore_command", restore.unwrap_or_default());
 }
 
@@ -265,7 +270,7 @@ mod tests {
         expect_test::expect![[r#"
             # Written by pgherd; changes are lost.
             allow_alter_system = 'off'
-            archive_command = ''
+            archive_command = 'true'
             archive_mode = 'off'
             cluster_name = 'db-2'
             data_sync_retry = 'off'
@@ -349,6 +354,23 @@ mod tests {
             assert!(sealed.lines().any(|other| other == line), "{line} is missing");
         }
         assert!(!text("pgherd.conf", &settings()).contains("max_standby"));
+    }
+
+    #[test]
+    fn only_who_receives_from_a_primary_is_given_log_from_the_archive() {
+        let command = Some("/bin/pgherd wal-archive %p".to_owned());
+        let restore_command = Some("/bin/pgherd wal-restore %f %p".to_owned());
+        let settings = Settings { archive: Archive { command, restore_command }, ..settings() };
+        let told = |settings: &Settings| {
+            let all = own(&site(17), settings);
+            ["archive_mode", "archive_command", "restore_command"].map(|name| all[name].clone())
+        };
+        let archives = ["on", "/bin/pgherd wal-archive %p"];
+        assert_eq!(told(&settings)[..2], archives);
+        assert_eq!(told(&settings)[2], "/bin/pgherd wal-restore %f %p");
+        let sealed = Settings { receive: Receive::FromNobody, ..settings };
+        assert_eq!(told(&sealed)[..2], archives);
+        assert_eq!(told(&sealed)[2], "");
     }
 
     #[test]

@@ -1,0 +1,215 @@
+//! Clusters that archive: nothing is missing whoever dies, and nobody waits for the archive.
+//!
+//! Never believes a listing that PostgreSQL's own history does not call for.
+
+mod place;
+
+use super::home::Home;
+use place::{Store, folder};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const WITHIN: Duration = Duration::from_secs(90);
+
+const THREE: &str = "instances: 3, enableSuperuserAccess: true, postgresql: {synchronous: \
+    {method: any, number: 1, dataDurability: preferred}}";
+
+fn up(home: &Home, path: &Path) {
+    let said = home.run(&["up", "--file", path.to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+/// One statement as the superuser, on whoever takes writes; asked until somebody does.
+fn sql(home: &Home, sql: &str) -> String {
+    let mut told = String::new();
+    wait_for(sql, || {
+        let words = ["psql", "--role", "postgres", "--", "-XAtqc", sql];
+        let said = home.run(&words);
+        told = said.out.trim().to_owned();
+        said.code == Some(0)
+    });
+    told
+}
+
+/// Ends a segment that is not empty.
+fn fill_a_segment(home: &Home) {
+    sql(home, "create table if not exists t (i int)");
+    sql(home, "insert into t values (1)");
+    sql(home, "select pg_switch_wal()");
+}
+
+fn archive(home: &Home) -> serde_json::Value {
+    home.json(&["status"])["archive"].clone()
+}
+
+fn why(home: &Home) -> String {
+    archive(home)["failing"]["why"].as_str().unwrap_or_default().to_owned()
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + WITHIN;
+    while !is_so() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Everything that a recovery would ask for from the first segment to the last one that is whole:
+/// as the newest history says, which has to be there itself.
+fn is_complete(home: &Home, files: &BTreeSet<String>) -> Result<(), String> {
+    let timeline = sql(home, "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)");
+    let timeline = u64::from_str_radix(&timeline, 16).unwrap();
+    let history = format!("select pg_read_file('pg_wal/{timeline:08X}.history')");
+    let history = sql(home, &history);
+    let before = sql(home, "select (pg_current_wal_lsn() - '0/0') / 16777216");
+    let now: u64 = before.split('.').next().unwrap().parse().unwrap();
+    let mut wanted = vec![format!("{timeline:08X}.history")];
+    let mut next = 1;
+    for line in history.lines().filter(|line| !line.trim().is_empty()) {
+        let mut fields = line.split_whitespace();
+        let of: u64 = fields.next().unwrap().parse().unwrap();
+        let (high, low) = fields.next().unwrap().split_once('/').unwrap();
+        let part = |hex| u64::from_str_radix(hex, 16).unwrap();
+        let left = ((part(high) << 32) + part(low)) >> 24;
+        wanted.extend((next..left).map(|number| format!("{of:08X}{:08X}{:08X}", 0, number)));
+        wanted.extend((of > 1).then(|| format!("{of:08X}.history")));
+        next = left;
+    }
+    wanted.extend((next..now).map(|number| format!("{timeline:08X}{:08X}{:08X}", 0, number)));
+    let missing: Vec<_> = wanted.iter().filter(|name| !files.contains(*name)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of {wanted:?}")) }
+}
+
+fn wait_for_all(home: &Home, files: impl Fn() -> BTreeSet<String>) {
+    let until = Instant::now() + WITHIN;
+    while let Err(missing) = is_complete(home, &files()) {
+        assert!(Instant::now() < until, "missing are {missing}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn nothing_is_missing_after_a_switchover_and_deaths() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = folder(&home);
+    let store = format!(
+        "backup: {{barmanObjectStore: {{destinationPath: '{}', wal: {{compression: gzip, \
+         maxParallel: 2}}}}}}",
+        place.display()
+    );
+    up(&home, &home.manifest("local", &format!("{THREE}, {store}")));
+    fill_a_segment(&home);
+    wait_for("the first file", || archive(&home)["last"]["file"].is_string());
+
+    let standby = home.standby();
+    assert_eq!(home.run(&["switchover", &standby]).code, Some(0));
+    for victim in [&["--agent"][..], &[], &["--agent"]] {
+        fill_a_segment(&home);
+        let primary = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
+        let said = home.run(&[&["kill", primary.as_str()][..], victim].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        fill_a_segment(&home);
+        if victim.is_empty() {
+            assert_eq!(home.run(&["start", &primary]).code, Some(0));
+        }
+    }
+    fill_a_segment(&home);
+    let server = place.join("local");
+    wait_for_all(&home, || place::files(&server));
+    let partials = place::files(&server);
+    let doubled =
+        |name: &String| name.strip_suffix(".partial").is_some_and(|whole| partials.contains(whole));
+    assert!(!partials.iter().any(doubled), "{partials:?}");
+    assert_eq!(why(&home), "");
+    let said = home.run(&["status"]);
+    assert!(said.out.contains("  ARCHIVE  "), "{said:?}");
+
+    another_cluster_is_refused(&place);
+}
+
+/// Another cluster of the same name, pointed at the same place.
+fn another_cluster_is_refused(place: &Path) {
+    let mut other = Home::new();
+    other.owns("local");
+    let before = place::files(&place.join("local"));
+    let spec = format!(
+        "instances: 1, enableSuperuserAccess: true, backup: {{barmanObjectStore: \
+         {{destinationPath: '{}'}}}}",
+        place.display()
+    );
+    up(&other, &other.manifest("local", &spec));
+    fill_a_segment(&other);
+    wait_for("a refusal", || why(&other).contains("the archive is of another cluster"));
+    assert_eq!(place::files(&place.join("local")), before);
+    let explained = other.run(&["explain"]);
+    assert!(explained.out.contains("choose another serverName"), "{explained:?}");
+}
+
+#[test]
+fn commits_go_on_without_the_store_and_the_log_follows() {
+    let mut home = Home::new();
+    home.owns("local");
+    let mut store = Store::start();
+    let path = home.manifest("local", &format!("{THREE}, {}", store.spec()));
+    let text = std::fs::read_to_string(&path).unwrap() + &store.secret();
+    std::fs::write(&path, text).unwrap();
+    up(&home, &path);
+    fill_a_segment(&home);
+    wait_for("the first file", || archive(&home)["last"]["file"].is_string());
+
+    store.stop();
+    fill_a_segment(&home);
+    wait_for("a reason", || why(&home).contains("nobody answers"));
+    let began = Instant::now();
+    let standby = home.standby();
+    let switched = home.run(&["switchover", &standby]);
+    assert_eq!(switched.code, Some(0), "{switched:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "it waited for the archive");
+    fill_a_segment(&home);
+    wait_for("what waits", || archive(&home)["waiting"].as_u64().is_some_and(|it| it > 0));
+    let told = home.run(&["status"]);
+    assert!(told.out.contains("FAILING") && !told.out.contains(place::SECRET_KEY), "{told:?}");
+
+    store.resume();
+    wait_for_all(&home, || store.files());
+    wait_for("no complaint", || why(&home).is_empty());
+    let files = store.files();
+    let segment = files.iter().find(|name| name.len() == 24).unwrap();
+    store.barman_restores(segment);
+}
+
+#[test]
+fn a_standby_that_lacks_log_gets_it_from_the_archive() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = folder(&home);
+    let spec = format!(
+        "instances: 3, enableSuperuserAccess: true, postgresql: {{parameters: {{wal_keep_size: \
+         '0', max_slot_wal_keep_size: 32MB, min_wal_size: 32MB, max_wal_size: 32MB}}}}, backup: \
+         {{barmanObjectStore: {{destinationPath: '{}'}}}}",
+        place.display()
+    );
+    up(&home, &home.manifest("local", &spec));
+    let standby = home.standby();
+    let data = home.folder().join("local").join(&standby);
+    assert_eq!(home.run(&["stop", &standby]).code, Some(0));
+    for _ in 0..8 {
+        fill_a_segment(&home);
+    }
+    sql(&home, "checkpoint");
+    sql(&home, "select pg_switch_wal()");
+    sql(&home, "checkpoint");
+    wait_for("an archive that has it all", || archive(&home)["waiting"] == 0);
+    assert_eq!(home.run(&["start", &standby]).code, Some(0));
+    wait_for("a standby that streams", || {
+        let status = home.json(&["status"]);
+        let mut all = status["instances"].as_array().unwrap().iter();
+        all.any(|it| it["name"] == *standby && it["ready"] == true)
+    });
+    let said = std::fs::read_to_string(data.join("log/agent.log")).unwrap();
+    assert!(said.contains("log comes from the archive"), "{said}");
+    let since = said.rfind("log comes from the archive").unwrap();
+    assert!(!said[since..].contains("clone"), "it was copied anew: {said}");
+}

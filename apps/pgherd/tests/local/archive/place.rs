@@ -1,0 +1,138 @@
+//! Where test clusters archive to: a folder, or a server of S3 that can be stopped.
+//!
+//! Never installs one: `cargo xtask setup --stores` does.
+
+use super::Home;
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const BUCKET: &str = "backups";
+const ACCESS_KEY: &str = "pgherd-access";
+pub(super) const SECRET_KEY: &str = "pgherd-secret-of-the-store";
+
+/// A folder beside the clusters that PostgreSQL's user may write to.
+pub(super) fn folder(home: &Home) -> PathBuf {
+    let folder = home.folder().with_file_name("archive");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+    folder
+}
+
+/// The names of files of the log under a server's folder, without what they are packed with.
+pub(super) fn files(server: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![server.join("wals")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let name = entry.file_name().into_string().unwrap();
+                found.insert(name.trim_end_matches(".gz").to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// A server of S3 that keeps its objects as files.
+pub(super) struct Store {
+    folder: tempfile::TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Store {
+    pub(super) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(BUCKET)).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut store = Self { folder, port, process: None };
+        store.resume();
+        store
+    }
+
+    pub(super) fn resume(&mut self) {
+        let mut command = Command::new(program());
+        command.args(["--host", "127.0.0.1", "--port", &self.port.to_string()]);
+        command.args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]);
+        command.arg(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(command.spawn().unwrap());
+        let until = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < until, "the server does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn spec(&self) -> String {
+        format!(
+            "backup: {{barmanObjectStore: {{destinationPath: 's3://{BUCKET}/prod', endpointURL: \
+             '{}', serverName: shop, s3Credentials: {{accessKeyId: {{name: s3, key: id}}, \
+             secretAccessKey: {{name: s3, key: key}}}}, wal: {{compression: gzip}}}}}}",
+            self.endpoint()
+        )
+    }
+
+    pub(super) fn secret(&self) -> String {
+        format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s3}}\nstringData: \
+             {{id: {ACCESS_KEY}, key: {SECRET_KEY}}}\n"
+        )
+    }
+
+    pub(super) fn files(&self) -> BTreeSet<String> {
+        files(&self.folder.path().join(BUCKET).join("prod/shop"))
+    }
+
+    /// Debian's barman-cloud gets this segment.
+    pub(super) fn barman_restores(&self, segment: &str) {
+        let target = self.folder.path().join("restored");
+        let done = Command::new("/usr/bin/barman-cloud-wal-restore")
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .args(["--endpoint-url", &self.endpoint(), &format!("s3://{BUCKET}/prod"), "shop"])
+            .args([segment, target.to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(fs::metadata(target).unwrap().len(), 16 << 20);
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn program() -> PathBuf {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = if rustix::process::geteuid().is_root() {
+        Path::new("/var/cache").to_owned()
+    } else {
+        named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache"))).unwrap()
+    };
+    let program = base.join("pgherd/s3s-fs-0.14.1/bin/s3s-fs");
+    assert!(program.exists(), "{program:?} is missing: run `cargo xtask setup --stores`");
+    program
+}

@@ -1,0 +1,100 @@
+//! Makes sure that a place is ours before anything is stored there.
+//!
+//! Never writes to one that holds another cluster's log, nor to one of which that is not certain.
+
+use super::opened::Opened;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use pgherd_backup::layout::{Key, OwnObject};
+use pgherd_backup::store::{Created, StoreError};
+use pgherd_backup::wal::header::Damage;
+use pgherd_backup::wal::{Fetched, Partials, WalError};
+use pgherd_core::units::{Bytes as Size, SystemId};
+use pgherd_core::wal::WalFile;
+use std::path::Path;
+
+/// What stands before the number in the object that says whose log this is.
+const SAID: &str = "system identifier ";
+const LARGEST: Size = Size(4096);
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClaimError {
+    #[error("looking whose log is there")]
+    Look(#[source] StoreError),
+    #[error("saying whose log is there")]
+    Say(#[source] StoreError),
+    #[error("comparing {file}, which is there")]
+    Compare { file: WalFile, source: Box<WalError> },
+    #[error(
+        "the archive is of another cluster, with system identifier {theirs}, and ours is {ours}: \
+         choose another serverName or destinationPath"
+    )]
+    Other { theirs: String, ours: SystemId },
+    #[error(
+        "the archive is not empty: it holds {key}, which is not known to be of this cluster; \
+         choose another serverName or destinationPath, or remove what is there"
+    )]
+    Occupied { key: Key },
+}
+
+impl Opened {
+    pub(super) async fn claim(&self, scratch: &Path) -> Result<(), ClaimError> {
+        let mark = self.archive.layout().own(OwnObject::System);
+        if self.is_marked(&mark).await? {
+            return Ok(());
+        }
+        self.refuse_others(scratch).await?;
+        let content = Bytes::from(format!("{SAID}{}\n", self.system));
+        match self.store.create(&mark, content).await.map_err(ClaimError::Say)? {
+            Created::Now => Ok(()),
+            // Somebody was faster; that may be us, before the agent was started again.
+            Created::WasThere => self.is_marked(&mark).await.map(drop),
+        }
+    }
+
+    /// Whether it is ours for certain; it is an error when it is another's.
+    async fn is_marked(&self, mark: &Key) -> Result<bool, ClaimError> {
+        let content = self.store.get(mark, LARGEST).await.map_err(ClaimError::Look)?;
+        let Some(content) = content else { return Ok(false) };
+        let text = String::from_utf8_lossy(&content);
+        let theirs = text.trim_end().trim_start_matches(SAID);
+        if theirs == self.system.to_string() {
+            return Ok(true);
+        }
+        Err(ClaimError::Other { theirs: theirs.to_owned(), ours: self.system })
+    }
+
+    /// Log without our mark is of this cluster if a segment says so: another tool may have
+    /// archived it.
+    async fn refuse_others(&self, scratch: &Path) -> Result<(), ClaimError> {
+        let wals = self.archive.layout().wals();
+        let mut objects = std::pin::pin!(self.store.list(&wals, None));
+        let mut other = None;
+        while let Some(object) = objects.next().await {
+            let key = object.map_err(ClaimError::Look)?.key;
+            match self.archive.layout().wal_at(&key) {
+                Some((file @ WalFile::Segment(_), _)) => {
+                    return self.compare(file, key, scratch).await;
+                }
+                Some(_) => other = other.or(Some(key)),
+                None => {}
+            }
+        }
+        other.map_or(Ok(()), |key| Err(ClaimError::Occupied { key }))
+    }
+
+    async fn compare(&self, file: WalFile, key: Key, scratch: &Path) -> Result<(), ClaimError> {
+        let target = scratch.join("claim");
+        let fetched = self.archive.fetch(file, Partials::Never, &target).await;
+        // It is of no use any more, and is cleared away with the folder otherwise.
+        let _gone = std::fs::remove_file(&target).is_ok();
+        match fetched {
+            Ok(Fetched::Whole { .. }) => Ok(()),
+            Ok(Fetched::Partial { .. } | Fetched::Absent) => Err(ClaimError::Occupied { key }),
+            Err(WalError::Damaged { source: Damage::System { found, ours }, .. }) => {
+                Err(ClaimError::Other { theirs: found.to_string(), ours })
+            }
+            Err(error) => Err(ClaimError::Compare { file, source: Box::new(error) }),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The archiver's one loop: it is asked, plans, begins, and tells.
+//!
+//! Never waits for anything but the next event: what takes time is a task.
+
+use super::catch_up::catch_up;
+use super::exchange::{Reply, Request};
+use super::opened::{OpenError, Opened};
+use super::queue::Queue;
+use super::spool::{Got, Spool};
+use super::{Orders, Part, Place, Told, place_of, ready, serve};
+use crate::chain::chain;
+use crate::http::socket::Socket;
+use crate::process::clock;
+use crate::tasks::Tasks;
+use pgherd_api::agent::{ArchiveSpec, ArchiveStatus};
+use pgherd_backup::wal::{Fetched, Partials};
+use pgherd_core::units::{SystemId, Time, Timeline};
+use pgherd_core::wal::{SegmentSize, WalFile};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
+
+/// Events that may wait.
+const QUEUE: usize = 64;
+/// Before a gap that could not be filled is looked for again.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Long enough for a runtime that has nothing to do.
+const QUIET: Duration = Duration::from_hours(1);
+
+pub(super) enum Event {
+    Asked { request: Request, answer: oneshot::Sender<Reply> },
+    Pushed(WalFile, Result<(), String>),
+    Fetched(WalFile, Result<Got, String>),
+    CaughtUp(Timeline, Result<(), String>),
+}
+
+struct Desk {
+    place: Place,
+    orders: watch::Receiver<Orders>,
+    tell: watch::Sender<Told>,
+    events: mpsc::Sender<Event>,
+    tasks: Tasks,
+    opened: Option<Arc<Opened>>,
+    /// How large segments are, once that is known.
+    size: Option<SegmentSize>,
+    queue: Queue,
+    spool: Spool,
+    gaps: Gaps,
+    /// Since when the server is being stopped.
+    stopping: Option<Time>,
+    /// Why nothing can be planned.
+    hindered: Option<String>,
+}
+
+/// How far gaps that earlier primaries left are filled.
+#[derive(Default)]
+struct Gaps {
+    filled: Option<Timeline>,
+    begun: Option<(Timeline, Time)>,
+    why: Option<String>,
+}
+
+/// Works until nobody gives orders any more.
+pub(super) async fn work(
+    place: Place,
+    socket: Socket,
+    orders: watch::Receiver<Orders>,
+    tell: watch::Sender<Told>,
+) {
+    let (events, woken) = mpsc::channel(QUEUE);
+    let spool = match Spool::new(place.spool.clone()) {
+        Ok(spool) => spool,
+        Err(error) => return error!(%error, spool = ?place.spool, "nothing can be archived"),
+    };
+    let mut tasks = Tasks::default();
+    tasks.spawn("answering PostgreSQL's commands", serve::serve(socket, events.clone()));
+    let desk = Desk {
+        place,
+        orders,
+        tell,
+        events,
+        tasks,
+        opened: None,
+        size: None,
+        queue: Queue::default(),
+        spool,
+        gaps: Gaps::default(),
+        stopping: None,
+        hindered: None,
+    };
+    desk.serve(woken).await;
+}
+
+impl Desk {
+    async fn serve(mut self, mut woken: mpsc::Receiver<Event>) {
+        loop {
+            let orders = self.orders.borrow_and_update().clone();
+            let look_again = self.turn(&orders);
+            self.tell(&orders);
+            self.tasks.forget_ended();
+            let wait = look_again.since(clock::now()).min(QUIET);
+            tokio::select! {
+                Some(event) = woken.recv() => self.notice(event, &orders),
+                changed = self.orders.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn notice(&mut self, event: Event, orders: &Orders) {
+        match event {
+            Event::Asked { request: Request::Archive { file }, answer } => {
+                self.queue.ask(file, answer);
+            }
+            Event::Asked { request: Request::Fetch { file, target }, answer } => {
+                let reply = self.fetch(file, &target, orders);
+                // Who has gone asks again.
+                let _gone = answer.send(reply).is_err();
+            }
+            Event::Pushed(file, pushed) => self.queue.ended(file, pushed),
+            Event::Fetched(file, fetched) => self.spool.ended(file, fetched),
+            Event::CaughtUp(timeline, Ok(())) => {
+                self.gaps = Gaps { filled: Some(timeline), begun: None, why: None };
+            }
+            Event::CaughtUp(_, Err(why)) => self.gaps.why = Some(why),
+        }
+    }
+
+    /// Begins what is to be begun; returns when to look again.
+    fn turn(&mut self, orders: &Orders) -> Time {
+        self.stopping = match orders.part {
+            Part::Stopping => self.stopping.or_else(|| Some(clock::now())),
+            Part::Idle | Part::Primary { .. } | Part::Standby(_) => None,
+        };
+        match orders.part {
+            Part::Standby(_) => {}
+            Part::Idle | Part::Primary { .. } | Part::Stopping => self.spool.clear(),
+        }
+        let archives = matches!(orders.part, Part::Primary { .. } | Part::Stopping);
+        if !archives && !self.queue.is_asked() {
+            self.queue.rest();
+            return Time::NEVER;
+        }
+        let Some((spec, opened)) = self.open(orders) else {
+            match self.hindered.clone() {
+                Some(why) => self.queue.refuse(&why),
+                None => self.queue.dismiss(),
+            }
+            return Time::NEVER;
+        };
+        if let Part::Primary { timeline } = orders.part {
+            self.fill_gaps(&opened, timeline);
+        }
+        let at_once = usize::try_from(spec.at_once).unwrap_or(1);
+        let plan = self.queue.plan(&self.place.data, (at_once, self.stopping));
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                let why = format!("listing what is to be archived: {error}");
+                self.queue.refuse(&why);
+                self.hindered = Some(why);
+                return clock::now().after(AGAIN);
+            }
+        };
+        for file in plan.take {
+            self.push(&opened, file);
+        }
+        let gaps = self.gaps.why.as_ref().and(self.gaps.begun);
+        gaps.map_or(plan.look_again, |(_, begun)| plan.look_again.min(begun.after(AGAIN)))
+    }
+
+    /// The archive that is wanted, opened with the keys that there are now.
+    fn open(&mut self, orders: &Orders) -> Option<(ArchiveSpec, Arc<Opened>)> {
+        let Some((spec, system)) = orders.archive.clone().zip(orders.system) else {
+            self.hindered = None;
+            return None;
+        };
+        let place = &self.place;
+        if self.opened.as_ref().is_none_or(|opened| !opened.is_still(&spec, system, &place.keys)) {
+            self.opened = match self.open_anew(&spec, system) {
+                Ok(opened) => Some(Arc::new(opened)),
+                Err(error) => {
+                    self.hindered = Some(chain(&error).to_string());
+                    None
+                }
+            };
+            self.gaps = Gaps::default();
+        }
+        let opened = self.opened.clone()?;
+        self.hindered = None;
+        Some((spec, opened))
+    }
+
+    fn open_anew(&self, spec: &ArchiveSpec, system: SystemId) -> Result<Opened, OpenError> {
+        Opened::open(spec, system, (&self.place.keys, &self.place.spool))
+    }
+
+    fn push(&mut self, opened: &Arc<Opened>, file: WalFile) {
+        self.queue.began(file);
+        let (opened, events) = (Arc::clone(opened), self.events.clone());
+        let path = ready::path(&self.place.data, file);
+        self.tasks.spawn("archiving", async move {
+            let pushed = opened.push(file, &path).await;
+            let pushed = pushed.map_err(|error| chain(&error).to_string());
+            // Nobody listens any more when the agent ends.
+            let _gone = events.send(Event::Pushed(file, pushed)).await.is_err();
+        });
+    }
+
+    fn fill_gaps(&mut self, opened: &Arc<Opened>, timeline: Timeline) {
+        let now = clock::now();
+        let is_begun = self.gaps.begun.is_some_and(|(of, begun)| {
+            of == timeline && (self.gaps.why.is_none() || now.since(begun) < AGAIN)
+        });
+        if is_begun || self.gaps.filled == Some(timeline) {
+            return;
+        }
+        self.gaps.begun = Some((timeline, now));
+        self.gaps.why = None;
+        let (opened, events) = (Arc::clone(opened), self.events.clone());
+        let data = self.place.data.clone();
+        self.tasks.spawn("filling gaps in the archive", async move {
+            let done = catch_up(&opened, &data, timeline).await;
+            let done = done.map_err(|error| chain(&error).to_string());
+            let _gone = events.send(Event::CaughtUp(timeline, done)).await.is_err();
+        });
+    }
+
+    fn fetch(&mut self, file: WalFile, target: &str, orders: &Orders) -> Reply {
+        let Part::Standby(permit) = &orders.part else { return Reply::Absent };
+        let Some(size) = self.segment_size() else { return Reply::Absent };
+        if !permit.allows(file, size) {
+            return Reply::Absent;
+        }
+        let Some((_, opened)) = self.open(orders) else { return Reply::Absent };
+        let (reply, fetch) = self.spool.ask((file, target), &self.place.data, size);
+        for file in fetch {
+            let (opened, events) = (Arc::clone(&opened), self.events.clone());
+            let path = self.spool.path(file);
+            self.tasks.spawn("fetching log", async move {
+                let fetched = match opened.archive.fetch(file, Partials::Never, &path).await {
+                    Ok(Fetched::Whole { .. } | Fetched::Partial { .. }) => Ok(Got::It),
+                    Ok(Fetched::Absent) => Ok(Got::Nothing),
+                    Err(error) => Err(chain(&error).to_string()),
+                };
+                let _gone = events.send(Event::Fetched(file, fetched)).await.is_err();
+            });
+        }
+        reply
+    }
+
+    fn segment_size(&mut self) -> Option<SegmentSize> {
+        self.size = self.size.or_else(|| ready::segment_size(&self.place.data));
+        self.size
+    }
+
+    fn tell(&mut self, orders: &Orders) {
+        self.queue.judge(self.hindered.as_deref().or(self.gaps.why.as_deref()));
+        let status = match (&orders.archive, &orders.part) {
+            (Some(archive), Part::Primary { .. } | Part::Stopping) => {
+                let size = self.segment_size().unwrap_or(SegmentSize::DEFAULT);
+                let (waiting, waiting_bytes) = self.queue.backlog(size);
+                Some(ArchiveStatus {
+                    destination: place_of(archive),
+                    last: self.queue.last.clone(),
+                    waiting,
+                    waiting_bytes,
+                    failing: self.queue.failing.clone(),
+                })
+            }
+            (Some(_) | None, _) => None,
+        };
+        let told = Told { status, helped: self.spool.helped };
+        self.tell.send_if_modified(|present| {
+            let changed = *present != told;
+            *present = told;
+            changed
+        });
+    }
+}

@@ -1,0 +1,140 @@
+//! Where an agent archives its log to, and what it tells of that.
+//!
+//! Never holds a secret: what opens the archive are files beside the data folder.
+
+use crate::cluster::object_store::{Encryption, WalCompression};
+use jiff::Timestamp;
+use pgherd_core::units::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Where the log is archived to, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveSpec {
+    /// The repository, as the manifest names it.
+    pub destination: String,
+    /// The object store's endpoint, instead of the provider's own.
+    pub endpoint: Option<String>,
+    /// The folder of this cluster in the repository.
+    pub server: String,
+    /// Who the agent is there.
+    pub identity: ArchiveIdentity,
+    /// What opens it: files in the folder `archive`.
+    pub files: BTreeSet<ArchiveFile>,
+    /// How new files are packed; not at all when absent.
+    pub compression: Option<WalCompression>,
+    /// What the store encrypts with; the bucket's own setting when absent.
+    pub encryption: Option<Encryption>,
+    /// How many files are on their way at once.
+    pub at_once: u32,
+}
+
+/// Who an agent is for the store of its archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ArchiveIdentity {
+    /// The user it runs as: the archive is a folder.
+    User,
+    /// Keys of S3.
+    S3Keys,
+    /// The role of the machine, at Amazon.
+    S3Role,
+    /// A connection string of Azure.
+    AzureConnection,
+    /// The key of a storage account of Azure.
+    AzureKey,
+    /// A shared access signature of Azure.
+    AzureSignature,
+    /// The identity of the machine, at Azure.
+    AzureRole,
+    /// The key of a service account at Google.
+    GoogleKey,
+    /// The identity of the machine, at Google.
+    GoogleRole,
+}
+
+/// A file that opens an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each is the field of the manifest of that name")]
+pub enum ArchiveFile {
+    AccessKeyId,
+    SecretAccessKey,
+    SessionToken,
+    Region,
+    ConnectionString,
+    StorageAccount,
+    StorageKey,
+    StorageSasToken,
+    ApplicationCredentials,
+    EndpointCa,
+}
+
+impl ArchiveFile {
+    /// All there can be.
+    pub const ALL: [Self; 10] = [
+        Self::AccessKeyId,
+        Self::SecretAccessKey,
+        Self::SessionToken,
+        Self::Region,
+        Self::ConnectionString,
+        Self::StorageAccount,
+        Self::StorageKey,
+        Self::StorageSasToken,
+        Self::ApplicationCredentials,
+        Self::EndpointCa,
+    ];
+
+    /// The file's name in the folder `archive`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccessKeyId => "access-key-id",
+            Self::SecretAccessKey => "secret-access-key",
+            Self::SessionToken => "session-token",
+            Self::Region => "region",
+            Self::ConnectionString => "connection-string",
+            Self::StorageAccount => "storage-account",
+            Self::StorageKey => "storage-key",
+            Self::StorageSasToken => "storage-sas-token",
+            Self::ApplicationCredentials => "application-credentials",
+            Self::EndpointCa => "ca.crt",
+        }
+    }
+}
+
+/// How archiving goes on an instance that archives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveStatus {
+    /// Where to.
+    pub destination: String,
+    /// The last file that this agent has stored; none since it was started.
+    pub last: Option<Archived>,
+    /// How many files PostgreSQL has ready that are not stored.
+    pub waiting: u64,
+    /// How much they are.
+    pub waiting_bytes: Bytes,
+    /// Why it does not go on; none while it does.
+    pub failing: Option<ArchiveFailure>,
+}
+
+/// A file of the log that is durable in the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Archived {
+    /// Its name.
+    pub file: String,
+    /// Since when it is there.
+    pub at: Timestamp,
+}
+
+/// What keeps the archive from going on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArchiveFailure {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, and what to do about it.
+    pub why: String,
+}

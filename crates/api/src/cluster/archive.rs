@@ -1,0 +1,239 @@
+//! Decides what agents are told of the archive in `spec.backup.barmanObjectStore`.
+//!
+//! Never reads a secret: it only says which entries of Secrets are needed.
+
+use super::Cluster;
+use super::object_store::{AzureCredentials, BarmanObjectStore, GoogleCredentials, S3Credentials};
+use super::problem::{Findings, Refusal};
+use super::references::SecretKeySelector;
+use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec};
+use crate::field::FieldPath;
+use pgherd_core::names::ClusterName;
+
+/// Why nothing can be archived to a place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say what the variants are")]
+pub enum ArchiveRefusal {
+    #[error(
+        "says nothing of who writes there: add s3Credentials, azureCredentials or googleCredentials"
+    )]
+    NoKey,
+    #[error("has {} at once, but an archive lies in one place: keep one of them", .given.join(" and "))]
+    Keys { given: Vec<&'static str> },
+    #[error(
+        "needs accessKeyId and secretAccessKey, or inheritFromIAMRole: write one of the two ways"
+    )]
+    S3,
+    #[error(
+        "needs one of connectionString, storageKey, storageSasToken, inheritFromAzureAD and \
+         useDefaultAzureCredentials: write exactly one"
+    )]
+    Azure,
+    #[error("needs applicationCredentials or gkeEnvironment: write one of the two")]
+    Google,
+}
+
+/// An entry of a Secret that an archive needs: the field that names it, what it is, and where it
+/// is kept.
+pub type Key<'a> = (&'static str, ArchiveFile, &'a SecretKeySelector);
+
+impl Cluster {
+    /// The archive that the cluster's log goes to, and its place in the manifest.
+    pub fn archive(&self) -> Option<(FieldPath, &BarmanObjectStore)> {
+        let store = self.spec.backup.as_ref()?.barman_object_store.as_ref()?;
+        Some((FieldPath::of("spec.backup.barmanObjectStore"), store))
+    }
+}
+
+impl BarmanObjectStore {
+    /// What opens it.
+    pub fn keys(&self) -> Vec<Key<'_>> {
+        let mut keys: Vec<(&'static str, ArchiveFile, Option<&SecretKeySelector>)> =
+            vec![("endpointCA", ArchiveFile::EndpointCa, self.endpoint_ca.as_ref())];
+        if let Some(s3) = &self.s3_credentials {
+            keys.extend([
+                ("accessKeyId", ArchiveFile::AccessKeyId, s3.access_key_id.as_ref()),
+                ("secretAccessKey", ArchiveFile::SecretAccessKey, s3.secret_access_key.as_ref()),
+                ("sessionToken", ArchiveFile::SessionToken, s3.session_token.as_ref()),
+                ("region", ArchiveFile::Region, s3.region.as_ref()),
+            ]);
+        }
+        if let Some(azure) = &self.azure_credentials {
+            let connection = azure.connection_string.as_ref();
+            keys.extend([
+                ("connectionString", ArchiveFile::ConnectionString, connection),
+                ("storageAccount", ArchiveFile::StorageAccount, azure.storage_account.as_ref()),
+                ("storageKey", ArchiveFile::StorageKey, azure.storage_key.as_ref()),
+                ("storageSasToken", ArchiveFile::StorageSasToken, azure.storage_sas_token.as_ref()),
+            ]);
+        }
+        if let Some(google) = &self.google_credentials {
+            let key = google.application_credentials.as_ref();
+            keys.push(("applicationCredentials", ArchiveFile::ApplicationCredentials, key));
+        }
+        keys.into_iter().filter_map(|(field, file, kept)| Some((field, file, kept?))).collect()
+    }
+
+    /// Whether it is a folder of the machine.
+    fn is_folder(&self) -> bool {
+        self.destination_path.starts_with('/') || self.destination_path.starts_with("file://")
+    }
+}
+
+/// What agents are told of the archive, if there is one.
+pub(super) fn checked(
+    cluster: &Cluster,
+    name: &ClusterName,
+    findings: &mut Findings,
+) -> Option<ArchiveSpec> {
+    let (place, store) = cluster.archive()?;
+    let identity = match identity(store) {
+        Ok(identity) => identity,
+        Err((field, refusal)) => {
+            let place = field.map_or_else(|| place.clone(), |field| place.name(field));
+            findings.refuse(&place, Refusal::Archive(refusal));
+            return None;
+        }
+    };
+    let wal = store.wal.clone().unwrap_or_default();
+    let at_once = wal.max_parallel.and_then(|most| u32::try_from(most).ok());
+    Some(ArchiveSpec {
+        destination: store.destination_path.clone(),
+        endpoint: store.endpoint_url.clone(),
+        server: store.server_name.clone().unwrap_or_else(|| name.to_string()),
+        identity,
+        files: store.keys().into_iter().map(|(_, file, _)| file).collect(),
+        compression: wal.compression,
+        encryption: wal.encryption,
+        at_once: at_once.unwrap_or(1).max(1),
+    })
+}
+
+type Refused = (Option<&'static str>, ArchiveRefusal);
+
+fn identity(store: &BarmanObjectStore) -> Result<ArchiveIdentity, Refused> {
+    let given = [
+        ("s3Credentials", store.s3_credentials.is_some()),
+        ("azureCredentials", store.azure_credentials.is_some()),
+        ("googleCredentials", store.google_credentials.is_some()),
+    ];
+    let given: Vec<_> = given.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    if given.len() > 1 {
+        return Err((None, ArchiveRefusal::Keys { given }));
+    }
+    let at = |field| move |refusal| (Some(field), refusal);
+    if let Some(s3) = &store.s3_credentials {
+        return of_s3(s3).map_err(at("s3Credentials"));
+    }
+    if let Some(azure) = &store.azure_credentials {
+        return of_azure(azure).map_err(at("azureCredentials"));
+    }
+    if let Some(google) = &store.google_credentials {
+        return of_google(google).map_err(at("googleCredentials"));
+    }
+    if store.is_folder() { Ok(ArchiveIdentity::User) } else { Err((None, ArchiveRefusal::NoKey)) }
+}
+
+fn of_s3(s3: &S3Credentials) -> Result<ArchiveIdentity, ArchiveRefusal> {
+    let inherits = s3.inherit_from_iam_role.unwrap_or_default();
+    match (&s3.access_key_id, &s3.secret_access_key, inherits) {
+        (Some(_), Some(_), false) => Ok(ArchiveIdentity::S3Keys),
+        (None, None, true) => Ok(ArchiveIdentity::S3Role),
+        (Some(_) | None, Some(_) | None, _) => Err(ArchiveRefusal::S3),
+    }
+}
+
+fn of_azure(azure: &AzureCredentials) -> Result<ArchiveIdentity, ArchiveRefusal> {
+    let is = |flag: Option<bool>| flag.unwrap_or_default();
+    let ways = [
+        (azure.connection_string.is_some(), ArchiveIdentity::AzureConnection),
+        (azure.storage_key.is_some(), ArchiveIdentity::AzureKey),
+        (azure.storage_sas_token.is_some(), ArchiveIdentity::AzureSignature),
+        (is(azure.inherit_from_azure_ad), ArchiveIdentity::AzureRole),
+        (is(azure.use_default_azure_credentials), ArchiveIdentity::AzureRole),
+    ];
+    let mut ways = ways.into_iter().filter(|(is_given, _)| *is_given).map(|(_, identity)| identity);
+    match (ways.next(), ways.next()) {
+        (Some(identity), None) => Ok(identity),
+        (Some(_) | None, _) => Err(ArchiveRefusal::Azure),
+    }
+}
+
+fn of_google(google: &GoogleCredentials) -> Result<ArchiveIdentity, ArchiveRefusal> {
+    match (&google.application_credentials, google.gke_environment.unwrap_or_default()) {
+        (Some(_), false) => Ok(ArchiveIdentity::GoogleKey),
+        (None, true) => Ok(ArchiveIdentity::GoogleRole),
+        (Some(_), true) | (None, false) => Err(ArchiveRefusal::Google),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn outcome(store: &str) -> String {
+        let text = format!(
+            "{{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {{name: db}}, \
+             spec: {{backup: {{barmanObjectStore: {{{store}}}}}}}}}"
+        );
+        match Cluster::from_yaml(&text).unwrap().0.checked() {
+            Ok((checked, _)) => {
+                let told = checked.postgres.archive.unwrap();
+                let ArchiveSpec { destination, server, identity, files, at_once, .. } = told;
+                format!("{destination} {server} {identity:?} {files:?} {at_once}\n")
+            }
+            Err(problems) => problems.iter().map(|it| format!("{it}\n")).collect(),
+        }
+    }
+
+    #[test]
+    fn agents_are_told_who_they_are_there_without_its_secrets() {
+        expect![[r#"
+            /srv/backups db User {} 1
+            file:///srv/backups shop User {} 4
+            s3://b/p db S3Keys {AccessKeyId, SecretAccessKey, Region, EndpointCa} 1
+            s3://b db S3Role {} 1
+            gs://b db GoogleRole {} 1
+            https://a.blob.core.windows.net/c db AzureKey {StorageAccount, StorageKey} 1
+        "#]]
+        .assert_eq(
+            &[
+                "destinationPath: /srv/backups",
+                "destinationPath: 'file:///srv/backups', serverName: shop, wal: {maxParallel: 4}",
+                "destinationPath: s3://b/p, endpointCA: {name: s, key: c}, s3Credentials: \
+                 {accessKeyId: {name: s, key: a}, secretAccessKey: {name: s, key: b}, \
+                 region: {name: s, key: r}}",
+                "destinationPath: s3://b, s3Credentials: {inheritFromIAMRole: true}",
+                "destinationPath: gs://b, googleCredentials: {gkeEnvironment: true}",
+                "destinationPath: 'https://a.blob.core.windows.net/c', azureCredentials: \
+                 {storageAccount: {name: s, key: a}, storageKey: {name: s, key: b}}",
+            ]
+            .map(outcome)
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn what_nobody_could_write_to_is_refused() {
+        expect![[r#"
+            spec.backup.barmanObjectStore says nothing of who writes there: add s3Credentials, azureCredentials or googleCredentials
+            spec.backup.barmanObjectStore has s3Credentials and googleCredentials at once, but an archive lies in one place: keep one of them
+            spec.backup.barmanObjectStore.s3Credentials needs accessKeyId and secretAccessKey, or inheritFromIAMRole: write one of the two ways
+            spec.backup.barmanObjectStore.azureCredentials needs one of connectionString, storageKey, storageSasToken, inheritFromAzureAD and useDefaultAzureCredentials: write exactly one
+            spec.backup.barmanObjectStore.googleCredentials needs applicationCredentials or gkeEnvironment: write one of the two
+        "#]]
+        .assert_eq(
+            &[
+                "destinationPath: s3://b",
+                "destinationPath: s3://b, s3Credentials: {inheritFromIAMRole: true}, \
+                 googleCredentials: {gkeEnvironment: true}",
+                "destinationPath: s3://b, s3Credentials: {accessKeyId: {name: s, key: a}}",
+                "destinationPath: s3://b, azureCredentials: {storageAccount: {name: s, key: a}}",
+                "destinationPath: gs://b, googleCredentials: {}",
+            ]
+            .map(outcome)
+            .concat(),
+        );
+    }
+}
