@@ -153,7 +153,7 @@ fn commits_go_on_without_the_store_and_the_log_follows() {
     home.owns("local");
     let mut store = Store::start();
     let path = home.manifest("local", &format!("{THREE}, {}", store.spec()));
-    let text = std::fs::read_to_string(&path).unwrap() + &store.secret();
+    let text = std::fs::read_to_string(&path).unwrap() + &Store::secret();
     std::fs::write(&path, text).unwrap();
     up(&home, &path);
     fill_a_segment(&home);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longer than the agent takes for any answer.
-const ARCHIVING: Duration = Duration::from_secs(60);
+const ARCHIVING: Duration = Duration::from_mins(1);
 /// A standby asks again anyhow, and until it may do so it cannot be promoted.
 const FETCHING: Duration = Duration::from_secs(2);
 

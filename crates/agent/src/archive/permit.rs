@@ -29,13 +29,11 @@ impl Permit {
     }
 
     pub(super) fn allows(&self, file: WalFile, size: SegmentSize) -> bool {
-        let left = self.0.get(&file.timeline());
+        let Some(left) = self.0.get(&file.timeline()) else { return false };
         match (file, left) {
-            (_, None) => false,
-            (WalFile::Segment(_) | WalFile::History(_), Some(None))
-            | (WalFile::History(_), Some(Some(_))) => true,
-            (WalFile::Segment(segment), Some(Some(left))) => segment.end(size) <= *left,
-            (WalFile::Partial(_) | WalFile::Label { .. }, Some(_)) => false,
+            (WalFile::History(_), _) | (WalFile::Segment(_), None) => true,
+            (WalFile::Segment(segment), Some(left)) => segment.end(size) <= *left,
+            (WalFile::Partial(_) | WalFile::Label { .. }, _) => false,
         }
     }
 }

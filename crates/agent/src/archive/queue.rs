@@ -154,10 +154,10 @@ impl Queue {
                 asked.file,
                 PATIENCE.as_secs()
             );
-            if !self.failed.contains_key(&asked.file) {
+            self.failed.entry(asked.file).or_insert_with(|| {
                 let failed = Failed { times: 1, last: now };
-                self.failed.insert(asked.file, (failed, why.clone()));
-            }
+                (failed, why.clone())
+            });
             reply(asked, Reply::Failed(why));
         }
     }

@@ -59,7 +59,7 @@ async fn answer(stream: UnixStream, desk: &mpsc::Sender<Event>) -> io::Result<()
         Some(request) => {
             let (answer, answered) = oneshot::channel();
             // Either end is gone only when the agent ends.
-            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+            let gone = |()| io::Error::from(io::ErrorKind::BrokenPipe);
             desk.send(Event::Asked { request, answer }).await.map_err(|_| gone(()))?;
             answered.await.map_err(|_| gone(()))?
         }

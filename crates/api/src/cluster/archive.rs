@@ -183,7 +183,10 @@ mod tests {
                 let ArchiveSpec { destination, server, identity, files, at_once, .. } = told;
                 format!("{destination} {server} {identity:?} {files:?} {at_once}\n")
             }
-            Err(problems) => problems.iter().map(|it| format!("{it}\n")).collect(),
+            Err(problems) => {
+                let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                lines.join("\n") + "\n"
+            }
         }
     }
 

@@ -65,7 +65,7 @@ impl Store {
         command.arg(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(command.spawn().unwrap());
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(Instant::now() < until, "the server does not answer");
             std::thread::sleep(Duration::from_millis(50));
@@ -92,7 +92,7 @@ impl Store {
         )
     }
 
-    pub(super) fn secret(&self) -> String {
+    pub(super) fn secret() -> String {
         format!(
             "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s3}}\nstringData: \
              {{id: {ACCESS_KEY}, key: {SECRET_KEY}}}\n"
