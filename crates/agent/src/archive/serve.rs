@@ -59,9 +59,9 @@ async fn answer(stream: UnixStream, desk: &mpsc::Sender<Event>) -> io::Result<()
         Some(request) => {
             let (answer, answered) = oneshot::channel();
             // Either end is gone only when the agent ends.
-            let gone = |()| io::Error::from(io::ErrorKind::BrokenPipe);
-            desk.send(Event::Asked { request, answer }).await.map_err(|_| gone(()))?;
-            answered.await.map_err(|_| gone(()))?
+            let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+            desk.send(Event::Asked { request, answer }).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())?
         }
         None => Reply::Failed("the request was not understood".to_owned()),
     };

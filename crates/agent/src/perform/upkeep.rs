@@ -3,6 +3,7 @@
 //! Never touches a slot that is not ours or that is in use.
 
 use crate::postgres::config::{REPLICATION_ROLE, SLOT_PREFIX, quote};
+use crate::postgres::roles::{self, RolesError};
 use crate::postgres::scram::Verifier;
 use crate::postgres::session::{SUPERUSER, Session, SessionError};
 use crate::settings::{self, SettingsError};
@@ -38,8 +39,8 @@ pub enum UpkeepError {
     SetPassword(#[source] SessionError),
     #[error("reading the password of role {role:?}")]
     ReadRolePassword { role: String, source: SettingsError },
-    #[error("setting the password of role {role:?}")]
-    SetRolePassword { role: String, source: SessionError },
+    #[error("setting a role's password")]
+    SetRolePassword(#[source] RolesError),
 }
 
 /// What there shall be in one server.
@@ -213,11 +214,6 @@ async fn change(
     changed.map_err(|source| UpkeepError::ChangeSlot { slot: slot.to_owned(), source })
 }
 
-/// Not even a verifier belongs into a log; and it need not wait for standbys: whoever is primary next
-/// sets it again.
-const QUIETLY: &str = "set log_statement = 'none'; set log_min_duration_statement = -1; \
-    set log_min_error_statement = 'panic'; set synchronous_commit = local";
-
 /// Its password is there if it may log in with one, and absent if it may not.
 async fn keep_superuser(
     bench: &Bench,
@@ -235,7 +231,10 @@ async fn keep_superuser(
             quote::literal(Verifier::of(&password).reveal())
         }
     };
-    let sql = format!("{QUIETLY}; alter role current_user password {password}");
+    let sql = format!(
+        "{}; set synchronous_commit = local; alter role current_user password {password}",
+        roles::QUIET
+    );
     session.run(&sql, WITHIN).await.map_err(UpkeepError::SetPassword)
 }
 
@@ -245,15 +244,8 @@ async fn keep_password(
     session: &mut Session,
     (role, file): (&str, &str),
 ) -> Result<(), UpkeepError> {
-    let failed = |source| UpkeepError::SetRolePassword { role: role.to_owned(), source };
-    let name = quote::literal(role);
-    let sql = format!("select count(*) from pg_catalog.pg_roles where rolname = {name}");
-    if session.value(&sql, WITHIN).await.map_err(failed)? == "0" {
-        return Ok(());
-    }
     let password = settings::password(bench, file)
         .map_err(|source| UpkeepError::ReadRolePassword { role: role.to_owned(), source })?;
-    let password = quote::literal(Verifier::of(&password).reveal());
-    let sql = format!("{QUIETLY}; alter role {} password {password}", quote::identifier(role));
-    session.run(&sql, WITHIN).await.map_err(failed)
+    let set = roles::set_password(session, role, &Verifier::of(&password)).await;
+    set.map_err(UpkeepError::SetRolePassword)
 }

@@ -21,6 +21,8 @@ pub enum RolesError {
     Look { what: String, source: SessionError },
     #[error("making the role {role:?}")]
     MakeRole { role: String, source: SessionError },
+    #[error("setting the password of the role {role:?}")]
+    SetPassword { role: String, source: SessionError },
     #[error("making the database {database:?}")]
     MakeDatabase { database: String, source: SessionError },
 }
@@ -34,7 +36,7 @@ const REWIND_GRANTS: &str = "GRANT EXECUTE ON FUNCTION \
     TO streaming_replica";
 
 /// Not even a verifier belongs into a log.
-const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+pub(crate) const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
     SET log_min_error_statement = 'panic'";
 
 /// A session whose statements nobody finds in a log.
@@ -68,16 +70,37 @@ pub(super) async fn forget_superuser(session: &mut Session) -> Result<(), RolesE
     forgotten.map_err(|source| RolesError::MakeRole { role: SUPERUSER.to_owned(), source })
 }
 
+/// Sets a role's password, as long as there is that role. It need not wait for standbys: whoever is
+/// primary next sets it again.
+pub(crate) async fn set_password(
+    session: &mut Session,
+    role: &str,
+    password: &Verifier,
+) -> Result<(), RolesError> {
+    if !role_exists(session, role).await? {
+        return Ok(());
+    }
+    let (name, password) = (identifier(role), literal(password.reveal()));
+    let statement =
+        format!("{QUIET}; SET synchronous_commit = local; ALTER ROLE {name} PASSWORD {password}");
+    let set = session.run(&statement, WITHIN).await;
+    set.map_err(|source| RolesError::SetPassword { role: role.to_owned(), source })
+}
+
+async fn role_exists(session: &mut Session, role: &str) -> Result<bool, RolesError> {
+    let look =
+        format!("SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));
+    exists(session, &look, format!("the role {role:?}")).await
+}
+
 async fn make_role(
     session: &mut Session,
     role: &str,
     attributes: &str,
     password: &Verifier,
 ) -> Result<(), RolesError> {
-    let look =
-        format!("SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));
     let (name, password) = (identifier(role), literal(password.reveal()));
-    let statement = if exists(session, &look, format!("the role {role:?}")).await? {
+    let statement = if role_exists(session, role).await? {
         // What it was limited to elsewhere must not lock it out here.
         format!(
             "ALTER ROLE {name} LOGIN {attributes} CONNECTION LIMIT -1 VALID UNTIL 'infinity' \
