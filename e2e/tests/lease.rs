@@ -15,7 +15,7 @@ use pgherd_core::ports::{Coordinator, Written, contract};
 use pgherd_core::record::{Record, Write, WriteId};
 use pgherd_core::units::Epoch;
 use pgherd_kubernetes::pod::lease::{LeaseCoordinator, RECORD};
-use pgherd_kubernetes::pod::peers::{self, Addresses, Sought};
+use pgherd_kubernetes::pod::peers::{self, Addresses, Sought, Told};
 use pgherd_kubernetes::pod::route::{self, Pointed};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
@@ -281,13 +281,14 @@ async fn the_route_leads_to_the_latest_primary() {
         slices.create(&PostParams::default(), &made).await.unwrap();
         let mut agents = JoinSet::new();
         let (first, serving) = watch::channel(None);
-        agents.spawn(route::keep(slices.clone(), name.clone(), one, serving));
+        let unseen = watch::channel(None).1;
+        agents.spawn(route::keep(slices.clone(), name.clone(), one, (serving, unseen.clone())));
         first.send_replace(Some(Epoch(1)));
         leads_to(&slices, &name, one).await;
         assert_eq!(route::point(&slices, &name, one, Epoch(1)).await.unwrap(), Pointed::Already);
 
         let (second, serving) = watch::channel(Some(Epoch(2)));
-        agents.spawn(route::keep(slices.clone(), name.clone(), two, serving));
+        agents.spawn(route::keep(slices.clone(), name.clone(), two, (serving, unseen)));
         leads_to(&slices, &name, two).await;
         let outdated = Pointed::Outdated { by: Epoch(2) };
         assert_eq!(route::point(&slices, &name, one, Epoch(1)).await.unwrap(), outdated);
@@ -311,7 +312,8 @@ async fn the_route_is_tried_until_it_is_there() {
     let address: IpAddr = "10.0.0.1".parse().unwrap();
     let (_serving, serving) = watch::channel(Some(Epoch(1)));
     let mut agents = JoinSet::new();
-    agents.spawn(route::keep(slices.clone(), name.clone(), address, serving));
+    let unseen = watch::channel(None).1;
+    agents.spawn(route::keep(slices.clone(), name.clone(), address, (serving, unseen)));
     tokio::task::yield_now().await;
     let made = slice(&name, &name, "IPv4", &json!([]));
     slices.create(&PostParams::default(), &made).await.unwrap();
@@ -327,7 +329,8 @@ async fn peers_are_found_where_their_pods_are() {
     let [one, two] = [1, 2].map(|serial| InstanceName::new(&cluster, serial));
     let (name, service) = (format!("{cluster}-x"), format!("{cluster}-pods"));
     let own = "10.0.0.9".parse().unwrap();
-    let (told, mut known) = watch::channel(Addresses::new());
+    let (addresses, mut known) = watch::channel(Addresses::new());
+    let told = Told { addresses, route: watch::channel(None).0 };
     let mut agents = JoinSet::new();
     agents.spawn(peers::learn(slices.clone(), Sought { cluster, own }, told));
     let at = |name: &InstanceName, address: &str| json!([{"hostname": name.to_string(), "addresses": [address]}]);
@@ -342,6 +345,32 @@ async fn peers_are_found_where_their_pods_are() {
     both.insert(two, "10.0.0.2".parse().unwrap());
     let learnt = known.wait_for(|known| *known == both);
     drop(tokio::time::timeout(SOON, learnt).await.unwrap().unwrap());
+    slices.delete(&name, &DeleteParams::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_somebody_edits_is_put_right_when_that_is_seen() {
+    let Some(config) = reach().await else { return };
+    let slices: Api<EndpointSlice> = Api::namespaced(client(&config), NAMESPACE);
+    let cluster = ClusterName::parse(&format!("edited-{}", std::process::id())).unwrap();
+    let name = format!("{cluster}-rw");
+    let address: IpAddr = "10.0.0.1".parse().unwrap();
+    let made = slice(&name, &name, "IPv4", &json!([]));
+    slices.create(&PostParams::default(), &made).await.unwrap();
+    let (route, seen) = watch::channel(None);
+    let told = Told { addresses: watch::channel(Addresses::new()).0, route };
+    let mut agents = JoinSet::new();
+    agents.spawn(peers::learn(slices.clone(), Sought { cluster, own: address }, told));
+    let (_serving, serving) = watch::channel(Some(Epoch(1)));
+    agents.spawn(route::keep(slices.clone(), name.clone(), address, (serving, seen)));
+    leads_to(&slices, &name, address).await;
+    for edit in [
+        json!({"endpoints": []}),
+        json!({"metadata": {"labels": null}, "endpoints": [{"addresses": ["192.0.2.1"]}]}),
+    ] {
+        slices.patch(&name, &PatchParams::default(), &Patch::Merge(edit)).await.unwrap();
+        leads_to(&slices, &name, address).await;
+    }
     slices.delete(&name, &DeleteParams::default()).await.unwrap();
 }
 

@@ -72,6 +72,9 @@ pub struct Manner {
     pub gate: Gate,
     /// The number of the configuration it runs with.
     pub configuration: u64,
+    /// Some of it counts only from its next start on.
+    #[serde(default)]
+    pub pending_restart: bool,
     /// Where the log of a dead server was found to end.
     pub end: Option<WalPosition>,
     /// Bytes of log that its last recovery replayed in a second.
@@ -88,6 +91,7 @@ impl Default for Manner {
             reached: None,
             gate: Gate::Open,
             configuration: 0,
+            pending_restart: false,
             end: None,
             replayed_per_second: None,
         }

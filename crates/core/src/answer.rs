@@ -2,6 +2,7 @@
 //!
 //! Never answers before the steps it names are done: a reply says what is already persisted.
 
+use crate::instance::restarts;
 use crate::intent::Intent;
 use crate::message::{
     Basis, Heartbeat, HeartbeatReply, Known, Purpose, Released, Reply, Request, Revoke, Stance,
@@ -100,6 +101,7 @@ fn heartbeat(
         granted,
         knows,
         standing: standing(intent, seen),
+        wants_restart: restarts::is_wanted(intent, seen),
     };
     let heard = granted.then(|| Event::Heard {
         from: from.clone(),

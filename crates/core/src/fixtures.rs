@@ -121,7 +121,7 @@ pub(crate) fn serving(record: &Record) -> Seen {
     for other in others {
         seen.office.grants.insert(other.clone(), NOW.before(ms(100)));
         let standing = Standing::Streaming { position: at(3, 2_000) };
-        let answer = Answer { at: NOW.before(ms(99)), knows: seen.durable.known, standing };
+        let answer = Answer { at: NOW.before(ms(99)), knows: seen.durable.known, standing, wants_restart: false };
         let asked = Some(NOW.before(ms(100)));
         seen.peers.insert(other.clone(), Peer { asked, answer: Some(answer) });
         senders.insert(other, Sender { flushed: Lsn(2_000), streaming: true });
@@ -149,9 +149,11 @@ pub(crate) fn streaming(serial: u32, record: &Record) -> Seen {
         from: name(1),
         at: heard_at,
         epoch: record.epoch,
+        revision: record.revision,
         position: Some(at(3, 2_000)),
         terms: record.terms.clone(),
         rewind_ready: true,
+        may_restart: None,
     });
     seen.server = Server::Standby(Standby {
         system_id: SYSTEM,

@@ -21,6 +21,8 @@ mod follow;
 mod members;
 mod office;
 mod quorum;
+mod reading;
+pub(crate) mod restarts;
 mod standby;
 mod switchover;
 
@@ -38,7 +40,9 @@ pub fn plan(intent: &Intent, seen: &Seen, now: Time) -> Plan {
     let mut steps = Vec::new();
     remember_on_disk(view, &mut steps);
     let verdict = decide(view, &mut steps);
-    read_record(view, &mut steps);
+    if reading::is_due(view) {
+        steps.push(Step::ReadRecord);
+    }
     Plan { steps, verdict, look_again_after: look_again(view) }
 }
 
@@ -110,26 +114,6 @@ fn persist(view: View<'_>, steps: &mut Vec<Step>, change: impl FnOnce(&mut Durab
     change(&mut next);
     if next != *present {
         steps.push(Step::Persist(next));
-    }
-}
-
-/// The record is read often only while somebody may have to act on it.
-fn read_record(view: View<'_>, steps: &mut Vec<Step>) {
-    let due = view.seen.record.asked.is_none_or(|asked| view.now >= asked.after(read_every(view)));
-    if due {
-        steps.push(Step::ReadRecord);
-    }
-}
-
-fn read_every(view: View<'_>) -> Duration {
-    let seen = view.seen;
-    if seen.outstanding.is_some() || seen.record.value.is_none() || seen.record.regressed.is_some()
-    {
-        Duration::from_millis(200)
-    } else if seen.my_office().is_some() || view.now < seen.grant.until {
-        Duration::from_secs(1)
-    } else {
-        Duration::from_millis(200)
     }
 }
 

@@ -38,6 +38,9 @@ pub struct Heartbeat {
     pub terms: Vec<Term>,
     /// The holder has checkpointed on its own timeline: it can serve as the source of a rewind.
     pub rewind_ready: bool,
+    /// Whose turn it is to start again, of the standbys that want to.
+    #[serde(default)]
+    pub may_restart: Option<InstanceName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +52,9 @@ pub struct HeartbeatReply {
     pub granted: bool,
     pub knows: Known,
     pub standing: Standing,
+    /// It has settings to take up that need a restart, or was asked to start again.
+    #[serde(default)]
+    pub wants_restart: bool,
 }
 
 /// What an instance has durably seen and promised.

@@ -155,7 +155,12 @@ fn heartbeat_replied(seen: &mut Seen, from: InstanceName, reply: HeartbeatReply,
         }
     }
     seen.peers.entry(from).or_default().answer =
-        Some(Answer { at: now, knows: reply.knows, standing: reply.standing });
+        Some(Answer {
+            at: now,
+            knows: reply.knows,
+            standing: reply.standing,
+            wants_restart: reply.wants_restart,
+        });
 }
 
 fn hear(seen: &mut Seen, knows: Known) {
@@ -179,12 +184,14 @@ fn heard(
                 from,
                 at: now,
                 epoch: heartbeat.epoch,
+                revision: heartbeat.revision,
                 position: heartbeat.position.or_else(|| {
                     let before = seen.grant.heard.as_ref()?;
                     before.position.filter(|_| before.epoch == heartbeat.epoch)
                 }),
                 terms: heartbeat.terms,
                 rewind_ready: heartbeat.rewind_ready,
+                may_restart: heartbeat.may_restart,
             });
         }
         Request::Revoke(revoke) => released(seen, revoke.released, now),

@@ -141,7 +141,7 @@ pub enum Task {
     Stop {
         epoch: Epoch,
     },
-    /// Restart a running standby or reload a running server's configuration.
+    /// Make a running server read its configuration again; what needs a restart waits for one.
     Reload {
         configuration: u64,
     },

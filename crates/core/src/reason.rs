@@ -140,6 +140,8 @@ pub enum Reason {
         standby: InstanceName,
     },
     RestartInPlace,
+    /// It is another instance's turn to start again, or one is away.
+    RestartWaits,
     HandingOver {
         target: InstanceName,
     },
@@ -202,6 +204,7 @@ impl Reason {
             Self::Crashed => "PostgreSQL died",
             Self::DiskFull => "the disk is full",
             Self::RestartInPlace => "restarting in place",
+            Self::RestartWaits => "waiting for its turn to restart",
             Self::NoCandidate => "there is nobody to take over or to copy from",
             Self::ForkUnknown => "the primary has not said where its timeline began",
             Self::HalfRewound => "a rewind was begun and not finished",

@@ -5,7 +5,7 @@
 use crate::message::{Known, Purpose, Released, Standing, Vote};
 use crate::names::InstanceName;
 use crate::plan::Task;
-use crate::record::{Holder, Pair, Record, Term, Write};
+use crate::record::{Holder, Pair, Record, Revision, Term, Write};
 use crate::rules::{Rule, broken};
 use crate::units::{Epoch, Lsn, SystemId, Time, Timeline, WalPosition};
 use serde::{Deserialize, Serialize};
@@ -144,9 +144,14 @@ pub struct Heard {
     pub from: InstanceName,
     pub at: Time,
     pub epoch: Epoch,
+    /// The one of the sender's record.
+    #[serde(default)]
+    pub revision: Revision,
     pub position: Option<WalPosition>,
     pub terms: Vec<Term>,
     pub rewind_ready: bool,
+    #[serde(default)]
+    pub may_restart: Option<InstanceName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +172,8 @@ pub struct Answer {
     pub at: Time,
     pub knows: Known,
     pub standing: Standing,
+    #[serde(default)]
+    pub wants_restart: bool,
 }
 
 /// A candidate's attempt: first a survey, then a seal.
@@ -289,6 +296,9 @@ pub struct Health {
     pub disk_full: bool,
     /// The configuration number the server runs with.
     pub configuration: u64,
+    /// Some of it counts only from the next start on.
+    #[serde(default)]
+    pub pending_restart: bool,
     /// The receiver was told that the log it needs is gone.
     pub wal_gone: bool,
     /// Whether the primary is still where the server was pointed at.

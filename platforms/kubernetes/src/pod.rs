@@ -111,14 +111,17 @@ impl Pod {
         let (wanted, watching) = wanted::watch(maps, cluster);
         tasks.spawn("watching what is wanted", watching);
 
-        let (told, addresses) = watch::channel(peers::Addresses::default());
+        let (told_addresses, addresses) = watch::channel(peers::Addresses::default());
+        let (told_route, seen_route) = watch::channel(None);
+        let told = peers::Told { addresses: told_addresses, route: told_route };
         let sought = Sought { cluster: cluster.clone(), own: surroundings.address };
         tasks.spawn("learning addresses", peers::learn(slices.clone(), sought, told));
         let me = surroundings.instance.clone();
         tasks.spawn("passing addresses on", pass_on(addresses, lent.config.clone(), me));
 
         let service = services::of_primary(cluster);
-        let keep = route::keep(slices, service, surroundings.address, lent.serves.clone());
+        let when = (lent.serves.clone(), seen_route);
+        let keep = route::keep(slices, service, surroundings.address, when);
         tasks.spawn("leading clients here", keep);
 
         let address = SocketAddr::new(surroundings.listen(), STATUS_PORT);

@@ -178,6 +178,7 @@ impl Watcher {
             progress: self.progress,
             disk_full: disk::is_full(&site.data),
             configuration: 0,
+            pending_restart: false,
             wal_gone: self.complaints.say_that_wal_is_gone(site, &server),
             upstream: Upstream::InPlace,
             redo_milliseconds: None,

@@ -1,20 +1,19 @@
-//! Makes the server run with the newest configuration.
+//! Makes the server read the newest configuration.
 //!
-//! Never restarts a primary for it: that is for its user to ask.
+//! Never restarts it for what needs that: when is decided elsewhere.
 
-use super::{Bench, Hands, Manner, UnreadyError, start, stop};
+use super::{Bench, Hands, Manner, UnreadyError};
 use crate::postgres::running::{Deadline, RunningError};
 use crate::postgres::session::SessionError;
 use crate::settings;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::info;
 
 /// The postmaster notices at once; its children within moments.
 const WITHIN: Duration = Duration::from_secs(3);
 /// Those that are ours never wait for a restart that we do not make ourselves.
 const PENDING: &str = "select coalesce(string_agg(name, ', ' order by name), '') \
     from pg_settings where pending_restart";
-const IS_STANDBY: &str = "select pg_is_in_recovery()";
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -24,10 +23,6 @@ pub(super) enum Error {
     Reload(#[source] RunningError),
     #[error("asking what needs a restart")]
     Ask(#[source] SessionError),
-    #[error("stopping the standby for its restart")]
-    Stop(#[source] stop::Error),
-    #[error("starting the standby again")]
-    Start(#[source] start::Error),
 }
 
 pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Error> {
@@ -41,17 +36,10 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
     let deadline = Deadline::after(WITHIN);
     let mut session = running.connect(deadline).await.map_err(Error::Reload)?;
     let pending = session.value(PENDING, WITHIN).await.map_err(Error::Ask)?;
-    let standby = session.value(IS_STANDBY, WITHIN).await.map_err(Error::Ask)?;
-    drop(session);
-    hands.manner = manner;
-    if pending.is_empty() {
-        return Ok(());
+    let pending_restart = !pending.is_empty();
+    if pending_restart {
+        info!(parameters = pending, "the rest counts from the next start on");
     }
-    if standby != "t" {
-        warn!(parameters = pending, "waiting for a restart of the primary");
-        return Ok(());
-    }
-    info!(parameters = pending, "restarting the standby for its new configuration");
-    stop::perform(bench, hands).await.map_err(Error::Stop)?;
-    start::perform(bench, hands).await.map_err(Error::Start)
+    hands.manner = Manner { pending_restart, ..manner };
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! Never follows while its log may have left the primary's past, and never tries one way more
 //! than twice before it takes the next.
 
-use super::{View, perform, persist};
+use super::{View, perform, persist, restarts};
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
 use crate::record::{Record, Term};
@@ -176,23 +176,26 @@ fn receive(view: View<'_>, heard: &Heard, standby: &Standby, steps: &mut Vec<Ste
     following(if standby.streaming { Reason::Streaming } else { Reason::NotStreaming })
 }
 
-/// What a standby does besides receiving: restarts and reloads that were asked for.
+/// What a standby does besides receiving: reloads and restarts that were asked for.
 fn housekeeping(view: View<'_>, heard: &Heard, steps: &mut Vec<Step>) -> Option<Reason> {
     let seen = view.seen;
-    if let Some(restart) = &view.intent.restart
-        && restart.number > seen.durable.restarted
-        && restart.instances.contains(seen.name())
-        && seen.task.is_none()
-    {
-        persist(view, steps, |durable| {
-            durable.restarted = restart.number;
-        });
-        steps.push(Step::Perform(Task::Stop { epoch: heard.epoch }));
-        return Some(Reason::RestartInPlace);
-    }
     let configuration = view.intent.configuration;
     if seen.health.configuration != configuration {
         return perform(view, steps, Task::Reload { configuration });
+    }
+    if restarts::is_wanted(view.intent, seen) {
+        if !restarts::is_my_turn(view, heard) {
+            return Some(Reason::RestartWaits);
+        }
+        if seen.task.is_none() {
+            if let Some(restart) = restarts::asked(view.intent, seen) {
+                persist(view, steps, |durable| {
+                    durable.restarted = restart.number;
+                });
+            }
+            steps.push(Step::Perform(Task::Stop { epoch: heard.epoch }));
+        }
+        return Some(Reason::RestartInPlace);
     }
     if (seen.durable.rejoin_failures > 0 || seen.durable.must_clone) && seen.server_streams() {
         persist(view, steps, |durable| {

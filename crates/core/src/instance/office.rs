@@ -5,7 +5,7 @@
 
 use super::{
     View, crash, fence, free_epoch, is_leaving, lease, members, next_write, perform, persist,
-    quorum, resend, switchover, write,
+    quorum, resend, restarts, switchover, write,
 };
 use crate::intent::Durability;
 use crate::message::{Heartbeat, Request};
@@ -82,6 +82,7 @@ fn heartbeat(view: View<'_>, record: &Record) -> Heartbeat {
         position: primary.map(|primary| primary.position),
         terms,
         rewind_ready: primary.is_some_and(|primary| primary.checkpointed),
+        may_restart: restarts::turn(view),
     }
 }
 
@@ -325,9 +326,8 @@ fn upkeep(
     if primary.gate == Gate::Closed {
         return open_gate(view, record, (primary, wanted), steps);
     }
-    if let Some(restart) = &view.intent.restart
-        && restart.number > view.seen.durable.restarted
-        && restart.instances.contains(view.seen.name())
+    if let Some(restart) = restarts::asked(view.intent, view.seen)
+        && restarts::is_last(view, restart)
         && view.seen.task.is_none()
     {
         persist(view, steps, |durable| {

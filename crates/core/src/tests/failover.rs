@@ -546,6 +546,7 @@ fn whoever_claims_grants_to_the_winner_and_to_nobody_before_it() {
             position: None,
             terms: Vec::new(),
             rewind_ready: false,
+            may_restart: None,
         });
         let answered = answer(&intent(3, asynchronous()), &seen, &name(from), &request, NOW);
         matches!(answered.reply, Reply::Heartbeat(reply) if reply.granted)

@@ -242,6 +242,7 @@ fn heartbeat(epoch: u64) -> Request {
         position: Some(at(3, Lsn(2_000).0)),
         terms: record(3).terms,
         rewind_ready: true,
+        may_restart: None,
     })
 }
 

@@ -1,4 +1,5 @@
-//! Learns at which addresses the instances of a cluster are, from the slices of their service.
+//! Learns at which addresses the instances of a cluster are, from the slices of their service, and
+//! that the route to the primary has changed.
 //!
 //! Never forgets one: an instance that is away keeps its last address.
 
@@ -36,25 +37,40 @@ pub struct Sought {
     pub own: IpAddr,
 }
 
+/// Whom it tells.
+pub struct Told {
+    pub addresses: watch::Sender<Addresses>,
+    /// The version of the slice that leads to the primary; none while there is no such slice.
+    pub route: watch::Sender<Option<String>>,
+}
+
 /// Watches for as long as it is polled, and tells `told` of every change.
-pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: watch::Sender<Addresses>) {
-    let service = services::of_pods(&sought.cluster);
-    let of_pods = watcher::Config::default().labels(&format!("{SERVICE}={service}"));
-    let mut events = pin!(watcher(api.clone(), of_pods.clone()));
+pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
+    let of_primary = services::of_primary(&sought.cluster);
+    let both = format!("{SERVICE} in ({},{of_primary})", services::of_pods(&sought.cluster));
+    let both = watcher::Config::default().labels(&both);
+    let mut events = pin!(watcher(api.clone(), both.clone()));
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut slices = Slices::default();
     let mut state = State::Learning;
     loop {
         match tokio::time::timeout(SILENT_AT_MOST, events.try_next()).await {
-            Err(_) | Ok(Ok(None)) => events.set(watcher(api.clone(), of_pods.clone())),
+            Err(_) | Ok(Ok(None)) => events.set(watcher(api.clone(), both.clone())),
             Ok(Ok(Some(event))) => {
                 // A list that fails begins well each time.
                 if !matches!(event, Event::Init) {
                     backoff.begin_anew();
                     state = State::Learning;
                 }
+                if let Some(version) = version(&event, &of_primary) {
+                    told.route.send_if_modified(|known| {
+                        let changed = *known != version;
+                        *known = version;
+                        changed
+                    });
+                }
                 slices.notice(event, &sought);
-                told.send_if_modified(|known| slices.tell(known));
+                told.addresses.send_if_modified(|known| slices.tell(known));
             }
             Ok(Err(error)) => {
                 let error = chain(&error).to_string();
@@ -67,6 +83,17 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: watch::Sender<
             }
         }
     }
+}
+
+/// What an event says of the slice of that name, if it is about that one.
+fn version(event: &Event<EndpointSlice>, name: &str) -> Option<Option<String>> {
+    let (slice, is_there) = match event {
+        Event::Apply(slice) | Event::InitApply(slice) => (slice, true),
+        Event::Delete(slice) => (slice, false),
+        Event::Init | Event::InitDone => return None,
+    };
+    let version = slice.metadata.resource_version.clone().filter(|_| is_there);
+    (slice.metadata.name.as_deref() == Some(name)).then_some(version)
 }
 
 /// What was told last: the log has changes, not every failure.

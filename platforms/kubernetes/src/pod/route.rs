@@ -27,8 +27,10 @@ pub const PORT_NAME: &str = "postgres";
 
 /// How often one pointing is put over a slice that others change meanwhile.
 const PUTS: usize = 3;
-/// A route that somebody edits is put right within this time.
-const CHECK: Duration = Duration::from_secs(30);
+/// A route that somebody edits is put right when that is seen. This is for what nobody saw.
+const CHECK: Duration = Duration::from_mins(10);
+/// However often it is edited, it is not put right more often than this.
+const BREATH: Duration = Duration::from_millis(200);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
@@ -83,12 +85,13 @@ pub async fn point(
     Err(RouteError::Outrun { slice: name.to_owned() })
 }
 
-/// Keeps the slice pointing here while `serving` holds an epoch. Ends with its sender.
+/// Keeps the slice pointing here while `serving` holds an epoch, and looks whenever its version in
+/// `seen` changes. Ends with the sender of `serving`.
 pub async fn keep(
     api: Api<EndpointSlice>,
     name: String,
     address: IpAddr,
-    mut serving: watch::Receiver<Option<Epoch>>,
+    (mut serving, seen): (watch::Receiver<Option<Epoch>>, watch::Receiver<Option<String>>),
 ) {
     loop {
         let served = *serving.borrow_and_update();
@@ -97,7 +100,7 @@ pub async fn keep(
         let known = match served {
             Some(epoch) => tokio::select! {
                 known = other => known.map(drop),
-                never = hold(&api, &name, address, epoch) => match never {},
+                never = hold(&api, &name, (address, epoch), seen.clone()) => match never {},
             },
             None => other.await.map(drop),
         };
@@ -107,10 +110,16 @@ pub async fn keep(
     }
 }
 
-async fn hold(api: &Api<EndpointSlice>, name: &str, address: IpAddr, epoch: Epoch) -> Infallible {
+async fn hold(
+    api: &Api<EndpointSlice>,
+    name: &str,
+    (address, epoch): (IpAddr, Epoch),
+    mut seen: watch::Receiver<Option<String>>,
+) -> Infallible {
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut told = String::new();
     loop {
+        seen.mark_unchanged();
         let pointed = point(api, name, address, epoch).await;
         let (now, pause) = match &pointed {
             Ok(Pointed::Anew) => (format!("{name} leads here since epoch {epoch}"), CHECK),
@@ -131,7 +140,10 @@ async fn hold(api: &Api<EndpointSlice>, name: &str, address: IpAddr, epoch: Epoc
             backoff.begin_anew();
         }
         told = now;
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(BREATH.min(pause)).await;
+        // Nobody who watches any more tells of no change.
+        let changed = async { if seen.changed().await.is_err() { std::future::pending().await } };
+        _ = tokio::time::timeout(pause, changed).await;
     }
 }
 

@@ -1,0 +1,90 @@
+//! Decides when the record is read.
+//!
+//! Never more often than somebody may have to act on it: many clusters share one store.
+
+use super::View;
+use crate::record::Phase;
+use crate::units::Time;
+use std::time::Duration;
+
+/// Somebody may have to act at once.
+const SOON: Duration = Duration::from_millis(200);
+const NOW_AND_THEN: Duration = Duration::from_secs(1);
+
+/// Whether it is time to read it.
+pub(super) fn is_due(view: View<'_>) -> bool {
+    view.seen.record.asked.is_none_or(|asked| view.now >= next(view, asked))
+}
+
+/// When it is to be read again, having been `asked` for.
+fn next(view: View<'_>, asked: Time) -> Time {
+    let seen = view.seen;
+    let unclear = seen.outstanding.is_some() || seen.record.regressed.is_some();
+    let Some(record) = seen.record.value.as_ref().filter(|_| !unclear) else {
+        return asked.after(SOON);
+    };
+    let pause = if seen.my_office().is_some() {
+        if serves_undisturbed(view) { view.intent.timers.term } else { NOW_AND_THEN }
+    } else if view.now < seen.grant.until {
+        // The holder says with every heartbeat how new its record is.
+        let has_all = seen.grant.heard.as_ref().is_some_and(|heard| {
+            (heard.epoch, heard.revision) == (record.epoch, record.revision)
+        });
+        if has_all { view.intent.timers.term } else { NOW_AND_THEN }
+    } else {
+        SOON
+    };
+    asked.after(pause)
+}
+
+/// Every renewal compares the record with the one in the store, so a holder that renews in time
+/// has nothing to read.
+fn serves_undisturbed(view: View<'_>) -> bool {
+    let (seen, timers) = (view.seen, &view.intent.timers);
+    let serves = seen.my_office().is_some_and(|record| record.phase == Phase::Serving);
+    let is_confirmed = seen.office.confirmed.is_some_and(|at| view.now < at.after(timers.renew * 2));
+    serves && is_confirmed && seen.is_writable() && seen.office.promised_above.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{NOW, asynchronous, deserted, intent, ms, record, serving, streaming};
+    use crate::record::Revision;
+    use crate::seen::Seen;
+
+    /// How long after the last reading the next one is due.
+    fn pause(seen: &Seen) -> Duration {
+        let intent = intent(3, asynchronous());
+        let view = View { intent: &intent, seen, now: NOW };
+        next(view, NOW).since(NOW)
+    }
+
+    #[test]
+    fn a_holder_that_renews_in_time_reads_nothing_in_between() {
+        let mut seen = serving(&record(3));
+        assert_eq!(pause(&seen), ms(15_000));
+        seen.office.confirmed = Some(NOW.before(ms(10_000)));
+        assert_eq!(pause(&seen), ms(1_000));
+        seen.office.confirmed = Some(NOW);
+        seen.office.promised_above = Some(record(3).epoch);
+        assert_eq!(pause(&seen), ms(1_000));
+    }
+
+    #[test]
+    fn a_member_reads_what_the_holder_has_written_since_and_looks_often_without_a_holder() {
+        let mut seen = streaming(2, &record(3));
+        assert_eq!(pause(&seen), ms(15_000));
+        let heard = seen.grant.heard.as_mut().unwrap();
+        heard.revision = Revision(heard.revision.0 + 1);
+        assert_eq!(pause(&seen), ms(1_000));
+        assert_eq!(pause(&deserted(2, &record(3))), ms(200));
+    }
+
+    #[test]
+    fn whoever_does_not_know_the_record_asks_often() {
+        let mut seen = streaming(2, &record(3));
+        seen.record.value = None;
+        assert_eq!(pause(&seen), ms(200));
+    }
+}
