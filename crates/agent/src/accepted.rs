@@ -1,7 +1,7 @@
 //! What this server accepts of the user's parameters and lines of pg_hba.conf.
 //!
 //! Never asks twice about the same ones, and never lets a refusal stop a failover: what is refused
-//! is left out and told.
+//! is told, and stays as it was accepted last or is left out.
 
 use crate::chain::chain;
 use crate::postgres::config::hba::Lines;
@@ -37,9 +37,11 @@ impl Accepted {
         }
         match trial::accept(site, given).await {
             Ok((parameters, refused)) => {
+                let before = known.map(|known| known.parameters).unwrap_or_default();
+                let parameters = parameters.with_earlier(&before, given);
                 let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
                 for refused in &refused {
-                    warn!(%refused, "left out");
+                    warn!(%refused, "not taken up");
                 }
                 let known = Known { given: given.clone(), parameters: parameters.clone(), refused };
                 *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);

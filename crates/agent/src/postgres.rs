@@ -12,6 +12,7 @@ pub mod follow;
 pub mod initdb;
 pub mod install;
 pub mod lost_and_found;
+pub mod memory;
 pub mod promote;
 pub mod rewind;
 pub mod roles;

@@ -17,6 +17,9 @@ const TORN_READS: usize = 20;
 const TORN_READ_PAUSE: Duration = Duration::from_micros(500);
 const TOOL_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Where it is in a data folder.
+pub const FILE: &str = "global/pg_control";
+
 /// What `pg_control` says of a data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
@@ -82,7 +85,7 @@ pub async fn read(installation: &Installation, data: &Path) -> Result<Control, C
 
 /// The same without any process; a damaged file or one of an unknown version is an error.
 pub fn read_file(data: &Path) -> Result<Control, ControlError> {
-    let path = data.join("global/pg_control");
+    let path = data.join(FILE);
     for _ in 0..TORN_READS {
         let content = std::fs::read(&path)
             .map_err(|source| ControlError::ReadControlFile { path: path.clone(), source })?;

@@ -64,6 +64,33 @@ async fn what_postgres_would_not_accept_is_left_out() {
     assert_eq!(primary.sql(wrong).await, "1");
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn what_a_server_could_not_start_with_is_left_out() {
+    let rig = Rig::new();
+    let primary = rig.primary("db-1").await;
+    let given = [
+        ("shared_buffers", "900TB"),
+        ("shared_preload_libraries", "pg_stat_statements, no_such_library"),
+        ("superuser_reserved_connections", "200"),
+        ("work_mem", "5MB"),
+    ];
+    let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let (accepted, refused) = trial::accept(&primary.site, &given.into()).await.unwrap();
+    let mut names: Vec<_> = refused.iter().map(|refused| refused.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["shared_buffers", "shared_preload_libraries", "superuser_reserved_connections"],
+        "{refused:?}"
+    );
+    let earlier = [("shared_buffers".to_owned(), "64MB".to_owned())].into();
+    let (earlier, _) = trial::accept(&primary.site, &earlier).await.unwrap();
+    let wanted = [("shared_buffers", "900TB"), ("work_mem", "5MB")];
+    let wanted = wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let kept = format!("{:?}", accepted.with_earlier(&earlier, &wanted));
+    assert!(kept.contains("64MB") && kept.contains("5MB") && !kept.contains("900TB"), "{kept}");
+}
+
 const LINES: [&str; 34] = [
     "local all all trust",
     "local app app peer map=pgherd",

@@ -25,6 +25,17 @@ impl Parameters {
         Self(parameters)
     }
 
+    /// These, and for the others of `given` what was accepted before.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: &Self, given: &BTreeMap<String, String>) -> Self {
+        for (name, value) in &earlier.0 {
+            if given.contains_key(name) {
+                self.0.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        self
+    }
+
     pub(super) fn get(&self) -> &BTreeMap<String, String> {
         &self.0
     }

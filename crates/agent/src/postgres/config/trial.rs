@@ -1,13 +1,18 @@
 //! Lets the server itself say which of a user's parameters it would accept, before it needs to.
 //!
-//! Never touches a data folder. An unknown name in the configuration makes a running server ignore
+//! Never touches a data folder: of one that is there, what the server looks at before it starts is
+//! copied. An unknown name in the configuration makes a running server ignore
 //! every change, also those that seal it or close its gate; a wrong value keeps it from starting.
 
 use crate::postgres::config::parameters::{self, Parameters, Refused};
 use crate::postgres::config::quote::setting;
+use crate::postgres::control;
 use crate::postgres::folder::{self, FolderError};
+use crate::postgres::memory;
 use crate::postgres::site::Site;
 use crate::process::tool::{Tool, ToolError};
+use pgherd_core::units::Bytes;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +21,17 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// Unknown names hide wrong values, and these may hide more.
 const ROUNDS: usize = 8;
 const UNCLEAR: &str = "was not accepted together with the others: try it alone";
+/// Since this version a server says how much memory it will share, without starting.
+const TELLS_MEMORY: u32 = 15;
+/// What makes a server share much memory, the usual reason first.
+const NEEDS_MEMORY: [&str; 6] = [
+    "shared_buffers",
+    "wal_buffers",
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "min_dynamic_shared_memory",
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
@@ -23,6 +39,8 @@ pub enum TrialError {
     PrepareFolder { source: FolderError },
     #[error("writing the parameters for the trial")]
     Write { source: crate::durable::DurableError },
+    #[error("copying {name} for the trial")]
+    Copy { name: &'static str, source: std::io::Error },
     #[error("trying the parameters")]
     Try { source: ToolError },
 }
@@ -36,8 +54,11 @@ pub async fn accept(
     let mut left = given.clone();
     left.retain(|name, _| !refused.iter().any(|refused| refused.name == *name));
     for _ in 0..ROUNDS {
-        let complaint = attempt(site, &left).await?;
-        let wrong = complaint.map(|complaint| blame(&complaint, &left));
+        let wrong = match attempt(site, &left).await? {
+            Said::Complaint(complaint) => Some(blame(&complaint, &left)),
+            Said::Shares(memory) => too_much(memory, memory::limit(), &left),
+            Said::Nothing => None,
+        };
         match wrong {
             None => return Ok((Parameters::accepted(left), refused)),
             // It complains of none by name: better no parameters than a server that does not start.
@@ -52,14 +73,23 @@ pub async fn accept(
     Ok((Parameters::default(), refused))
 }
 
-/// What the server complains of, if it does.
-async fn attempt(
-    site: &Site,
-    parameters: &BTreeMap<String, String>,
-) -> Result<Option<String>, TrialError> {
+/// What the server says of some parameters.
+enum Said {
+    Complaint(String),
+    /// It would start, and share so much memory.
+    Shares(Bytes),
+    /// It takes them.
+    Nothing,
+}
+
+async fn attempt(site: &Site, parameters: &BTreeMap<String, String>) -> Result<Said, TrialError> {
     let trial = site.base.join("pgherd.trial");
-    folder::make_private(&trial, site.owner)
-        .map_err(|source| TrialError::PrepareFolder { source })?;
+    let prepare = |folder: &Path| {
+        folder::make_private(folder, site.owner)
+            .map_err(|source| TrialError::PrepareFolder { source })
+    };
+    prepare(&trial)?;
+    prepare(&trial.join("global"))?;
     let said = run(site, &trial, parameters).await;
     folder::remove_tree(&trial).map_err(|source| TrialError::PrepareFolder { source })?;
     said
@@ -69,33 +99,61 @@ async fn run(
     site: &Site,
     trial: &Path,
     parameters: &BTreeMap<String, String>,
-) -> Result<Option<String>, TrialError> {
-    let lines: Vec<_> = parameters
-        .iter()
-        .map(|(name, value)| {
-            format!(
-                "{name} = {}
-",
-                setting(value)
-            )
-        })
-        .collect();
-    let lines = lines.concat();
-    let file = trial.join("postgresql.conf");
-    crate::durable::write(&file, lines.as_bytes(), site.private())
-        .map_err(|source| TrialError::Write { source })?;
+) -> Result<Said, TrialError> {
+    let lines: Vec<_> =
+        parameters.iter().map(|(name, value)| format!("{name} = {}\n", setting(value))).collect();
+    put(site, &trial.join("postgresql.conf"), lines.concat().as_bytes())?;
+    let asks_memory = site.installation.version.major >= TELLS_MEMORY && like_data(site, trial)?;
     let tool = Tool::new(site.installation.tool("postgres"))
         .argument("-D")
         .argument(trial)
-        // Read the configuration, say one value of it, end.
+        // Read the configuration, load the libraries that it names, say one value, end.
         .argument("-C")
-        .argument("config_file")
+        .argument(if asks_memory { "shared_memory_size" } else { "config_file" })
         .run_as(site.owner);
     match tool.run(WITHIN).await {
-        Ok(_) => Ok(None),
-        Err(ToolError::Fail { complaint, .. }) => Ok(Some(complaint)),
+        Ok(said) => {
+            let megabytes = said.stdout.trim().parse::<u64>().ok().filter(|_| asks_memory);
+            Ok(megabytes.map_or(Said::Nothing, |many| Said::Shares(Bytes(many << 20))))
+        }
+        Err(ToolError::Fail { complaint, .. }) => Ok(Said::Complaint(complaint)),
         Err(source) => Err(TrialError::Try { source }),
     }
+}
+
+/// Makes `trial` look like the data folder to a server that is not to start there; false while
+/// there is no data folder.
+fn like_data(site: &Site, trial: &Path) -> Result<bool, TrialError> {
+    for name in ["PG_VERSION", control::FILE] {
+        match std::fs::read(site.data.join(name)) {
+            Ok(content) => put(site, &trial.join(name), &content)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(TrialError::Copy { name, source }),
+        }
+    }
+    Ok(true)
+}
+
+fn put(site: &Site, file: &Path, content: &[u8]) -> Result<(), TrialError> {
+    crate::durable::replace(file, content, site.private())
+        .map_err(|source| TrialError::Write { source })
+}
+
+/// A server that shares more memory than there is would take all of it, and be killed for it.
+fn too_much(
+    shared: Bytes,
+    limit: Option<Bytes>,
+    parameters: &BTreeMap<String, String>,
+) -> Option<Vec<Refused>> {
+    let limit = limit.filter(|limit| shared > *limit)?;
+    let given = |name: &&str| parameters.keys().find(|given| given.eq_ignore_ascii_case(name));
+    let name = NEEDS_MEMORY.iter().find_map(given);
+    let why = format!(
+        "is refused: the server would share {} MiB of memory, and has {} MiB: lower it",
+        shared.0 >> 20,
+        limit.0 >> 20
+    );
+    Some(name.map(|name| Refused { name: name.clone(), why: why.into() }).into_iter().collect())
 }
 
 /// The parameters that a complaint names, with its words.
@@ -108,14 +166,36 @@ fn blame(complaint: &str, parameters: &BTreeMap<String, String>) -> Vec<Refused>
         let given = parameters.keys().find(|given| given.eq_ignore_ascii_case(name));
         if let Some(given) = given {
             let why = if before.starts_with("unrecognized") {
-                "is unknown to this PostgreSQL: correct its name or remove it".to_owned()
+                "is unknown to this PostgreSQL: correct its name or remove it".into()
             } else {
-                format!("is refused by PostgreSQL: {words}")
+                by_postgres(words)
             };
-            refused.push(Refused { name: given.clone(), why: why.into() });
+            refused.push(Refused { name: given.clone(), why });
         }
     }
-    refused
+    if refused.is_empty() { blame_last(complaint, parameters) } else { refused }
+}
+
+/// The parameters that the last words of a complaint are about: by their names, or by a part of
+/// their value in quotes, as a library that is not there.
+fn blame_last(complaint: &str, parameters: &BTreeMap<String, String>) -> Vec<Refused> {
+    let last = complaint.lines().rev().find_map(|line| {
+        line.split_once("FATAL:  ").or_else(|| line.split_once("postgres: ")).map(|(_, said)| said)
+    });
+    let Some(last) = last else { return Vec::new() };
+    let is_meant = |name: &str, value: &str| {
+        last.split(|letter: char| !letter.is_alphanumeric() && !"_.".contains(letter))
+            .any(|word| word.eq_ignore_ascii_case(name))
+            || last.split('"').skip(1).step_by(2).any(|quoted| {
+                value.split(',').any(|part| part.trim().trim_matches('"') == quoted)
+            })
+    };
+    let meant = parameters.iter().filter(|(name, value)| is_meant(name, value));
+    meant.map(|(name, _)| Refused { name: name.clone(), why: by_postgres(last) }).collect()
+}
+
+fn by_postgres(words: &str) -> Cow<'static, str> {
+    format!("is refused by PostgreSQL: {words}").into()
 }
 
 #[cfg(test)]
@@ -136,6 +216,46 @@ mod tests {
             [
                 "parameter no_such is unknown to this PostgreSQL: correct its name or remove it",
                 "parameter Work_Mem is refused by PostgreSQL: invalid value for parameter \"work_mem\": \"lots\"",
+            ]
+        );
+    }
+
+    fn named(refused: &[Refused]) -> Vec<String> {
+        refused.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_names_no_parameter_in_quotes_is_traced_to_one() {
+        let given = [
+            ("shared_preload_libraries", "pg_stat_statements, nosuch"),
+            ("superuser_reserved_connections", "60"),
+            ("max_connections", "50"),
+            ("work_mem", "50"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let missing = "2026 GMT [1] FATAL:  could not access file \"nosuch\": No such file";
+        assert_eq!(
+            named(&blame(missing, &given)),
+            [
+                "parameter shared_preload_libraries is refused by PostgreSQL: could not access file \"nosuch\": No such file"
+            ]
+        );
+        let clash = "postgres: superuser_reserved_connections (60) must be less than max_connections (50)";
+        let names: Vec<_> = blame(clash, &given).into_iter().map(|refused| refused.name).collect();
+        assert_eq!(names, ["max_connections", "superuser_reserved_connections"]);
+    }
+
+    #[test]
+    fn more_memory_than_there_is_is_refused() {
+        let given = [("Shared_Buffers", "900GB"), ("max_connections", "50")];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let gigabytes = |many: u64| Bytes(many << 30);
+        assert_eq!(too_much(gigabytes(1), Some(gigabytes(2)), &given), None);
+        assert_eq!(too_much(gigabytes(3), None, &given), None);
+        assert_eq!(
+            named(&too_much(gigabytes(3), Some(gigabytes(2)), &given).unwrap()),
+            [
+                "parameter Shared_Buffers is refused: the server would share 3072 MiB of memory, and has 2048 MiB: lower it"
             ]
         );
     }
