@@ -8,7 +8,9 @@ use crate::pod::{lease, route};
 use crate::settings::AgentUpdates;
 use crate::stores::{Part, Stores};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pgherd_core::fleet::{Form, Place, Pod as Life, Volumes};
 use pgherd_core::names::InstanceName;
@@ -47,8 +49,10 @@ pub(super) fn observe(
     let claims = named(stores.of_cluster::<PersistentVolumeClaim>(namespace, name));
     let claimed = claims.values().filter_map(|claim| instance(&claim.metadata, blueprint));
     let existing = pods.keys().cloned().chain(claimed);
+    let account = stores.get::<ServiceAccount>(namespace, &blueprint.service_account());
     let places = existing.map(|name| {
-        let place = place(blueprint, &name, pods.get(&name).map(|pod| &**pod), &claims);
+        let pod = pods.get(&name).map(|pod| Dressed { pod, account: account.as_deref() });
+        let place = place(blueprint, &name, pod, &claims);
         (name, place)
     });
     Ok(Seen {
@@ -78,15 +82,22 @@ fn instance(metadata: &ObjectMeta, blueprint: &Blueprint<'_>) -> Option<Instance
     (*name.cluster() == blueprint.checked.name).then_some(name)
 }
 
+/// A pod, and the account that it is to run under, if that is ours.
+#[derive(Clone, Copy)]
+struct Dressed<'a> {
+    pod: &'a Pod,
+    account: Option<&'a ServiceAccount>,
+}
+
 fn place(
     blueprint: &Blueprint<'_>,
     instance: &InstanceName,
-    pod: Option<&Pod>,
+    pod: Option<Dressed<'_>>,
     claims: &BTreeMap<String, Arc<PersistentVolumeClaim>>,
 ) -> Place {
     Place {
         volumes: volumes(blueprint, instance, claims),
-        pod: pod.map_or(Life::Absent, life),
+        pod: pod.map_or(Life::Absent, |dressed| life(dressed.pod)),
         form: pod.map_or(Form::Wanted, |pod| form(blueprint, instance, pod)),
     }
 }
@@ -132,7 +143,11 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
     ready.any(|condition| condition.status == "True")
 }
 
-fn form(blueprint: &Blueprint<'_>, instance: &InstanceName, pod: &Pod) -> Form {
+fn form(blueprint: &Blueprint<'_>, instance: &InstanceName, dressed: Dressed<'_>) -> Form {
+    let Dressed { pod, account } = dressed;
+    if account.is_some_and(|account| outlives(pod, account)) {
+        return Form::Outdated;
+    }
     let made_as = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::POD_SPEC));
     let would_be = pod::pod(blueprint, instance);
     let brings_the_same = match blueprint.settings.agent_updates {
@@ -143,5 +158,30 @@ fn form(blueprint: &Blueprint<'_>, instance: &InstanceName, pod: &Pod) -> Form {
         Form::Wanted
     } else {
         Form::Outdated
+    }
+}
+
+/// Whether the pod is older than its account: what it was given to prove who it is counts no more.
+/// Moments have whole seconds.
+fn outlives(pod: &Pod, account: &ServiceAccount) -> bool {
+    let made = |metadata: &ObjectMeta| metadata.creation_timestamp.as_ref().map(|time| time.0);
+    made(&pod.metadata).zip(made(&account.metadata)).is_some_and(|(pod, account)| pod < account)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_that_is_older_than_its_account_is_told_from_one_made_in_the_same_second() {
+        let metadata = |second: u32| json!({"metadata": {"creationTimestamp": format!("2026-11-29T12:00:{second:02}Z")}});
+        let is_older = |pod, account| {
+            let pod: Pod = serde_json::from_value(metadata(pod)).unwrap();
+            outlives(&pod, &serde_json::from_value(metadata(account)).unwrap())
+        };
+        assert!(is_older(3, 4));
+        assert!(!is_older(4, 4) && !is_older(5, 4));
+        assert!(!outlives(&Pod::default(), &ServiceAccount::default()));
     }
 }
