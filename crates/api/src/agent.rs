@@ -49,6 +49,9 @@ pub mod names {
     /// To an agent: a [`BackupNamed`](super::BackupNamed), answered like the last one; the report
     /// says `cancelled` once all that was stored is removed.
     pub const BACKUP_CANCEL: &str = "backup/cancel";
+    /// To the primary's agent, from another one: `null`, answered by `null` once the segment of the
+    /// log that is written to is finished, so that a backup's end is archived soon.
+    pub const BACKUP_LOG: &str = "backup/log";
     /// To the keeper of the record: `null`, answered by a [`RecordAnswer`](super::RecordAnswer).
     pub const RECORD_READ: &str = "record/read";
     /// To the keeper of the record: a `pgherd_core::record::Write`, answered by a

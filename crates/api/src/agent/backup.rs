@@ -113,6 +113,16 @@ impl BackupPhase {
             Self::Completed | Self::Failed | Self::Cancelled => true,
         }
     }
+
+    /// Whether it is in the archive, so that nothing that happens to the server can spoil it.
+    pub fn is_stored(self) -> bool {
+        match self {
+            Self::Wal | Self::Completed => true,
+            Self::Starting | Self::Checkpoint | Self::Copy | Self::Failed | Self::Cancelled => {
+                false
+            }
+        }
+    }
 }
 
 /// A base backup that has begun in PostgreSQL.

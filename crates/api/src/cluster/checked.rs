@@ -3,6 +3,7 @@
 //! Never stops at the first problem, and never reads the outside world.
 
 use super::annotations::{self, Annotations};
+use super::backup::BackupTarget;
 use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
@@ -39,6 +40,8 @@ pub struct Checked {
     pub storage: Option<Bytes>,
     /// The Secret with the owner's password, if there shall be one.
     pub owner_secret: Option<String>,
+    /// Which instance base backups are taken from.
+    pub backup_target: BackupTarget,
     /// What the annotations switch on.
     pub annotations: Annotations,
     /// What the manifest asks for and nothing acts upon yet.
@@ -89,6 +92,7 @@ impl Cluster {
             switchover_delay: seconds("switchoverDelay", spec.switchover_delay, findings),
             storage: self.checked_storage(findings),
             owner_secret: owner_secret.map(|it| it.name.clone()),
+            backup_target: spec.backup.as_ref().map(|it| it.target).unwrap_or_default(),
             annotations,
             ignored: ignored::ignored(self),
         }
