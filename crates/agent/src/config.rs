@@ -160,6 +160,8 @@ impl Folder {
             "external",
             "archive",
             "spool",
+            "backups.json",
+            "scratch",
             "log",
             "agent.json",
         ];
@@ -241,6 +243,16 @@ impl Folder {
     /// Log that was fetched from the archive and not asked for yet.
     pub fn spool(&self) -> PathBuf {
         self.root.join("spool")
+    }
+
+    /// How base backups that were taken here went.
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups.json")
+    }
+
+    /// Where a backup puts something for a moment.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
     }
 
     /// The agent's own log, `agent.log`, unless it goes to standard output.

@@ -4,6 +4,7 @@
 
 pub mod accepted;
 pub mod archive;
+pub mod backup;
 pub mod chain;
 pub mod config;
 pub mod coordinator;

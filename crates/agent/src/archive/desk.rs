@@ -4,8 +4,9 @@
 
 use super::catch_up::catch_up;
 use super::exchange::{Reply, Request};
-use super::opened::{OpenError, Opened};
+use super::opened::Opened;
 use super::queue::Queue;
+use super::repository::OpenError;
 use super::spool::{Got, Spool};
 use super::{Orders, Part, Place, Told, place_of, ready, serve};
 use crate::chain::chain;

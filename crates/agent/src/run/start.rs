@@ -3,6 +3,7 @@
 //! Never lets a PostgreSQL live that this agent did not start, or take over from itself.
 
 use super::{Agent, Outside, Setup};
+use crate::backup::{self, Backups};
 use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
 use crate::events::Events;
@@ -202,6 +203,14 @@ fn assemble(
         let me = memory.new_holder().map_err(StartError::Remember)?;
         Handover::nothing(Seen::new(me, memory.durable().clone(), now, timers.grant))
     };
+    let backups = Backups::open(backup::Place {
+        me: taken.seen.me.instance.clone(),
+        by: format!("{} {}", taken.seen.me.instance, taken.seen.me.volume),
+        site: site.clone(),
+        keys: folder.archive(),
+        scratch: folder.scratch(),
+        book: folder.backups(),
+    });
     let mut agent = Agent {
         me: taken.seen.me.instance.clone(),
         folder,
@@ -221,6 +230,7 @@ fn assemble(
         reexecuting: None,
         upkeep: super::upkeep::Upkeep::default(),
         archiving: super::archive::Archiving::default(),
+        backups,
         events: taken.events,
         started: taken.started,
         outside,
