@@ -39,6 +39,7 @@ pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
 pub(crate) const INVALID: &str = "Invalid cluster definition";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
+pub(crate) use report::ARCHIVING;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -60,7 +61,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     }
     context.stores.ready().await.map_err(ReconcileError::Wait)?;
     let checked = match cluster.checked().and_then(acted::refuse) {
-        Ok((checked, _warnings)) => acted::without_archive(checked),
+        Ok((checked, _warnings)) => checked,
         Err(problems) => {
             let refused = report::refused(cluster, &problems, Timestamp::now());
             let told = report::write(context, cluster, &refused).await;
@@ -127,6 +128,7 @@ async fn go_on(
     let upgrade = agents::keep(context, blueprint, all, now).await;
     let status = report::status(blueprint, all, &realised, Timestamp::now());
     let status = report::with_heard(status, next, &heard);
+    let status = report::with_archive(status, cluster, &heard, Timestamp::now());
     done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;

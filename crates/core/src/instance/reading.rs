@@ -27,9 +27,10 @@ fn next(view: View<'_>, asked: Time) -> Time {
         if serves_undisturbed(view) { view.intent.timers.term } else { NOW_AND_THEN }
     } else if view.now < seen.grant.until {
         // The holder says with every heartbeat how new its record is.
-        let has_all = seen.grant.heard.as_ref().is_some_and(|heard| {
-            (heard.epoch, heard.revision) == (record.epoch, record.revision)
-        });
+        let has_all =
+            seen.grant.heard.as_ref().is_some_and(|heard| {
+                (heard.epoch, heard.revision) == (record.epoch, record.revision)
+            });
         if has_all { view.intent.timers.term } else { NOW_AND_THEN }
     } else {
         SOON
@@ -42,7 +43,8 @@ fn next(view: View<'_>, asked: Time) -> Time {
 fn serves_undisturbed(view: View<'_>) -> bool {
     let (seen, timers) = (view.seen, &view.intent.timers);
     let serves = seen.my_office().is_some_and(|record| record.phase == Phase::Serving);
-    let is_confirmed = seen.office.confirmed.is_some_and(|at| view.now < at.after(timers.renew * 2));
+    let is_confirmed =
+        seen.office.confirmed.is_some_and(|at| view.now < at.after(timers.renew * 2));
     serves && is_confirmed && seen.is_writable() && seen.office.promised_above.is_none()
 }
 

@@ -3,6 +3,9 @@
 //! Never lists a field that nothing here reads.
 
 use super::manifests::Blueprint;
+use pgherd_agent::archive;
+use pgherd_agent::chain::chain;
+use pgherd_api::cluster::archive::ArchiveRefusal;
 use pgherd_api::cluster::{Checked, Cluster, Problem, Refusal};
 use pgherd_api::field::FieldPath;
 use pgherd_api::warning::Warning;
@@ -50,30 +53,26 @@ const HERE: [&str; 37] = [
 
 /// Those of the fields that are ignored here, too.
 pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
-    let backup = blueprint.cluster.spec.backup.as_ref();
-    let archive = backup.map(|_| FieldPath::of("spec.backup").to_string());
-    let ignored = of(blueprint.cluster, &blueprint.checked.ignored);
-    let is_besides = |path: &String| !archive.as_ref().is_some_and(|it| is_within(path, it));
-    let besides: Vec<_> = ignored.into_iter().filter(is_besides).collect();
-    archive.into_iter().chain(besides).collect()
+    of(blueprint.cluster, &blueprint.checked.ignored)
 }
 
-/// Nobody brings what opens the source's archive into a pod yet.
+/// What can be found wrong here without connecting to anybody.
 pub(crate) fn refuse(
     (checked, warnings): (Checked, Vec<Warning>),
 ) -> Result<(Checked, Vec<Warning>), Vec<Problem>> {
-    if checked.postgres.recovery.is_none() {
-        return Ok((checked, warnings));
+    let mut problems = Vec::new();
+    // Nobody brings what opens the source's archive into a pod yet.
+    if checked.postgres.recovery.is_some() {
+        let path = FieldPath::of("spec.bootstrap.recovery");
+        problems.push(Problem { path, refusal: Refusal::WithoutItsData });
     }
-    let path = FieldPath::of("spec.bootstrap.recovery");
-    Err(vec![Problem { path, refusal: Refusal::WithoutItsData }])
-}
-
-/// Agents in pods are not told of an archive: nobody puts there yet what opens it, and log that is
-/// not archived would fill their disks.
-pub(super) fn without_archive(mut checked: Checked) -> Checked {
-    checked.postgres.archive = None;
-    checked
+    let archive = checked.postgres.archive.as_ref().map(archive::check);
+    if let Some(Err(error)) = archive {
+        let path = FieldPath::of("spec.backup.barmanObjectStore");
+        let refusal = ArchiveRefusal::Place { why: chain(&error).to_string() };
+        problems.push(Problem { path, refusal: Refusal::Archive(refusal) });
+    }
+    if problems.is_empty() { Ok((checked, warnings)) } else { Err(problems) }
 }
 
 fn of(cluster: &Cluster, elsewhere: &[FieldPath]) -> Vec<String> {
@@ -95,21 +94,48 @@ fn is_within(path: &str, known: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use expect_test::expect;
 
     #[test]
     fn what_pods_and_volumes_are_made_from_is_acted_upon() {
-        let paths =
-            ["spec.storage", "spec.backup", "spec.env", "spec.environment", "spec.monitoring"];
+        let paths = ["spec.storage", "spec.env", "spec.environment", "spec.monitoring"];
         let told = of(&cluster(""), &paths.map(FieldPath::of));
-        assert_eq!(told, ["spec.backup", "spec.environment", "spec.monitoring"]);
+        assert_eq!(told, ["spec.environment", "spec.monitoring"]);
     }
 
     #[test]
-    fn agents_in_pods_are_not_told_of_an_archive() {
-        let cluster = cluster("backup: {barmanObjectStore: {destinationPath: /a}}");
+    fn a_place_where_nothing_can_be_archived_is_refused() {
+        let problems = |archive: &str| {
+            let cluster = cluster(&format!("backup: {{barmanObjectStore: {{{archive}}}}}"));
+            let problems = cluster.checked().and_then(refuse).err().unwrap_or_default();
+            problems.iter().map(|problem| format!("{problem}\n")).collect::<String>()
+        };
+        expect![[r#"
+            spec.backup.barmanObjectStore is refused: reading where the archive lies: "ftp://b" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
+            spec.backup.barmanObjectStore is refused: reading the name of the cluster in the archive: "a/b" is not the name of a server in a repository: use letters, digits, '.', '-' and '_', at most 200 of them, and not a '.' first
+            spec.backup.barmanObjectStore is refused: reading where the archive lies: "here" is no endpoint: use the form https://HOST:PORT
+        "#]]
+        .assert_eq(
+            &[
+                "destinationPath: s3://b, s3Credentials: {inheritFromIAMRole: true}",
+                "destinationPath: ftp://b, s3Credentials: {inheritFromIAMRole: true}",
+                "destinationPath: /a, serverName: a/b",
+                "destinationPath: s3://b, endpointURL: here, s3Credentials: {inheritFromIAMRole: true}",
+            ]
+            .map(problems)
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn of_backups_only_snapshots_are_not_acted_upon() {
+        let cluster = cluster(
+            "backup: {target: primary, retentionPolicy: 30d, volumeSnapshot: {className: a}, \
+             barmanObjectStore: {destinationPath: /a, tags: {b: c}, data: {jobs: 2}}}",
+        );
         let (checked, _) = cluster.checked().unwrap();
-        assert!(checked.postgres.archive.is_some());
-        assert_eq!(without_archive(checked).postgres.archive, None);
+        let left = ["spec.backup.barmanObjectStore.tags", "spec.backup.volumeSnapshot"];
+        assert_eq!(of(&cluster, &checked.ignored), left);
     }
 
     #[test]

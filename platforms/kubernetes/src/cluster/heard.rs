@@ -1,5 +1,5 @@
 //! Asks agents what Kubernetes does not know: whether they have taken up the newest settings and
-//! started again, and whether their disk is full.
+//! started again, whether their disk is full, and how archiving goes.
 //!
 //! Never asks again what is known, and never takes silence for an answer.
 
@@ -20,7 +20,7 @@ use k8s_openapi::jiff::Timestamp;
 use known::{Answers, Asked};
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{Client, Endpoint};
-use pgherd_api::agent::{Role, Status, names};
+use pgherd_api::agent::{ArchiveStatus, Role, Status, names};
 use pgherd_core::fleet::settings::{self, Next};
 use pgherd_core::fleet::{Plan, Verdict};
 use pgherd_core::names::InstanceName;
@@ -34,6 +34,8 @@ const WITHIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Until somebody makes room.
 const LOOK_LATER: Duration = Duration::from_secs(10);
+/// Until the primary is asked again how archiving goes, while it does.
+const LOOK_AT_ARCHIVE: Duration = Duration::from_mins(1);
 /// For how long nobody answers by accident.
 const UNREACHED_AFTER: Duration = Duration::from_secs(30);
 
@@ -54,6 +56,18 @@ pub(super) struct Heard {
     pub(super) restarted: BTreeMap<InstanceName, u64>,
     /// Nobody who serves has answered for too long.
     pub(super) unreached: bool,
+    pub(super) archive: Archive,
+}
+
+/// How archiving goes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Archive {
+    /// There is no archive.
+    #[default]
+    None,
+    /// The primary does not say.
+    Unknown,
+    Known(ArchiveStatus),
 }
 
 /// Whether an instance serves.
@@ -74,22 +88,30 @@ pub(super) async fn hear(
     let is_so = context.taken_up.is_so(uid, &asked);
     let doubt = if is_so { Doubt::None } else { Doubt::Some };
     let due = due(blueprint, (seen, wanted), (doubt, Timestamp::now()));
-    if due.is_empty() {
-        return Heard::default();
+    let archiving = blueprint.checked.postgres.archive.is_some();
+    let archiver = seen.record.as_ref().map(|record| &record.holder.instance);
+    let archiver = archiver.filter(|_| archiving);
+    let archive = if archiving { Archive::Unknown } else { Archive::None };
+    if due.is_empty() && archiver.is_none() {
+        return Heard { archive, ..Heard::default() };
     }
     let client = match calls::client(blueprint, (seen, wanted), now) {
         Ok(client) => client,
         Err(error) => {
             debug!(cluster = blueprint.name(), error = %chain(&error), "agents are not asked");
-            return Heard::default();
+            return Heard { archive, ..Heard::default() };
         }
     };
     let said = due.iter().map(|(name, service)| async {
         let endpoint = calls::endpoint(seen, name)?;
         Some((name.clone(), *service, ask(&client, &endpoint, name).await))
     });
-    let said = join_all(said).await.into_iter().flatten();
-    let mut heard = gather(said, &asked);
+    let of_archiver = async {
+        let name = archiver?;
+        ask(&client, &calls::endpoint(seen, name)?, name).await?.archive
+    };
+    let (said, archived) = futures_util::join!(join_all(said), of_archiver);
+    let mut heard = gather(said.into_iter().flatten(), &asked);
     let all_serve = due.len() == wanted.wishes.belonging().len()
         && due.iter().all(|(_, service)| *service == Service::Ready);
     if all_serve && heard == (Heard { restarted: heard.restarted.clone(), ..Heard::default() }) {
@@ -97,6 +119,7 @@ pub(super) async fn hear(
     }
     let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
     heard.unreached = unheard >= UNREACHED_AFTER;
+    heard.archive = archived.map_or(archive, Archive::Known);
     heard
 }
 
@@ -221,7 +244,17 @@ impl Heard {
         } else if waits.contains(&false) {
             Some(LOOK_LATER)
         } else {
-            None
+            self.archive.look_again()
+        }
+    }
+}
+
+impl Archive {
+    fn look_again(&self) -> Option<Duration> {
+        match self {
+            Self::None => None,
+            Self::Known(ArchiveStatus { failing: None, .. }) => Some(LOOK_AT_ARCHIVE),
+            Self::Known(_) | Self::Unknown => Some(LOOK_LATER),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Never writes a status that says what the one before it said.
 
+mod archive;
 mod conditions;
 mod phase;
 mod volumes;
@@ -20,6 +21,7 @@ use super::{INVALID, UNRECOVERABLE};
 use crate::hindrance;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
+pub(crate) use archive::KIND as ARCHIVING;
 use conditions::Facts;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -185,6 +187,19 @@ pub(super) fn with_heard(status: ClusterStatus, next: Next, heard: &Heard) -> Cl
         }
         None => status,
     }
+}
+
+/// How archiving goes, where there is an archive.
+pub(super) fn with_archive(
+    mut status: ClusterStatus,
+    cluster: &Cluster,
+    heard: &Heard,
+    now: Timestamp,
+) -> ClusterStatus {
+    let before = cluster.status.as_ref().map_or(&[][..], |before| &before.conditions);
+    let about = (cluster.metadata.generation, now);
+    status.conditions.extend(archive::condition(&heard.archive, before, about));
+    status
 }
 
 /// What agents run is told while nothing graver goes on.

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use pgherd_api::agent::{ExternalFile, Superuser};
+use pgherd_api::cluster::archive;
 use pgherd_core::names::InstanceName;
 
 /// Where the volume of the data is.
@@ -128,6 +129,7 @@ fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolu
         Superuser::Refused => {}
     }
     sources.extend(external(blueprint, instance));
+    sources.extend(archive(blueprint));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
 }
 
@@ -137,14 +139,28 @@ fn external(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumePro
     let copied = blueprint.cluster.copied().filter(|_| instance.serial() == 1);
     let keys = copied.map(|(_, entry)| entry.keys()).unwrap_or_default().into_iter();
     let projection = |(_, file, kept): (_, ExternalFile, &SecretKeySelector)| {
-        let path = format!("external/{}", file.name());
-        let mut projection = secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]);
-        if let Some(secret) = &mut projection.secret {
-            secret.optional = Some(true);
-        }
-        projection
+        given((&kept.name, &kept.key), &format!("external/{}", file.name()))
     };
     keys.map(projection).collect()
+}
+
+/// What opens the archive. An instance runs without it, too, and tells what is missing.
+fn archive(blueprint: &Blueprint<'_>) -> Vec<VolumeProjection> {
+    let archive = blueprint.cluster.archive();
+    let keys = archive.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
+    let projection = |(_, file, kept): archive::Key<'_>| {
+        given((&kept.name, &kept.key), &format!("archive/{}", file.name()))
+    };
+    keys.map(projection).collect()
+}
+
+/// An entry of a Secret of the user's, which may be missing.
+fn given((name, key): (&str, &str), path: &str) -> VolumeProjection {
+    let mut projection = secret(name.to_owned(), &[(key, path)]);
+    if let Some(secret) = &mut projection.secret {
+        secret.optional = Some(true);
+    }
+    projection
 }
 
 fn secret(name: String, files: &[(&str, &str)]) -> VolumeProjection {
@@ -180,5 +196,24 @@ mod tests {
         .assert_eq(&sample.shown(|it| external(it, &first)));
         let second = sample.instance(2);
         assert_eq!(sample.made(|it| external(it, &second)), []);
+    }
+
+    #[test]
+    fn what_opens_the_archive_is_shown_to_every_instance_and_may_be_missing() {
+        let sample = Sample::spec(
+            "instances: 3\nbackup: {barmanObjectStore: {destinationPath: s3://b, endpointCA: \
+             {name: ca, key: ca.crt}, s3Credentials: {accessKeyId: {name: s, key: ID}, \
+             secretAccessKey: {name: s, key: KEY}}}}",
+        );
+        expect![[r#"
+            - {secret: {items: [{key: ca.crt, path: archive/ca.crt}], name: ca, optional: true}}
+            - secret: {items: [{key: ID, path: archive/access-key-id}], name: s, optional: true}
+            - secret:
+                items: [{key: KEY, path: archive/secret-access-key}]
+                name: s
+                optional: true
+        "#]]
+        .assert_eq(&sample.shown(archive));
+        assert_eq!(Sample::minimal().made(archive), []);
     }
 }
