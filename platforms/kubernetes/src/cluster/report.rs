@@ -3,6 +3,7 @@
 //! Never writes a status that says what the one before it said.
 
 mod archive;
+mod backup;
 mod conditions;
 mod phase;
 mod volumes;
@@ -27,6 +28,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use pgherd_agent::chain::chain;
+use pgherd_api::backup::Backup;
 use pgherd_api::cluster::managed::ServiceKind;
 use pgherd_api::cluster::status::{ClusterStatus, InstanceReportedState, Topology};
 use pgherd_api::cluster::{Cluster, Problem};
@@ -39,6 +41,7 @@ pub(super) use phase::NOT_ENOUGH_SPACE;
 use phase::Situation;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -200,6 +203,20 @@ pub(super) fn with_archive(
     let about = (cluster.metadata.generation, now);
     status.conditions.extend(archive::condition(&heard.archive, before, about));
     status
+}
+
+/// How backups went, as their objects say.
+pub(super) fn with_backups(
+    status: ClusterStatus,
+    cluster: &Cluster,
+    backups: &[Arc<Backup>],
+    now: Timestamp,
+) -> ClusterStatus {
+    let before = cluster.status.clone().unwrap_or_default();
+    let policy = cluster.spec.backup.as_ref().and_then(|it| it.retention_policy.as_deref());
+    let backups: Vec<&Backup> = backups.iter().map(|backup| &**backup).collect();
+    let about = (cluster.metadata.generation, now);
+    backup::with_backups(status, &before, (&backups, policy), about)
 }
 
 /// What agents run is told while nothing graver goes on.
