@@ -74,7 +74,7 @@ fn interval(interval: &Interval) -> String {
 }
 
 fn gap(gap: &Gap) -> String {
-    let Gap { first, last, since } = gap;
+    let Gap { first, last, since, .. } = gap;
     let what = if first == last { format!("{first} is") } else { format!("{first} to {last} are") };
     format!("  GAP: {what} missing, after {}", second(timestamp(*since)))
 }
