@@ -5,8 +5,8 @@
 mod annotate;
 mod cancel;
 mod delete;
+mod details;
 mod expire;
-mod info;
 pub(super) mod listed;
 mod take;
 mod verify;
@@ -40,7 +40,7 @@ pub(crate) struct Backup {
 #[derive(Subcommand)]
 enum Verb {
     List(listed::List),
-    Info(info::Info),
+    Info(details::Details),
     Verify(verify::Verify),
     Annotate(annotate::Annotate),
     Expire(expire::Expire),
