@@ -162,6 +162,9 @@ impl Folder {
             "spool",
             "backups.json",
             "scratch",
+            "recovery",
+            "recovered.json",
+            "recovering",
             "log",
             "agent.json",
         ];
@@ -248,6 +251,27 @@ impl Folder {
     /// How base backups that were taken here went.
     pub fn backups(&self) -> PathBuf {
         self.root.join("backups.json")
+    }
+
+    /// What opens the archive that a new cluster begins with a backup of. Whoever makes the folder
+    /// puts it there, if there is such an archive.
+    pub fn recovery(&self) -> PathBuf {
+        self.identity().join("recovery")
+    }
+
+    /// Where PostgreSQL's command reaches the agent while it recovers from an archive.
+    pub fn recovery_socket(&self) -> PathBuf {
+        self.run().join("recovery.sock")
+    }
+
+    /// Log that was fetched for a recovery and not asked for yet.
+    pub fn recovering(&self) -> PathBuf {
+        self.root.join("recovering")
+    }
+
+    /// How the cluster came out of its backup.
+    pub fn recovered(&self) -> PathBuf {
+        self.root.join("recovered.json")
     }
 
     /// Where a backup puts something for a moment.

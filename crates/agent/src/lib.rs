@@ -18,6 +18,7 @@ pub mod platform;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod recovery;
 pub mod reexec;
 pub mod run;
 pub mod serve;

@@ -27,6 +27,7 @@ use crate::postgres::site::Site;
 use crate::process::clock;
 use crate::process::fence::Fence;
 use crate::program::Program;
+use crate::recovery;
 use crate::reexec;
 use crate::specification;
 use crate::state::Memory;
@@ -132,6 +133,8 @@ struct Agent {
     upkeep: upkeep::Upkeep,
     archiving: archive::Archiving,
     backups: Backups,
+    /// How the cluster came out of a backup, or how far it is.
+    recovery: Arc<recovery::Told>,
     events: Events,
     started: Timestamp,
     outside: Outside,

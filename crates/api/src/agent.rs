@@ -19,7 +19,7 @@ pub use archive::{
     ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived, DataSpec,
 };
 pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
-pub use recovery::{RecoverySpec, RecoveryTarget};
+pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 pub use specification::{
     ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
     Superuser,

@@ -114,6 +114,10 @@ impl Desk {
             Event::Asked { request: Request::Archive { file }, answer } => {
                 self.queue.ask(file, answer);
             }
+            Event::Asked { request: Request::Recover { .. }, answer } => {
+                let why = "nothing is recovered from an archive here".to_owned();
+                let _gone = answer.send(Reply::Stop(why)).is_err();
+            }
             Event::Asked { request: Request::Fetch { file, target }, answer } => {
                 let reply = self.fetch(file, &target, orders);
                 // Who has gone asks again.

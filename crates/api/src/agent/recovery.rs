@@ -4,7 +4,7 @@
 
 use super::ArchiveSpec;
 use jiff::Timestamp;
-use pgherd_core::units::{Lsn, Timeline};
+use pgherd_core::units::{Bytes, Lsn, Timeline};
 use serde::{Deserialize, Serialize};
 
 /// The backup that a new cluster begins with, and how far its log is replayed.
@@ -44,4 +44,64 @@ pub enum RecoveryTarget {
     Transaction(u32),
     /// At a restore point.
     Name(String),
+}
+
+/// How a cluster came out of a backup, or how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryReport {
+    /// What the source is called in the manifest.
+    pub source: String,
+    /// Where it lies.
+    pub destination: String,
+    /// The folder of the source there.
+    pub server: String,
+    /// The target in words.
+    pub target: String,
+    /// How far it is.
+    pub phase: RecoveryPhase,
+    /// Since when that is so.
+    pub since: Timestamp,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it was completed.
+    pub ended: Option<Timestamp>,
+    /// The backup it begins with, once that is chosen.
+    pub backup: Option<String>,
+    /// Why it is that one.
+    pub because: Option<String>,
+    /// Bytes of files that are restored.
+    pub done: Bytes,
+    /// Bytes of files that there are; 0 as long as that is not known.
+    pub total: Bytes,
+    /// Bytes of files in a second, once it is known.
+    pub rate: Option<Bytes>,
+    /// How much longer the restore takes at that rate, in milliseconds.
+    pub left_milliseconds: Option<u64>,
+    /// The file of the log that PostgreSQL was given last.
+    pub log: Option<String>,
+    /// How many files of the log it was given.
+    pub log_files: u64,
+    /// When the last transaction was committed that is there.
+    pub last_commit: Option<Timestamp>,
+    /// Where the replay ended.
+    pub lsn: Option<Lsn>,
+    /// The timeline that the cluster begins on.
+    pub timeline: Option<Timeline>,
+}
+
+/// How far a recovery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RecoveryPhase {
+    /// The backup is chosen.
+    Planning,
+    /// Files are restored.
+    Restoring,
+    /// PostgreSQL replays the log.
+    Replaying,
+    /// Roles and the application's database are made.
+    Opening,
+    /// The cluster begins with it.
+    Completed,
 }

@@ -2,7 +2,7 @@
 //!
 //! Never older than the agent's last turn; `at` says when that was.
 
-use super::{ArchiveStatus, BackupReport};
+use super::{ArchiveStatus, BackupReport, RecoveryReport};
 use jiff::Timestamp;
 use pgherd_core::backup::taker::{Candidate, Part};
 use pgherd_core::message::Known;
@@ -78,6 +78,9 @@ pub struct Status {
     /// The base backup that it takes, or took last.
     #[serde(default)]
     pub backup: Option<BackupReport>,
+    /// How the cluster comes, or came, out of a backup; on the instance that made it.
+    #[serde(default)]
+    pub recovery: Option<RecoveryReport>,
     /// The last changes of verdict, oldest first.
     pub happenings: Vec<Happening>,
 }
