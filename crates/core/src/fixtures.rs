@@ -121,7 +121,12 @@ pub(crate) fn serving(record: &Record) -> Seen {
     for other in others {
         seen.office.grants.insert(other.clone(), NOW.before(ms(100)));
         let standing = Standing::Streaming { position: at(3, 2_000) };
-        let answer = Answer { at: NOW.before(ms(99)), knows: seen.durable.known, standing, wants_restart: false };
+        let answer = Answer {
+            at: NOW.before(ms(99)),
+            knows: seen.durable.known,
+            standing,
+            wants_restart: false,
+        };
         let asked = Some(NOW.before(ms(100)));
         seen.peers.insert(other.clone(), Peer { asked, answer: Some(answer) });
         senders.insert(other, Sender { flushed: Lsn(2_000), streaming: true });

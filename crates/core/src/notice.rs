@@ -154,13 +154,12 @@ fn heartbeat_replied(seen: &mut Seen, from: InstanceName, reply: HeartbeatReply,
             seen.office.promised_above = seen.office.promised_above.max(Some(reply.knows.promise));
         }
     }
-    seen.peers.entry(from).or_default().answer =
-        Some(Answer {
-            at: now,
-            knows: reply.knows,
-            standing: reply.standing,
-            wants_restart: reply.wants_restart,
-        });
+    seen.peers.entry(from).or_default().answer = Some(Answer {
+        at: now,
+        knows: reply.knows,
+        standing: reply.standing,
+        wants_restart: reply.wants_restart,
+    });
 }
 
 fn hear(seen: &mut Seen, knows: Known) {

@@ -19,17 +19,24 @@ pub(super) fn is_due(view: View<'_>) -> bool {
 /// When it is to be read again, having been `asked` for.
 fn next(view: View<'_>, asked: Time) -> Time {
     let seen = view.seen;
-    let unclear = seen.outstanding.is_some() || seen.record.regressed.is_some();
-    let Some(record) = seen.record.value.as_ref().filter(|_| !unclear) else {
-        return asked.after(SOON);
+    if let Some(outstanding) = &seen.outstanding {
+        // Its answer usually comes before that.
+        return asked.max(outstanding.first_sent).after(SOON);
+    }
+    let Some(record) = seen.record.value.as_ref().filter(|_| seen.record.regressed.is_none())
+    else {
+        // There is no record yet, and whoever makes it tells the others; or nobody has answered.
+        let pause = if seen.record.read.is_some() { NOW_AND_THEN } else { SOON };
+        return asked.after(if seen.record.regressed.is_some() { SOON } else { pause });
     };
     let pause = if seen.my_office().is_some() {
         if serves_undisturbed(view) { view.intent.timers.term } else { NOW_AND_THEN }
     } else if view.now < seen.grant.until {
         // The holder says with every heartbeat how new its record is.
-        let has_all = seen.grant.heard.as_ref().is_some_and(|heard| {
-            (heard.epoch, heard.revision) == (record.epoch, record.revision)
-        });
+        let has_all =
+            seen.grant.heard.as_ref().is_some_and(|heard| {
+                (heard.epoch, heard.revision) == (record.epoch, record.revision)
+            });
         if has_all { view.intent.timers.term } else { NOW_AND_THEN }
     } else {
         SOON
@@ -42,7 +49,8 @@ fn next(view: View<'_>, asked: Time) -> Time {
 fn serves_undisturbed(view: View<'_>) -> bool {
     let (seen, timers) = (view.seen, &view.intent.timers);
     let serves = seen.my_office().is_some_and(|record| record.phase == Phase::Serving);
-    let is_confirmed = seen.office.confirmed.is_some_and(|at| view.now < at.after(timers.renew * 2));
+    let is_confirmed =
+        seen.office.confirmed.is_some_and(|at| view.now < at.after(timers.renew * 2));
     serves && is_confirmed && seen.is_writable() && seen.office.promised_above.is_none()
 }
 
@@ -50,8 +58,8 @@ fn serves_undisturbed(view: View<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::fixtures::{NOW, asynchronous, deserted, intent, ms, record, serving, streaming};
-    use crate::record::Revision;
-    use crate::seen::Seen;
+    use crate::record::{Revision, Write};
+    use crate::seen::{Change, Outstanding, Seen};
 
     /// How long after the last reading the next one is due.
     fn pause(seen: &Seen) -> Duration {
@@ -85,6 +93,14 @@ mod tests {
     fn whoever_does_not_know_the_record_asks_often() {
         let mut seen = streaming(2, &record(3));
         seen.record.value = None;
+        assert_eq!(pause(&seen), ms(1_000));
+        seen.record.read = None;
         assert_eq!(pause(&seen), ms(200));
+        let mut seen = serving(&record(3));
+        let write = Write::over(None, record(3));
+        let (first_sent, last_sent) = (NOW.after(ms(300)), NOW.after(ms(300)));
+        seen.outstanding =
+            Some(Outstanding { write, change: Change::Amend, first_sent, last_sent });
+        assert_eq!(pause(&seen), ms(500));
     }
 }

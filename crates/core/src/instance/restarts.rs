@@ -64,7 +64,9 @@ fn streams(answer: &Answer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{NOW, asynchronous, intent, name, names, record, serving, streaming, told};
+    use crate::fixtures::{
+        NOW, asynchronous, intent, name, names, record, serving, streaming, told,
+    };
     use crate::instance::plan;
     use expect_test::expect;
 

@@ -8,9 +8,7 @@ use crate::pod::{lease, route};
 use crate::settings::AgentUpdates;
 use crate::stores::{Part, Stores};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pgherd_core::fleet::{Form, Place, Pod as Life, Volumes};
 use pgherd_core::names::InstanceName;

@@ -142,7 +142,11 @@ async fn hold(
         told = now;
         tokio::time::sleep(BREATH.min(pause)).await;
         // Nobody who watches any more tells of no change.
-        let changed = async { if seen.changed().await.is_err() { std::future::pending().await } };
+        let changed = async {
+            if seen.changed().await.is_err() {
+                std::future::pending().await
+            }
+        };
         _ = tokio::time::timeout(pause, changed).await;
     }
 }

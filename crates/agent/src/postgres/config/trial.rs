@@ -183,13 +183,14 @@ fn blame_last(complaint: &str, parameters: &BTreeMap<String, String>) -> Vec<Ref
         line.split_once("FATAL:  ").or_else(|| line.split_once("postgres: ")).map(|(_, said)| said)
     });
     let Some(last) = last else { return Vec::new() };
-    let is_meant = |name: &str, value: &str| {
-        last.split(|letter: char| !letter.is_alphanumeric() && !"_.".contains(letter))
-            .any(|word| word.eq_ignore_ascii_case(name))
-            || last.split('"').skip(1).step_by(2).any(|quoted| {
-                value.split(',').any(|part| part.trim().trim_matches('"') == quoted)
-            })
-    };
+    let is_meant =
+        |name: &str, value: &str| {
+            last.split(|letter: char| !letter.is_alphanumeric() && !"_.".contains(letter))
+                .any(|word| word.eq_ignore_ascii_case(name))
+                || last.split('"').skip(1).step_by(2).any(|quoted| {
+                    value.split(',').any(|part| part.trim().trim_matches('"') == quoted)
+                })
+        };
     let meant = parameters.iter().filter(|(name, value)| is_meant(name, value));
     meant.map(|(name, _)| Refused { name: name.clone(), why: by_postgres(last) }).collect()
 }
@@ -240,7 +241,8 @@ mod tests {
                 "parameter shared_preload_libraries is refused by PostgreSQL: could not access file \"nosuch\": No such file"
             ]
         );
-        let clash = "postgres: superuser_reserved_connections (60) must be less than max_connections (50)";
+        let clash =
+            "postgres: superuser_reserved_connections (60) must be less than max_connections (50)";
         let names: Vec<_> = blame(clash, &given).into_iter().map(|refused| refused.name).collect();
         assert_eq!(names, ["max_connections", "superuser_reserved_connections"]);
     }
