@@ -4,6 +4,7 @@
 
 use super::View;
 use crate::record::Phase;
+use crate::seen::Heard;
 use crate::units::Time;
 use std::time::Duration;
 
@@ -31,17 +32,21 @@ fn next(view: View<'_>, asked: Time) -> Time {
     };
     let pause = if seen.my_office().is_some() {
         if serves_undisturbed(view) { view.intent.timers.term } else { NOW_AND_THEN }
-    } else if view.now < seen.grant.until {
+    } else if let Some(heard) = hears_holder(view) {
         // The holder says with every heartbeat how new its record is.
-        let has_all =
-            seen.grant.heard.as_ref().is_some_and(|heard| {
-                (heard.epoch, heard.revision) == (record.epoch, record.revision)
-            });
+        let has_all = (heard.epoch, heard.revision) == (record.epoch, record.revision);
         if has_all { view.intent.timers.term } else { NOW_AND_THEN }
     } else {
         SOON
     };
     asked.after(pause)
+}
+
+/// What the holder that this instance has granted said last, unless it has been silent since.
+fn hears_holder(view: View<'_>) -> Option<&Heard> {
+    let oldest = view.now.before(view.intent.timers.grantor_silence());
+    let heard = view.seen.grant.heard.as_ref().filter(|heard| heard.at >= oldest);
+    heard.filter(|_| view.now < view.seen.grant.until)
 }
 
 /// Every renewal compares the record with the one in the store, so a holder that renews in time
@@ -86,6 +91,9 @@ mod tests {
         let heard = seen.grant.heard.as_mut().unwrap();
         heard.revision = Revision(heard.revision.0 + 1);
         assert_eq!(pause(&seen), ms(1_000));
+        heard.revision = record(3).revision;
+        heard.at = NOW.before(ms(1_300));
+        assert_eq!(pause(&seen), ms(200));
         assert_eq!(pause(&deserted(2, &record(3))), ms(200));
     }
 
