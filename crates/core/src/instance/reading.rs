@@ -11,6 +11,10 @@ use std::time::Duration;
 /// Somebody may have to act at once.
 const SOON: Duration = Duration::from_millis(200);
 const NOW_AND_THEN: Duration = Duration::from_secs(1);
+/// Nobody has made a record yet: whoever does tells the others.
+const BEGINNING: Duration = Duration::from_secs(3);
+/// Every renewal would find what a reading could.
+const SELDOM: Duration = Duration::from_mins(5);
 
 /// Whether it is time to read it.
 pub(super) fn is_due(view: View<'_>) -> bool {
@@ -26,12 +30,12 @@ fn next(view: View<'_>, asked: Time) -> Time {
     }
     let Some(record) = seen.record.value.as_ref().filter(|_| seen.record.regressed.is_none())
     else {
-        // There is no record yet, and whoever makes it tells the others; or nobody has answered.
-        let pause = if seen.record.read.is_some() { NOW_AND_THEN } else { SOON };
-        return asked.after(if seen.record.regressed.is_some() { SOON } else { pause });
+        let is_told = seen.record.read.is_some() && seen.record.regressed.is_none();
+        let waits = is_told && seen.grant.heard.is_none();
+        return asked.after(if waits { BEGINNING } else { SOON });
     };
     let pause = if seen.my_office().is_some() {
-        if serves_undisturbed(view) { view.intent.timers.term } else { NOW_AND_THEN }
+        if serves_undisturbed(view) { SELDOM } else { NOW_AND_THEN }
     } else if let Some(heard) = hears_holder(view) {
         // The holder says with every heartbeat how new its record is.
         let has_all = (heard.epoch, heard.revision) == (record.epoch, record.revision);
@@ -76,7 +80,7 @@ mod tests {
     #[test]
     fn a_holder_that_renews_in_time_reads_nothing_in_between() {
         let mut seen = serving(&record(3));
-        assert_eq!(pause(&seen), ms(15_000));
+        assert_eq!(pause(&seen), ms(300_000));
         seen.office.confirmed = Some(NOW.before(ms(10_000)));
         assert_eq!(pause(&seen), ms(1_000));
         seen.office.confirmed = Some(NOW);
@@ -91,6 +95,7 @@ mod tests {
         let heard = seen.grant.heard.as_mut().unwrap();
         heard.revision = Revision(heard.revision.0 + 1);
         assert_eq!(pause(&seen), ms(1_000));
+        let heard = seen.grant.heard.as_mut().unwrap();
         heard.revision = record(3).revision;
         heard.at = NOW.before(ms(1_300));
         assert_eq!(pause(&seen), ms(200));
@@ -101,7 +106,9 @@ mod tests {
     fn whoever_does_not_know_the_record_asks_often() {
         let mut seen = streaming(2, &record(3));
         seen.record.value = None;
-        assert_eq!(pause(&seen), ms(1_000));
+        assert_eq!(pause(&seen), ms(200));
+        seen.grant.heard = None;
+        assert_eq!(pause(&seen), ms(3_000));
         seen.record.read = None;
         assert_eq!(pause(&seen), ms(200));
         let mut seen = serving(&record(3));
