@@ -30,7 +30,7 @@ use tracing::{info, warn};
 /// Clusters that are looked after at the same moment.
 const AT_ONCE: u16 = 16;
 /// Changes that come together are answered together.
-const DEBOUNCE: Duration = Duration::from_millis(50);
+const DEBOUNCE: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
