@@ -12,11 +12,14 @@ mod opened;
 mod permit;
 mod queue;
 mod ready;
+pub mod repository;
 mod serve;
 mod spool;
 
-pub use opened::{OpenError, check};
+pub(crate) use claim::ClaimError;
+pub(crate) use opened::Opened;
 pub use permit::Permit;
+pub use repository::{OpenError, check};
 
 use crate::durable::Access;
 use pgherd_api::agent::{ArchiveSpec, ArchiveStatus};

@@ -160,6 +160,11 @@ impl Folder {
             "external",
             "archive",
             "spool",
+            "backups.json",
+            "scratch",
+            "recovery",
+            "recovered.json",
+            "recovering",
             "log",
             "agent.json",
         ];
@@ -241,6 +246,37 @@ impl Folder {
     /// Log that was fetched from the archive and not asked for yet.
     pub fn spool(&self) -> PathBuf {
         self.root.join("spool")
+    }
+
+    /// How base backups that were taken here went.
+    pub fn backups(&self) -> PathBuf {
+        self.root.join("backups.json")
+    }
+
+    /// What opens the archive that a new cluster begins with a backup of. Whoever makes the folder
+    /// puts it there, if there is such an archive.
+    pub fn recovery(&self) -> PathBuf {
+        self.identity().join("recovery")
+    }
+
+    /// Where PostgreSQL's command reaches the agent while it recovers from an archive.
+    pub fn recovery_socket(&self) -> PathBuf {
+        self.run().join("recovery.sock")
+    }
+
+    /// Log that was fetched for a recovery and not asked for yet.
+    pub fn recovering(&self) -> PathBuf {
+        self.root.join("recovering")
+    }
+
+    /// How the cluster came out of its backup.
+    pub fn recovered(&self) -> PathBuf {
+        self.root.join("recovered.json")
+    }
+
+    /// Where a backup puts something for a moment.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
     }
 
     /// The agent's own log, `agent.log`, unless it goes to standard output.

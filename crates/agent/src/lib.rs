@@ -4,6 +4,7 @@
 
 pub mod accepted;
 pub mod archive;
+pub mod backup;
 pub mod chain;
 pub mod config;
 pub mod coordinator;
@@ -17,6 +18,7 @@ pub mod platform;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod recovery;
 pub mod reexec;
 pub mod run;
 pub mod serve;

@@ -26,6 +26,7 @@ use crate::postgres::running::Running;
 use crate::postgres::server::Postmaster;
 use crate::postgres::site::Site;
 use crate::process::fence::Fence;
+use crate::recovery;
 use crate::settings::SettingsError;
 use pgherd_api::agent::Specification;
 use pgherd_core::plan::{Outcome, Task};
@@ -49,6 +50,8 @@ pub struct Bench {
     pub system_id: Option<SystemId>,
     /// The recent timelines, as the primary told them.
     pub terms: Vec<Term>,
+    /// How far a recovery from a backup is.
+    pub recovery: Arc<recovery::Told>,
 }
 
 /// The server between two tasks: its process, and how it was set up.

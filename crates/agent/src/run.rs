@@ -5,6 +5,7 @@
 
 mod archive;
 mod ask;
+mod backup;
 mod leave;
 mod server;
 mod start;
@@ -13,6 +14,7 @@ mod step;
 mod upkeep;
 
 use crate::accepted::Accepted;
+use crate::backup::Backups;
 use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
 use crate::events::Events;
@@ -25,6 +27,7 @@ use crate::postgres::site::Site;
 use crate::process::clock;
 use crate::process::fence::Fence;
 use crate::program::Program;
+use crate::recovery;
 use crate::reexec;
 use crate::specification;
 use crate::state::Memory;
@@ -129,6 +132,9 @@ struct Agent {
     reexecuting: Option<PathBuf>,
     upkeep: upkeep::Upkeep,
     archiving: archive::Archiving,
+    backups: Backups,
+    /// How the cluster came out of a backup, or how far it is.
+    recovery: Arc<recovery::Told>,
     events: Events,
     started: Timestamp,
     outside: Outside,
@@ -172,6 +178,9 @@ impl Agent {
             Wake::Asked { from, request, answer } => self.answer(&from, &request, answer).await,
             // Nobody waits any more: then nobody needs it.
             Wake::StatusAsked { answer } => drop(answer.send(self.status())),
+            Wake::BackupAsked { asked, answer } => self.backup_asked(asked, answer),
+            Wake::LogWanted => self.want_log(),
+            Wake::LogAsked { answer } => self.log_asked(answer),
             Wake::HandoverAsked { answer } => drop(answer.send(Box::new(self.handover()))),
             Wake::Replied { from, reply } => self.see(Event::Replied { from, reply }),
             Wake::RecordRead { sent, record } => self.see(Event::RecordRead { sent, record }),
@@ -305,6 +314,7 @@ impl Agent {
         tell(&self.outside.orders, self.order());
         tell(&self.outside.serves, self.serves());
         self.archive();
+        self.tend_backups();
         self.keep_up();
         self.forget_ended_tasks();
     }

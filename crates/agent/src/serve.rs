@@ -2,6 +2,7 @@
 //!
 //! Never decides: a request wakes the loop, which answers it from what it has seen.
 
+use crate::backup::Asked;
 use crate::config::Folder;
 use crate::http::file::{Opened, Received};
 use crate::http::refusal::{Kind, Refusal};
@@ -10,12 +11,13 @@ use crate::program::Program;
 use crate::tls::holder::Holder;
 use crate::tls::peer::Peer;
 use crate::wake::{Wake, Waker};
-use pgherd_api::agent::names;
+use pgherd_api::agent::{BackupReport, names};
 use pgherd_core::message::Request;
 use pgherd_core::names::InstanceName;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// The length of the name of a segment: timeline, log and segment in hexadecimal.
@@ -37,6 +39,17 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
         let to_loop = to_loop.clone();
         async move { to_loop.ask(|answer| Wake::StatusAsked { answer }).await }
     };
+    let (cluster, to_loop) = (me.cluster().clone(), waker.clone());
+    let log = move |peer: Peer, (): ()| {
+        let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
+        let to_loop = to_loop.clone();
+        async move {
+            if !is_peer {
+                return Err(not_a_peer());
+            }
+            to_loop.ask(|answer| Wake::LogAsked { answer }).await?
+        }
+    };
     let (cluster, wal) = (me.cluster().clone(), pgdata.join("pg_wal"));
     let file = move |peer: Peer, name: String| {
         let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
@@ -51,7 +64,36 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
     Routes::default()
         .call(names::MESSAGE, message)
         .call(names::STATUS, status)
+        .call(names::BACKUP_BEGIN, backup(waker, Asked::Begin))
+        .call(names::BACKUP_READ, backup(waker, Asked::Read))
+        .call(names::BACKUP_CANCEL, backup(waker, Asked::Cancel))
+        .call(names::BACKUP_LOG, log)
         .file(names::WAL, file)
+}
+
+type Answering<T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>>;
+
+/// Backups are its platform's to ask for.
+fn backup<Question: Send + 'static>(
+    waker: &Waker,
+    asked: fn(Question) -> Asked,
+) -> impl Fn(Peer, Question) -> Answering<Option<BackupReport>> + use<Question> {
+    let to_loop = waker.clone();
+    move |peer: Peer, question| {
+        let (is_platform, to_loop) = (is_platform(&peer), to_loop.clone());
+        Box::pin(async move {
+            if !is_platform {
+                let why = format!("{peer} may not ask this agent for backups: its platform may");
+                return Err(Refusal::new(Kind::Forbidden, why));
+            }
+            let asked = asked(question);
+            to_loop.ask(|answer| Wake::BackupAsked { asked, answer }).await?
+        })
+    }
+}
+
+fn is_platform(peer: &Peer) -> bool {
+    *peer == Peer::Certified(Holder::Supervisor)
 }
 
 /// The same, with a way for the platform to give this agent another program.
@@ -63,7 +105,7 @@ pub fn with_program(
 ) -> Routes {
     let (program, folder, waker) = (Arc::clone(program), folder.clone(), waker.clone());
     routes.take(names::PROGRAM, move |peer: Peer, digest: String, sent: Received| {
-        let is_platform = peer == Peer::Certified(Holder::Supervisor);
+        let is_platform = is_platform(&peer);
         let (program, folder, waker) = (Arc::clone(&program), folder.clone(), waker.clone());
         async move {
             if !is_platform {

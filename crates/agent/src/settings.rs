@@ -95,6 +95,14 @@ fn archive(bench: &Bench) -> Archive {
     }
 }
 
+/// How PostgreSQL asks the agent for log while a new cluster is made from a backup.
+pub fn recover_command(bench: &Bench) -> String {
+    let program = bench.config.program.clone().unwrap_or_else(reexec::program);
+    let socket = bench.config.folder().recovery_socket();
+    let [program, socket] = [program, socket].map(|path| quote::command_word(&path));
+    format!("{program} wal-recover --socket {socket}")
+}
+
 fn receive(bench: &Bench, follows: Option<&Follows>) -> Result<Receive, SettingsError> {
     let Some(Follows { primary, .. }) = follows else { return Ok(Receive::FromNobody) };
     upstream(bench, primary).map(Receive::From)

@@ -2,6 +2,7 @@
 //!
 //! Never carries work: a wake says that something happened, and the plan decides what follows.
 
+use crate::backup::Asked;
 use crate::http::refusal::{Kind, Refusal};
 use crate::observe::Look;
 use crate::perform::Ended;
@@ -9,7 +10,7 @@ use crate::perform::upkeep::Duty;
 use crate::process::clock;
 use crate::process::fence::Fenced;
 use crate::reexec::Handover;
-use pgherd_api::agent::{Specification, Status};
+use pgherd_api::agent::{BackupReport, Specification, Status};
 use pgherd_core::message::{Reply, Request};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
@@ -33,6 +34,17 @@ pub enum Wake {
     /// Somebody wants to know how this instance is doing.
     StatusAsked {
         answer: oneshot::Sender<Status>,
+    },
+    /// Somebody wants a base backup, or to know how one goes.
+    BackupAsked {
+        asked: Asked,
+        answer: oneshot::Sender<Result<Option<BackupReport>, Refusal>>,
+    },
+    /// A backup that is taken here waits for log that the primary has not finished.
+    LogWanted,
+    /// The same of one that is taken elsewhere, if this is the primary.
+    LogAsked {
+        answer: oneshot::Sender<Result<(), Refusal>>,
     },
     /// Somebody wants to try out whether another program can go on from here.
     HandoverAsked {

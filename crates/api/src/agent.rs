@@ -9,13 +9,17 @@ use pgherd_core::record::Record;
 use serde::{Deserialize, Serialize};
 
 mod archive;
+mod backup;
+mod recovery;
 mod specification;
 mod status;
 mod wanted;
 
 pub use archive::{
-    ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived,
+    ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived, DataSpec,
 };
+pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
+pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 pub use specification::{
     ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
     Superuser,
@@ -36,6 +40,18 @@ pub mod names {
     /// To an agent in a pod, from its operator, with `PUT` and followed by a SHA-256 in hexadecimal:
     /// the program that it shall become. It keeps its PostgreSQL.
     pub const PROGRAM: &str = "program";
+    /// To an agent: a [`BackupOrder`](super::BackupOrder), answered by a
+    /// [`BackupReport`](super::BackupReport). Refused while another one is taken here.
+    pub const BACKUP_BEGIN: &str = "backup/begin";
+    /// To an agent: a [`BackupNamed`](super::BackupNamed), answered by a
+    /// [`BackupReport`](super::BackupReport), or `null` if this agent took no such backup.
+    pub const BACKUP_READ: &str = "backup/read";
+    /// To an agent: a [`BackupNamed`](super::BackupNamed), answered like the last one; the report
+    /// says `cancelled` once all that was stored is removed.
+    pub const BACKUP_CANCEL: &str = "backup/cancel";
+    /// To the primary's agent, from another one: `null`, answered by `null` once the segment of the
+    /// log that is written to is finished, so that a backup's end is archived soon.
+    pub const BACKUP_LOG: &str = "backup/log";
     /// To the keeper of the record: `null`, answered by a [`RecordAnswer`](super::RecordAnswer).
     pub const RECORD_READ: &str = "record/read";
     /// To the keeper of the record: a `pgherd_core::record::Write`, answered by a

@@ -23,6 +23,7 @@ pub mod probes;
 pub(crate) mod problem;
 #[cfg(test)]
 mod published;
+pub mod recovery;
 pub mod references;
 pub mod replication;
 mod rules;

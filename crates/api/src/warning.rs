@@ -1,5 +1,6 @@
 //! What is accepted, but not without a word. Never a reason to stop.
 
+use crate::cluster::object_store::Compression;
 use crate::field::FieldPath;
 use pgherd_core::units::Bytes;
 use std::fmt;
@@ -105,6 +106,11 @@ pub enum Caution {
         /// The value that would.
         known: &'static str,
     },
+    /// A way to pack base backups that cannot be read in parallel.
+    PackedWithGzip {
+        /// What was asked for.
+        given: Compression,
+    },
     /// An annotation that means nothing.
     UnknownAnnotation {
         /// Which one was probably meant.
@@ -174,6 +180,18 @@ impl fmt::Display for Caution {
             ),
             Self::NoSuchSwitch { known } => {
                 write!(f, "switches nothing: only {known:?} does")
+            }
+            Self::PackedWithGzip { given } => {
+                let given = match given {
+                    Compression::Bzip2 => "bzip2",
+                    Compression::Gzip => "gzip",
+                    Compression::Lz4 => "lz4",
+                    Compression::Snappy => "snappy",
+                };
+                write!(
+                    f,
+                    "is {given}, but base backups are packed with gzip instead: write gzip or lz4"
+                )
             }
             Self::UnknownAnnotation { guess: Some(guess) } => {
                 write!(f, "means nothing: did you mean {guess}?")

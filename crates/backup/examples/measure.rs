@@ -68,7 +68,8 @@ async fn main() -> Result<()> {
 
     let measured = Measured::begin()?;
     let options = Options { packing, ..Options::default() };
-    let request = Request { store: &store, layout: &layout, id: &id, name: None, options };
+    let request =
+        Request { store: &store, layout: &layout, id: &id, name: None, by: "test", options };
     let mut session = Still(std::fs::canonicalize(from)?);
     let progress = || watch::Sender::new(Progress::default());
     let taken = take(&request, &mut session, progress(), std::future::pending()).await?;

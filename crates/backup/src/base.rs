@@ -24,7 +24,7 @@ mod throttle;
 pub use packing::{Packer, Packing, Unpacker};
 pub use progress::Progress;
 pub use session::{Pages, Refused, Session, Started, Stopped};
-pub use take::{Request, Taken, sweep, take};
+pub use take::{Left, Request, Taken, clear, sweep, take};
 
 use crate::layout::Key;
 use crate::store::StoreError;

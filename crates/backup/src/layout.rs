@@ -104,6 +104,11 @@ impl Layout {
         self.root.with(OWN).with("base").with(id.as_str()).with("index.zst")
     }
 
+    /// Who takes a backup, as long as that is going on.
+    pub fn taker(&self, id: &BackupId) -> Key {
+        self.root.with(OWN).with("base").with(id.as_str()).with("taker")
+    }
+
     /// The hold on a backup.
     pub fn keep(&self, id: &BackupId) -> Key {
         self.backup_object(id, "annotations/keep")

@@ -13,9 +13,11 @@ mod indexed;
 mod place;
 pub mod recovery;
 mod space;
+mod verify;
 mod whole;
 
 pub use place::Refusal;
+pub use verify::{Verified, verify};
 pub use whole::{By, Into, Request, Restored, restore};
 
 use crate::layout::Key;

@@ -4,6 +4,7 @@
 
 pub mod choice;
 pub mod retention;
+pub mod taker;
 pub mod window;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Never decides who is primary, and never writes what is the agents' own: the record and the route
 //! to the primary.
 
-mod acted;
+pub(crate) mod acted;
 pub mod agents;
 mod calls;
 pub mod catalog;
@@ -59,7 +59,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         return Ok(Action::await_change());
     }
     context.stores.ready().await.map_err(ReconcileError::Wait)?;
-    let checked = match cluster.checked() {
+    let checked = match cluster.checked().and_then(acted::refuse) {
         Ok((checked, _warnings)) => acted::without_archive(checked),
         Err(problems) => {
             let refused = report::refused(cluster, &problems, Timestamp::now());

@@ -4,7 +4,8 @@
 
 use crate::failure::Failure;
 use pgherd_agent::postgres::install::Tls;
-use pgherd_api::agent::Status;
+use pgherd_api::agent::{BackupOrder, Status};
+use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::record::Record;
@@ -74,6 +75,17 @@ pub enum Request {
     },
     Pause,
     Resume,
+    /// Take a base backup, from this instance or from whoever suits.
+    Backup {
+        order: BackupOrder,
+        target: Option<BackupTarget>,
+        instance: Option<String>,
+    },
+    /// Break off the base backup that is taken under this name.
+    CancelBackup {
+        instance: String,
+        name: String,
+    },
 }
 
 /// Which processes of an instance are meant.

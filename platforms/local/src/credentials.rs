@@ -102,31 +102,17 @@ impl Credentials {
         self.issue(&self.wanted(instance), now)
     }
 
-    /// Puts into the folder of an instance what opens the archive, and nothing else.
-    pub fn equip_archive(
+    /// Puts into the folder of an instance what opens the archive, and the one that the cluster
+    /// begins with a backup of, and nothing else.
+    pub fn equip_archives(
         &self,
         instance: &InstanceName,
-        keys: &Keys,
+        own: &Keys,
+        recovery: &Keys,
     ) -> Result<(), CredentialsError> {
-        let folder = self.folder.instance(instance).archive();
-        make_private(&folder)?;
-        let keep = |path: &Path, source| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            CredentialsError::Keep { name, source }
-        };
-        for file in ArchiveFile::ALL {
-            let path = folder.join(file.name());
-            let present = durable::read(&path).map_err(|source| keep(&path, source))?;
-            let wanted = keys.files().find(|(wanted, _)| *wanted == file);
-            let changed = match (present, wanted) {
-                (Some(present), Some((_, content))) if present == content => Ok(()),
-                (_, Some((_, content))) => durable::write(&path, content, Access::PRIVATE),
-                (Some(_), None) => durable::remove(&path),
-                (None, None) => Ok(()),
-            };
-            changed.map_err(|source| keep(&path, source))?;
-        }
-        Ok(())
+        let folder = self.folder.instance(instance);
+        equip_archive(&folder.archive(), own)?;
+        equip_archive(&folder.recovery(), recovery)
     }
 
     /// Renews what runs out soon, of ourselves and of these instances.
@@ -181,6 +167,27 @@ impl Credentials {
         let issued = self.authority.renew(wanted, now);
         issued.map(|_| ()).map_err(|error| CredentialsError::Issue { source: Box::new(error) })
     }
+}
+
+fn equip_archive(folder: &Path, keys: &Keys) -> Result<(), CredentialsError> {
+    make_private(folder)?;
+    let keep = |path: &Path, source| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        CredentialsError::Keep { name, source }
+    };
+    for file in ArchiveFile::ALL {
+        let path = folder.join(file.name());
+        let present = durable::read(&path).map_err(|source| keep(&path, source))?;
+        let wanted = keys.files().find(|(wanted, _)| *wanted == file);
+        let changed = match (present, wanted) {
+            (Some(present), Some((_, content))) if present == content => Ok(()),
+            (_, Some((_, content))) => durable::write(&path, content, Access::PRIVATE),
+            (Some(_), None) => durable::remove(&path),
+            (None, None) => Ok(()),
+        };
+        changed.map_err(|source| keep(&path, source))?;
+    }
+    Ok(())
 }
 
 /// The password of that name, drawn now if there is none.

@@ -5,8 +5,10 @@
 use crate::failure::{Failure, Kind};
 use pgherd_agent::archive;
 use pgherd_agent::chain::chain;
-use pgherd_api::agent::ArchiveFile;
+use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
+use pgherd_api::cluster::object_store::BarmanObjectStore;
 use pgherd_api::cluster::{Checked, Cluster};
+use pgherd_api::field::FieldPath;
 use pgherd_api::manifest::{SECRET, Secrets};
 use pgherd_api::warning::Caution;
 use pgherd_core::names::ClusterName;
@@ -20,6 +22,8 @@ pub struct Manifest {
     pub checked: Checked,
     /// What opens the archive.
     pub keys: Keys,
+    /// What opens the archive that the cluster begins with a backup of.
+    pub recovery_keys: Keys,
     /// What its author should know.
     pub warnings: Vec<String>,
 }
@@ -74,7 +78,10 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
         refused(problems.join("; "))
     })?;
     let secrets = Secrets::from_yaml(text).map_err(|error| refused(error.to_string()))?;
-    let keys = keys(&cluster, &checked, &secrets).map_err(refused)?;
+    let (own, source) = (&checked.postgres.archive, &checked.postgres.recovery);
+    let own_keys = keys(cluster.archive(), own.as_ref(), &secrets).map_err(refused)?;
+    let source = source.as_ref().map(|it| &it.source);
+    let recovery_keys = keys(cluster.recovered_archive(), source, &secrets).map_err(refused)?;
     let is_news = |caution: &Caution| !matches!(caution, Caution::DocumentSkipped { kind, .. } if kind == SECRET);
     let read = read.iter().filter(|warning| is_news(&warning.caution));
     let mut warnings: Vec<String> = read.chain(&found).map(ToString::to_string).collect();
@@ -82,14 +89,16 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     if !ignored.is_empty() {
         warnings.push(format!("not acted upon yet: {}", ignored.join(", ")));
     }
-    Ok(Manifest { checked, keys, warnings })
+    Ok(Manifest { checked, keys: own_keys, recovery_keys, warnings })
 }
 
-/// What opens the archive, from the Secrets in the same file; or why nothing can be archived there.
-fn keys(cluster: &Cluster, checked: &Checked, secrets: &Secrets) -> Result<Keys, String> {
-    let (Some((place, store)), Some(told)) = (cluster.archive(), &checked.postgres.archive) else {
-        return Ok(Keys::default());
-    };
+/// What opens an archive, from the Secrets in the same file; or why it cannot be used.
+fn keys(
+    written: Option<(FieldPath, &BarmanObjectStore)>,
+    told: Option<&ArchiveSpec>,
+    secrets: &Secrets,
+) -> Result<Keys, String> {
+    let (Some((place, store)), Some(told)) = (written, told) else { return Ok(Keys::default()) };
     archive::check(told).map_err(|error| format!("{place} is refused: {}", chain(&error)))?;
     let mut keys = BTreeMap::new();
     for (field, file, kept) in store.keys() {

@@ -6,6 +6,7 @@
 
 mod agents;
 mod apply;
+mod backup;
 mod faults;
 mod instance;
 mod network;

@@ -3,6 +3,7 @@
 //! Never does what the supervisor does: a verb asks it, waits, and tells what came of it.
 
 mod action;
+mod backup;
 mod demo;
 mod destroy;
 mod down;
@@ -22,6 +23,7 @@ pub(crate) mod place;
 pub(crate) mod progress;
 mod psql;
 mod reload;
+mod repository;
 pub(crate) mod restart;
 mod resume;
 mod start;
@@ -34,6 +36,7 @@ mod unfence;
 mod up;
 mod uri;
 mod wait;
+mod window;
 
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -63,6 +66,8 @@ enum Verb {
     Unfence(unfence::Unfence),
     Pause(pause::Pause),
     Resume(resume::Resume),
+    Backup(backup::Backup),
+    Window(window::Window),
     Kill(kill::Kill),
     Freeze(freeze::Freeze),
     Thaw(thaw::Thaw),
@@ -95,6 +100,8 @@ impl Local {
             Verb::Unfence(verb) => (verb.place.output(), verb.run()),
             Verb::Pause(verb) => (verb.place.output(), verb.run()),
             Verb::Resume(verb) => (verb.place.output(), verb.run()),
+            Verb::Backup(verb) => (verb.output(), verb.run()),
+            Verb::Window(verb) => (verb.place.output(), verb.run()),
             Verb::Kill(verb) => (verb.place.output(), verb.run()),
             Verb::Freeze(verb) => (verb.place.output(), verb.run()),
             Verb::Thaw(verb) => (verb.place.output(), verb.run()),

@@ -1,4 +1,4 @@
-//! `pgherd wal-archive` and `pgherd wal-restore`: what PostgreSQL runs for each file of its log.
+//! `pgherd wal-archive`, `wal-restore` and `wal-recover`: what PostgreSQL runs for each file of its log.
 //!
 //! Never does the work: it asks the agent, and tells PostgreSQL by the exit code what came of it.
 #![expect(clippy::print_stderr, reason = "PostgreSQL puts it into its log")]
@@ -19,8 +19,8 @@ const STOP: u8 = 126;
 #[derive(Debug, thiserror::Error)]
 enum WalError {
     #[error(
-        "PostgreSQL runs this: pgherd wal-archive --socket PATH FILE, or pgherd wal-restore \
-         --socket PATH NAME TARGET"
+        "PostgreSQL runs this: pgherd wal-archive --socket PATH FILE, or pgherd wal-restore or \
+         wal-recover --socket PATH NAME TARGET"
     )]
     Usage,
     #[error("reading what PostgreSQL asks for")]
@@ -38,7 +38,10 @@ pub(crate) fn answered(words: &[OsString]) -> Option<ExitCode> {
         ["wal-restore", "--socket", socket, name, path] => {
             restore(name, path).map(|it| (*socket, it))
         }
-        ["wal-archive" | "wal-restore", ..] => Err(WalError::Usage),
+        ["wal-recover", "--socket", socket, name, path] => {
+            return Some(ExitCode::from(recover(Path::new(socket), name, path)));
+        }
+        ["wal-archive" | "wal-restore" | "wal-recover", ..] => Err(WalError::Usage),
         _ => return None,
     };
     let reply = request.and_then(|(socket, request)| {
@@ -52,6 +55,22 @@ pub(crate) fn answered(words: &[OsString]) -> Option<ExitCode> {
         Ok(Reply::Stop(why)) => told(&why, STOP),
         Err(error) => told(&chain(&error).to_string(), FAILED),
     }))
+}
+
+/// A file that is not there is the end of the log; whatever else keeps it from coming must not be
+/// taken for that, so PostgreSQL is stopped.
+fn recover(socket: &Path, name: &str, path: &str) -> u8 {
+    let request = WalFile::parse(name).map_err(WalError::Name).map(|file| {
+        let target = last(path).to_owned();
+        Request::Recover { file, target }
+    });
+    let reply = request.and_then(|it| client::ask(socket, &it).map_err(WalError::Ask));
+    match reply {
+        Ok(Reply::Done) => 0,
+        Ok(Reply::Absent) => FAILED,
+        Ok(Reply::Failed(why) | Reply::Stop(why)) => told(&why, STOP),
+        Err(error) => told(&chain(&error).to_string(), STOP),
+    }
 }
 
 fn told(why: &str, code: u8) -> u8 {

@@ -18,7 +18,7 @@ const SAID: &str = "system identifier ";
 const LARGEST: Size = Size(4096);
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClaimError {
+pub(crate) enum ClaimError {
     #[error("looking whose log is there")]
     Look(#[source] StoreError),
     #[error("saying whose log is there")]
@@ -38,7 +38,7 @@ pub(super) enum ClaimError {
 }
 
 impl Opened {
-    pub(super) async fn claim(&self, scratch: &Path) -> Result<(), ClaimError> {
+    pub(crate) async fn claim(&self, scratch: &Path) -> Result<(), ClaimError> {
         let mark = self.archive.layout().own(OwnObject::System);
         if self.is_marked(&mark).await? {
             return Ok(());

@@ -12,6 +12,8 @@ use std::time::Duration;
 const ARCHIVING: Duration = Duration::from_mins(1);
 /// A standby asks again anyhow, and until it may do so it cannot be promoted.
 const FETCHING: Duration = Duration::from_secs(2);
+/// Longer than the agent tries to reach an archive.
+const RECOVERING: Duration = Duration::from_mins(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -27,6 +29,7 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Reply, ClientError> {
     let patience = match request {
         Request::Archive { .. } => ARCHIVING,
         Request::Fetch { .. } => FETCHING,
+        Request::Recover { .. } => RECOVERING,
     };
     let line = exchange(socket, request, patience).map_err(failed)?;
     Reply::parse(&line).ok_or_else(|| ClientError::Answer { path: socket.to_owned() })

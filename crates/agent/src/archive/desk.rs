@@ -4,8 +4,9 @@
 
 use super::catch_up::catch_up;
 use super::exchange::{Reply, Request};
-use super::opened::{OpenError, Opened};
+use super::opened::Opened;
 use super::queue::Queue;
+use super::repository::OpenError;
 use super::spool::{Got, Spool};
 use super::{Orders, Part, Place, Told, place_of, ready, serve};
 use crate::chain::chain;
@@ -112,6 +113,10 @@ impl Desk {
         match event {
             Event::Asked { request: Request::Archive { file }, answer } => {
                 self.queue.ask(file, answer);
+            }
+            Event::Asked { request: Request::Recover { .. }, answer } => {
+                let why = "nothing is recovered from an archive here".to_owned();
+                let _gone = answer.send(Reply::Stop(why)).is_err();
             }
             Event::Asked { request: Request::Fetch { file, target }, answer } => {
                 let reply = self.fetch(file, &target, orders);

@@ -14,6 +14,8 @@ pub enum Request {
     Archive { file: WalFile },
     /// Put this file into `pg_wal`, under that name.
     Fetch { file: WalFile, target: String },
+    /// The same for a recovery from an archive, which waits for it.
+    Recover { file: WalFile, target: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,9 @@ impl Request {
             ("fetch", Some(target), None) if is_name(target) => {
                 Some(Self::Fetch { file, target: target.to_owned() })
             }
+            ("recover", Some(target), None) if is_name(target) => {
+                Some(Self::Recover { file, target: target.to_owned() })
+            }
             _ => None,
         }
     }
@@ -54,6 +59,7 @@ impl fmt::Display for Request {
         match self {
             Self::Archive { file } => writeln!(f, "archive {file}"),
             Self::Fetch { file, target } => writeln!(f, "fetch {file} {target}"),
+            Self::Recover { file, target } => writeln!(f, "recover {file} {target}"),
         }
     }
 }
@@ -92,7 +98,8 @@ mod tests {
     fn both_sides_understand_each_other() {
         let file = WalFile::parse("000000010000000000000005").unwrap();
         let target = "RECOVERYXLOG".to_owned();
-        for request in [Request::Archive { file }, Request::Fetch { file, target }] {
+        let recover = Request::Recover { file, target: target.clone() };
+        for request in [Request::Archive { file }, Request::Fetch { file, target }, recover] {
             assert_eq!(Request::parse(&request.to_string()), Some(request));
         }
         let why = "two\nlines".to_owned();

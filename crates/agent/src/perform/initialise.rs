@@ -1,18 +1,24 @@
-//! Creates the folder of a new cluster, empty or as a copy of a server outside of it, and stops it
-//! cleanly.
+//! Creates the folder of a new cluster, empty, as a copy of a server outside of it or from a backup, and
+//! stops it cleanly.
 //!
 //! Never puts a password anywhere but into its role.
 
 use super::{Bench, Manner};
-use crate::durable::{self, DurableError};
+use crate::durable::{self, Access, DurableError};
 use crate::perform::clone::Teller;
 use crate::postgres::config::{Password, Settings};
 use crate::postgres::external::{self, ExternalError, NewCopy, Source};
 use crate::postgres::initdb::{self, Application, InitError, Locale, NewCluster, Patience};
 use crate::postgres::scram::Verifier;
+use crate::recovery::{self, NewFromBackup, RecoveryError};
 use crate::settings::{self, SettingsError};
-use pgherd_api::agent::{ExternalFile, ExternalServer, InitDb};
+use jiff::Timestamp;
+use pgherd_api::agent::{ExternalFile, ExternalServer, InitDb, RecoveryPhase, RecoverySpec};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Threads that read and write the disk for a recovery.
+const BLOCKING: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -28,12 +34,23 @@ pub(super) enum Error {
     FindKey { name: String, path: PathBuf },
     #[error("copying external cluster {name}")]
     Copy { name: String, source: Box<ExternalError> },
+    #[error("recovering from {name}")]
+    Recover { name: String, source: Box<RecoveryError> },
+    #[error("starting the thread of a recovery")]
+    StartThread(#[source] std::io::Error),
+    #[error("the recovery ended early: this is an error in the program, see the agent's log")]
+    Broken,
+    #[error("noting how the cluster came out of its backup")]
+    Note(#[source] DurableError),
 }
 
 pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
     let settings = settings::settings(bench, &Manner::default()).await.map_err(Error::Gather)?;
     if let Some(server) = &bench.specification.postgres.copy_of {
         return copy(bench, server, &settings).await;
+    }
+    if let Some(spec) = &bench.specification.postgres.recovery {
+        return recover(bench, spec, settings).await;
     }
     let new = new_cluster(bench).map_err(Error::Gather)?;
     let created = initdb::create(&bench.site, &new, &settings, Patience::default()).await;
@@ -51,6 +68,68 @@ async fn copy(bench: &Bench, server: &ExternalServer, settings: &Settings) -> Re
     copied
         .map(drop)
         .map_err(|source| Error::Copy { name: server.name.clone(), source: Box::new(source) })
+}
+
+async fn recover(bench: &Bench, spec: &RecoverySpec, settings: Settings) -> Result<(), Error> {
+    let NewCluster { replication_password, application, .. } =
+        new_cluster(bench).map_err(Error::Gather)?;
+    let folder = bench.config.folder();
+    let own = bench.specification.postgres.archive.clone();
+    let new = NewFromBackup {
+        spec: spec.clone(),
+        keys: folder.recovery(),
+        own: own.map(|own| (own, folder.archive())),
+        command: settings::recover_command(bench),
+        socket: folder.recovery_socket(),
+        spool: folder.recovering(),
+        replication_password,
+        application,
+    };
+    let (site, told) = (bench.site.clone(), Arc::clone(&bench.recovery));
+    let recovered = aside(async move || {
+        let patience = recovery::Patience::default();
+        recovery::recover(&site, &new, &settings, patience, &told).await
+    });
+    recovered
+        .await?
+        .map_err(|source| Error::Recover { name: spec.name.clone(), source: Box::new(source) })?;
+    bench.recovery.send_modify(|report| {
+        if let Some(report) = report {
+            let now = Timestamp::now();
+            report.phase = RecoveryPhase::Completed;
+            (report.since, report.ended) = (now, Some(now));
+        }
+    });
+    let report = bench.recovery.borrow().clone();
+    durable::save(&folder.recovered(), &report, Access::PRIVATE).map_err(Error::Note)
+}
+
+/// On a thread and a runtime of its own: it has much to compute and to read, and the agent's loop
+/// must not wait for that. When nobody waits for it any more, it ends.
+async fn aside<T: Send + 'static, Work: Future<Output = T>>(
+    work: impl FnOnce() -> Work + Send + 'static,
+) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING)
+        .build()
+        .map_err(Error::StartThread)?;
+    let (mut done, answer) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("recovery".to_owned());
+    let working = move || {
+        let ended = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = done.closed() => None,
+                ended = work() => Some(ended),
+            }
+        });
+        if let Some(ended) = ended {
+            let _gone = done.send(ended).is_err();
+        }
+    };
+    let _detached = thread.spawn(working).map_err(Error::StartThread)?;
+    answer.await.map_err(|_| Error::Broken)
 }
 
 /// The server with all that opens it.

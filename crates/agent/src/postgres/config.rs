@@ -11,6 +11,7 @@ pub mod trial;
 use crate::config::ServerName;
 use crate::durable::{self, DurableError};
 use crate::postgres::site::{Site, SocketPathError};
+use pgherd_backup::restore::recovery;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
 use pgherd_core::seen::Gate;
@@ -77,6 +78,9 @@ pub enum Receive {
     /// What came with a copy is replayed, and then it opens by itself, on a timeline of its own.
     /// Nobody can look on before: so it may be smaller than the server that it is a copy of.
     FromCopy,
+    /// The log of an archive is replayed as these settings say, and then it opens by itself, on a
+    /// timeline of its own. Nobody can look on before, either.
+    FromArchive(Vec<recovery::Setting>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,10 +195,12 @@ pub async fn apply_aside(site: &Site, settings: &Settings) -> Result<(), ConfigE
 fn set_key(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
     let path = site.passfile();
     match &settings.receive {
-        Receive::FromNobody | Receive::FromCopy => match std::fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(|source| ConfigError::TakeKey { path, source }),
-        },
+        Receive::FromNobody | Receive::FromCopy | Receive::FromArchive(_) => {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other.map_err(|source| ConfigError::TakeKey { path, source }),
+            }
+        }
         Receive::From(_) | Receive::Uncounted(_) => write_key(site, settings),
     }
 }

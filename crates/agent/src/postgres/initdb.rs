@@ -138,7 +138,7 @@ pub async fn create(
 }
 
 /// Nobody but the agent can connect while the cluster is made.
-pub(super) fn alone(settings: &Settings) -> Settings {
+pub(crate) fn alone(settings: &Settings) -> Settings {
     Settings {
         listen: BTreeSet::new(),
         gate: Gate::Closed,

@@ -40,7 +40,7 @@ pub(crate) const QUIET: &str = "SET log_statement = 'none'; SET log_min_duration
     SET log_min_error_statement = 'panic'";
 
 /// A session whose statements nobody finds in a log.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     site: &Site,
     database: &str,
     within: Duration,
@@ -50,7 +50,7 @@ pub(super) async fn connect(
     Ok(session)
 }
 
-pub(super) async fn make(
+pub(crate) async fn make(
     session: &mut Session,
     replication: &Verifier,
     application: &Application,
@@ -64,7 +64,7 @@ pub(super) async fn make(
 }
 
 /// What a superuser was given elsewhere counts for nothing here.
-pub(super) async fn forget_superuser(session: &mut Session) -> Result<(), RolesError> {
+pub(crate) async fn forget_superuser(session: &mut Session) -> Result<(), RolesError> {
     let forget = "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1 VALID UNTIL 'infinity' PASSWORD NULL";
     let forgotten = session.run(forget, WITHIN).await;
     forgotten.map_err(|source| RolesError::MakeRole { role: SUPERUSER.to_owned(), source })
@@ -114,7 +114,7 @@ async fn make_role(
 }
 
 /// The owner's role has to be there.
-pub(super) async fn make_database(
+pub(crate) async fn make_database(
     session: &mut Session,
     application: &Application,
 ) -> Result<(), RolesError> {

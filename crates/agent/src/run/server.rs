@@ -59,6 +59,7 @@ impl Agent {
             fence: Arc::clone(&self.fence),
             accepted: Arc::clone(&self.accepted),
             system_id: self.seen.record.value.as_ref().map(|record| record.system_id),
+            recovery: Arc::clone(&self.recovery),
             terms: self.seen.grant.heard.as_ref().map_or_else(Vec::new, |it| it.terms.clone()),
         })
     }

@@ -3,8 +3,10 @@
 //! Never lets a PostgreSQL live that this agent did not start, or take over from itself.
 
 use super::{Agent, Outside, Setup};
+use crate::backup::{self, Backups};
 use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
+use crate::durable;
 use crate::events::Events;
 use crate::http::client::Client;
 use crate::http::server::{Bounds, Server as HttpServer, ServerError};
@@ -32,7 +34,7 @@ use crate::tls::files::IdentityFiles;
 use crate::tls::identity::{Identity, IdentityError};
 use crate::wake::{Wake, Waker, queue};
 use jiff::Timestamp;
-use pgherd_api::agent::Specification;
+use pgherd_api::agent::{RecoveryReport, Specification};
 use pgherd_core::seen::Seen;
 use pgherd_core::timers::Timers;
 use pgherd_core::units::Time;
@@ -187,6 +189,14 @@ async fn site(config: &AgentConfig, profile: Profile) -> Result<Site, StartError
     Ok(site)
 }
 
+/// How the cluster came out of a backup, if it did and this instance made it.
+fn known_recovery(folder: &Folder) -> Option<RecoveryReport> {
+    durable::load(&folder.recovered()).unwrap_or_else(|error| {
+        warn!(error = %chain(&error), "how the cluster came out of its backup is not known any more");
+        None
+    })
+}
+
 fn assemble(
     (folder, site, memory): (Folder, Site, Memory),
     (fence, taken): (Arc<Fence>, Option<Handover>),
@@ -202,6 +212,15 @@ fn assemble(
         let me = memory.new_holder().map_err(StartError::Remember)?;
         Handover::nothing(Seen::new(me, memory.durable().clone(), now, timers.grant))
     };
+    let recovery = Arc::new(watch::Sender::new(known_recovery(&folder)));
+    let backups = Backups::open(backup::Place {
+        me: taken.seen.me.instance.clone(),
+        by: format!("{} {}", taken.seen.me.instance, taken.seen.me.volume),
+        site: site.clone(),
+        keys: folder.archive(),
+        scratch: folder.scratch(),
+        book: folder.backups(),
+    });
     let mut agent = Agent {
         me: taken.seen.me.instance.clone(),
         folder,
@@ -221,6 +240,8 @@ fn assemble(
         reexecuting: None,
         upkeep: super::upkeep::Upkeep::default(),
         archiving: super::archive::Archiving::default(),
+        backups,
+        recovery,
         events: taken.events,
         started: taken.started,
         outside,

@@ -54,6 +54,8 @@ impl Agent {
             pending_restart: self.upkeep.pending_restart.clone(),
             pending_restart_of: self.upkeep.looked_at(),
             archive: self.archiving.status(),
+            backup: self.backups.report(None),
+            recovery: self.recovery.borrow().clone(),
             happenings: self.events.past().cloned().collect(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Never holds a secret: what opens the archive are files beside the data folder.
 
-use crate::cluster::object_store::{Encryption, WalCompression};
+use crate::cluster::object_store::{Compression, Encryption, WalCompression};
 use jiff::Timestamp;
 use pgherd_core::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,32 @@ pub struct ArchiveSpec {
     pub encryption: Option<Encryption>,
     /// How many files are on their way at once.
     pub at_once: u32,
+    /// How base backups are taken.
+    #[serde(default)]
+    pub data: DataSpec,
+    /// How far back recovery has to be possible, `30d`; backups are kept for ever when absent.
+    #[serde(default)]
+    pub retention: Option<String>,
+}
+
+/// How base backups are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DataSpec {
+    /// How they are packed; not at all when absent.
+    pub compression: Option<Compression>,
+    /// What the store encrypts with; the bucket's own setting when absent.
+    pub encryption: Option<Encryption>,
+    /// How many parts are written at once.
+    pub at_once: u32,
+    /// Begin with a fast checkpoint instead of a spread one.
+    pub immediate_checkpoint: bool,
+}
+
+impl Default for DataSpec {
+    fn default() -> Self {
+        Self { compression: None, encryption: None, at_once: 2, immediate_checkpoint: false }
+    }
 }
 
 /// Who an agent is for the store of its archive.

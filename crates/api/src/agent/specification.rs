@@ -2,7 +2,7 @@
 //!
 //! Never holds a secret: passwords are files beside the data folder.
 
-use super::ArchiveSpec;
+use super::{ArchiveSpec, RecoverySpec};
 use pgherd_core::intent::Intent;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,10 @@ pub struct PostgresSpec {
     /// the names of database and owner count then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copy_of: Option<ExternalServer>,
+    /// The backup that the first instance restores instead. Of `initdb`, only the names of database
+    /// and owner count then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoverySpec>,
     /// Whether `postgres` may log in with a password.
     pub superuser: Superuser,
     /// Where the log is archived to; nowhere when absent.

@@ -2,7 +2,7 @@
 //!
 //! Never older than the agent's last turn; `at` says when that was.
 
-use super::ArchiveStatus;
+use super::{ArchiveStatus, BackupReport, RecoveryReport};
 use jiff::Timestamp;
 use pgherd_core::message::Known;
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -74,6 +74,12 @@ pub struct Status {
     /// How archiving goes; none unless this is the primary of a cluster that archives.
     #[serde(default)]
     pub archive: Option<ArchiveStatus>,
+    /// The base backup that it takes, or took last.
+    #[serde(default)]
+    pub backup: Option<BackupReport>,
+    /// How the cluster comes, or came, out of a backup; on the instance that made it.
+    #[serde(default)]
+    pub recovery: Option<RecoveryReport>,
     /// The last changes of verdict, oldest first.
     pub happenings: Vec<Happening>,
 }

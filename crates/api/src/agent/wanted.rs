@@ -75,6 +75,26 @@ mod tests {
             "backup: {barmanObjectStore: {destinationPath: s3://a, azureCredentials: \
              {connectionString: {name: a, key: b}}}}",
         ),
+        (
+            "spec.backup.barmanObjectStore.data.compression",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, data: {compression: lz4}}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.data.encryption",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, data: {encryption: AES256}}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.data.immediateCheckpoint",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, data: {immediateCheckpoint: true}}}",
+        ),
+        (
+            "spec.backup.barmanObjectStore.data.jobs",
+            FOLDER,
+            "backup: {barmanObjectStore: {destinationPath: /a, data: {jobs: 4}}}",
+        ),
         ("spec.backup.barmanObjectStore.destinationPath", "", ARCHIVE),
         (
             "spec.backup.barmanObjectStore.endpointCA",
@@ -114,6 +134,11 @@ mod tests {
             "spec.backup.barmanObjectStore.wal.maxParallel",
             FOLDER,
             "backup: {barmanObjectStore: {destinationPath: /a, wal: {maxParallel: 8}}}",
+        ),
+        (
+            "spec.backup.retentionPolicy",
+            FOLDER,
+            "backup: {retentionPolicy: 30d, barmanObjectStore: {destinationPath: /a}}",
         ),
         (
             "spec.bootstrap.initdb.builtinLocale",
@@ -167,6 +192,25 @@ mod tests {
              externalClusters: [{name: a, connectionParameters: {host: b}}]",
         ),
         ("spec.bootstrap.pg_basebackup.source", "", COPY),
+        (
+            "spec.bootstrap.recovery.database",
+            RECOVERY,
+            "bootstrap: {recovery: {source: a, database: b, owner: app}}, \
+             externalClusters: [{name: a, barmanObjectStore: {destinationPath: /b}}]",
+        ),
+        (
+            "spec.bootstrap.recovery.owner",
+            RECOVERY,
+            "bootstrap: {recovery: {source: a, owner: b}}, \
+             externalClusters: [{name: a, barmanObjectStore: {destinationPath: /b}}]",
+        ),
+        (
+            "spec.bootstrap.recovery.recoveryTarget",
+            RECOVERY,
+            "bootstrap: {recovery: {source: a, recoveryTarget: {targetImmediate: true}}}, \
+             externalClusters: [{name: a, barmanObjectStore: {destinationPath: /b}}]",
+        ),
+        ("spec.bootstrap.recovery.source", "", RECOVERY),
         ("spec.enableSuperuserAccess", "", "enableSuperuserAccess: true"),
         ("spec.failoverDelay", "", "failoverDelay: 5"),
         ("spec.maxSyncReplicas", "", "minSyncReplicas: 1, maxSyncReplicas: 2"),
@@ -195,6 +239,8 @@ mod tests {
     const FOLDER: &str = "backup: {barmanObjectStore: {destinationPath: /a}}";
     const COPY: &str = "bootstrap: {pg_basebackup: {source: a}}, \
         externalClusters: [{name: a, connectionParameters: {host: b}}]";
+    const RECOVERY: &str = "bootstrap: {recovery: {source: a}}, \
+        externalClusters: [{name: a, barmanObjectStore: {destinationPath: /b}}]";
     const ICU: &str = "bootstrap: {initdb: {localeProvider: icu, icuLocale: en}}";
     const ICU_BUILTIN: &str =
         "bootstrap: {initdb: {localeProvider: builtin, builtinLocale: C.UTF-8}}";
@@ -202,10 +248,11 @@ mod tests {
 
     /// Acted upon elsewhere, or true of every cluster whatever is written; a warning says so where
     /// something else was written.
-    const ELSEWHERE: [&str; 8] = [
+    const ELSEWHERE: [&str; 9] = [
         "apiVersion",
         "kind",
         "metadata.name",
+        "spec.backup.target",
         "spec.bootstrap.initdb.dataChecksums",
         "spec.instances",
         "spec.minSyncReplicas",

@@ -3,11 +3,15 @@
 //! Never reads a secret: it only says which entries of Secrets are needed.
 
 use super::Cluster;
-use super::object_store::{AzureCredentials, BarmanObjectStore, GoogleCredentials, S3Credentials};
+use super::object_store::{
+    AzureCredentials, BarmanObjectStore, Compression, GoogleCredentials, S3Credentials,
+};
 use super::problem::{Findings, Refusal};
 use super::references::SecretKeySelector;
-use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec};
+use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec, DataSpec};
 use crate::field::FieldPath;
+use crate::warning::Caution;
+use pgherd_core::backup::retention::{Policy, PolicyError};
 use pgherd_core::names::ClusterName;
 
 /// Why nothing can be archived to a place.
@@ -31,6 +35,8 @@ pub enum ArchiveRefusal {
     Azure,
     #[error("needs applicationCredentials or gkeEnvironment: write one of the two")]
     Google,
+    #[error("is refused: {0}")]
+    Retention(PolicyError),
 }
 
 /// An entry of a Secret that an archive needs: the field that names it, what it is, and where it
@@ -87,6 +93,24 @@ pub(super) fn checked(
     findings: &mut Findings,
 ) -> Option<ArchiveSpec> {
     let (place, store) = cluster.archive()?;
+    let retention = cluster.spec.backup.as_ref().and_then(|it| it.retention_policy.clone());
+    // Templates leave empty texts behind.
+    let retention = retention.filter(|it| !it.is_empty());
+    if let Some(Err(error)) = retention.as_deref().map(Policy::parse) {
+        let path = FieldPath::of("spec.backup.retentionPolicy");
+        findings.refuse(&path, Refusal::Archive(ArchiveRefusal::Retention(error)));
+    }
+    let told = told(store, name.as_str(), &place, findings)?;
+    Some(ArchiveSpec { retention, ..told })
+}
+
+/// What agents are told of one archive, whose folder is called `usual` unless it says otherwise.
+pub(super) fn told(
+    store: &BarmanObjectStore,
+    usual: &str,
+    place: &FieldPath,
+    findings: &mut Findings,
+) -> Option<ArchiveSpec> {
     let identity = match identity(store) {
         Ok(identity) => identity,
         Err((field, refusal)) => {
@@ -100,13 +124,36 @@ pub(super) fn checked(
     Some(ArchiveSpec {
         destination: store.destination_path.clone(),
         endpoint: store.endpoint_url.clone(),
-        server: store.server_name.clone().unwrap_or_else(|| name.to_string()),
+        server: store.server_name.clone().unwrap_or_else(|| usual.to_owned()),
         identity,
         files: store.keys().into_iter().map(|(_, file, _)| file).collect(),
         compression: wal.compression,
         encryption: wal.encryption,
         at_once: at_once.unwrap_or(1).max(1),
+        data: data(store, place, findings),
+        retention: None,
     })
+}
+
+/// How base backups go there.
+fn data(store: &BarmanObjectStore, place: &FieldPath, findings: &mut Findings) -> DataSpec {
+    let data = store.data.clone().unwrap_or_default();
+    let compression = match data.compression {
+        Some(given @ (Compression::Bzip2 | Compression::Snappy)) => {
+            let path = place.name("data").name("compression");
+            findings.warn(&path, Caution::PackedWithGzip { given });
+            Some(Compression::Gzip)
+        }
+        Some(Compression::Gzip | Compression::Lz4) | None => data.compression,
+    };
+    let usual = DataSpec::default();
+    let at_once = data.jobs.and_then(|jobs| u32::try_from(jobs).ok()).filter(|jobs| *jobs > 0);
+    DataSpec {
+        compression,
+        encryption: data.encryption,
+        at_once: at_once.unwrap_or(usual.at_once),
+        immediate_checkpoint: data.immediate_checkpoint.unwrap_or_default(),
+    }
 }
 
 type Refused = (Option<&'static str>, ArchiveRefusal);

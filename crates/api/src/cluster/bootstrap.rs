@@ -26,7 +26,9 @@ impl Bootstrap {
     /// The Secret with the password of the application's role, if one is named.
     pub fn owner_secret(&self) -> Option<&LocalObjectReference> {
         let copy = self.pg_basebackup.as_ref().and_then(|it| it.secret.as_ref());
-        copy.or_else(|| self.initdb.as_ref().and_then(|it| it.secret.as_ref()))
+        let restored = || self.recovery.as_ref().and_then(|it| it.secret.as_ref());
+        let new = || self.initdb.as_ref().and_then(|it| it.secret.as_ref());
+        copy.or_else(restored).or_else(new)
     }
 }
 

@@ -3,10 +3,11 @@
 //! Never stops at the first problem, and never reads the outside world.
 
 use super::annotations::{self, Annotations};
+use super::backup::BackupTarget;
 use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
-use super::{Cluster, access, archive, external, ignored, initdb, synchronous};
+use super::{Cluster, access, archive, external, ignored, initdb, recovery, synchronous};
 use crate::agent::{PostgresSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
@@ -39,6 +40,8 @@ pub struct Checked {
     pub storage: Option<Bytes>,
     /// The Secret with the owner's password, if there shall be one.
     pub owner_secret: Option<String>,
+    /// Which instance base backups are taken from.
+    pub backup_target: BackupTarget,
     /// What the annotations switch on.
     pub annotations: Annotations,
     /// What the manifest asks for and nothing acts upon yet.
@@ -89,6 +92,7 @@ impl Cluster {
             switchover_delay: seconds("switchoverDelay", spec.switchover_delay, findings),
             storage: self.checked_storage(findings),
             owner_secret: owner_secret.map(|it| it.name.clone()),
+            backup_target: spec.backup.as_ref().map(|it| it.target).unwrap_or_default(),
             annotations,
             ignored: ignored::ignored(self),
         }
@@ -122,12 +126,18 @@ impl Cluster {
         let around = Around { instances: i64::from(instances), is_synchronous };
         let bootstrap = self.spec.bootstrap.as_ref();
         let copy = bootstrap.and_then(|it| it.pg_basebackup.as_ref());
+        let restored = bootstrap.and_then(|it| it.recovery.as_ref());
         let initdb = initdb::checked(bootstrap.and_then(|it| it.initdb.as_ref()), findings);
         PostgresSpec {
             parameters: parameters::checked(postgresql, &around, findings),
             hba: access::rules(&postgresql.pg_hba, findings),
             ident: access::maps(&postgresql.pg_ident, findings),
-            initdb: copy.map_or(initdb, |copy| initdb::of_copy(copy, findings)),
+            initdb: match (copy, restored) {
+                (Some(copy), _) => initdb::of_copy(copy, findings),
+                (None, Some(restored)) => initdb::of_recovery(restored, findings),
+                (None, None) => initdb,
+            },
+            recovery: restored.and_then(|it| recovery::checked(self, it, findings)),
             copy_of: copy.and_then(|copy| external::checked(self, &copy.source, findings)),
             archive: archive::checked(self, name, findings),
             superuser: if self.spec.enable_superuser_access {
@@ -184,8 +194,6 @@ impl Cluster {
         for (name, _) in ways.iter().filter(|(_, is_set)| *is_set) {
             if let Some(other) = first.replace(*name) {
                 findings.refuse(&place.name(name), Refusal::Both { other });
-            } else if *name == "recovery" {
-                findings.refuse(&place.name(name), Refusal::WithoutItsData);
             }
         }
         Some(bootstrap)
@@ -365,6 +373,7 @@ spec:
             refused: spec.postgresql.parameters.port cannot be set, because the cluster places every instance: remove it
             refused: spec.postgresql.pg_hba[0] begins with "x", which is not a kind of connection: begin with one of host, hostgssenc, hostnogssenc, hostnossl, hostssl, local
             refused: spec.postgresql.pg_ident[0] ends too early: write MAP SYSTEM-USER DATABASE-USER
+            refused: spec.bootstrap.recovery says nothing of what is restored: add source, the name of an entry in externalClusters
             refused: spec.bootstrap.pg_basebackup.source is "a", but there is no such entry in externalClusters: add it or correct the name
             refused: spec.storage.size is refused: "big" is not a quantity: write a number and a unit, such as 10Gi
         "#]].assert_eq(&outcome(
@@ -380,7 +389,7 @@ spec:
         let import = "{type: monolith, databases: [a], source: {externalCluster: b}}";
         let import = format!("bootstrap: {{initdb: {{import: {import}}}}}");
         expect![[r#"
-            refused: spec.bootstrap.recovery is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
+            refused: spec.bootstrap.recovery.volumeSnapshots is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
             refused: spec.bootstrap.initdb.import is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
             warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
             ignored: spec.replica
@@ -389,7 +398,7 @@ spec:
             ignored: spec.replica
         "#]].assert_eq(
             &[
-                "bootstrap: {recovery: {source: a}}",
+                "bootstrap: {recovery: {volumeSnapshots: {storage: {kind: PersistentVolumeClaim, name: a}}}}",
                 &import,
                 "replica: {source: a, enabled: true}",
                 "replica: {source: a, enabled: false}",

@@ -18,6 +18,10 @@ pub const ACTED_UPON: &[&str] = &[
     "kind",
     "metadata.name",
     "spec.backup.barmanObjectStore.azureCredentials",
+    "spec.backup.barmanObjectStore.data.compression",
+    "spec.backup.barmanObjectStore.data.encryption",
+    "spec.backup.barmanObjectStore.data.immediateCheckpoint",
+    "spec.backup.barmanObjectStore.data.jobs",
     "spec.backup.barmanObjectStore.destinationPath",
     "spec.backup.barmanObjectStore.endpointCA",
     "spec.backup.barmanObjectStore.endpointURL",
@@ -27,6 +31,8 @@ pub const ACTED_UPON: &[&str] = &[
     "spec.backup.barmanObjectStore.wal.compression",
     "spec.backup.barmanObjectStore.wal.encryption",
     "spec.backup.barmanObjectStore.wal.maxParallel",
+    "spec.backup.retentionPolicy",
+    "spec.backup.target",
     "spec.bootstrap.initdb.builtinLocale",
     "spec.bootstrap.initdb.dataChecksums",
     "spec.bootstrap.initdb.database",
@@ -46,6 +52,10 @@ pub const ACTED_UPON: &[&str] = &[
     "spec.bootstrap.pg_basebackup.database",
     "spec.bootstrap.pg_basebackup.owner",
     "spec.bootstrap.pg_basebackup.source",
+    "spec.bootstrap.recovery.database",
+    "spec.bootstrap.recovery.owner",
+    "spec.bootstrap.recovery.recoveryTarget",
+    "spec.bootstrap.recovery.source",
     "spec.enableSuperuserAccess",
     "spec.failoverDelay",
     "spec.instances",
@@ -76,17 +86,35 @@ const NO_WISH: &[&str] = &[
 /// Of the entry of `spec.externalClusters` that the cluster begins as a copy of.
 const OF_COPIED: [&str; 2] = ["name", "connectionParameters"];
 
+/// Of the entry that the cluster begins with a backup of.
+const OF_RECOVERED: [&str; 8] = [
+    "name",
+    "barmanObjectStore.azureCredentials",
+    "barmanObjectStore.destinationPath",
+    "barmanObjectStore.endpointCA",
+    "barmanObjectStore.endpointURL",
+    "barmanObjectStore.googleCredentials",
+    "barmanObjectStore.s3Credentials",
+    "barmanObjectStore.serverName",
+];
+
 const ANNOTATIONS_ACTED_UPON: [&str; 7] =
     [FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER];
 
 /// What the cluster asks for and nothing acts upon, as few places as possible.
 pub(super) fn ignored(cluster: &Cluster) -> Vec<FieldPath> {
     let written = cluster.written.clone().unwrap_or_else(|| differing(cluster));
-    let known: Vec<_> = ACTED_UPON.iter().chain(NO_WISH).map(|path| FieldPath::of(path)).collect();
+    let known = ACTED_UPON.iter().chain(NO_WISH).map(|path| FieldPath::of(path));
     let known_annotations = ANNOTATIONS_ACTED_UPON.map(annotations::place);
     let copied = cluster.copied().map(|(place, _)| place);
     let copied = copied.iter().flat_map(|of| OF_COPIED.iter().map(|field| of.name(field)));
-    let known: Vec<_> = known.into_iter().chain(known_annotations).chain(copied).collect();
+    let recovered = cluster.recovered().map(|(place, _)| place);
+    let recovered = recovered.iter().flat_map(|of| {
+        let within = |field: &&str| field.split('.').fold(of.clone(), |at, name| at.name(name));
+        OF_RECOVERED.iter().map(within).collect::<Vec<_>>()
+    });
+    let known = known.chain(known_annotations).chain(copied).chain(recovered);
+    let known: Vec<_> = known.collect();
     let annotations = FieldPath::of("metadata.annotations");
     let foreign = cluster.metadata.annotations.iter().flatten().map(|(name, _)| name);
     let foreign: BTreeSet<_> = foreign
@@ -185,12 +213,12 @@ mod tests {
     fn what_is_not_acted_upon_is_reported_as_few_places() {
         expect![[r#"
             spec.storage
-            spec.backup.target spec.backup.volumeSnapshot
+            spec.backup.volumeSnapshot
             spec.enablePDB spec.primaryUpdateStrategy
             spec.affinity spec.env
 
             spec.postgresql.ldap spec.postgresql.synchronous.standbyNamesPre
-            spec.bootstrap.recovery spec.externalClusters
+            spec.externalClusters[1]
             spec.bootstrap.pg_basebackup.secret spec.externalClusters[0] spec.externalClusters[1].password
             spec.bootstrap.initdb.postInitSQLRefs spec.bootstrap.initdb.secret
             spec.smartShutdownTimeout spec.startDelay spec.switchoverDelay

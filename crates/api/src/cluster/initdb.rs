@@ -1,6 +1,6 @@
 //! Checks how an empty database is made. Never runs anything.
 
-use super::bootstrap::PgBaseBackup;
+use super::bootstrap::{PgBaseBackup, Recovery};
 use super::problem::{Findings, Refusal};
 use super::references::{ConfigMapKeySelector, LocalObjectReference, SecretKeySelector};
 use crate::agent;
@@ -231,6 +231,13 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
 pub(super) fn of_copy(copy: &PgBaseBackup, findings: &mut Findings) -> agent::InitDb {
     let (database, owner) =
         names("pg_basebackup", copy.database.as_deref(), copy.owner.as_deref(), findings);
+    agent::InitDb { database, owner, ..agent::InitDb::default() }
+}
+
+/// What of this a cluster has that begins with a backup.
+pub(super) fn of_recovery(recovery: &Recovery, findings: &mut Findings) -> agent::InitDb {
+    let Recovery { database, owner, .. } = recovery;
+    let (database, owner) = names("recovery", database.as_deref(), owner.as_deref(), findings);
     agent::InitDb { database, owner, ..agent::InitDb::default() }
 }
 

@@ -6,6 +6,7 @@ use super::archive::ArchiveRefusal;
 use super::external::ExternalRefusal;
 use super::initdb::InitDbRefusal;
 use super::parameters::ParameterRefusal;
+use super::recovery::RecoveryRefusal;
 use super::synchronous::SynchronousRefusal;
 use crate::field::FieldPath;
 use crate::quantity::QuantityError;
@@ -63,6 +64,8 @@ pub enum Refusal {
     Annotation(AnnotationRefusal),
     #[error(transparent)]
     Archive(ArchiveRefusal),
+    #[error(transparent)]
+    Recovery(RecoveryRefusal),
 }
 
 /// What was found so far.

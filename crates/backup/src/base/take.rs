@@ -11,13 +11,17 @@ use super::read::Verification;
 use super::session::{Session, Started, Stopped};
 use super::{BackupError, BadPage, Options, Progress};
 use crate::layout::{Key, Layout};
-use crate::store::{Store, StoreError};
+use crate::store::{Created, Store, StoreError};
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use parts::{Parts, find};
 use pgherd_core::backup::BackupId;
-use pgherd_core::units::Bytes;
+use pgherd_core::units::Bytes as Size;
 use std::path::PathBuf;
 use tokio::sync::watch;
+
+/// Names are far below this.
+const LARGEST_TAKER: Size = Size(4 << 10);
 
 /// Which backup, where to, and how.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ pub struct Request<'a> {
     pub id: &'a BackupId,
     /// What people call it.
     pub name: Option<&'a str>,
+    /// Who takes it; nobody else takes one under this id meanwhile.
+    pub by: &'a str,
     pub options: Options,
 }
 
@@ -37,8 +43,8 @@ pub struct Taken {
     pub stopped: Stopped,
     pub files: u64,
     /// Of the files, and of the archives.
-    pub bytes: Bytes,
-    pub stored: Bytes,
+    pub bytes: Size,
+    pub stored: Size,
     /// The first of the pages that are bad, and how many there are.
     pub bad_pages: Vec<BadPage>,
     pub bad_pages_in_all: u64,
@@ -58,11 +64,19 @@ pub async fn take(
     if request.store.head(&key).await.map_err(BackupError::store)?.is_some() {
         return Err(BackupError::AlreadyThere(request.id.clone()));
     }
+    let taker = request.layout.taker(request.id);
+    let claimed = request.store.create(&taker, Bytes::from(request.by.to_owned())).await;
+    match claimed.map_err(BackupError::store)? {
+        Created::Now => {}
+        Created::WasThere => return Err(BackupError::AlreadyThere(request.id.clone())),
+    }
     let attempt = attempt(request, session, progress, cancelled).await;
-    if attempt.is_err()
-        && let Err(error) = sweep(request.store, request.layout, request.id).await
-    {
-        tracing::warn!(backup = %request.id, %error, "a failed backup was not removed");
+    let cleared = match &attempt {
+        Ok(_) => request.store.delete(vec![taker]).await,
+        Err(_) => sweep(request.store, request.layout, request.id).await,
+    };
+    if let Err(error) = cleared {
+        tracing::warn!(backup = %request.id, %error, "what a backup left was not removed");
     }
     attempt
 }
@@ -122,7 +136,7 @@ async fn commit(
     end: End,
 ) -> Result<(), BackupError> {
     let Request { store, layout, id, name, .. } = *request;
-    let size = Bytes(end.bytes);
+    let size = Size(end.bytes);
     let text = describe(&Description { name, started, stopped, size });
     let key = layout.backup_info(id);
     store.put_new(&key, text.into()).await.map(drop).map_err(BackupError::store)
@@ -134,8 +148,8 @@ fn taken(started: Started, stopped: Stopped, settled: Settled, skipped: Vec<Path
         started,
         stopped,
         files: end.files,
-        bytes: Bytes(end.bytes),
-        stored: Bytes(stored.bytes),
+        bytes: Size(end.bytes),
+        stored: Size(stored.bytes),
         bad_pages: stored.bad,
         bad_pages_in_all: stored.bad_in_all,
         skipped,
@@ -150,5 +164,40 @@ pub async fn sweep(store: &Store, layout: &Layout, id: &BackupId) -> Result<(), 
     let listed = store.list(&folder, None);
     let keys: Vec<Key> = listed.map_ok(|object| object.key).try_collect().await?;
     store.delete(keys).await?;
-    store.delete(vec![layout.index(id)]).await
+    store.delete(vec![layout.index(id)]).await?;
+    store.delete(vec![layout.taker(id)]).await
+}
+
+/// What was found of a backup whose taker has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// It is whole and listed.
+    Listed,
+    /// Half of it was there, and is removed.
+    Removed,
+    /// Nothing, or somebody else's.
+    Nothing,
+}
+
+/// Ends what `by` began and did not end itself.
+pub async fn clear(
+    store: &Store,
+    layout: &Layout,
+    id: &BackupId,
+    by: &str,
+) -> Result<Left, StoreError> {
+    let taker = layout.taker(id);
+    let is_listed = store.head(&layout.backup_info(id)).await?.is_some();
+    match store.get(&taker, LARGEST_TAKER).await? {
+        Some(found) if found == by.as_bytes() && is_listed => {
+            store.delete(vec![taker]).await?;
+            Ok(Left::Listed)
+        }
+        Some(found) if found == by.as_bytes() => {
+            sweep(store, layout, id).await?;
+            Ok(Left::Removed)
+        }
+        Some(_) | None if is_listed => Ok(Left::Listed),
+        Some(_) | None => Ok(Left::Nothing),
+    }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use pgherd_core::backup::{BackupId, Hold};
 use pgherd_core::units::Bytes as Size;
+use std::collections::BTreeMap;
 
 /// So many are read at once.
 const AT_ONCE: usize = 8;
@@ -28,6 +29,22 @@ impl Repository {
         let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
         entries.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(Catalogue { entries })
+    }
+
+    /// How much each backup takes in the store.
+    pub async fn stored(&self) -> Result<BTreeMap<BackupId, Size>, CatalogueError> {
+        let failed = |source| CatalogueError::List { server: self.server(), source };
+        let (base, mut stored) = (self.layout.base(), BTreeMap::new());
+        let mut objects = std::pin::pin!(self.store.list(&base, None));
+        while let Some(object) = objects.next().await {
+            let object = object.map_err(failed)?;
+            let within = object.key.within(&base).and_then(|rest| rest.split('/').next());
+            if let Some(Ok(id)) = within.map(BackupId::parse) {
+                let all: &mut Size = stored.entry(id).or_default();
+                *all = Size(all.0 + object.size.0);
+            }
+        }
+        Ok(stored)
     }
 
     pub(super) fn server(&self) -> String {

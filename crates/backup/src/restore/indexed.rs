@@ -43,6 +43,30 @@ impl Bench {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { unpacker: Unpacker::new()?, plain: Vec::new() })
     }
+
+    /// Unpacks a chunk and gives out its pieces, each once its sum is right.
+    pub(super) fn pieces(
+        &mut self,
+        (key, packing): (&Key, Packing),
+        packed: &[u8],
+        chunk: &Chunk,
+        mut give: impl FnMut(&Piece, &[u8]) -> Result<(), RestoreError>,
+    ) -> Result<(), RestoreError> {
+        self.plain.resize(chunk.plain as usize, 0);
+        let unpacked = self.unpacker.unpack(packing, packed, &mut self.plain);
+        unpacked.map_err(|source| RestoreError::Archive { key: key.clone(), source })?;
+        for piece in &chunk.pieces {
+            let start = piece.at as usize;
+            let content = self.plain.get(start..start.saturating_add(piece.length as usize));
+            let content = content.filter(|content| crc_fast::crc32_iscsi(content) == piece.crc32c);
+            let Some(content) = content else {
+                let what = format!("{:?} in it is not what was stored", piece.path);
+                return Err(RestoreError::Damaged { key: key.clone(), what });
+            };
+            give(piece, content)?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) struct Indexed<'a> {
@@ -140,12 +164,7 @@ impl Indexed<'_> {
             return Ok(None);
         }
         let key = self.layout.archive(self.id, &archive);
-        let packing = Packing::of(Compression::of(&archive).1);
-        let is_plausible = !archive.contains('/') && chunk.plain <= LARGEST_CHUNK;
-        let Some(packing) = packing.filter(|_| is_plausible) else {
-            let what = format!("the table of contents names a strange chunk of {archive:?}");
-            return Err(RestoreError::Damaged { key, what });
-        };
+        let packing = packing(&key, &chunk)?;
         let at = chunk.at;
         let group = Group { key, packing, chunks: vec![chunk], at, packed };
         Ok(waiting.insert(archive, group))
@@ -167,6 +186,17 @@ impl Indexed<'_> {
         };
         tasks.spawn(one.restore(group, taken));
     }
+}
+
+/// How this chunk is packed, if it can be one of ours.
+pub(super) fn packing(key: &Key, chunk: &Chunk) -> Result<Packing, RestoreError> {
+    let Chunk { archive, plain, .. } = chunk;
+    let packing = Packing::of(Compression::of(archive).1);
+    let is_plausible = !archive.contains('/') && *plain <= LARGEST_CHUNK;
+    packing.filter(|_| is_plausible).ok_or_else(|| {
+        let what = format!("the table of contents names a strange chunk of {archive:?}");
+        RestoreError::Damaged { key: key.clone(), what }
+    })
 }
 
 type Tasks = JoinSet<Result<u64, RestoreError>>;
@@ -305,21 +335,8 @@ impl Write {
         for chunk in std::mem::take(&mut self.chunks) {
             let length = (chunk.packed as usize).min(self.packed.len());
             let packed = self.packed.split_to(length);
-            bench.plain.resize(chunk.plain as usize, 0);
-            let unpacked = bench.unpacker.unpack(self.packing, &packed, &mut bench.plain);
-            let key = || self.key.clone();
-            unpacked.map_err(|source| RestoreError::Archive { key: key(), source })?;
-            for piece in &chunk.pieces {
-                let start = piece.at as usize;
-                let content = bench.plain.get(start..start.saturating_add(piece.length as usize));
-                let content =
-                    content.filter(|content| crc_fast::crc32_iscsi(content) == piece.crc32c);
-                let Some(content) = content else {
-                    let what = format!("{:?} in it is not what was stored", piece.path);
-                    return Err(RestoreError::Damaged { key: key(), what });
-                };
-                self.piece(piece, content)?;
-            }
+            let write = |piece: &Piece, content: &[u8]| self.piece(piece, content);
+            bench.pieces((&self.key, self.packing), &packed, &chunk, write)?;
         }
         Ok(())
     }

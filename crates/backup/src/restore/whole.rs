@@ -70,14 +70,14 @@ pub enum By {
 /// A description is far below this.
 const DESCRIPTION: Bytes = Bytes(8 << 20);
 /// What no fetch can do without: a group of chunks and the largest of them.
-const LEAST_MEMORY: u64 = 16 << 20;
+pub(super) const LEAST_MEMORY: u64 = 16 << 20;
 
 /// Restores; when it fails, what is in the folder does not start.
 pub async fn restore(
     request: &Request<'_>,
     progress: watch::Sender<Progress>,
 ) -> Result<Restored, RestoreError> {
-    let backup = description(request).await?;
+    let backup = description((request.store, request.layout), request.id).await?;
     let place = Arc::new(place(request, &backup)?);
     let listed = request.store.folder(&request.layout.backup(request.id)).await;
     let listed = listed.map_err(RestoreError::store)?;
@@ -107,10 +107,13 @@ pub async fn restore(
     Ok(restored)
 }
 
-async fn description(request: &Request<'_>) -> Result<BackupInfo, RestoreError> {
-    let key = request.layout.backup_info(request.id);
-    let missing = || RestoreError::Missing { backup: request.id.clone() };
-    let text = request.store.get(&key, DESCRIPTION).await.map_err(RestoreError::store)?;
+pub(super) async fn description(
+    (store, layout): (&Store, &Layout),
+    id: &BackupId,
+) -> Result<BackupInfo, RestoreError> {
+    let key = layout.backup_info(id);
+    let missing = || RestoreError::Missing { backup: id.clone() };
+    let text = store.get(&key, DESCRIPTION).await.map_err(RestoreError::store)?;
     let backup = BackupInfo::read(&String::from_utf8_lossy(&text.ok_or_else(missing)?));
     let because = match backup.status {
         _ if backup.snapshots.is_some() => Unusable::Snapshot,
@@ -118,7 +121,7 @@ async fn description(request: &Request<'_>) -> Result<BackupInfo, RestoreError> 
         Some(Status::Done) | None => return Ok(backup),
         Some(Status::Unfinished | Status::Failed | Status::WaitingForWal) => Unusable::Unfinished,
     };
-    Err(RestoreError::Unusable { backup: request.id.clone(), because })
+    Err(RestoreError::Unusable { backup: id.clone(), because })
 }
 
 fn place(request: &Request<'_>, backup: &BackupInfo) -> Result<Place, RestoreError> {

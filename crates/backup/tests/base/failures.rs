@@ -20,7 +20,8 @@ async fn a_backup_that_fails_or_is_cancelled_leaves_nothing() {
     let server = Server::folder();
     let (store, layout, id) = (server.store(), layout(), id());
     let options = Options::default();
-    let request = Request { store: &store, layout: &layout, id: &id, name: None, options };
+    let request =
+        Request { store: &store, layout: &layout, id: &id, name: None, by: "test", options };
     let mut fake = Fake::new();
     fake.stops = Err("the connection is gone");
     let progress = || watch::Sender::new(Progress::default());
@@ -49,7 +50,8 @@ async fn a_store_that_cannot_be_written_is_told() {
     let server = Server::folder();
     let (store, layout, id) = (server.store(), layout(), id());
     let options = Options::default();
-    let request = Request { store: &store, layout: &layout, id: &id, name: None, options };
+    let request =
+        Request { store: &store, layout: &layout, id: &id, name: None, by: "test", options };
     // A file where a folder should be.
     std::fs::write(server.folder.path().join("prod"), b"").unwrap();
     let progress = watch::Sender::new(Progress::default());

@@ -2,7 +2,7 @@
 //!
 //! Never chooses one that cannot reach the target, and says of every refusal what would help.
 
-use super::window::{Archive, Interval, Window};
+use super::window::{Archive, Gap, Interval, Window};
 use super::{Backup, BackupId, Extent};
 use crate::units::{Lsn, Moment, Timeline};
 use crate::wal::Segment;
@@ -48,6 +48,8 @@ pub struct Choice {
     pub backup: BackupId,
     /// Where the recovery will end at the latest.
     pub timeline: Timeline,
+    /// How far the log goes there without a gap.
+    pub to: Lsn,
     pub because: Because,
     pub concern: Option<Concern>,
 }
@@ -114,8 +116,9 @@ pub fn choose(
     let mut refusal = Refusal::NoBackup;
     for (id, extent) in candidates {
         match judge(wanted, (id, extent), archive, window) {
-            Ok((timeline, concern)) => {
-                return Ok(Choice { backup: id.clone(), timeline, because, concern });
+            Ok((last, concern)) => {
+                let Interval { timeline, to, .. } = *last;
+                return Ok(Choice { backup: id.clone(), timeline, to, because, concern });
             }
             Err(why) => refusal = more_telling(refusal, why),
         }
@@ -153,12 +156,12 @@ fn rank(refusal: &Refusal) -> u8 {
     }
 }
 
-fn judge(
+fn judge<'a>(
     wanted: &Wanted,
     (id, extent): (&BackupId, Extent),
     archive: &Archive,
-    window: &Window,
-) -> Result<(Timeline, Option<Concern>), Refusal> {
+    window: &'a Window,
+) -> Result<(&'a Interval, Option<Concern>), Refusal> {
     if let Some(one) = window.unusable.iter().find(|one| one.backup == *id) {
         return Err(Refusal::Unusable { backup: id.clone(), missing: one.missing });
     }
@@ -184,7 +187,21 @@ fn judge(
         | Target::Time(_)
         | Target::Lsn(_) => None,
     };
-    Ok((last.timeline, concern))
+    Ok((last, concern))
+}
+
+/// The log that is missing on the way to a target which may lie behind it. A recovery would end
+/// before it, as if that were the end of the log.
+pub fn obstacle<'a>(target: &Target, choice: &Choice, window: &'a Window) -> Option<&'a Gap> {
+    let may_lie_behind = |gap: &Gap| match target {
+        Target::Latest => true,
+        Target::Time(time) => *time > gap.since,
+        // What is sought may be found before; else it is not found.
+        Target::Immediate | Target::Lsn(_) | Target::Sought(_) => false,
+    };
+    window.gaps.iter().find(|gap| {
+        gap.first.timeline() == choice.timeline && gap.ends(choice.to) && may_lie_behind(gap)
+    })
 }
 
 /// The last interval that a recovery from this backup goes through.
@@ -279,6 +296,33 @@ mod tests {
             refused: no usable backup leads to timeline 7: choose another timeline
         "#]],
         );
+    }
+
+    #[test]
+    fn a_gap_is_named_before_a_target_behind_it() {
+        let backups = [backup(1, 1, 3)];
+        let archive = archive(&[(1, 2, 8), (1, 11, 12)], &[]);
+        let window = window(&backups, &archive);
+        let minute = |minutes: i64| Moment(minutes * 60_000_000 + DAY * 2);
+        let mut said = String::new();
+        for target in [
+            Target::Latest,
+            Target::Immediate,
+            Target::Lsn(Lsn(0x500_0000)),
+            Target::Time(minute(1)),
+        ] {
+            let choice = choose(&wanted(target.clone()), &backups, &archive, &window).unwrap();
+            let gap = obstacle(&target, &choice, &window);
+            let gap = gap.map(|gap| format!("{} to {}", gap.first, gap.last));
+            said.push_str(&format!("{target:?}: {gap:?}\n"));
+        }
+        expect![[r#"
+            Latest: Some("000000010000000000000009 to 00000001000000000000000A")
+            Immediate: None
+            Lsn(Lsn(83886080)): None
+            Time(Moment(172860000000)): Some("000000010000000000000009 to 00000001000000000000000A")
+        "#]]
+        .assert_eq(&said);
     }
 
     #[test]

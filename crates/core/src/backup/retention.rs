@@ -101,6 +101,8 @@ pub enum Keep {
     NotDone,
     /// Some backup cannot be read; what it needs is unknown.
     Unreadable,
+    /// Another one is to be removed.
+    NotMeant,
 }
 
 /// Why a backup is removed.
@@ -111,6 +113,8 @@ pub enum Remove {
     BeforeTheWindow,
     /// Enough newer ones are there.
     Surplus,
+    /// Somebody asked for that.
+    Asked,
 }
 
 /// Which segments of the log are kept.
@@ -154,6 +158,49 @@ pub fn plan(sight: &Sight<'_>, now: Moment) -> Plan {
     fates.reverse();
     let wal = cut(&sorted, &fates);
     Plan { backups: fates, wal }
+}
+
+/// Why a backup is not removed although somebody asks for that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoveRefusal {
+    #[error("there is no backup {0}: choose one of those that are listed")]
+    Unknown(BackupId),
+    #[error("backup {0} is on hold: release it first")]
+    OnHold(BackupId),
+    #[error("backup {0} is the last one that can be restored: take another one first")]
+    Last(BackupId),
+    #[error("backup {0} cannot be read, and what it needs is unknown: remove its folder by hand")]
+    Unreadable(BackupId),
+}
+
+/// Removes this one alone, and the log that only it needed. Policy and time of the sight do not
+/// count.
+pub fn without(meant: &BackupId, sight: &Sight<'_>) -> Result<Plan, RemoveRefusal> {
+    let found = sight.backups.iter().find(|backup| backup.id == *meant);
+    let Some(found) = found else {
+        let is_there = sight.unreadable.contains(meant);
+        let refusal = if is_there { RemoveRefusal::Unreadable } else { RemoveRefusal::Unknown };
+        return Err(refusal(meant.clone()));
+    };
+    if found.hold.is_some() {
+        return Err(RemoveRefusal::OnHold(meant.clone()));
+    }
+    let is_usable =
+        |backup: &&Backup| backup.done().is_some() && !sight.unusable.contains(&backup.id);
+    let usable = sight.backups.iter().filter(is_usable).count();
+    if usable <= 1 && is_usable(&found) && sight.at_least > 0 {
+        return Err(RemoveRefusal::Last(meant.clone()));
+    }
+    let mut sorted: Vec<&Backup> = sight.backups.iter().collect();
+    sorted.sort_by(|one, other| one.id.cmp(&other.id));
+    let fate = |backup: &&Backup| match backup.hold {
+        _ if backup.id == *meant => Fate::Removed(Remove::Asked),
+        Some(hold) => Fate::Kept(Keep::OnHold(hold)),
+        None => Fate::Kept(Keep::NotMeant),
+    };
+    let fates: Vec<_> = sorted.iter().map(|backup| (backup.id.clone(), fate(backup))).collect();
+    let wal = if sight.unreadable.is_empty() { cut(&sorted, &fates) } else { Cut::default() };
+    Ok(Plan { backups: fates, wal })
 }
 
 /// What is known of the newer backups when one is judged.
@@ -217,7 +264,8 @@ fn cut(sorted: &[&Backup], fates: &[(BackupId, Fate)]) -> Cut {
                 | Keep::AtLeast
                 | Keep::OnHold(Hold::Full)
                 | Keep::NotDone
-                | Keep::Unreadable,
+                | Keep::Unreadable
+                | Keep::NotMeant,
             ) => {
                 // By name, and so by timeline first: a segment of an older timeline is never
                 // needed by a backup of a younger one.
@@ -242,6 +290,8 @@ impl fmt::Display for Fate {
             Self::Kept(Keep::Unreadable) => {
                 "kept: a backup cannot be read, so nobody knows what it needs"
             }
+            Self::Kept(Keep::NotMeant) => "kept: another one is meant",
+            Self::Removed(Remove::Asked) => "removed: somebody asked for that",
             Self::Removed(Remove::BeforeTheWindow) => "removed: the window begins after it",
             Self::Removed(Remove::Surplus) => "removed: enough newer ones are there",
         })
@@ -396,6 +446,45 @@ mod tests {
         .assert_eq(&plan(&sight, Moment(0)).to_string());
         sight.unreadable = &unusable;
         assert_eq!(plan(&sight, Moment(0)).wal, Cut::default());
+    }
+
+    #[test]
+    fn one_is_removed_when_asked_for_unless_it_is_needed() {
+        let none = BTreeSet::new();
+        let mut backups = daily();
+        backups.truncate(2);
+        let meant = |backups: &[Backup], at: usize| {
+            let id = backups.get(at).map_or_else(|| daily()[4].id.clone(), |it| it.id.clone());
+            let policy = Policy::Count(1);
+            let sight = Sight { policy, at_least: 1, backups, unusable: &none, unreadable: &none };
+            match without(&id, &sight) {
+                Ok(plan) => plan.to_string(),
+                Err(refusal) => format!("{refusal}\n"),
+            }
+        };
+        let mut held = backups.clone();
+        held[0].hold = Some(Hold::Full);
+        expect![[r#"
+            19700103T000000 removed: somebody asked for that
+            19700105T000000 kept: another one is meant
+            log before 000000010000000000000014 removed
+            19700103T000000 kept: another one is meant
+            19700105T000000 removed: somebody asked for that
+            log before 00000001000000000000000A removed
+            backup 19700103T000000 is the last one that can be restored: take another one first
+            backup 19700103T000000 is on hold: release it first
+            there is no backup 19700111T000000: choose one of those that are listed
+        "#]]
+        .assert_eq(
+            &[
+                meant(&backups, 0),
+                meant(&backups, 1),
+                meant(&backups[..1], 0),
+                meant(&held, 0),
+                meant(&backups, 7),
+            ]
+            .concat(),
+        );
     }
 
     #[test]

@@ -147,6 +147,15 @@ pub struct Gap {
     pub last: Segment,
     /// When the last segment before the gap was archived.
     pub since: Moment,
+    /// Where the log ends before it.
+    pub at: Lsn,
+}
+
+impl Gap {
+    /// Whether the log that goes so far is ended by this gap.
+    pub fn ends(&self, to: Lsn) -> bool {
+        self.at == to
+    }
 }
 
 /// A backup that is done and yet cannot be recovered.
@@ -261,7 +270,8 @@ fn gaps(intervals: &[Interval], archive: &Archive) -> Vec<Gap> {
                 && let Some(last) = after.first.previous(archive.size)
             {
                 let first = before.last.next(archive.size);
-                gaps.push(Gap { first, last, since: before.archived });
+                let at = archive.end(before);
+                gaps.push(Gap { first, last, since: before.archived, at });
             }
         }
     }
@@ -277,7 +287,7 @@ impl fmt::Display for Window {
                 one.timeline, one.from, one.to, one.since, one.until, one.backup
             )?;
         }
-        for Gap { first, last, since } in &self.gaps {
+        for Gap { first, last, since, .. } in &self.gaps {
             writeln!(f, "missing: {first} to {last}, after {since}")?;
         }
         for Unusable { backup, missing } in &self.unusable {

@@ -3,8 +3,9 @@
 //! Never lists a field that nothing here reads.
 
 use super::manifests::Blueprint;
-use pgherd_api::cluster::{Checked, Cluster};
+use pgherd_api::cluster::{Checked, Cluster, Problem, Refusal};
 use pgherd_api::field::FieldPath;
+use pgherd_api::warning::Warning;
 
 /// Each with all that is below it.
 const HERE: [&str; 37] = [
@@ -49,11 +50,23 @@ const HERE: [&str; 37] = [
 
 /// Those of the fields that are ignored here, too.
 pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
-    let archive = blueprint.cluster.archive().map(|(place, _)| place.to_string());
+    let backup = blueprint.cluster.spec.backup.as_ref();
+    let archive = backup.map(|_| FieldPath::of("spec.backup").to_string());
     let ignored = of(blueprint.cluster, &blueprint.checked.ignored);
     let is_besides = |path: &String| !archive.as_ref().is_some_and(|it| is_within(path, it));
     let besides: Vec<_> = ignored.into_iter().filter(is_besides).collect();
     archive.into_iter().chain(besides).collect()
+}
+
+/// Nobody brings what opens the source's archive into a pod yet.
+pub(crate) fn refuse(
+    (checked, warnings): (Checked, Vec<Warning>),
+) -> Result<(Checked, Vec<Warning>), Vec<Problem>> {
+    if checked.postgres.recovery.is_none() {
+        return Ok((checked, warnings));
+    }
+    let path = FieldPath::of("spec.bootstrap.recovery");
+    Err(vec![Problem { path, refusal: Refusal::WithoutItsData }])
 }
 
 /// Agents in pods are not told of an archive: nobody puts there yet what opens it, and log that is
@@ -97,6 +110,15 @@ mod tests {
         let (checked, _) = cluster.checked().unwrap();
         assert!(checked.postgres.archive.is_some());
         assert_eq!(without_archive(checked).postgres.archive, None);
+    }
+
+    #[test]
+    fn a_cluster_in_pods_does_not_begin_with_a_backup_yet() {
+        let refused = |spec: &str| cluster(spec).checked().and_then(refuse).err();
+        let source = "externalClusters: [{name: a, barmanObjectStore: {destinationPath: /b}}]";
+        let problems = refused(&format!("bootstrap: {{recovery: {{source: a}}}}, {source}"));
+        assert_eq!(problems.unwrap().len(), 1);
+        assert_eq!(refused(source), None);
     }
 
     #[test]

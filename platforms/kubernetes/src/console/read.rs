@@ -3,6 +3,7 @@
 //! Never fails for a part that may not be read: only the Cluster itself is needed.
 
 use super::{FORBIDDEN, Part, Route, View, Warned, inside, instance_of};
+use crate::cluster::acted;
 use crate::cluster::manifests::{labels, services, specification};
 use crate::pod::{lease, route};
 use futures_util::future::join_all;
@@ -202,7 +203,7 @@ pub async fn ask_agents(client: &Client, view: &mut View) {
 
 /// A cluster of which nothing but its manifest is known.
 pub(super) fn empty(namespace: &str, name: &ClusterName, cluster: Cluster) -> View {
-    let (checked, problems) = match cluster.checked() {
+    let (checked, problems) = match cluster.checked().and_then(acted::refuse) {
         Ok((checked, _warnings)) => (Some(checked), Vec::new()),
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
     };

@@ -50,14 +50,18 @@ impl Supervisor {
     /// An inquiry among the agents that run and are `meant`.
     pub(super) fn inquiry(&self, meant: impl Fn(&InstanceName) -> bool) -> Inquiry {
         let running = self.instances.values().filter(|instance| instance.pid().is_some());
-        let endpoint = |name: &InstanceName| Endpoint::Certified {
-            holder: Holder::Instance(name.clone()),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, self.registration.ports.agent(name))),
-        };
         let agents = running
             .filter(|instance| meant(&instance.name))
-            .map(|instance| (instance.name.clone(), endpoint(&instance.name)));
+            .map(|instance| (instance.name.clone(), self.agent_at(&instance.name)));
         Inquiry { client: Arc::clone(&self.client), agents: agents.collect() }
+    }
+
+    /// Where the agent of that name is reached, if it runs.
+    pub(super) fn agent_at(&self, name: &InstanceName) -> Endpoint {
+        Endpoint::Certified {
+            holder: Holder::Instance(name.clone()),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, self.registration.ports.agent(name))),
+        }
     }
 
     /// Asks those that are on their way out whether their PostgreSQL is down.

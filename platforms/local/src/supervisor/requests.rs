@@ -34,6 +34,10 @@ impl Supervisor {
             Request::Unfence { instance } => self.unfence(&instance),
             Request::Pause => self.set_paused(Hold::Paused),
             Request::Resume => self.set_paused(Hold::Running),
+            Request::Backup { order, target, instance } => {
+                self.back_up(order, target, instance.as_deref()).await
+            }
+            Request::CancelBackup { instance, name } => self.cancel_backup(&instance, name).await,
         }
     }
 

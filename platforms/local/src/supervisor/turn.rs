@@ -169,8 +169,10 @@ impl Supervisor {
     }
 
     fn equip_archive(&self, name: &InstanceName) -> Result<(), TurnError> {
-        let keys = self.manifest.as_ref().map(|manifest| manifest.keys.clone());
-        let equipped = self.credentials.equip_archive(name, &keys.unwrap_or_default());
+        let kept = self.manifest.as_ref();
+        let own = kept.map(|kept| kept.keys.clone()).unwrap_or_default();
+        let recovery = kept.map(|kept| kept.recovery_keys.clone()).unwrap_or_default();
+        let equipped = self.credentials.equip_archives(name, &own, &recovery);
         equipped.map_err(|source| TurnError::Equip { source })
     }
 

@@ -18,16 +18,16 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(clap::Args)]
 pub(crate) struct Place {
     /// The cluster's name (default: local)
-    #[arg(long, short, value_name = "NAME", value_parser = name)]
+    #[arg(long, short, value_name = "NAME", value_parser = name, global = true)]
     name: Option<ClusterName>,
     /// The folder clusters are kept in (default: ~/.local/share/pgherd, for root /var/lib/pgherd)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
     /// How to write the result
-    #[arg(long, short, value_enum, default_value = "text")]
+    #[arg(long, short, value_enum, default_value = "text", global = true)]
     output: Output,
     /// How long to wait, for example 30s or 5m; the operation goes on after that
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration, global = true)]
     timeout: Duration,
 }
 

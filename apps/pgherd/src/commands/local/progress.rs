@@ -33,6 +33,22 @@ impl Progress {
         self.last = Some((what.to_owned(), Instant::now()));
     }
 
+    /// A step that gets on: a file sees it when the step begins, and every ten seconds.
+    pub(crate) fn tell_step(&mut self, step: &str, detail: &str) {
+        let line = format!("{step}  {detail}");
+        let line = line.trim_end();
+        if self.terminal {
+            return self.tell(line);
+        }
+        let is_known =
+            self.last.as_ref().is_some_and(|(last, at)| last == step && at.elapsed() < REPEAT);
+        if !is_known {
+            let seconds = self.began.elapsed().as_secs();
+            let _closed = writeln!(io::stderr(), "  {line} ({seconds}s)").is_err();
+            self.last = Some((step.to_owned(), Instant::now()));
+        }
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }

@@ -10,6 +10,7 @@ use crate::postgres::config::{
 };
 use crate::postgres::said;
 use crate::postgres::site::Site;
+use pgherd_backup::restore::recovery;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Pair;
 use std::collections::BTreeMap;
@@ -110,7 +111,10 @@ fn archive(all: &mut BTreeMap<&'static str, String>, settings: &Settings) {
     let restore = match settings.receive {
         Receive::From(_) => settings.archive.restore_command.clone(),
         // What is sealed, or about to open, must not receive from anywhere.
-        Receive::FromNobody | Receive::Uncounted(_) | Receive::FromCopy => None,
+        Receive::FromNobody
+        | Receive::Uncounted(_)
+        | Receive::FromCopy
+        | Receive::FromArchive(_) => None,
     };
     all.insert("restore_command", restore.unwrap_or_default());
 }
@@ -133,6 +137,13 @@ fn receive(all: &mut BTreeMap<&'static str, String>, site: &Site, settings: &Set
             all.insert("restore_command", "exit 1".to_owned());
             (String::new(), String::new())
         }
+        Receive::FromArchive(recovery) => {
+            all.insert("hot_standby", "off".to_owned());
+            // PostgreSQL refuses two targets, even if one is empty.
+            all.retain(|name, _| !recovery::NAMES.contains(name));
+            all.extend(recovery.iter().cloned());
+            (String::new(), String::new())
+        }
     };
     all.insert("primary_conninfo", connection);
     all.insert("primary_slot_name", slot);
@@ -142,7 +153,9 @@ fn receive(all: &mut BTreeMap<&'static str, String>, site: &Site, settings: &Set
 pub fn connection_to(site: &Site, settings: &Settings, upstream: &Upstream) -> String {
     let text = |path: &std::path::Path| path.display().to_string();
     let name = match settings.receive {
-        Receive::From(_) | Receive::FromNobody | Receive::FromCopy => settings.instance.to_string(),
+        Receive::From(_) | Receive::FromNobody | Receive::FromCopy | Receive::FromArchive(_) => {
+            settings.instance.to_string()
+        }
         Receive::Uncounted(_) => format!("{}{UNCOUNTED}", settings.instance),
     };
     let mut parts = vec![

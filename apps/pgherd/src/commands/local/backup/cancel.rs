@@ -1,0 +1,53 @@
+//! Breaks off a base backup that is being taken.
+//!
+//! Never touches one that is completed.
+
+use super::super::output::say_either;
+use super::super::place::Place;
+use pgherd_api::agent::BackupReport;
+use pgherd_local::control::{Request, View};
+use pgherd_local::failure::{Failure, Kind};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// Break off the base backup that is being taken; nothing is kept of it
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  pgherd local backup cancel")]
+pub(super) struct Cancel {}
+
+impl Cancel {
+    pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
+        let (output, within) = (place.output(), place.timeout());
+        place.with(|supervisor| async move {
+            let view = supervisor.view().await?;
+            let Some(report) = running(&view).next().cloned() else {
+                let what = "no base backup is being taken";
+                return Err(Failure::new(Kind::NotFound, what).fix("pgherd local backup list"));
+            };
+            let (instance, name) = (report.instance.to_string(), report.name.clone());
+            supervisor.ask(&Request::CancelBackup { instance, name }).await?;
+            let end = Instant::now() + within;
+            loop {
+                let view = supervisor.view().await?;
+                if running(&view).all(|other| other.name != report.name) {
+                    break;
+                }
+                if Instant::now() >= end {
+                    let what = format!("backup {} is still being taken back", report.name);
+                    return Err(Failure::new(Kind::TimedOut, what).fix("pgherd local status"));
+                }
+                sleep(BETWEEN_LOOKS).await;
+            }
+            let sentence = format!("backup/{} cancelled", report.name);
+            let document = serde_json::json!({ "name": report.name, "state": "cancelled" });
+            say_either(output, &sentence, &document)
+        })
+    }
+}
+
+fn running(view: &View) -> impl Iterator<Item = &BackupReport> {
+    let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
+    statuses.filter_map(|status| status.backup.as_ref()).filter(|it| !it.phase.is_over())
+}

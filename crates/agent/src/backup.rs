@@ -1,0 +1,302 @@
+//! Takes base backups when it is asked to: one at a time, each under the name that its asker gave it.
+//!
+//! Never decides when, and never holds up the agent's loop: each backup has a thread of its own.
+
+mod book;
+mod log;
+pub mod retention;
+mod session;
+mod work;
+
+use crate::archive::ClaimError;
+use crate::archive::repository::OpenError;
+use crate::chain::chain;
+use crate::http::refusal::{Kind, Refusal};
+use crate::postgres::session::SessionError;
+use crate::postgres::site::Site;
+use crate::wake::Waker;
+use book::Book;
+use pgherd_api::agent::{ArchiveSpec, BackupNamed, BackupOrder, BackupPhase, BackupReport};
+use pgherd_backup::base::Progress;
+use pgherd_core::backup::BackupId;
+use pgherd_core::names::InstanceName;
+use pgherd_core::units::{SystemId, Timeline};
+use std::path::PathBuf;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// What somebody asks for.
+#[derive(Debug)]
+pub enum Asked {
+    Begin(BackupOrder),
+    Read(BackupNamed),
+    Cancel(BackupNamed),
+}
+
+/// Where everything lies that taking a backup deals with.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub me: InstanceName,
+    /// Who this is in the archive: half a backup is removed only by whoever began it.
+    pub by: String,
+    pub site: Site,
+    /// What opens the archive.
+    pub keys: PathBuf,
+    /// Where something may be put for a moment.
+    pub scratch: PathBuf,
+    /// Where reports are kept.
+    pub book: PathBuf,
+}
+
+/// What a backup is taken of: another one is another server for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    pub role: Role,
+    pub timeline: Timeline,
+    pub system: SystemId,
+    /// The postmaster's process.
+    pub postmaster: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Primary,
+    Standby,
+}
+
+/// Why a backup is broken off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stop {
+    Cancelled,
+    Hindered(&'static str),
+}
+
+/// All backups that were asked for here.
+pub struct Backups {
+    place: Place,
+    book: Book,
+    running: Option<Running>,
+    /// What an earlier agent did not end.
+    left: Vec<BackupReport>,
+}
+
+struct Running {
+    report: watch::Receiver<BackupReport>,
+    progress: watch::Receiver<Progress>,
+    stop: watch::Sender<Option<Stop>>,
+    subject: Subject,
+}
+
+impl Backups {
+    pub fn open(place: Place) -> Self {
+        let (book, left) = Book::open(place.book.clone());
+        Self { place, book, running: None, left }
+    }
+
+    /// Ends what an earlier agent did not, as soon as the archive is known.
+    pub fn take_up(&mut self, archive: Option<&ArchiveSpec>, waker: &Waker) {
+        if self.left.is_empty() || self.running.is_some() {
+            return;
+        }
+        let Some(archive) = archive else { return };
+        for report in std::mem::take(&mut self.left) {
+            info!(backup = report.name, "an earlier agent left it");
+            let job = work::Job {
+                place: self.place.clone(),
+                archive: archive.clone(),
+                waker: waker.clone(),
+            };
+            // What cannot be begun is told in its report, and tried at the next start.
+            if let Err(error) = work::clear(job, report) {
+                warn!(error = %chain(&error), "what an interrupted backup left stays for now");
+            }
+        }
+    }
+
+    /// A backup is of one server: it ends with it.
+    pub fn observe(&mut self, subject: Option<Subject>) {
+        let Some(running) = &self.running else { return };
+        let why = match subject {
+            Some(now) if now == running.subject => return,
+            None => "PostgreSQL was stopped, or stopped answering, while the backup was taken",
+            Some(now) if now.postmaster != running.subject.postmaster => {
+                "PostgreSQL was started anew while the backup was taken"
+            }
+            Some(now) if now.role != running.subject.role => {
+                "the instance became the primary while the backup was taken"
+            }
+            Some(_) => "another instance became the primary while the backup was taken",
+        };
+        running.stop.send_if_modified(|stop| {
+            let is_first = stop.is_none() && !running.report.borrow().phase.is_stored();
+            if is_first {
+                *stop = Some(Stop::Hindered(why));
+            }
+            is_first
+        });
+    }
+
+    /// Keeps what has come to its end.
+    pub fn keep(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let changed = running.report.has_changed();
+        let report = running.report.borrow_and_update().clone();
+        let is_gone = changed.is_err();
+        if report.phase.is_over() {
+            self.running = None;
+        } else if is_gone {
+            self.running = None;
+            let failure = "the agent failed at it: see its log".to_owned();
+            let report = work::ended(report, BackupPhase::Failed, Some(failure));
+            self.book.note(report);
+            return;
+        }
+        if matches!(changed, Ok(true)) || is_gone {
+            self.book.note(report);
+        }
+    }
+
+    /// Answers at once.
+    pub fn answer(
+        &mut self,
+        asked: Asked,
+        (archive, subject): (Option<&ArchiveSpec>, Option<Subject>),
+        waker: &Waker,
+    ) -> Result<Option<BackupReport>, Refusal> {
+        self.keep();
+        match asked {
+            Asked::Read(BackupNamed { name }) => Ok(self.report(name.as_deref())),
+            Asked::Cancel(BackupNamed { name }) => Ok(self.cancel(name.as_deref())),
+            Asked::Begin(order) => {
+                if let Some(known) = self.report(Some(&order.name)) {
+                    return Ok(Some(known));
+                }
+                self.begin(order, archive, subject, waker).map(Some)
+            }
+        }
+    }
+
+    /// The one of this name, or the last one.
+    pub fn report(&self, name: Option<&str>) -> Option<BackupReport> {
+        let running = self.running.as_ref().map(|running| {
+            with_progress(running.report.borrow().clone(), *running.progress.borrow())
+        });
+        let is_meant = |report: &BackupReport| name.is_none_or(|name| report.name == name);
+        running.filter(is_meant).or_else(|| self.book.find(name))
+    }
+
+    fn cancel(&self, name: Option<&str>) -> Option<BackupReport> {
+        let report = self.report(name)?;
+        if let Some(running) = &self.running
+            && running.report.borrow().name == report.name
+        {
+            running.stop.send_if_modified(|stop| {
+                let is_first = stop.is_none();
+                *stop = stop.take().or(Some(Stop::Cancelled));
+                is_first
+            });
+        }
+        Some(report)
+    }
+
+    fn begin(
+        &mut self,
+        order: BackupOrder,
+        archive: Option<&ArchiveSpec>,
+        subject: Option<Subject>,
+        waker: &Waker,
+    ) -> Result<BackupReport, Refusal> {
+        check_name(&order.name)?;
+        if let Some(running) = self.report(None).filter(|report| !report.phase.is_over()) {
+            let why = format!(
+                "{} takes backup {} already: wait for it, or cancel it",
+                self.place.me, running.name
+            );
+            return Err(Refusal::new(Kind::Conflict, why));
+        }
+        let archive = archive.ok_or_else(|| {
+            let why =
+                "the cluster has no archive: add spec.backup.barmanObjectStore to its manifest";
+            Refusal::new(Kind::Absent, why)
+        })?;
+        let subject = subject.ok_or_else(|| {
+            let why = format!(
+                "PostgreSQL of {} does not run, or not as it should: choose another instance",
+                self.place.me
+            );
+            Refusal::new(Kind::Unavailable, why)
+        })?;
+        let job =
+            work::Job { place: self.place.clone(), archive: archive.clone(), waker: waker.clone() };
+        let report = work::ordered(&job, &order);
+        self.book.note(report.clone());
+        let began = work::start(job, order, subject, report.clone());
+        let failed = |error: work::StartError| {
+            let why = chain(&error).to_string();
+            Refusal::new(Kind::Failed, why)
+        };
+        match began {
+            Ok(work::Handles { report: told, progress, stop }) => {
+                self.running = Some(Running { report: told, progress, stop, subject });
+                Ok(report)
+            }
+            Err(error) => {
+                let refusal = failed(error);
+                let ended = work::ended(report, BackupPhase::Failed, Some(refusal.why.clone()));
+                self.book.note(ended);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// Names stand in file names of others and on command lines, and must not be taken for ids.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    let is_word = ["first", "oldest", "last", "latest", "last-failed", "auto"].contains(&name);
+    if starts
+        && name.len() <= 253
+        && name.bytes().all(plain)
+        && !is_word
+        && BackupId::parse(name).is_err()
+    {
+        return Ok(());
+    }
+    let why = format!(
+        "{name:?} cannot be the name of a backup: use letters, digits, '.', '-' and '_', and no id"
+    );
+    Err(Refusal::new(Kind::Malformed, why))
+}
+
+fn with_progress(report: BackupReport, now: Progress) -> BackupReport {
+    if report.phase != BackupPhase::Copy {
+        return report;
+    }
+    let milliseconds = |left: std::time::Duration| u64::try_from(left.as_millis()).ok();
+    BackupReport {
+        done: now.done,
+        total: now.total,
+        stored: now.moved,
+        rate: now.rate(),
+        left_milliseconds: now.left().and_then(milliseconds),
+        ..report
+    }
+}
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+enum WorkError {
+    #[error("opening the archive")]
+    Open(#[source] OpenError),
+    #[error("making sure that the archive is ours")]
+    Claim(#[source] ClaimError),
+    #[error("connecting to PostgreSQL")]
+    Connect(#[source] SessionError),
+    #[error("making a folder for the moment")]
+    Scratch(#[source] std::io::Error),
+    #[error("taking the backup")]
+    Take(#[source] pgherd_backup::base::BackupError),
+    #[error("every second of the last five has a backup already: try again")]
+    NoId,
+}

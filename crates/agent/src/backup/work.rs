@@ -1,0 +1,462 @@
+//! Takes one backup from start to end, on a thread of its own, and tells how far it is.
+//!
+//! Never leaves half of one in the archive.
+
+use super::log::{self, Awaited};
+use super::session::{BackupSession, Checkpoint};
+use super::{Place, Stop, Subject, WorkError, retention};
+use crate::archive::{Opened, repository};
+use crate::chain::chain;
+use crate::postgres::session::Session;
+use crate::wake::{Wake, Waker};
+use jiff::Timestamp;
+use pgherd_api::agent::{
+    ArchiveSpec, BackupBegun, BackupOrder, BackupPhase, BackupReport, BackupTaken,
+};
+use pgherd_api::cluster::object_store::Compression;
+use pgherd_backup::base::{
+    self, BackupError, Left, Options, Packing, Progress, Request, Started, Taken,
+};
+use pgherd_backup::catalogue::Repository;
+use pgherd_backup::layout::Layout;
+use pgherd_backup::store::{Patience, Store};
+use pgherd_core::backup::retention::Policy;
+use pgherd_core::backup::{BackupId, Extent};
+use pgherd_core::units::{Bytes, Moment};
+use pgherd_core::wal::Segment;
+use std::io;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// Threads that read the disk for a store that is a folder.
+const BLOCKING: usize = 8;
+const STACK_BYTES: usize = 512 * 1024;
+const CONNECT: Duration = Duration::from_secs(30);
+/// A part that is on its way to the store.
+const PART: Bytes = Bytes(64 << 20);
+/// How often another second is tried as an id.
+const IDS: u32 = 5;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error("starting the runtime of a backup")]
+    Runtime(#[source] io::Error),
+    #[error("starting the thread of a backup")]
+    Thread(#[source] io::Error),
+}
+
+/// Of what, where to, and whom to ask for help.
+pub(super) struct Job {
+    pub(super) place: Place,
+    pub(super) archive: ArchiveSpec,
+    pub(super) waker: Waker,
+}
+
+/// How a backup is followed, and broken off.
+pub(super) struct Handles {
+    pub(super) report: watch::Receiver<BackupReport>,
+    pub(super) progress: watch::Receiver<Progress>,
+    pub(super) stop: watch::Sender<Option<Stop>>,
+}
+
+/// What is told of a backup before it has begun.
+pub(super) fn ordered(job: &Job, order: &BackupOrder) -> BackupReport {
+    let now = Timestamp::now();
+    BackupReport {
+        name: order.name.clone(),
+        id: Some(id(now)),
+        instance: job.place.me.clone(),
+        destination: job.archive.destination.clone(),
+        endpoint: job.archive.endpoint.clone(),
+        server: job.archive.server.clone(),
+        phase: BackupPhase::Starting,
+        since: now,
+        ordered: now,
+        ended: None,
+        done: Bytes(0),
+        total: Bytes(0),
+        stored: Bytes(0),
+        rate: None,
+        left_milliseconds: None,
+        waits_for: None,
+        began: None,
+        taken: None,
+        failure: None,
+        warnings: Vec::new(),
+    }
+}
+
+pub(super) fn ended(
+    report: BackupReport,
+    phase: BackupPhase,
+    failure: Option<String>,
+) -> BackupReport {
+    let now = Timestamp::now();
+    BackupReport { phase, since: now, ended: Some(now), waits_for: None, failure, ..report }
+}
+
+/// The second it begins, in UTC.
+fn id(at: Timestamp) -> String {
+    at.strftime("%Y%m%dT%H%M%S").to_string()
+}
+
+pub(super) fn start(
+    job: Job,
+    order: BackupOrder,
+    subject: Subject,
+    report: BackupReport,
+) -> Result<Handles, StartError> {
+    let (tell, told) = watch::channel(report);
+    let (progress, shown) = watch::channel(Progress::default());
+    let (stop, stopped) = watch::channel(None);
+    let course = Course { job, tell, progress, stopped };
+    on_a_thread(move || course.run(order, subject))?;
+    Ok(Handles { report: told, progress: shown, stop })
+}
+
+/// Ends what an earlier agent began: removes half a backup, and lets a whole one be.
+pub(super) fn clear(job: Job, report: BackupReport) -> Result<(), StartError> {
+    on_a_thread(async move || match cleared(&job, &report).await {
+        Ok(left) => info!(backup = report.name, ?left, "an interrupted backup is dealt with"),
+        Err(why) => warn!(backup = report.name, why, "what an interrupted backup left stays"),
+    })
+}
+
+async fn cleared(job: &Job, report: &BackupReport) -> Result<Left, String> {
+    let Some(Ok(id)) = report.id.as_deref().map(BackupId::parse) else { return Ok(Left::Nothing) };
+    let (store, layout) = open(job).map_err(|error| chain(&error).to_string())?;
+    let cleared = base::clear(&store, &layout, &id, &job.place.by).await;
+    cleared.map_err(|error| chain(&error).to_string())
+}
+
+fn on_a_thread<Work: Future<Output = ()>>(
+    work: impl FnOnce() -> Work + Send + 'static,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING)
+        .thread_stack_size(STACK_BYTES)
+        .build()
+        .map_err(StartError::Runtime)?;
+    let thread = std::thread::Builder::new().name("backup".to_owned());
+    let _detached = thread.spawn(move || runtime.block_on(work())).map_err(StartError::Thread)?;
+    Ok(())
+}
+
+/// The archive as data goes there.
+fn open(job: &Job) -> Result<(Store, Layout), WorkError> {
+    let Job { place, archive, .. } = job;
+    let encryption = archive.data.encryption;
+    let keys = repository::in_folder(&place.keys);
+    repository::open(archive, encryption, &keys, Patience::carrying(PART)).map_err(WorkError::Open)
+}
+
+/// One backup on its way.
+struct Course {
+    job: Job,
+    tell: watch::Sender<BackupReport>,
+    progress: watch::Sender<Progress>,
+    stopped: watch::Receiver<Option<Stop>>,
+}
+
+/// What is stored, and where.
+struct Stored {
+    id: BackupId,
+    extent: Extent,
+    store: Store,
+    layout: Layout,
+}
+
+impl Course {
+    async fn run(self, order: BackupOrder, subject: Subject) {
+        info!(backup = order.name, "a base backup begins");
+        let (phase, failure) = match self.take(&order, subject).await {
+            Ok(stored) => self.finish(&order, &stored).await,
+            Err(error) => self.failed(&error),
+        };
+        match phase {
+            BackupPhase::Completed => info!(backup = order.name, "a base backup is completed"),
+            _ => error!(backup = order.name, why = failure, "there is no base backup"),
+        }
+        self.tell.send_modify(|report| *report = ended(report.clone(), phase, failure));
+        self.job.waker.wake(Wake::Deadline).await;
+    }
+
+    fn failed(&self, error: &WorkError) -> (BackupPhase, Option<String>) {
+        match &*self.stopped.borrow() {
+            Some(Stop::Cancelled) => {
+                (BackupPhase::Cancelled, Some("somebody asked for that".to_owned()))
+            }
+            Some(Stop::Hindered(why)) => {
+                (BackupPhase::Failed, Some(format!("{why}: take another one")))
+            }
+            None => (BackupPhase::Failed, Some(chain(error).to_string())),
+        }
+    }
+
+    fn phase(&self, phase: BackupPhase, change: impl FnOnce(&mut BackupReport)) {
+        self.tell.send_modify(|report| {
+            report.phase = phase;
+            report.since = Timestamp::now();
+            change(report);
+        });
+    }
+
+    async fn take(&self, order: &BackupOrder, subject: Subject) -> Result<Stored, WorkError> {
+        let Job { place, archive, .. } = &self.job;
+        let (store, layout) = open(&self.job)?;
+        self.claim(subject).await?;
+        let name = self.tell.borrow().id.clone().unwrap_or_default();
+        let mut next = BackupId::parse(&name).ok();
+        for _ in 0..IDS {
+            let id = match next.take() {
+                Some(id) => id,
+                None => self.another_id().await?,
+            };
+            let mut session = self.session(order, subject).await?;
+            self.phase(BackupPhase::Checkpoint, |report| report.id = Some(id.to_string()));
+            let request = Request {
+                store: &store,
+                layout: &layout,
+                id: &id,
+                name: Some(&order.name),
+                by: &place.by,
+                options: options(archive),
+            };
+            let progress = self.progress.clone();
+            match base::take(&request, &mut session, progress, self.stop()).await {
+                Ok(taken) => {
+                    let extent = extent(&taken);
+                    self.phase(BackupPhase::Wal, |report| tell_taken(report, &taken, extent));
+                    return Ok(Stored { id, extent, store, layout });
+                }
+                Err(BackupError::AlreadyThere(_)) => {}
+                Err(error) => return Err(WorkError::Take(error)),
+            }
+        }
+        Err(WorkError::NoId)
+    }
+
+    /// Ids are seconds; the next one is waited for.
+    async fn another_id(&self) -> Result<BackupId, WorkError> {
+        let before = self.tell.borrow().id.clone();
+        loop {
+            let now = id(Timestamp::now());
+            if Some(&now) != before.as_ref() {
+                return BackupId::parse(&now).map_err(|_| WorkError::NoId);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn claim(&self, subject: Subject) -> Result<(), WorkError> {
+        let Job { place, archive, .. } = &self.job;
+        std::fs::create_dir_all(&place.scratch).map_err(WorkError::Scratch)?;
+        let opened = Opened::open(archive, subject.system, (&place.keys, &place.scratch));
+        opened.map_err(WorkError::Open)?.claim(&place.scratch).await.map_err(WorkError::Claim)
+    }
+
+    async fn session(
+        &self,
+        order: &BackupOrder,
+        subject: Subject,
+    ) -> Result<BackupSession, WorkError> {
+        let Job { place, archive, .. } = &self.job;
+        let session = Session::open(&place.site, "postgres", CONNECT).await;
+        let immediate = order.immediate_checkpoint.unwrap_or(archive.data.immediate_checkpoint);
+        let tell = self.tell.clone();
+        Ok(BackupSession {
+            session: session.map_err(WorkError::Connect)?,
+            major: place.site.installation.version.major,
+            role: subject.role,
+            checkpoint: if immediate { Checkpoint::Immediate } else { Checkpoint::Spread },
+            tell: Box::new(move |started| {
+                tell.send_modify(|report| tell_begun(report, started));
+            }),
+            timeline: None,
+        })
+    }
+
+    /// Ends when somebody does not want the backup any more, or it cannot be had.
+    async fn stop(&self) {
+        let mut stopped = self.stopped.clone();
+        if stopped.wait_for(Option::is_some).await.is_err() {
+            // Nobody is left who could say so; the process ends.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn finish(&self, order: &BackupOrder, stored: &Stored) -> (BackupPhase, Option<String>) {
+        if order.wait_for_archive {
+            let waited = tokio::select! {
+                biased;
+                () = self.stop() => return self.taken_back(stored).await,
+                waited = self.wait_for_log(stored) => waited,
+            };
+            if let Err(error) = waited {
+                return (BackupPhase::Failed, Some(chain(&error).to_string()));
+            }
+        }
+        self.retain(stored).await;
+        (BackupPhase::Completed, None)
+    }
+
+    async fn wait_for_log(&self, stored: &Stored) -> Result<(), log::LogError> {
+        let Stored { id, extent, store, layout } = stored;
+        let awaited = Awaited { store, layout, id, extent: *extent };
+        let ask = || self.job.waker.wake(Wake::LogWanted);
+        let tell = |missing: Option<Segment>| {
+            self.tell.send_if_modified(|report| {
+                let missing = missing.map(|missing| missing.to_string());
+                let changed = report.waits_for != missing;
+                report.waits_for = missing;
+                changed
+            });
+        };
+        log::wait(&awaited, ask, tell).await
+    }
+
+    async fn taken_back(&self, stored: &Stored) -> (BackupPhase, Option<String>) {
+        match base::sweep(&stored.store, &stored.layout, &stored.id).await {
+            Ok(()) => (BackupPhase::Cancelled, Some("somebody asked for that".to_owned())),
+            Err(error) => {
+                let why = format!("removing what was stored: {}", chain(&error));
+                (BackupPhase::Failed, Some(why))
+            }
+        }
+    }
+
+    /// The new backup may make others superfluous.
+    async fn retain(&self, stored: &Stored) {
+        let Some(Ok(policy)) = self.job.archive.retention.as_deref().map(Policy::parse) else {
+            return;
+        };
+        let repository = Repository::new(stored.store.clone(), stored.layout.clone());
+        match retention::apply(&repository, policy).await {
+            Ok(pruned) if pruned.backups.is_empty() && pruned.log == 0 => {}
+            Ok(pruned) => {
+                let backups: Vec<_> = pruned.backups.iter().map(ToString::to_string).collect();
+                info!(?backups, log = pruned.log, "what retention gives up is removed");
+            }
+            Err(error) => {
+                let why = format!("retention was not applied: {}", chain(&error));
+                warn!(why, "old backups stay");
+                self.tell.send_modify(|report| report.warnings.push(why));
+            }
+        }
+    }
+}
+
+fn options(archive: &ArchiveSpec) -> Options {
+    let packing = match archive.data.compression {
+        None => Packing::Plain,
+        Some(Compression::Lz4) => Packing::Lz4,
+        // Those that cannot be unpacked in parallel are not written; see the manifest's warning.
+        Some(Compression::Gzip | Compression::Bzip2 | Compression::Snappy) => Packing::Gzip,
+    };
+    let streams = usize::try_from(archive.data.at_once).unwrap_or(1).clamp(1, 64);
+    Options { packing, streams, ..Options::default() }
+}
+
+fn extent(taken: &Taken) -> Extent {
+    Extent {
+        timeline: taken.started.timeline,
+        begin: taken.started.begin,
+        end: taken.stopped.end,
+        ended: taken.stopped.at,
+        segment_size: taken.started.segment_size,
+    }
+}
+
+fn tell_begun(report: &mut BackupReport, started: &Started) {
+    let segment = Segment::holding(started.timeline, started.begin, started.segment_size);
+    report.phase = BackupPhase::Copy;
+    report.since = Timestamp::now();
+    report.began = Some(BackupBegun {
+        at: timestamp(started.at),
+        timeline: started.timeline,
+        lsn: started.begin,
+        wal: segment.to_string(),
+        version: started.version,
+    });
+}
+
+fn tell_taken(report: &mut BackupReport, taken: &Taken, extent: Extent) {
+    report.done = taken.bytes;
+    report.total = taken.bytes;
+    report.stored = taken.stored;
+    report.taken = Some(BackupTaken {
+        at: timestamp(taken.stopped.at),
+        lsn: taken.stopped.end,
+        wal: extent.last_segment().to_string(),
+        files: taken.files,
+        bytes: taken.bytes,
+        stored: taken.stored,
+        bad_pages: taken.bad_pages_in_all,
+    });
+    report.warnings.extend(warnings(taken));
+}
+
+/// What is wrong with a backup that is there.
+fn warnings(taken: &Taken) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let mut warnings = Vec::new();
+    if taken.bad_pages_in_all > 0 {
+        let first = taken.bad_pages.iter().take(SHOWN);
+        let first: Vec<_> =
+            first.map(|page| format!("{} block {}", page.path, page.block)).collect();
+        warnings.push(format!(
+            "{} pages are damaged on this instance's disk, and so in the backup: {}; copy the \
+             instance anew, and take another backup",
+            taken.bad_pages_in_all,
+            first.join(", ")
+        ));
+    }
+    if !taken.skipped.is_empty() {
+        let first = taken.skipped.iter().take(SHOWN);
+        let first: Vec<_> = first.map(|path| path.display().to_string()).collect();
+        warnings.push(format!("left out, because they are no files: {}", first.join(", ")));
+    }
+    warnings
+}
+
+fn timestamp(moment: Moment) -> Timestamp {
+    Timestamp::from_microsecond(moment.0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgherd_api::agent::{ArchiveIdentity, DataSpec};
+
+    #[test]
+    fn backups_are_packed_as_the_manifest_says() {
+        let of = |compression| {
+            let data = DataSpec { compression, at_once: 3, ..DataSpec::default() };
+            let archive = ArchiveSpec {
+                destination: "/b".to_owned(),
+                endpoint: None,
+                server: "db".to_owned(),
+                identity: ArchiveIdentity::User,
+                files: [].into(),
+                compression: None,
+                encryption: None,
+                at_once: 1,
+                data,
+                retention: None,
+            };
+            let options = options(&archive);
+            (options.packing, options.streams)
+        };
+        assert_eq!(of(None), (Packing::Plain, 3));
+        assert_eq!(of(Some(Compression::Lz4)), (Packing::Lz4, 3));
+        assert_eq!(of(Some(Compression::Snappy)), (Packing::Gzip, 3));
+    }
+
+    #[test]
+    fn ids_are_seconds_in_utc() {
+        let at: Timestamp = "2026-11-22T11:22:33.9+02:00".parse().unwrap();
+        assert_eq!(id(at), "20261122T092233");
+    }
+}

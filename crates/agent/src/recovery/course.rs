@@ -1,0 +1,467 @@
+//! Takes a new cluster from a backup to its target, and leaves it stopped cleanly.
+//!
+//! Never takes the end of the log for the target.
+
+use super::feed::{self, Feed};
+use super::plan::{Plan, PlanError, plan};
+use super::target::{replayed, words};
+use crate::archive::{OpenError, repository};
+use crate::chain::chain;
+use crate::durable::{self, DurableError};
+use crate::http::socket::{self, Socket};
+use crate::postgres::config::{self, ConfigError, Receive, Settings};
+use crate::postgres::control::{self, Control, ControlError};
+use crate::postgres::folder::{self, FolderError};
+use crate::postgres::initdb::{Application, alone};
+use crate::postgres::roles::{self, RolesError};
+use crate::postgres::scram::Verifier;
+use crate::postgres::server::{self, Mode, Postmaster, ServerError, Stop};
+use crate::postgres::session::{SUPERUSER, Session, SessionError};
+use crate::postgres::site::Site;
+use jiff::Timestamp;
+use pgherd_api::agent::{ArchiveSpec, RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
+use pgherd_backup::base::Progress;
+use pgherd_backup::catalogue::Repository;
+use pgherd_backup::compression::Compression;
+use pgherd_backup::layout::Layout;
+use pgherd_backup::restore::{self, Into, RestoreError, recovery};
+use pgherd_backup::store::{Patience as StorePatience, Store, StoreError};
+use pgherd_backup::wal::{Archive, Occupied, Settings as WalSettings};
+use pgherd_core::units::{Bytes, Lsn, Timeline};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::info;
+
+/// What may be on its way at once.
+const MEMORY: Bytes = Bytes(64 << 20);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// What PostgreSQL says when the log ends before the target.
+const NOT_REACHED: &str = "recovery ended before configured recovery target was reached";
+const LAST_SEEN: &str = "last completed transaction was at log time ";
+
+/// A new cluster that begins with a backup.
+#[derive(Debug, Clone)]
+pub struct NewFromBackup {
+    pub spec: RecoverySpec,
+    /// What opens the source's archive.
+    pub keys: PathBuf,
+    /// Where the cluster's own log will go, and what opens that.
+    pub own: Option<(ArchiveSpec, PathBuf)>,
+    /// How PostgreSQL's command is called: with the socket, before the names of the file.
+    pub command: String,
+    pub socket: PathBuf,
+    pub spool: PathBuf,
+    pub replication_password: Verifier,
+    pub application: Application,
+}
+
+/// How long the parts may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub ask: Duration,
+    /// Restores and replays.
+    pub recover: Duration,
+    pub stop: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            ask: Duration::from_secs(30),
+            recover: Duration::from_hours(24 * 7),
+            stop: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Where how far it is gets told.
+pub type Told = watch::Sender<Option<RecoveryReport>>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error("preparing the folder")]
+    PrepareFolder { source: FolderError },
+    #[error("ending what an interrupted attempt left running")]
+    EndEarlier { source: ServerError },
+    #[error("opening the source's archive")]
+    OpenSource { source: OpenError },
+    #[error("opening the cluster's own archive")]
+    OpenOwn { source: OpenError },
+    #[error("looking whether the cluster's own archive is free")]
+    LookAtOwn { source: StoreError },
+    #[error("the place for the cluster's own log is not free")]
+    OwnOccupied { source: Occupied },
+    #[error(transparent)]
+    Plan(PlanError),
+    #[error("restoring backup {backup}")]
+    Restore { backup: String, source: Box<RestoreError> },
+    #[error("giving {path:?} to PostgreSQL's user")]
+    GiveAway { path: PathBuf, source: io::Error },
+    #[error("making {path:?}, where log is put for a moment")]
+    Spool { path: PathBuf, source: io::Error },
+    #[error("listening for PostgreSQL's command at {path:?}")]
+    Listen { path: PathBuf, source: io::Error },
+    #[error("writing the configuration")]
+    Configure { source: ConfigError },
+    #[error("setting how it comes up")]
+    SetMode { source: DurableError },
+    #[error(
+        "the log ends before the target, {target}: {last}; choose an earlier target, or wait until \
+         more log is archived"
+    )]
+    NotReached { target: String, last: String },
+    #[error("replaying the log")]
+    Replay { source: ServerError },
+    #[error("the log was not replayed within {within:?}")]
+    Late { within: Duration },
+    #[error("connecting to the recovered server, whose superuser has to be called postgres")]
+    Connect { source: SessionError },
+    #[error("asking how far it was recovered")]
+    Ask { source: SessionError },
+    #[error(
+        "the recovered server is at {reached}, short of the target {target}: this is an error in \
+         the program"
+    )]
+    Short { target: String, reached: String },
+    #[error("making roles and the application's database")]
+    MakeRoles { source: RolesError },
+    #[error("stopping the recovered server")]
+    Stop { source: ServerError },
+    #[error("reading the control file")]
+    ReadControl { source: ControlError },
+    #[error("giving the folder its name")]
+    Publish { source: FolderError },
+}
+
+/// Makes the cluster and stops it cleanly. Begins anew whatever an interrupted attempt left.
+pub async fn recover(
+    site: &Site,
+    new: &NewFromBackup,
+    settings: &Settings,
+    patience: Patience,
+    told: &Told,
+) -> Result<Control, RecoveryError> {
+    let staged = site.staged();
+    let prepare = |source| RecoveryError::PrepareFolder { source };
+    begin(new, told);
+    server::sweep(&staged, patience.stop)
+        .await
+        .map_err(|source| RecoveryError::EndEarlier { source })?;
+    refuse_occupied(new).await?;
+    let source = Source::open(new)?;
+    let planned = plan(&source.repository(), &new.spec, staged.installation.version.major).await;
+    let planned = planned.map_err(RecoveryError::Plan)?;
+    info!(choice = planned.because(), "recovery");
+    folder::begin_staging(site).map_err(prepare)?;
+    let work = Work { staged: &staged, new, settings, patience, told, source, plan: planned };
+    let made = work.make().await;
+    // A folder of log that nobody asks for any more.
+    let _stays = std::fs::remove_dir_all(&new.spool).is_err();
+    if made.is_err() {
+        // A server that nobody knows of must not stay; and what was restored may have filled the disk.
+        let _first_error_counts = server::sweep(&staged, patience.stop).await;
+        folder::remove_tree(&staged.data).map_err(prepare)?;
+    }
+    let control = made?;
+    folder::publish(site).map_err(|source| RecoveryError::Publish { source })?;
+    Ok(control)
+}
+
+/// What is told before anything is known.
+fn begin(new: &NewFromBackup, told: &Told) {
+    let now = Timestamp::now();
+    let RecoverySpec { name, source, .. } = &new.spec;
+    told.send_replace(Some(RecoveryReport {
+        source: name.clone(),
+        destination: source.destination.clone(),
+        server: source.server.clone(),
+        target: words(&new.spec),
+        phase: RecoveryPhase::Planning,
+        since: now,
+        began: now,
+        ended: None,
+        backup: None,
+        because: None,
+        done: Bytes(0),
+        total: Bytes(0),
+        rate: None,
+        left_milliseconds: None,
+        log: None,
+        log_files: 0,
+        last_commit: None,
+        lsn: None,
+        timeline: None,
+    }));
+}
+
+/// Two clusters in one place would spoil each other's log.
+async fn refuse_occupied(new: &NewFromBackup) -> Result<(), RecoveryError> {
+    let Some((own, keys)) = &new.own else { return Ok(()) };
+    let keys = repository::in_folder(keys);
+    let opened = repository::open(own, own.encryption, &keys, StorePatience::carrying(MEMORY));
+    let (store, layout) = opened.map_err(|source| RecoveryError::OpenOwn { source })?;
+    let found = archive(store, layout, None).occupied(None).await;
+    match found.map_err(|source| RecoveryError::LookAtOwn { source })? {
+        Some(source) => Err(RecoveryError::OwnOccupied { source }),
+        None => Ok(()),
+    }
+}
+
+fn archive(store: Store, layout: Layout, system: Option<pgherd_core::units::SystemId>) -> Archive {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let compression = Compression::None;
+    Archive::new(store, layout, WalSettings { compression, system, memory: MEMORY, processors })
+}
+
+/// Where everything comes from.
+struct Source {
+    store: Store,
+    layout: Layout,
+}
+
+impl Source {
+    fn open(new: &NewFromBackup) -> Result<Self, RecoveryError> {
+        let keys = repository::in_folder(&new.keys);
+        let patience = StorePatience::carrying(MEMORY);
+        let opened = repository::open(&new.spec.source, None, &keys, patience);
+        let (store, layout) = opened.map_err(|source| RecoveryError::OpenSource { source })?;
+        Ok(Self { store, layout })
+    }
+
+    fn repository(&self) -> Repository {
+        Repository::new(self.store.clone(), self.layout.clone())
+    }
+}
+
+struct Work<'a> {
+    staged: &'a Site,
+    new: &'a NewFromBackup,
+    settings: &'a Settings,
+    patience: Patience,
+    told: &'a Told,
+    source: Source,
+    plan: Plan,
+}
+
+impl Work<'_> {
+    async fn make(&self) -> Result<Control, RecoveryError> {
+        self.restore().await?;
+        give_away(self.staged)?;
+        let configure = |settings: &Settings| {
+            let applied = config::apply(self.staged, &self.staged.data, settings);
+            applied.map(drop).map_err(|source| RecoveryError::Configure { source })
+        };
+        let receive = Receive::FromArchive(recovery::settings(&recovery::Recovery {
+            restore_command: format!("{} %f %p", self.new.command),
+            target: replayed(&self.new.spec),
+            along: self.plan.along(),
+            then: recovery::Then::Promote,
+        }));
+        configure(&Settings { receive, ..alone(self.settings) })?;
+        let signal = self.staged.data.join(recovery::SIGNAL);
+        durable::write(&signal, b"", self.staged.private())
+            .map_err(|source| RecoveryError::SetMode { source })?;
+        let postmaster = self.replay().await?;
+        self.fill(&postmaster).await?;
+        configure(self.settings)?;
+        control::read_file(&self.staged.data)
+            .map_err(|source| RecoveryError::ReadControl { source })
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut RecoveryReport)) {
+        self.told.send_modify(|told| {
+            if let Some(report) = told {
+                change(report);
+            }
+        });
+    }
+
+    fn phase(&self, phase: RecoveryPhase) {
+        self.tell(|report| {
+            report.phase = phase;
+            report.since = Timestamp::now();
+        });
+    }
+
+    async fn restore(&self) -> Result<(), RecoveryError> {
+        let id = &self.plan.choice.backup;
+        self.tell(|report| {
+            report.backup = Some(id.to_string());
+            report.because = Some(self.plan.because());
+            report.total = self.plan.bytes.unwrap_or_default();
+        });
+        self.phase(RecoveryPhase::Restoring);
+        let request = restore::Request {
+            store: &self.source.store,
+            layout: &self.source.layout,
+            id,
+            folder: &self.staged.data,
+            tablespaces: &BTreeMap::new(),
+            into: Into::Empty,
+            options: restore::Options::default(),
+        };
+        let (progress, shown) = watch::channel(Progress::default());
+        let mut restoring = std::pin::pin!(restore::restore(&request, progress));
+        let restored = loop {
+            tokio::select! {
+                restored = &mut restoring => break restored,
+                () = tokio::time::sleep(BETWEEN_LOOKS) => self.tell_restored(*shown.borrow()),
+            }
+        };
+        self.tell_restored(*shown.borrow());
+        restored.map(drop).map_err(|source| RecoveryError::Restore {
+            backup: id.to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    fn tell_restored(&self, now: Progress) {
+        self.tell(|report| {
+            report.done = now.done;
+            report.total = if now.total.0 > 0 { now.total } else { report.total };
+            report.rate = now.rate();
+            let left = Progress { total: report.total, ..now }.left();
+            report.left_milliseconds = left.and_then(|left| u64::try_from(left.as_millis()).ok());
+        });
+    }
+
+    /// Until it has opened on a timeline of its own.
+    async fn replay(&self) -> Result<Postmaster, RecoveryError> {
+        self.phase(RecoveryPhase::Replaying);
+        self.tell(|report| report.left_milliseconds = None);
+        let spool = &self.new.spool;
+        feed::empty(spool)
+            .map_err(|source| RecoveryError::Spool { path: spool.clone(), source })?;
+        let socket = self.listen()?;
+        let (store, layout) = (self.source.store.clone(), self.source.layout.clone());
+        let feed = Feed {
+            archive: archive(store, layout, self.plan.backup.system),
+            size: self.plan.extent.segment_size,
+            data: self.staged.data.clone(),
+            spool: spool.clone(),
+        };
+        let tell = |file: pgherd_core::wal::WalFile| {
+            self.tell(|report| {
+                report.log = Some(file.to_string());
+                report.log_files += 1;
+            });
+        };
+        let within = self.patience.recover;
+        let opened = tokio::select! {
+            opened = self.open(within) => opened,
+            () = feed.serve(socket, tell) => Err(RecoveryError::Late { within }),
+        };
+        opened.map_err(|error| self.explained(error))
+    }
+
+    fn listen(&self) -> Result<Socket, RecoveryError> {
+        let path = &self.new.socket;
+        let listening = socket::listen(path, self.staged.private());
+        listening.map_err(|source| RecoveryError::Listen { path: path.clone(), source })
+    }
+
+    async fn open(&self, within: Duration) -> Result<Postmaster, RecoveryError> {
+        let replay = |source| RecoveryError::Replay { source };
+        let postmaster = server::start(self.staged, Mode::ReadWrite).await.map_err(replay)?;
+        postmaster.ready(self.staged, within).await.map_err(replay)?;
+        Ok(postmaster)
+    }
+
+    /// PostgreSQL ends when its log ends too early: that is told in our words.
+    fn explained(&self, error: RecoveryError) -> RecoveryError {
+        let RecoveryError::Replay { source } = &error else { return error };
+        let said = chain(source).to_string();
+        if !said.contains(NOT_REACHED) {
+            return error;
+        }
+        RecoveryError::NotReached { target: words(&self.new.spec), last: last_seen(&said) }
+    }
+
+    async fn fill(&self, postmaster: &Postmaster) -> Result<(), RecoveryError> {
+        self.phase(RecoveryPhase::Opening);
+        let within = self.patience.ask;
+        let opened = roles::connect(self.staged, SUPERUSER, within).await;
+        let mut session = opened.map_err(|source| RecoveryError::Connect { source })?;
+        self.check(&mut session).await?;
+        let roles = |source| RecoveryError::MakeRoles { source };
+        roles::forget_superuser(&mut session).await.map_err(roles)?;
+        let NewFromBackup { replication_password, application, .. } = self.new;
+        let made = roles::make(&mut session, replication_password, application);
+        made.await.map_err(roles)?;
+        roles::make_database(&mut session, application).await.map_err(roles)?;
+        let stopped = postmaster.stop(self.staged, Stop::Fast, self.patience.stop).await;
+        stopped.map(drop).map_err(|source| RecoveryError::Stop { source })
+    }
+
+    /// Tells how far it came, and makes sure that this is far enough.
+    async fn check(&self, session: &mut Session) -> Result<(), RecoveryError> {
+        const REACHED: &str = "select coalesce(pg_last_wal_replay_lsn()::text, ''), \
+            coalesce((extract(epoch from pg_last_xact_replay_timestamp()) * 1000000)::int8::text, ''), \
+            substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+        let asked = session.ask(REACHED, self.patience.ask).await;
+        let sets = asked.map_err(|source| RecoveryError::Ask { source })?;
+        let row = sets.first().and_then(|rows| rows.first());
+        let text = |at| row.and_then(|row| row.try_get(at).ok().flatten()).unwrap_or_default();
+        let lsn = Lsn::parse(text(0)).ok();
+        let micros: Option<i64> = text(1).parse().ok();
+        let last_commit = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+        let timeline = u32::from_str_radix(text(2), 16).ok().map(Timeline);
+        self.tell(|report| {
+            (report.lsn, report.last_commit, report.timeline) = (lsn, last_commit, timeline);
+        });
+        info!(?lsn, ?last_commit, ?timeline, "recovered");
+        let RecoveryTarget::Lsn(target) = self.new.spec.target else { return Ok(()) };
+        match lsn {
+            // The record that begins before an exclusive target ends short of it.
+            Some(reached) if reached < target && !self.new.spec.exclusive => {
+                let (target, reached) = (target.to_string(), reached.to_string());
+                Err(RecoveryError::Short { target, reached })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// What the last transaction was, from what PostgreSQL said.
+fn last_seen(said: &str) -> String {
+    let last = said.lines().rev().find_map(|line| line.split_once(LAST_SEEN));
+    match last {
+        Some((_, at)) => format!("the last transaction in it was committed at {}", at.trim()),
+        None => "no transaction was committed in it".to_owned(),
+    }
+}
+
+/// What was restored belongs to the agent's user; PostgreSQL may run as another one.
+fn give_away(site: &Site) -> Result<(), RecoveryError> {
+    let Some(owner) = site.owner else { return Ok(()) };
+    give(&site.data, (owner.user, owner.group))
+}
+
+fn give(path: &Path, to: (u32, u32)) -> Result<(), RecoveryError> {
+    let failed = |source| RecoveryError::GiveAway { path: path.to_owned(), source };
+    std::os::unix::fs::lchown(path, Some(to.0), Some(to.1)).map_err(failed)?;
+    if path.symlink_metadata().map_err(failed)?.is_dir() {
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            give(&entry.map_err(failed)?.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_seen;
+
+    #[test]
+    fn the_last_transaction_is_taken_from_what_postgresql_says() {
+        let said = "LOG:  redo done at 0/5000060\nLOG:  last completed transaction was at log time \
+                    2026-11-22 11:22:34.5+00\nFATAL:  recovery ended before configured recovery \
+                    target was reached";
+        let told = last_seen(said);
+        assert_eq!(told, "the last transaction in it was committed at 2026-11-22 11:22:34.5+00");
+        assert_eq!(last_seen("FATAL:  x"), "no transaction was committed in it");
+    }
+}

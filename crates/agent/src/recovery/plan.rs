@@ -1,0 +1,151 @@
+//! Works out how a recovery would go, before anything is touched.
+//!
+//! Never decides by itself: `pgherd_core::backup::choice` chooses, and names the gap in the way.
+
+use super::target;
+use crate::chain::chain;
+use pgherd_api::agent::RecoverySpec;
+use pgherd_backup::backup_info::BackupInfo;
+use pgherd_backup::catalogue::{CatalogueError, Repository};
+use pgherd_core::backup::choice::{self, Along, Choice, Refusal, Wanted, choose};
+use pgherd_core::backup::window::Gap;
+use pgherd_core::backup::{BackupId, BackupIdError, Extent};
+use pgherd_core::units::Bytes;
+use pgherd_core::wal::Segment;
+
+/// How a recovery will go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub choice: Choice,
+    pub backup: BackupInfo,
+    pub extent: Extent,
+    /// Of the files, as far as that is known.
+    pub bytes: Option<Bytes>,
+    /// Of the archives.
+    pub stored: Bytes,
+    /// The first and the last segment of the log that may be needed, and how many there are.
+    pub log: (Segment, Segment),
+    pub segments: u64,
+}
+
+/// Why there is no way to the target.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("looking into the source's archive")]
+    Look(#[source] CatalogueError),
+    #[error("reading which backup to begin with")]
+    Name(#[source] BackupIdError),
+    #[error(transparent)]
+    Choose(Refusal),
+    #[error(
+        "log is missing on the way: {} to {}, after {}; choose an earlier target, or a position up \
+         to {}", gap.first, gap.last, gap.since, gap.at
+    )]
+    Gap { gap: Gap },
+    #[error(
+        "backup {backup} is of PostgreSQL {found} and the programs here are PostgreSQL {installed}, \
+         but a recovery needs the same major version: use PostgreSQL {found}"
+    )]
+    MatchVersion { backup: BackupId, found: u32, installed: u32 },
+    #[error(
+        "backup {backup} has {count} tablespaces of its own, which cannot be restored yet: choose a \
+         backup without, or move what is in them into pg_default and take another one"
+    )]
+    Tablespaces { backup: BackupId, count: usize },
+    #[error("backup {backup} is a snapshot of volumes, which only its provider can restore")]
+    Snapshot { backup: BackupId },
+}
+
+/// The way to the target, for programs of this major version.
+pub async fn plan(
+    repository: &Repository,
+    spec: &RecoverySpec,
+    installed: u32,
+) -> Result<Plan, PlanError> {
+    let catalogue = repository.list().await.map_err(PlanError::Look)?;
+    let (archive, window) = repository.window(&catalogue).await.map_err(PlanError::Look)?;
+    let backup = spec.backup.as_deref().map(BackupId::parse).transpose();
+    let wanted = Wanted {
+        target: target::sought(spec),
+        along: spec.timeline.map_or(Along::Latest, Along::Only),
+        backup: backup.map_err(PlanError::Name)?,
+    };
+    let chosen = choose(&wanted, &catalogue.backups(), &archive, &window);
+    let choice = chosen.map_err(PlanError::Choose)?;
+    if let Some(gap) = choice::obstacle(&wanted.target, &choice, &window) {
+        return Err(PlanError::Gap { gap: *gap });
+    }
+    let unknown = || PlanError::Choose(Refusal::UnknownBackup(choice.backup.clone()));
+    let entry = catalogue.entries.iter().find(|entry| entry.id == choice.backup);
+    let entry = entry.ok_or_else(unknown)?;
+    let extent = entry.backup.as_ref().ok().and_then(|backup| backup.done()).ok_or_else(unknown)?;
+    suits(&choice.backup, &entry.info, installed)?;
+    let stored = repository.stored().await.map_err(PlanError::Look)?;
+    let (first, last) = log(&wanted.target, &choice, extent);
+    let size = extent.segment_size;
+    let length = last.end(size).0.saturating_sub(first.start(size).0);
+    Ok(Plan {
+        backup: entry.info.clone(),
+        extent,
+        bytes: entry.info.size,
+        stored: stored.get(&choice.backup).copied().unwrap_or_default(),
+        log: (first, last),
+        segments: length / size.bytes().0.max(1),
+        choice,
+    })
+}
+
+fn suits(id: &BackupId, info: &BackupInfo, installed: u32) -> Result<(), PlanError> {
+    let backup = || id.clone();
+    if info.snapshots.is_some() {
+        return Err(PlanError::Snapshot { backup: backup() });
+    }
+    match info.version.map(|version| version / 10_000) {
+        Some(found) if found != installed => {
+            return Err(PlanError::MatchVersion { backup: backup(), found, installed });
+        }
+        // Where it is not said, PostgreSQL itself refuses.
+        Some(_) | None => {}
+    }
+    match info.tablespaces.len() {
+        0 => Ok(()),
+        count => Err(PlanError::Tablespaces { backup: backup(), count }),
+    }
+}
+
+/// What may be read of the log at most.
+fn log(target: &choice::Target, choice: &Choice, extent: Extent) -> (Segment, Segment) {
+    let first = extent.first_segment();
+    let to = match target {
+        choice::Target::Immediate => extent.end,
+        choice::Target::Lsn(lsn) => *lsn,
+        choice::Target::Latest | choice::Target::Time(_) | choice::Target::Sought(_) => choice.to,
+    };
+    let last = to.0.saturating_sub(1).max(extent.begin.0);
+    let last = pgherd_core::units::Lsn(last);
+    (first, Segment::holding(choice.timeline, last, extent.segment_size))
+}
+
+impl Plan {
+    /// On which timeline PostgreSQL has to go, in its own terms: it knows of its backup's without
+    /// being told how that came about.
+    pub(super) fn along(&self) -> Along {
+        if self.choice.timeline == self.extent.timeline {
+            Along::Current
+        } else {
+            Along::Only(self.choice.timeline)
+        }
+    }
+
+    /// Why it is this backup, for people.
+    pub fn because(&self) -> String {
+        self.choice.to_string()
+    }
+}
+
+impl PlanError {
+    /// The whole of it in one sentence.
+    pub fn sentence(&self) -> String {
+        chain(self).to_string()
+    }
+}

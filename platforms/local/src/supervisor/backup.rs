@@ -1,0 +1,118 @@
+//! Asks an agent for a base backup.
+//!
+//! Never follows it: what comes of it is in the agent's status.
+
+use super::Supervisor;
+use super::requests::about;
+use crate::control::Done;
+use crate::failure::{Failure, Kind};
+use pgherd_agent::chain::chain;
+use pgherd_agent::http::client::{CallError, Endpoint};
+use pgherd_api::agent::{BackupNamed, BackupOrder, BackupReport, Role, Status, names};
+use pgherd_api::cluster::backup::BackupTarget;
+use pgherd_core::backup::taker::{Because, Candidate, Part, Prefer, taker};
+use pgherd_core::names::InstanceName;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// An agent writes down what it was asked for, and answers.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    pub(super) async fn back_up(
+        &mut self,
+        order: BackupOrder,
+        target: Option<BackupTarget>,
+        instance: Option<&str>,
+    ) -> Result<Done, Failure> {
+        let kept = self.manifest.as_ref();
+        if kept.is_none_or(|kept| kept.checked.postgres.archive.is_none()) {
+            let what = format!("cluster {} has no archive to back up to", self.folder.name());
+            return Err(Failure::new(Kind::Refused, what)
+                .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"));
+        }
+        let usual = kept.map(|kept| kept.checked.backup_target).unwrap_or_default();
+        let (name, warnings) = match instance {
+            Some(given) => (self.find(given)?, Vec::new()),
+            None => self.choose(target.unwrap_or(usual)).await?,
+        };
+        self.ask_agent(&name, names::BACKUP_BEGIN, &order).await?;
+        Ok(Done { warnings, ..about(BTreeSet::from([name])) })
+    }
+
+    pub(super) async fn cancel_backup(
+        &mut self,
+        instance: &str,
+        name: String,
+    ) -> Result<Done, Failure> {
+        let instance = self.find(instance)?;
+        let named = BackupNamed { name: Some(name) };
+        self.ask_agent(&instance, names::BACKUP_CANCEL, &named).await?;
+        Ok(about(BTreeSet::from([instance])))
+    }
+
+    /// Who takes it, and what people should know of that.
+    async fn choose(&self, target: BackupTarget) -> Result<(InstanceName, Vec<String>), Failure> {
+        let statuses = self.inquiry(|_| true).ask().await;
+        let candidates: Vec<Candidate> = statuses
+            .iter()
+            .filter_map(|(name, status)| Some(candidate(name, status.as_ref()?)))
+            .collect();
+        let prefer = match target {
+            BackupTarget::Primary => Prefer::Primary,
+            BackupTarget::PreferStandby => Prefer::Standby,
+        };
+        let chosen = taker(prefer, &candidates).map_err(|error| {
+            Failure::new(Kind::Refused, error.to_string()).fix("pgherd local explain")
+        })?;
+        let warning = match chosen.because {
+            Because::NoStandbyStreams if candidates.len() > 1 => {
+                Some(format!("taken from {}, {}", chosen.name, chosen.because))
+            }
+            Because::NoStandbyStreams | Because::Primary | Because::MostLog => None,
+        };
+        Ok((chosen.name.clone(), warning.into_iter().collect()))
+    }
+
+    async fn ask_agent(
+        &self,
+        name: &InstanceName,
+        route: &str,
+        question: &impl Serialize,
+    ) -> Result<Option<BackupReport>, Failure> {
+        let Some(endpoint) = self.agent(name) else {
+            let what = format!("the agent of {name} does not run");
+            let fix = format!("pgherd local start {}", name.serial());
+            return Err(Failure::new(Kind::Refused, what).fix(fix));
+        };
+        let asked: Result<Option<BackupReport>, CallError> =
+            self.client.call(&endpoint, route, question, PATIENCE).await;
+        asked.map_err(|error| match &error {
+            CallError::Refused { source, .. } => Failure::new(Kind::Refused, source.why.clone()),
+            _ => Failure::new(Kind::Failed, format!("the agent of {name} does not answer"))
+                .because(chain(&error).to_string())
+                .fix("pgherd local status"),
+        })
+    }
+
+    fn agent(&self, name: &InstanceName) -> Option<Endpoint> {
+        self.instances.get(name)?.pid()?;
+        Some(self.agent_at(name))
+    }
+}
+
+fn candidate(name: &InstanceName, status: &Status) -> Candidate {
+    let part = match status.role {
+        Role::Primary if status.holds.is_some() => Part::Primary,
+        Role::Standby if status.server.streaming == Some(true) => Part::Streams,
+        Role::Primary
+        | Role::Standby
+        | Role::Starting
+        | Role::Stopped
+        | Role::Absent
+        | Role::Unknown => Part::Other,
+    };
+    let position = status.server.position.map(|position| position.lsn);
+    Candidate { name: name.clone(), part, position }
+}
