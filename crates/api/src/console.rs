@@ -4,6 +4,7 @@
 
 use pgherd_core::intent::Durability;
 use pgherd_core::record::{Pair, Phase, Record};
+use pgherd_core::switchover::Why;
 use serde::Serialize;
 
 /// One thing that stands in the way.
@@ -38,6 +39,24 @@ pub fn no_primary(record: &Record) -> String {
             format!("nobody serves writes: {holder} hands epoch {epoch} over to {target}")
         }
         Phase::Vacant { .. } => format!("nobody serves writes: {holder} gave epoch {epoch} back"),
+    }
+}
+
+/// What became of a switchover that came to nothing, and why.
+pub fn not_switched_over(why: &Why) -> (String, String) {
+    match why {
+        Why::GivenUp { stays } => (
+            format!("the switchover was given up: {stays} stays primary"),
+            "no standby was ready in time".to_owned(),
+        ),
+        Why::Elsewhere { to, asked } => (
+            format!("{to} has become the primary, not {asked}"),
+            format!("{asked} did not take over in time"),
+        ),
+        Why::Overtaken { by, cause } => (
+            format!("the switchover came to nothing: {by} has taken office before it"),
+            cause.to_string(),
+        ),
     }
 }
 

@@ -161,7 +161,9 @@ pub(super) async fn take_up(
 ) -> Result<(), RealiseError> {
     let mut wishes = wanted.wishes.clone();
     match (next, &seen.record) {
-        (Next::SwitchOver, _) => _ = wishes.switch_over(None),
+        (Next::SwitchOver, record) => {
+            _ = wishes.switch_over(None, record.as_ref().map(|record| record.epoch));
+        }
         (Next::Restart, Some(record)) => {
             _ = wishes.restart([record.holder.instance.clone()].into());
         }

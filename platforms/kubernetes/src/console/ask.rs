@@ -73,7 +73,7 @@ pub fn switchover(view: &View, target: Option<&InstanceName>) -> Result<Asked, R
     let kept = view.wishes.as_ref().and_then(|wishes| wishes.switchover.as_ref());
     let number =
         written.max(kept.map_or(0, |last| last.number)).max(record.switchover).saturating_add(1);
-    let mut request = json!({ "number": number });
+    let mut request = json!({ "number": number, "epoch": record.epoch });
     if let (Some(target), Some(fields)) = (target, request.as_object_mut()) {
         fields.insert("target".to_owned(), json!(target));
     }
