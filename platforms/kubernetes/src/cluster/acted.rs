@@ -52,7 +52,7 @@ const HERE: [&str; 37] = [
 pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
     let backup = blueprint.cluster.spec.backup.as_ref();
     let archive = backup.map(|_| FieldPath::of("spec.backup").to_string());
-    let ignored = of(blueprint.cluster, &blueprint.checked.ignored);
+    let ignored = of(blueprint.cluster);
     let is_besides = |path: &String| !archive.as_ref().is_some_and(|it| is_within(path, it));
     let besides: Vec<_> = ignored.into_iter().filter(is_besides).collect();
     archive.into_iter().chain(besides).collect()
@@ -76,15 +76,14 @@ pub(super) fn without_archive(mut checked: Checked) -> Checked {
     checked
 }
 
-fn of(cluster: &Cluster, elsewhere: &[FieldPath]) -> Vec<String> {
+fn of(cluster: &Cluster) -> Vec<String> {
     // What opens the server that the cluster begins as a copy of.
     let keys = cluster.copied().into_iter().flat_map(|(place, entry)| {
         let keys = entry.keys().into_iter();
-        keys.map(move |(field, ..)| place.name(field).to_string())
+        keys.map(move |(field, ..)| place.name(field))
     });
-    let known: Vec<String> = HERE.iter().map(ToString::to_string).chain(keys).collect();
-    let paths = elsewhere.iter().map(ToString::to_string);
-    paths.filter(|path| !known.iter().any(|known| is_within(path, known))).collect()
+    let known: Vec<FieldPath> = HERE.iter().map(|path| FieldPath::of(path)).chain(keys).collect();
+    cluster.ignored_beside(&known).iter().map(ToString::to_string).collect()
 }
 
 fn is_within(path: &str, known: &str) -> bool {
@@ -98,10 +97,11 @@ mod tests {
 
     #[test]
     fn what_pods_and_volumes_are_made_from_is_acted_upon() {
-        let paths =
-            ["spec.storage", "spec.backup", "spec.env", "spec.environment", "spec.monitoring"];
-        let told = of(&cluster(""), &paths.map(FieldPath::of));
-        assert_eq!(told, ["spec.backup", "spec.environment", "spec.monitoring"]);
+        let told = of(&cluster(
+            "storage: {size: 1Gi}, env: [{name: a, value: b}], monitoring: {enablePodMonitor: true}, \
+             managed: {services: {disabledDefaultServices: [r]}, roles: [{name: eve}]}",
+        ));
+        assert_eq!(told, ["spec.managed.roles", "spec.monitoring"]);
     }
 
     #[test]
@@ -129,8 +129,7 @@ mod tests {
              {name: b, connectionParameters: {host: x}, password: {name: s, key: p}, \
              barmanObjectStore: {destinationPath: y}}]",
         );
-        let (checked, _) = cluster.checked().unwrap();
-        let told = of(&cluster, &checked.ignored);
+        let told = of(&cluster);
         let left = ["spec.externalClusters[0]", "spec.externalClusters[1].barmanObjectStore"];
         assert_eq!(told, left);
     }
