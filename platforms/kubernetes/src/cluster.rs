@@ -39,6 +39,7 @@ pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
 pub(crate) const INVALID: &str = "Invalid cluster definition";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
+pub use realise::Looked;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -125,8 +126,9 @@ async fn go_on(
     let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next, &mut done).await;
     let realised = realised.and(refused).and(taken_up);
     let upgrade = agents::keep(context, blueprint, all, now).await;
-    let status = report::status(blueprint, all, &realised, Timestamp::now());
-    let status = report::with_heard(status, next, &heard);
+    let told_at = Timestamp::now();
+    let status = report::status(blueprint, all, &realised, told_at);
+    let status = report::with_heard(status, (next, &heard), (cluster, told_at));
     done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;

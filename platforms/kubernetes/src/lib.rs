@@ -14,3 +14,4 @@ pub mod rights;
 pub mod run;
 pub mod settings;
 pub mod stores;
+mod unacted;

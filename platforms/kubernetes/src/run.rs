@@ -5,6 +5,7 @@
 //! Never works beside another operator, as far as it is told who it is.
 
 use crate::cluster;
+use crate::cluster::Looked;
 use crate::cluster::agents::Programs;
 use crate::cluster::certificates::Warned;
 use crate::cluster::heard::TakenUp;
@@ -14,6 +15,7 @@ use crate::pod::patient;
 use crate::pull::{self, Original};
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
+use crate::unacted;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config as Pace};
@@ -59,6 +61,8 @@ pub struct Context {
     pub rollouts: Arc<Rollouts>,
     /// What agents are known to have taken up.
     pub taken_up: TakenUp,
+    /// When the Secrets that users give were looked at.
+    pub looked: Looked,
     /// Which ends of certificates users were warned of.
     pub warned: Warned,
     /// How often in a row each cluster has failed.
@@ -122,6 +126,8 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
     let at_once = at_once(scopes.len());
     let ended = async move { ending.asked().await }.boxed().shared();
     info!("the operator runs");
+    let untold = scopes.clone();
+    let telling = join_all(untold.iter().map(|scope| unacted::tell(&client, scope)));
     let controllers = scopes.into_iter().map(|scope| {
         let pace = Pace::default().debounce(DEBOUNCE).concurrency(at_once);
         let controller = stores::clusters(&client, &scope).with_config(pace);
@@ -142,6 +148,7 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
             programs,
             rollouts: rollouts.clone(),
             taken_up: TakenUp::default(),
+            looked: Looked::default(),
             warned: Warned::default(),
             failures: Mutex::default(),
         };
@@ -150,7 +157,12 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
             .run(reconcile, after_failure, Arc::new(context))
             .for_each(|_ended| std::future::ready(()))
     });
-    join_all(controllers).await;
+    let working = join_all(controllers);
+    tokio::select! {
+        _ended = working => {}
+        // It has no end of its own.
+        _ended = telling => {}
+    }
     info!("the operator ends");
 }
 

@@ -235,11 +235,11 @@ mod tests {
             switchover(3, Some(4)),
         ];
         expect![[r#"
-            configuration 0 switchover 1 []
-            configuration 0 switchover 1 []
-            configuration 0 switchover 2 [db-3]
-            configuration 0 switchover 2 [db-3]
-            configuration 0 switchover 2 [db-3]
+            configuration 0 switchover 1 [] in 5
+            configuration 0 switchover 1 [] in 5
+            configuration 0 switchover 2 [db-3] in 4
+            configuration 0 switchover 2 [db-3] in 4
+            configuration 0 switchover 2 [db-3] in 4
         "#]]
         .assert_eq(&after(Memory::Kept, &requests));
     }

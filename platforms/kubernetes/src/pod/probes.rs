@@ -11,6 +11,7 @@ use pgherd_agent::process::clock;
 use pgherd_agent::process::fence::Fence;
 use pgherd_agent::wake::{Wake, Waker};
 use pgherd_api::agent::Role;
+use pgherd_core::seen::Gate;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,6 +82,9 @@ async fn first_ready(waker: Waker, was_ready: Arc<AtomicBool>) -> Result<(), Ref
 async fn ready(waker: Waker) -> Result<(), Refusal> {
     let status = waker.ask(|answer| Wake::StatusAsked { answer }).await?;
     match status.role {
+        Role::Primary if status.server.gate == Some(Gate::Closed) => {
+            Err(not_now(format!("PostgreSQL lets no client in yet: {}", status.verdict.reason)))
+        }
         Role::Primary | Role::Standby => Ok(()),
         Role::Unknown | Role::Absent | Role::Stopped | Role::Starting => {
             Err(not_now(format!("PostgreSQL is not up: {:?}", status.role)))

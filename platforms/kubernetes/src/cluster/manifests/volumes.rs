@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
     SecretKeySelector, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use pgherd_api::agent::{ExternalFile, Superuser};
+use pgherd_api::agent::ExternalFile;
 use pgherd_core::names::InstanceName;
 
 /// Where the volume of the data is.
@@ -120,13 +120,9 @@ fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolu
         ),
         secret(blueprint.app_secret(), &[("password", "secrets/app")]),
     ];
-    match blueprint.checked.postgres.superuser {
-        Superuser::Allowed => {
-            sources
-                .push(secret(blueprint.superuser_secret(), &[("password", "secrets/superuser")]));
-        }
-        Superuser::Refused => {}
-    }
+    // It is there while the superuser may log in: whether that is so changes without a new pod.
+    let superuser = secret(blueprint.superuser_secret(), &[("password", "secrets/superuser")]);
+    sources.push(optional(superuser));
     sources.extend(external(blueprint, instance));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
 }
@@ -138,13 +134,17 @@ fn external(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumePro
     let keys = copied.map(|(_, entry)| entry.keys()).unwrap_or_default().into_iter();
     let projection = |(_, file, kept): (_, ExternalFile, &SecretKeySelector)| {
         let path = format!("external/{}", file.name());
-        let mut projection = secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]);
-        if let Some(secret) = &mut projection.secret {
-            secret.optional = Some(true);
-        }
-        projection
+        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
     };
     keys.map(projection).collect()
+}
+
+/// A pod does not wait for it.
+fn optional(mut projection: VolumeProjection) -> VolumeProjection {
+    if let Some(secret) = &mut projection.secret {
+        secret.optional = Some(true);
+    }
+    projection
 }
 
 fn secret(name: String, files: &[(&str, &str)]) -> VolumeProjection {
