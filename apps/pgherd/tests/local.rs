@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod local {
     mod archive;
+    mod backup;
     mod documents;
     mod full_disk;
     mod home;
@@ -12,6 +13,7 @@ mod local {
     mod refusals;
     mod removed;
     mod restart;
+    mod restore;
     mod settings;
     mod strange;
     mod together;

@@ -41,7 +41,8 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
     };
     let (cluster, to_loop) = (me.cluster().clone(), waker.clone());
     let log = move |peer: Peer, (): ()| {
-        let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
+        let is_peer =
+            peer.instance().is_some_and(|from| *from.cluster() == cluster) || is_platform(&peer);
         let to_loop = to_loop.clone();
         async move {
             if !is_peer {

@@ -81,6 +81,8 @@ pub enum Request {
         target: Option<BackupTarget>,
         instance: Option<String>,
     },
+    /// Let the primary finish the segment of the log that it writes to, so that it is archived.
+    FinishLog,
     /// Break off the base backup that is taken under this name.
     CancelBackup {
         instance: String,

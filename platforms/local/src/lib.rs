@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod network;
 pub mod processes;
 pub mod relay;
+pub mod restored;
 pub mod service;
 pub mod store;
 pub mod supervisor;

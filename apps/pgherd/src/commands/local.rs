@@ -25,6 +25,7 @@ mod psql;
 mod reload;
 mod repository;
 pub(crate) mod restart;
+mod restore;
 mod resume;
 mod start;
 pub(crate) mod status;
@@ -68,6 +69,7 @@ enum Verb {
     Resume(resume::Resume),
     Backup(backup::Backup),
     Window(window::Window),
+    Restore(restore::Restore),
     Kill(kill::Kill),
     Freeze(freeze::Freeze),
     Thaw(thaw::Thaw),
@@ -101,6 +103,7 @@ impl Local {
             Verb::Pause(verb) => (verb.place.output(), verb.run()),
             Verb::Resume(verb) => (verb.place.output(), verb.run()),
             Verb::Backup(verb) => (verb.output(), verb.run()),
+            Verb::Restore(verb) => (verb.place.output(), verb.run()),
             Verb::Window(verb) => (verb.place.output(), verb.run()),
             Verb::Kill(verb) => (verb.place.output(), verb.run()),
             Verb::Freeze(verb) => (verb.place.output(), verb.run()),

@@ -2,7 +2,7 @@
 //!
 //! Never believes a listing that PostgreSQL's own history does not call for.
 
-mod place;
+pub(crate) mod place;
 
 use super::home::Home;
 use place::{Store, folder};
@@ -15,13 +15,13 @@ const WITHIN: Duration = Duration::from_secs(90);
 const THREE: &str = "instances: 3, enableSuperuserAccess: true, postgresql: {synchronous: \
     {method: any, number: 1, dataDurability: preferred}}";
 
-fn up(home: &Home, path: &Path) {
+pub(crate) fn up(home: &Home, path: &Path) {
     let said = home.run(&["up", "--file", path.to_str().unwrap()]);
     assert_eq!(said.code, Some(0), "{said:?}");
 }
 
 /// One statement as the superuser, on whoever takes writes; asked until somebody does.
-fn sql(home: &Home, sql: &str) -> String {
+pub(crate) fn sql(home: &Home, sql: &str) -> String {
     let mut told = String::new();
     wait_for(sql, || {
         let words = ["psql", "--role", "postgres", "--", "-XAtqc", sql];
@@ -47,7 +47,7 @@ fn why(home: &Home) -> String {
     archive(home)["failing"]["why"].as_str().unwrap_or_default().to_owned()
 }
 
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + WITHIN;
     while !is_so() {
         assert!(Instant::now() < until, "waited in vain for {what}");

@@ -52,6 +52,22 @@ impl Supervisor {
         Ok(about(BTreeSet::from([instance])))
     }
 
+    pub(super) async fn finish_log(&self) -> Result<Done, Failure> {
+        let holder = self.record.as_ref().map(|record| record.holder.instance.clone());
+        let Some(primary) = holder else {
+            return Err(Failure::new(Kind::Refused, "nobody has been primary yet"));
+        };
+        let done: Result<(), CallError> = match self.agent(&primary) {
+            Some(agent) => self.client.call(&agent, names::BACKUP_LOG, &(), PATIENCE).await,
+            None => return Err(Failure::new(Kind::Refused, format!("{primary} does not run"))),
+        };
+        let failed = |error: CallError| {
+            let what = format!("{primary} did not finish its log");
+            Failure::new(Kind::Failed, what).because(chain(&error).to_string())
+        };
+        done.map_err(failed).map(|()| about(BTreeSet::from([primary.clone()])))
+    }
+
     /// Who takes it, and what people should know of that.
     async fn choose(&self, target: BackupTarget) -> Result<(InstanceName, Vec<String>), Failure> {
         let statuses = self.inquiry(|_| true).ask().await;

@@ -37,6 +37,7 @@ impl Supervisor {
             Request::Backup { order, target, instance } => {
                 self.back_up(order, target, instance.as_deref()).await
             }
+            Request::FinishLog => self.finish_log().await,
             Request::CancelBackup { instance, name } => self.cancel_backup(&instance, name).await,
         }
     }

@@ -136,7 +136,7 @@ fn interrupted() -> Failure {
         .fix("pgherd local status shows how far it is, pgherd local down ends it")
 }
 
-fn name(given: &str) -> Result<ClusterName, String> {
+pub(crate) fn name(given: &str) -> Result<ClusterName, String> {
     ClusterName::parse(given)
         .map_err(|error| format!("{error}\nfix: for example --name {}", resembling(given)))
 }

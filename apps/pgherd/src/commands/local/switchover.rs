@@ -128,6 +128,19 @@ fn forget_book(folder: &ClusterFolder) {
     let _absent = std::fs::remove_file(folder.probe_book()).is_err();
 }
 
+/// The same for programs that read passwords from the cluster's file.
+pub(super) fn passwordless(supervisor: &Supervisor, view: &View) -> String {
+    uri::uri(&uri::Address {
+        ports: uri::ports(view),
+        user: &view.owner,
+        database: &view.database,
+        password: None,
+        session: uri::Session::ReadWrite,
+        tls: view.tls,
+        folder: supervisor.folder(),
+    })
+}
+
 /// Where our own clients connect: with the password, and insisting on the servers' names.
 pub(super) fn address(supervisor: &Supervisor, view: &View) -> Result<Address, Failure> {
     let folder = supervisor.folder();

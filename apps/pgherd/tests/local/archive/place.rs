@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 const BUCKET: &str = "backups";
 const ACCESS_KEY: &str = "pgherd-access";
-pub(super) const SECRET_KEY: &str = "pgherd-secret-of-the-store";
+pub(crate) const SECRET_KEY: &str = "pgherd-secret-of-the-store";
 
 /// A folder beside the clusters that PostgreSQL's user may write to.
-pub(super) fn folder(home: &Home) -> PathBuf {
+pub(crate) fn folder(home: &Home) -> PathBuf {
     let folder = home.folder().with_file_name("archive");
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
@@ -24,7 +24,7 @@ pub(super) fn folder(home: &Home) -> PathBuf {
 }
 
 /// The names of files of the log under a server's folder, without what they are packed with.
-pub(super) fn files(server: &Path) -> BTreeSet<String> {
+pub(crate) fn files(server: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![server.join("wals")];
     while let Some(folder) = folders.pop() {
@@ -42,14 +42,14 @@ pub(super) fn files(server: &Path) -> BTreeSet<String> {
 }
 
 /// A server of S3 that keeps its objects as files.
-pub(super) struct Store {
+pub(crate) struct Store {
     folder: tempfile::TempDir,
     port: u16,
     process: Option<Child>,
 }
 
 impl Store {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -58,7 +58,7 @@ impl Store {
         store
     }
 
-    pub(super) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         let mut command = Command::new(program());
         command.args(["--host", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]);
@@ -72,7 +72,7 @@ impl Store {
         }
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -83,7 +83,7 @@ impl Store {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn spec(&self) -> String {
+    pub(crate) fn spec(&self) -> String {
         format!(
             "backup: {{barmanObjectStore: {{destinationPath: 's3://{BUCKET}/prod', endpointURL: \
              '{}', serverName: shop, s3Credentials: {{accessKeyId: {{name: s3, key: id}}, \
@@ -92,19 +92,19 @@ impl Store {
         )
     }
 
-    pub(super) fn secret() -> String {
+    pub(crate) fn secret() -> String {
         format!(
             "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s3}}\nstringData: \
              {{id: {ACCESS_KEY}, key: {SECRET_KEY}}}\n"
         )
     }
 
-    pub(super) fn files(&self) -> BTreeSet<String> {
+    pub(crate) fn files(&self) -> BTreeSet<String> {
         files(&self.folder.path().join(BUCKET).join("prod/shop"))
     }
 
     /// Debian's barman-cloud gets this segment.
-    pub(super) fn barman_restores(&self, segment: &str) {
+    pub(crate) fn barman_restores(&self, segment: &str) {
         let target = self.folder.path().join("restored");
         let done = Command::new("/usr/bin/barman-cloud-wal-restore")
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)

@@ -1,0 +1,127 @@
+//! Base backups: taken, told, verified, removed, and never half of one left.
+//!
+//! Never believes what is told without a look into the repository.
+
+use super::archive::place::folder;
+use super::archive::{sql, up, wait_for};
+use super::home::Home;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const TWO: &str = "instances: 2, enableSuperuserAccess: true";
+
+fn store(place: &Path) -> String {
+    format!(
+        "backup: {{retentionPolicy: 2d, barmanObjectStore: {{destinationPath: '{}', wal: \
+         {{compression: gzip}}, data: {{compression: gzip}}}}}}",
+        place.display()
+    )
+}
+
+fn cluster(home: &Home) -> PathBuf {
+    let place = folder(home);
+    up(home, &home.manifest("local", &format!("{TWO}, {}", store(&place))));
+    place
+}
+
+/// The folders of backups that a listing would find, and all others.
+fn folders(place: &Path) -> (Vec<String>, usize) {
+    let base = fs::read_dir(place.join("local/base")).into_iter().flatten();
+    let names: Vec<PathBuf> = base.map(|entry| entry.unwrap().path()).collect();
+    let is_listed = |path: &&PathBuf| path.join("backup.info").exists();
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let listed: Vec<String> = names.iter().filter(is_listed).map(name).collect();
+    let holds = |path: &&PathBuf| fs::read_dir(path).unwrap().count() > 0;
+    (listed, names.iter().filter(holds).count())
+}
+
+#[test]
+fn a_backup_of_a_standby_is_listed_verified_held_and_removed() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = cluster(&home);
+    sql(&home, "create table t as select n, repeat('x', 500) from generate_series(1, 20000) n");
+    let standby = home.standby();
+    let taken = home.json(&["backup", "--immediate-checkpoint"]);
+    assert_eq!((&taken["phase"], &taken["instance"]), (&"completed".into(), &standby.into()));
+    let id = taken["id"].as_str().unwrap().to_owned();
+    assert_eq!(folders(&place), (vec![id.clone()], 1));
+
+    let listed = home.json(&["backup", "list"]);
+    assert_eq!((&listed[0]["id"], &listed[0]["usable"]), (&id.clone().into(), &true.into()));
+    let verified = home.json(&["backup", "verify"]);
+    assert_eq!((&verified["good"], &verified["checked"]), (&true.into(), &"checksums".into()));
+    let window = home.json(&["window"]);
+    assert_eq!(window["intervals"][0]["backup"], id);
+
+    let primary = home.json(&["backup", "--immediate-checkpoint", "--target", "primary"]);
+    assert_eq!(primary["instance"], home.json(&["status"])["primary"]);
+    let second = primary["id"].as_str().unwrap().to_owned();
+    let told = |words: &[&str]| home.run(words).told();
+    assert!(told(&["backup", "annotate", &id, "--keep", "full"]).contains("is on hold"));
+    assert!(told(&["backup", "delete", &id, "--yes"]).contains("is on hold: release it first"));
+    assert!(told(&["backup", "annotate", &id, "--release"]).contains("is released"));
+    let expired = home.json(&["backup", "expire", "--policy", "1", "--dry-run"]);
+    assert_eq!(expired["backups"][0][1], serde_json::json!({"removed": "surplus"}));
+    assert_eq!(folders(&place).0.len(), 2, "a dry run removes nothing");
+    let expired = home.run(&["backup", "expire", "--policy", "1"]);
+    assert_eq!(expired.code, Some(0), "{expired:?}");
+    assert_eq!(folders(&place), (vec![second.clone()], 1));
+    assert!(told(&["backup", "delete", &second, "--yes"]).contains("is the last one"));
+    assert!(told(&["backup", "info", "nothing"]).starts_with("exit code 3\nerror: there is no"));
+
+    let data = place.join("local/base").join(&second).join("data.tar.gz");
+    let mut content = fs::read(&data).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 0xFF;
+    fs::write(&data, content).unwrap();
+    let verified = home.run(&["backup", "verify"]);
+    assert_eq!(verified.code, Some(1), "{verified:?}");
+    assert!(verified.err.contains("is damaged in"), "{verified:?}");
+}
+
+/// A checkpoint that is spread takes minutes: time for something to go wrong.
+fn begin_slowly(home: &Home, name: &str) -> String {
+    sql(home, "create table if not exists slow (t text)");
+    sql(home, "insert into slow select repeat('y', 7000) from generate_series(1, 3000)");
+    let began = home.json(&["backup", "--target", "primary", "--no-wait", "--backup-name", name]);
+    let instance = began["instance"].as_str().unwrap().to_owned();
+    wait_for("a checkpoint", || report(home, &instance)["phase"] == "checkpoint");
+    instance
+}
+
+/// What the agent of an instance says of its last backup.
+fn report(home: &Home, instance: &str) -> serde_json::Value {
+    let path = home.folder().join("local").join(instance).join("backups.json");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let kept: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    kept["document"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default()
+}
+
+#[test]
+fn whatever_breaks_a_backup_off_nothing_is_left_of_it() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = cluster(&home);
+    let instance = begin_slowly(&home, "one");
+    let second = home.run(&["backup", "--instance", &instance]);
+    assert!(second.err.contains("takes backup one already"), "{second:?}");
+    let cancelled = home.run(&["backup", "cancel"]);
+    assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
+    wait_for("its end", || report(&home, &instance)["phase"] == "cancelled");
+    assert_eq!(folders(&place).0, Vec::<String>::new());
+
+    let instance = begin_slowly(&home, "two");
+    let standby = home.standby();
+    assert_eq!(home.run(&["switchover", &standby]).code, Some(0));
+    wait_for("a failure", || report(&home, &instance)["phase"] == "failed");
+    let why = report(&home, &instance)["failure"].as_str().unwrap().to_owned();
+    assert!(why.contains("while the backup was taken"), "{why}");
+
+    let instance = begin_slowly(&home, "three");
+    assert_eq!(home.run(&["kill", &instance, "--agent"]).code, Some(0));
+    wait_for("a failure", || report(&home, &instance)["phase"] == "failed");
+    let why = report(&home, &instance)["failure"].as_str().unwrap().to_owned();
+    assert!(why.contains("the agent was restarted"), "{why}");
+    wait_for("nothing left", || folders(&place) == (vec![], 0));
+}

@@ -1,0 +1,177 @@
+//! Restores to known moments, held against a ledger that was written all the while.
+//!
+//! Never counts what it did not see: what has to be there follows from the ledger alone.
+
+use super::archive::place::{Store, folder};
+use super::archive::{sql, up, wait_for};
+use super::home::Home;
+use std::process::{Child, Stdio};
+
+const ONE: &str = "instances: 1, enableSuperuserAccess: true, postgresql: {parameters: \
+    {track_commit_timestamp: 'on'}}";
+
+/// Begins to write so many rows, one transaction each; a restore point after every fiftieth.
+fn writer(home: &Home, from: u32, count: u32) -> Child {
+    let last = from + count - 1;
+    let statement = format!(
+        "do $$ begin for i in {from}..{last} loop \
+         insert into ledger values (i, pg_current_wal_insert_lsn()); commit; \
+         if i % 50 = 0 then perform pg_create_restore_point('point ' || i); end if; \
+         perform pg_sleep(0.002); end loop; end $$"
+    );
+    let mut command = home.command(&["psql", "--role", "postgres", "--", "-Xqc", &statement]);
+    command.stdout(Stdio::null()).spawn().unwrap()
+}
+
+fn write(home: &Home, from: u32, count: u32) {
+    assert!(writer(home, from, count).wait().unwrap().success());
+}
+
+/// A number below this; each seed another one.
+fn random(seed: &mut u64, below: u32) -> u32 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    u32::try_from((*seed >> 33) % u64::from(below)).unwrap()
+}
+
+/// Restores to this target and tells how many rows there are then.
+fn rows_at(home: &Home, name: &str, target: &[&str]) -> String {
+    let words = [&["restore", "local", "--as", name, "--instances", "1"][..], target].concat();
+    let said = home.run(&words);
+    assert_eq!(said.code, Some(0), "{target:?}: {said:?}");
+    let count = [
+        "psql",
+        "--name",
+        name,
+        "--role",
+        "postgres",
+        "--",
+        "-XAtqc",
+        "select count(*) || '/' || coalesce(max(n), 0) from ledger",
+    ];
+    let counted = home.run(&count);
+    assert_eq!(counted.code, Some(0), "{counted:?}");
+    let gone = home.run(&["destroy", "--yes", "--name", name]);
+    assert_eq!(gone.code, Some(0), "{gone:?}");
+    counted.out.trim().to_owned()
+}
+
+fn up_to(n: u32) -> String {
+    format!("{n}/{n}")
+}
+
+#[test]
+fn a_bad_migration_is_undone_and_any_moment_is_reached() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = folder(&home);
+    let store =
+        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
+    up(&home, &home.manifest("local", &format!("{ONE}, {store}")));
+    sql(&home, "create table ledger (n int primary key, before pg_lsn)");
+    let mut meanwhile = writer(&home, 1, 400);
+    wait_for("rows", || sql(&home, "select count(*) > 50 from ledger") == "t");
+    let backup = home.json(&["backup", "--immediate-checkpoint"]);
+    let id = backup["id"].as_str().unwrap().to_owned();
+    assert!(meanwhile.wait().unwrap().success());
+    let in_backup: u32 = sql(
+        &home,
+        &format!(
+            "select count(*) from ledger where before < '{}'",
+            backup["taken"]["lsn"].as_str().unwrap()
+        ),
+    )
+    .parse()
+    .unwrap();
+    write(&home, 401, 600);
+    let moment = sql(&home, "select clock_timestamp()");
+    sql(&home, "delete from ledger where n % 2 = 0");
+    sql(&home, "insert into ledger values (100000, pg_current_wal_insert_lsn())");
+
+    let plan = home.run(&["restore", "local", "--as", "undone", "--to-time", &moment, "--plan"]);
+    assert!(plan.code == Some(0) && plan.out.contains(&id), "{plan:?}");
+    assert!(!home.folder().join("undone").exists(), "a plan makes nothing");
+    assert_eq!(rows_at(&home, "undone", &["--to-time", &moment]), up_to(1000));
+
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let mut seed = u64::from(seed.subsec_nanos());
+    println!("seed {seed}");
+    for round in 0..2 {
+        let name = |kind: &str| format!("{kind}{round}");
+        // Odd rows are still there to be asked about.
+        let mut odd = |from: u32| (from + 2 + random(&mut seed, 990 - from)) | 1;
+        let n = odd(in_backup);
+        let at =
+            sql(&home, &format!("select pg_xact_commit_timestamp(xmin) from ledger where n = {n}"));
+        assert_eq!(rows_at(&home, &name("time"), &["--to-time", &at]), up_to(n), "time {at}");
+        let n = odd(in_backup);
+        let before = sql(&home, &format!("select before from ledger where n = {n}"));
+        assert_eq!(rows_at(&home, &name("lsn"), &["--to-lsn", &before]), up_to(n - 1), "{before}");
+        let n = odd(in_backup);
+        let xid = sql(&home, &format!("select xmin from ledger where n = {n}"));
+        let to_xid = ["--to-xid", xid.as_str(), "--backup", &id];
+        assert_eq!(rows_at(&home, &name("xid"), &to_xid), up_to(n), "transaction {xid}");
+        let exclusive = ["--to-xid", xid.as_str(), "--backup", "latest", "--exclusive"];
+        assert_eq!(rows_at(&home, &name("before"), &exclusive), up_to(n - 1), "before {xid}");
+        let point = (in_backup / 50 + 1 + random(&mut seed, (1000 - in_backup) / 50)) * 50;
+        let point = point.min(1000);
+        let to_name = ["--to-name", &format!("point {point}"), "--backup", &id];
+        assert_eq!(rows_at(&home, &name("name"), &to_name), up_to(point), "point {point}");
+    }
+    assert_eq!(rows_at(&home, "latest", &["--latest"]), "501/100000");
+    what_cannot_be_reached_is_refused(&home, &id);
+}
+
+fn what_cannot_be_reached_is_refused(home: &Home, id: &str) {
+    let refused = |target: &[&str]| {
+        let said = home.run(&[&["restore", "local", "--as", "never"][..], target].concat());
+        assert_ne!(said.code, Some(0), "{target:?}: {said:?}");
+        assert!(!home.folder().join("never").exists(), "{target:?} leaves something: {said:?}");
+        said.err
+    };
+    let early = refused(&["--to-time", "2020-01-01"]);
+    assert!(early.contains(&format!("the target lies before backup {id} ended")), "{early}");
+    let far = refused(&["--to-lsn", "FF/0"]);
+    assert!(far.contains("ends at"), "{far}");
+    let unknown = refused(&["--latest", "--backup", "20200101T000000"]);
+    assert!(unknown.contains("there is no backup"), "{unknown}");
+    let late = refused(&["--to-time", "2099-01-01"]);
+    assert!(late.contains("the log ends before the target, 2099-01-01"), "{late}");
+    assert!(late.contains("the last transaction in it was committed at"), "{late}");
+    let name = refused(&["--to-name", "no such point", "--backup", id]);
+    assert!(name.contains("the log ends before the target, restore point"), "{name}");
+    let own = home.run(&["restore", "local", "--as", "local", "--latest"]);
+    assert!(own.err.contains("cluster local exists"), "{own:?}");
+}
+
+#[test]
+fn a_cluster_comes_back_from_s3_and_has_backups_of_its_own() {
+    let mut home = Home::new();
+    home.owns("local");
+    let store = Store::start();
+    let path = home.manifest("local", &format!("{ONE}, {}", store.spec()));
+    let text = std::fs::read_to_string(&path).unwrap() + &Store::secret();
+    std::fs::write(&path, text).unwrap();
+    up(&home, &path);
+    sql(&home, "create table ledger (n int primary key, before pg_lsn)");
+    let taken = home.json(&["backup", "--immediate-checkpoint"]);
+    assert_eq!(taken["phase"], "completed");
+    write(&home, 1, 200);
+    home.owns("again");
+    let check = home.folder().with_file_name("check.sql");
+    std::fs::write(&check, "select count(*) = 200 from ledger;\n").unwrap();
+    sql(&home, "grant select on ledger to app");
+    let check = check.to_str().unwrap();
+    let restored =
+        home.json(&["restore", "local", "--as", "again", "--latest", "--sql-check", check]);
+    assert_eq!(restored["check"]["failure"], serde_json::Value::Null);
+    assert!(restored["recovery"]["logFiles"].as_u64().unwrap() > 0, "{restored}");
+
+    // The new one is backed up and restored in turn.
+    let taken = home.json(&["backup", "--name", "again", "--immediate-checkpoint"]);
+    assert_eq!(taken["phase"], "completed");
+    let third = home.json(&["restore", "again", "--as", "third", "--latest"]);
+    home.owns("third");
+    assert_eq!(third["recovery"]["phase"], "completed");
+    let last = home.json(&["backup", "list", "--name", "local"]);
+    assert_eq!(last.as_array().unwrap().len(), 1, "the source's repository is as it was");
+}

@@ -1,0 +1,169 @@
+//! Makes the manifest of a cluster that begins with a backup of another one.
+//!
+//! Never lets the new one write to where the other one's log lies.
+
+use crate::failure::{Failure, Kind};
+use pgherd_api::cluster::Cluster;
+use pgherd_api::cluster::bootstrap::{Bootstrap, Recovery, RecoveryTarget};
+use pgherd_api::cluster::external::ExternalCluster;
+use pgherd_api::cluster::spec::ClusterSpec;
+use pgherd_core::names::ClusterName;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The same cluster under another name, from a backup up to this target. Secrets come along.
+pub fn manifest(
+    source: &str,
+    new: &ClusterName,
+    target: RecoveryTarget,
+    instances: Option<u32>,
+) -> Result<String, Failure> {
+    let failed = |why: String| Failure::new(Kind::Failed, why);
+    let (mut cluster, _) = Cluster::from_yaml(source).map_err(|error| failed(error.to_string()))?;
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let backup = cluster.spec.backup.as_mut();
+    let store = backup.and_then(|backup| backup.barman_object_store.as_mut());
+    let Some(store) = store else {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!("cluster {name} has no archive to restore from"),
+        ));
+    };
+    let mut theirs = store.clone();
+    theirs.server_name.get_or_insert_with(|| name.clone());
+    // How it is written does not matter to who only reads.
+    (theirs.data, theirs.wal) = (None, None);
+    theirs.tags.clear();
+    theirs.history_tags.clear();
+    store.server_name = Some(new.to_string());
+    let before = cluster.spec.bootstrap.take().unwrap_or_default();
+    let (database, owner) = application(&before);
+    cluster.spec.bootstrap = Some(Bootstrap {
+        recovery: Some(Recovery {
+            source: Some(name.clone()),
+            recovery_target: Some(target),
+            database,
+            owner,
+            ..Recovery::default()
+        }),
+        ..Bootstrap::default()
+    });
+    cluster.spec.external_clusters = vec![ExternalCluster {
+        name,
+        connection_parameters: BTreeMap::new(),
+        password: None,
+        ssl_cert: None,
+        ssl_key: None,
+        ssl_root_cert: None,
+        barman_object_store: Some(theirs),
+        plugin: None,
+    }];
+    if let Some(instances) = instances {
+        cluster.spec.instances = instances.into();
+    }
+    // What was asked of the old one by annotations does not concern the new one.
+    std::mem::take(&mut cluster.metadata);
+    cluster.metadata.name = Some(new.to_string());
+    cluster.status = None;
+    let text = text(&cluster).map_err(|error| failed(error.to_string()))?;
+    let secrets = secrets(source).map(|secret| format!("\n---\n{secret}"));
+    Ok(text + &secrets.collect::<String>() + "\n")
+}
+
+/// Only what differs from a manifest without wishes: who reads it is not told of anything else.
+fn text(cluster: &Cluster) -> serde_json::Result<String> {
+    let mut written = serde_json::to_value(cluster)?;
+    let usual = serde_json::to_value(ClusterSpec::default())?;
+    if let Some(spec) = written.get_mut("spec") {
+        without(spec, &usual);
+    }
+    serde_json::to_string_pretty(&written)
+}
+
+fn without(written: &mut Value, usual: &Value) {
+    let (Value::Object(written), Value::Object(usual)) = (written, usual) else { return };
+    written.retain(|name, value| usual.get(name) != Some(value));
+    for (name, value) in written.iter_mut() {
+        if let Some(usual) = usual.get(name) {
+            without(value, usual);
+        }
+    }
+}
+
+/// What applications found there.
+fn application(before: &Bootstrap) -> (Option<String>, Option<String>) {
+    let initdb = before.initdb.as_ref().map(|it| (it.database.clone(), it.owner.clone()));
+    let copy = before.pg_basebackup.as_ref().map(|it| (it.database.clone(), it.owner.clone()));
+    let restored = before.recovery.as_ref().map(|it| (it.database.clone(), it.owner.clone()));
+    initdb.or(copy).or(restored).unwrap_or_default()
+}
+
+/// The documents that are Secrets, as they are.
+fn secrets(text: &str) -> impl Iterator<Item = String> {
+    let mut documents = vec![String::new()];
+    for line in text.lines() {
+        if line.trim_end() == "---" {
+            documents.push(String::new());
+        } else if let Some(document) = documents.last_mut() {
+            document.push_str(line);
+            document.push('\n');
+        }
+    }
+    let is_secret = |document: &String| {
+        let plain = document.replace([' ', '"', '\''], "");
+        plain.contains("kind:Secret")
+    };
+    documents.into_iter().filter(is_secret).map(|document| document.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::understand;
+    use pgherd_api::agent::RecoveryTarget as Told;
+
+    const SOURCE: &str = "apiVersion: postgresql.cnpg.io/v1
+kind: Cluster
+metadata: {name: shop, annotations: {cnpg.io/hibernation: 'on'}}
+spec:
+  instances: 3
+  bootstrap: {initdb: {database: orders, owner: clerk}}
+  backup:
+    retentionPolicy: 30d
+    barmanObjectStore:
+      destinationPath: s3://a/b
+      s3Credentials: {accessKeyId: {name: s, key: i}, secretAccessKey: {name: s, key: k}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {i: me, k: mine}
+";
+
+    #[test]
+    fn the_new_cluster_reads_from_the_old_place_and_writes_to_its_own() {
+        let new = ClusterName::parse("shop-1431").unwrap();
+        let target = RecoveryTarget { target_immediate: Some(true), ..RecoveryTarget::default() };
+        let text = manifest(SOURCE, &new, target, Some(1)).unwrap();
+        let understood = understand(&text, None).unwrap();
+        let checked = &understood.checked;
+        assert_eq!((checked.name.as_str(), checked.instances), ("shop-1431", 1));
+        let initdb = &checked.postgres.initdb;
+        assert_eq!((initdb.database.as_str(), initdb.owner.as_str()), ("orders", "clerk"));
+        let recovery = checked.postgres.recovery.as_ref().unwrap();
+        assert_eq!((recovery.source.server.as_str(), &recovery.target), ("shop", &Told::Immediate));
+        let own = checked.postgres.archive.as_ref().unwrap();
+        assert_eq!((own.server.as_str(), own.retention.as_deref()), ("shop-1431", Some("30d")));
+        assert_eq!(understood.keys.files().count(), 2);
+        assert_eq!(understood.recovery_keys.files().count(), 2);
+        assert_eq!(understood.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_cluster_without_an_archive_cannot_be_restored() {
+        let text = crate::manifest::built_in(&ClusterName::parse("db").unwrap(), 1);
+        let new = ClusterName::parse("db2").unwrap();
+        let refused = manifest(&text, &new, RecoveryTarget::default(), None).unwrap_err();
+        assert_eq!(refused.what, "cluster db has no archive to restore from");
+    }
+}
