@@ -3,6 +3,7 @@
 //! Never removes what the record counts on, and never takes two instances down at a time.
 
 pub mod agents;
+pub mod commits;
 pub mod rollout;
 pub mod settings;
 

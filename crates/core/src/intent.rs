@@ -4,7 +4,7 @@
 
 use crate::names::{ClusterName, InstanceName};
 use crate::timers::Timers;
-use crate::units::{Bytes, Time};
+use crate::units::{Bytes, Epoch, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -56,6 +56,10 @@ pub struct Switchover {
     pub number: u64,
     /// None: the standby that is furthest.
     pub target: Option<InstanceName>,
+    /// The epoch in which it was asked for, if that is known. Once somebody else has taken office,
+    /// it is over: whoever asked meant another primary than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

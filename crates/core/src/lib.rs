@@ -22,6 +22,7 @@ pub mod plan;
 pub mod ports;
 pub mod reason;
 pub mod rules;
+pub mod switchover;
 
 pub mod backup;
 pub mod wal;

@@ -220,6 +220,15 @@ impl Record {
         }
     }
 
+    /// Whether somebody else holds the office, or has held it, than in this epoch. A holder that took
+    /// its own office back is the same one.
+    pub fn has_changed_hands_since(&self, epoch: Epoch) -> bool {
+        let (past, since): (Vec<&Term>, Vec<&Term>) =
+            self.terms.iter().partition(|term| term.epoch <= epoch);
+        let then = past.last().map(|term| &term.holder);
+        since.iter().any(|term| Some(&term.holder) != then)
+    }
+
     /// The same record as the next write of `written`.
     pub fn rewritten(&self, written: WriteId) -> Self {
         Self { revision: Revision(self.revision.0 + 1), written, ..self.clone() }

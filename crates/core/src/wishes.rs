@@ -6,6 +6,7 @@
 
 use crate::intent::{Restart, Switchover};
 use crate::names::{ClusterName, InstanceName};
+use crate::units::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,9 +90,10 @@ impl Wishes {
         }
     }
 
-    pub fn switch_over(&mut self, target: Option<InstanceName>) -> u64 {
+    /// Asked for in this epoch, if it is known.
+    pub fn switch_over(&mut self, target: Option<InstanceName>, epoch: Option<Epoch>) -> u64 {
         let number = self.switchover.as_ref().map_or(0, |last| last.number) + 1;
-        self.switchover = Some(Switchover { number, target });
+        self.switchover = Some(Switchover { number, target, epoch });
         number
     }
 
@@ -144,7 +146,7 @@ mod tests {
     #[test]
     fn requests_are_numbered() {
         let mut one = wishes(1);
-        assert_eq!((one.switch_over(None), one.switch_over(None)), (1, 2));
+        assert_eq!((one.switch_over(None, None), one.switch_over(None, None)), (1, 2));
         assert_eq!((one.restart(one.belonging()), one.reload(), one.reload()), (1, 1, 2));
     }
 }

@@ -8,6 +8,7 @@ use super::place::Place;
 use crate::wait;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const CLUSTERS: u32 = 30;
 /// The most requests until all are healthy, and then in a minute for each.
 const MOST_REQUESTS: f64 = 3_000.0;
 const MOST_IDLE: f64 = 14.0;
+/// How many kinds of requests are told.
+const TOLD: usize = 24;
 /// Megabytes of memory that are its own.
 const MOST_OPERATOR: u64 = 40;
 const MOST_AGENT: u64 = 20;
@@ -36,10 +39,12 @@ pub(super) fn gather(place: &Place) -> Result<Round> {
         Ok(said.filter(|said| healthy(said) == Some(CLUSTERS)).map(drop))
     })?;
     let took = began.elapsed();
-    let asked = requests(place)? - before - looks;
-    let own = asked - background * took.as_secs_f64() / COUNTED.as_secs_f64();
+    let made = since(&before, &requests(place)?);
+    let asked = total(&made) - looks;
+    let own = asked - total(&background) * took.as_secs_f64() / COUNTED.as_secs_f64();
     wait::pass(CALM)?;
-    let idle = (rate(place)? - background) / f64::from(CLUSTERS);
+    let quiet = since(&background, &rate(place)?);
+    let idle = total(&quiet) / f64::from(CLUSTERS);
     let [operator, agent] = [resident("operator")?, resident("agent")?];
     let mut round = Round { seconds: Some(took.as_secs_f64()), ..Round::default() };
     let verdict = |is_met: bool| if is_met { "met" } else { "MISSED" };
@@ -48,10 +53,13 @@ pub(super) fn gather(place: &Place) -> Result<Round> {
             "{asked:.0} requests, {own:.0} of them not there without the clusters (< {MOST_REQUESTS}: {})",
             verdict(own < MOST_REQUESTS)
         ),
+        format!("most of them: {}", most(&made)),
         format!(
-            "idle {idle:.1} requests a minute and cluster (<= {MOST_IDLE}: {}); without clusters {background:.0} a minute",
-            verdict(idle <= MOST_IDLE)
+            "idle {idle:.1} requests a minute and cluster (<= {MOST_IDLE}: {}); without clusters {:.0} a minute",
+            verdict(idle <= MOST_IDLE),
+            total(&background)
         ),
+        format!("most of them, all clusters together: {}", most(&quiet)),
         format!(
             "resident at most: operator {operator} MB (<= {MOST_OPERATOR}: {}), agent {agent} MB (<= {MOST_AGENT}: {})",
             verdict(operator <= MOST_OPERATOR),
@@ -71,24 +79,59 @@ fn healthy(said: &str) -> Option<u32> {
     u32::try_from(all.iter().filter(is_healthy).count()).ok()
 }
 
-/// How many requests the API server has answered or begun to.
-fn requests(place: &Place) -> Result<f64> {
-    let said = place.kubectl(&["get", "--raw", "/metrics"])?;
-    Ok(sum(&said, "apiserver_request_total{"))
+/// How many requests there were, by what was asked: `PUT leases`.
+type Requests = BTreeMap<String, f64>;
+
+/// The requests that the API server has answered or begun to.
+fn requests(place: &Place) -> Result<Requests> {
+    Ok(by_kind(&place.kubectl(&["get", "--raw", "/metrics"])?))
 }
 
 /// How many requests there are in a minute, while nothing changes.
-fn rate(place: &Place) -> Result<f64> {
+fn rate(place: &Place) -> Result<Requests> {
     let (before, began) = (requests(place)?, Instant::now());
     wait::pass(COUNTED)?;
-    // One of them is for the count itself.
-    let asked = requests(place)? - before - 1.0;
-    Ok(asked * COUNTED.as_secs_f64() / began.elapsed().as_secs_f64())
+    let mut asked = since(&before, &requests(place)?);
+    // What the count itself asked for.
+    asked.remove("GET /metrics");
+    let factor = COUNTED.as_secs_f64() / began.elapsed().as_secs_f64();
+    asked.values_mut().for_each(|many| *many *= factor);
+    Ok(asked)
 }
 
-fn sum(metrics: &str, start: &str) -> f64 {
-    let of_it = metrics.lines().filter(|line| line.starts_with(start));
-    of_it.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+fn by_kind(metrics: &str) -> Requests {
+    let mut all = Requests::new();
+    for line in metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
+        let Some((labels, many)) = line.rsplit_once(' ') else { continue };
+        let label = |name: &str| {
+            let from = labels.split_once(&format!("{name}=\""))?.1;
+            Some(from.split_once('"')?.0).filter(|value| !value.is_empty())
+        };
+        let mut kind = label("verb").unwrap_or_default().to_owned();
+        match (label("resource"), label("subresource")) {
+            (Some(resource), Some(part)) => kind += &format!(" {resource}/{part}"),
+            (Some(resource), None) => kind += &format!(" {resource}"),
+            (None, part) => kind += &format!(" {}", part.unwrap_or_default()),
+        }
+        *all.entry(kind).or_default() += many.parse::<f64>().unwrap_or_default();
+    }
+    all
+}
+
+fn since(before: &Requests, after: &Requests) -> Requests {
+    let before = |kind| before.get(kind).copied().unwrap_or_default();
+    after.iter().map(|(kind, many)| (kind.clone(), many - before(kind))).collect()
+}
+
+fn total(requests: &Requests) -> f64 {
+    requests.values().sum()
+}
+
+fn most(requests: &Requests) -> String {
+    let mut all: Vec<_> = requests.iter().collect();
+    all.sort_by(|one, other| other.1.total_cmp(one.1));
+    let told = all.into_iter().take(TOLD).map(|(kind, many)| format!("{kind} {many:.0}"));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// The most memory that a process of pgherd with this command has, in megabytes. The nodes of a
@@ -122,9 +165,15 @@ mod tests {
 
     #[test]
     fn what_the_machine_says_is_read() {
-        let metrics = "# HELP\napiserver_request_total{verb=\"GET\"} 10\n\
-            apiserver_request_total{verb=\"PUT\"} 2\napiserver_other_total{} 5\n";
-        assert!((sum(metrics, "apiserver_request_total{") - 12.0).abs() < f64::EPSILON);
+        let metrics = "# HELP\n\
+            apiserver_request_total{resource=\"leases\",subresource=\"\",verb=\"PUT\"} 10\n\
+            apiserver_request_total{resource=\"pods\",subresource=\"status\",verb=\"GET\"} 2\n\
+            apiserver_request_total{subresource=\"/metrics\",resource=\"\",verb=\"GET\"} 2\n\
+            apiserver_other_total{} 5\n";
+        let all = by_kind(metrics);
+        assert_eq!(most(&all), "PUT leases 10, GET /metrics 2, GET pods/status 2");
+        let later = Requests::from([("PUT leases".to_owned(), 12.0)]);
+        assert_eq!(most(&since(&all, &later)), "PUT leases 2");
         assert_eq!(kilobytes("Name:\tx\nVmRSS:\t   20480 kB\n"), Some(20_480));
         let said = r#"{"items": [{"status": {"phase": "Cluster in healthy state"}}, {}]}"#;
         assert_eq!(healthy(said), Some(1));

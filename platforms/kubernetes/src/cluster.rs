@@ -41,6 +41,7 @@ pub(crate) const INVALID: &str = "Invalid cluster definition";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
 pub(crate) use report::ARCHIVING;
+pub use realise::Looked;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -127,11 +128,12 @@ async fn go_on(
     let taken_up = realise::take_up(context, blueprint, (seen, &wanted), next, &mut done).await;
     let realised = realised.and(refused).and(taken_up);
     let upgrade = agents::keep(context, blueprint, all, now).await;
-    let status = report::status(blueprint, all, &realised, Timestamp::now());
-    let status = report::with_heard(status, next, &heard);
-    let status = report::with_archive(status, cluster, &heard, Timestamp::now());
+    let told_at = Timestamp::now();
+    let status = report::status(blueprint, all, &realised, told_at);
+    let status = report::with_heard(status, (next, &heard), (cluster, told_at));
+    let status = report::with_archive(status, &heard, (cluster, told_at));
     let backups = context.backups_of(cluster);
-    let status = report::with_backups(status, cluster, &backups, Timestamp::now());
+    let status = report::with_backups(status, &backups, (cluster, told_at));
     done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;

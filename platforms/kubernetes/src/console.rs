@@ -13,11 +13,12 @@ pub mod summary;
 use crate::cluster::manifests::labels;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
-use pgherd_api::agent::{Specification, Status};
+use pgherd_api::agent::{Role, Specification, Status};
 use pgherd_api::cluster::annotations::{Care, Fenced, Hibernation};
 use pgherd_api::cluster::{Checked, Cluster};
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::record::{Phase, Record};
+use pgherd_core::seen::Gate;
 use pgherd_core::units::Epoch;
 use pgherd_core::wishes::Wishes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub struct View {
     pub pods: BTreeMap<InstanceName, Pod>,
     pub claims: BTreeMap<String, PersistentVolumeClaim>,
     pub record: Option<Record>,
+    /// When its terms began, as far as that was noted beside it.
+    pub began: BTreeMap<Epoch, Timestamp>,
     pub specification: Option<Specification>,
     pub wishes: Option<Wishes>,
     pub route: Option<Route>,
@@ -61,6 +64,8 @@ pub struct Warned {
     pub at: Timestamp,
     /// `pod/db-1`.
     pub about: String,
+    /// Of that object: a later one of its name is another one.
+    pub uid: Option<String>,
     pub what: String,
 }
 
@@ -139,6 +144,14 @@ impl View {
         format!("pgherd {verb} {} {instance} -n {}", self.name, self.namespace)
     }
 
+    /// What ends a hibernation.
+    pub fn waking(&self) -> String {
+        format!(
+            "kubectl annotate clusters.postgresql.cnpg.io {} -n {} --overwrite cnpg.io/hibernation=off",
+            self.name, self.namespace
+        )
+    }
+
     /// The instances that belong to the cluster, as far as anything tells.
     pub fn instances(&self) -> BTreeSet<InstanceName> {
         let wanted = self.wishes.as_ref().map(Wishes::belonging).unwrap_or_default();
@@ -160,6 +173,10 @@ impl View {
             None => !self.sees(Part::Route),
         };
         let runs = !self.sees(Part::Pods) || self.is_ready(holder);
+        // The kubelet looks only now and then.
+        let is_open =
+            |agent: &Status| agent.role == Role::Primary && agent.server.gate != Some(Gate::Closed);
+        let runs = runs && self.agents.get(holder).is_none_or(is_open);
         (record.phase == Phase::Serving && leads_there && runs).then(|| holder.clone())
     }
 

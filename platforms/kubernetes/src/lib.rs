@@ -16,3 +16,4 @@ pub mod run;
 pub mod scheduled_backup;
 pub mod settings;
 pub mod stores;
+mod unacted;

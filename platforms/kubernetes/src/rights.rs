@@ -5,6 +5,7 @@
 
 use crate::cluster::manifests::{Blueprint, services, specification};
 use crate::stores;
+use crate::unacted;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use pgherd_api::kind::GROUP;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +100,9 @@ pub fn operator() -> Vec<PolicyRule> {
         verbs,
     };
     let agents = AGENTS.iter().map(|right| of((right.group, right.resource, right.verbs)));
-    merged(stores::rights().into_iter().chain(FURTHER.map(of)).chain(agents))
+    merged(
+        stores::rights().into_iter().chain(unacted::rights()).chain(FURTHER.map(of)).chain(agents),
+    )
 }
 
 /// The rules of the role of a cluster's agents.
@@ -207,7 +210,8 @@ mod tests {
             "policy" poddisruptionbudgets: get list watch create patch delete
             "postgresql.cnpg.io" clusterimagecatalogs clusters imagecatalogs scheduledbackups: get list watch
             "postgresql.cnpg.io" backups: get list watch create
-            "postgresql.cnpg.io" backups/status clusters/status scheduledbackups/status: patch
+            "postgresql.cnpg.io" databaseroles databases poolers publications subscriptions: list watch
+            "postgresql.cnpg.io" backups/status clusters/status databaseroles/status databases/status publications/status scheduledbackups/status subscriptions/status: patch
             "postgresql.cnpg.io" clusters/finalizers: update
             "rbac.authorization.k8s.io" rolebindings roles: get list watch create patch
         "#]]

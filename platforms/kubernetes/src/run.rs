@@ -7,6 +7,7 @@
 use crate::backup::silences::Silences;
 use crate::backup::{self, BackupError};
 use crate::cluster;
+use crate::cluster::Looked;
 use crate::cluster::agents::Programs;
 use crate::cluster::certificates::Warned;
 use crate::cluster::heard::TakenUp;
@@ -17,6 +18,7 @@ use crate::pull::{self, Original};
 use crate::scheduled_backup::{self, ScheduleError};
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
+use crate::unacted;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use futures_util::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config as Pace};
@@ -37,7 +39,7 @@ use tracing::{info, warn};
 /// Clusters that are looked after at the same moment.
 const AT_ONCE: u16 = 16;
 /// Changes that come together are answered together.
-const DEBOUNCE: Duration = Duration::from_millis(50);
+const DEBOUNCE: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -68,6 +70,8 @@ pub struct Context {
     pub rollouts: Arc<Rollouts>,
     /// What agents are known to have taken up.
     pub taken_up: TakenUp,
+    /// When the Secrets that users give were looked at.
+    pub looked: Looked,
     /// Which ends of certificates users were warned of.
     pub warned: Warned,
     /// Whose backups have not been heard of.
@@ -136,11 +140,18 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
     let at_once = at_once(scopes.len());
     let ended = async move { ending.asked().await }.boxed().shared();
     info!("the operator runs");
+    let untold = scopes.clone();
+    let telling = join_all(untold.iter().map(|scope| unacted::tell(&client, scope)));
     let controllers = scopes.into_iter().map(|scope| {
         let of_all = (settings.clone(), programs.clone(), rollouts.clone());
         look_after(client.clone(), &scope, (at_once, of_all), ended.clone())
     });
-    join_all(controllers).await;
+    let working = join_all(controllers);
+    tokio::select! {
+        _ended = working => {}
+        // It has no end of its own.
+        _ended = telling => {}
+    }
     info!("the operator ends");
 }
 
@@ -175,6 +186,7 @@ fn look_after(
         programs,
         rollouts,
         taken_up: TakenUp::default(),
+        looked: Looked::default(),
         warned: Warned::default(),
         silences: Silences::default(),
         failures: Mutex::default(),

@@ -228,8 +228,8 @@ fn watch<K: Part>(
     (controller.owns_stream(touched), store)
 }
 
-/// A Lease is renewed every few seconds: only another holder or epoch is news, or that it can no
-/// longer be read.
+/// A Lease is renewed every few seconds: only another holder or epoch is news, who belongs and who
+/// is heard, or that it can no longer be read.
 fn watch_leases(
     client: &Client,
     scope: &Scope,
@@ -239,8 +239,13 @@ fn watch_leases(
     let news = |lease: &Lease| {
         let spec = lease.spec.clone().unwrap_or_default();
         let exists = lease.metadata.deletion_timestamp.is_none();
-        let is_readable = lease::record(lease).is_ok();
-        Some(fingerprint(&(spec.holder_identity, spec.lease_transitions, exists, is_readable)))
+        let record = lease::record(lease);
+        let is_readable = record.is_ok();
+        let heard = record.ok().flatten().map(|record| (record.members, record.grantors));
+        Some(fingerprint(&(
+            (spec.holder_identity, spec.lease_transitions),
+            (exists, is_readable, heard),
+        )))
     };
     let touched = touched.predicate_filter(news, kube::runtime::PredicateConfig::default());
     (controller.owns_stream(touched), store)

@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::{self, Cause, Record};
+use pgherd_core::units::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -59,8 +60,13 @@ pub fn verdict(line: &str) -> Option<Verdict> {
     Some(Verdict { at, state: told.state?, reason: told.because?, epoch: told.epoch })
 }
 
-/// The terms the record keeps, newest last.
-pub fn terms(record: &Record, told: &BTreeMap<InstanceName, Vec<Verdict>>) -> Vec<Term> {
+/// The terms the record keeps, newest last. When each began may be `noted` beside it, where logs are
+/// gone.
+pub fn terms(
+    record: &Record,
+    told: &BTreeMap<InstanceName, Vec<Verdict>>,
+    noted: &BTreeMap<Epoch, Timestamp>,
+) -> Vec<Term> {
     let said = |name: &InstanceName| told.get(name).map(Vec::as_slice).unwrap_or_default();
     let mut terms: Vec<Term> = Vec::new();
     let mut before: Option<&InstanceName> = None;
@@ -72,7 +78,8 @@ pub fn terms(record: &Record, told: &BTreeMap<InstanceName, Vec<Verdict>>) -> Ve
                 .find(|verdict| verdict.epoch == Some(term.epoch.0) && verdict.state == state)
                 .map(|verdict| verdict.at)
         };
-        let (opening, serving) = (of("opening").or(of("serving")), of("serving"));
+        let opening = of("opening").or(of("serving")).or(noted.get(&term.epoch).copied());
+        let serving = of("serving");
         let reason = reason(term, before);
         if let Some(last) = terms.last_mut() {
             last.ended = opening;
@@ -115,7 +122,7 @@ mod tests {
     use super::*;
     use pgherd_core::ports::contract;
     use pgherd_core::record::{Holder, Takeover, WriteId};
-    use pgherd_core::units::{Epoch, Lsn};
+    use pgherd_core::units::Lsn;
 
     #[test]
     fn verdicts_are_found_among_other_lines() {
@@ -164,9 +171,10 @@ mod tests {
                     say(50, "opening", "promoting", Some(3)),
                 ],
             ),
-            (name(2), vec![say(20, "opening", "promoting", Some(2))]),
+            // Its log is gone.
+            (name(2), Vec::new()),
         ]);
-        let terms = terms(&record, &told);
+        let terms = terms(&record, &told, &[(Epoch(2), at(20)), (Epoch(3), at(49))].into());
         let shown: Vec<String> = terms
             .iter()
             .map(|term| {

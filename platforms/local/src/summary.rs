@@ -8,8 +8,8 @@ use crate::hint;
 use crate::registration::Registration;
 use pgherd_api::agent::{ArchiveStatus, Happening, Role, Status};
 use pgherd_api::console;
+use pgherd_core::fleet::commits::{self, Commits};
 use pgherd_core::intent::Durability;
-use pgherd_core::names::InstanceName;
 use pgherd_core::record::{Phase, Record};
 use pgherd_core::seen::Gate;
 use pgherd_core::units::{Bytes, WalPosition};
@@ -45,7 +45,7 @@ pub struct Summary {
     pub instances: Vec<InstanceSummary>,
     pub partitions: Vec<String>,
     pub warnings: Vec<String>,
-    pub record: Option<Record>,
+    pub record: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -117,7 +117,7 @@ pub fn summary(view: &View) -> Summary {
         instances,
         partitions: view.cuts.iter().map(cut).collect(),
         warnings: warnings(view),
-        record: view.record.clone(),
+        record: record.map(console::record),
     }
 }
 
@@ -168,8 +168,8 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if instances.iter().any(|instance| !instance.ready) {
         problems.extend(full_disks(view));
     }
-    if too_few_confirm(view).is_some() {
-        problems.push("commits wait for standbys to confirm them".to_owned());
+    if matches!(present_commits(view), Some(Commits::Waiting { .. })) {
+        problems.push(console::COMMITS_WAIT.to_owned());
     }
     problems.extend(archive_failing(view).map(|why| format!("the log is not archived: {why}")));
     if !view.cuts.is_empty() {
@@ -386,16 +386,13 @@ pub fn warnings(view: &View) -> Vec<String> {
     view.warnings.iter().cloned().chain(refused).chain(restart).collect()
 }
 
-/// How many of those who have to confirm commits are there to do it, and how many it takes; none if
-/// enough are.
-fn too_few_confirm(view: &View) -> Option<(usize, usize)> {
+/// What becomes of a commit by the rule that the primary obeys, if its agent says which.
+fn present_commits(view: &View) -> Option<Commits> {
     let pair = view.primary()?.status.as_ref().and_then(obeyed_pair)?;
-    let streams = |name: &InstanceName| {
+    Some(commits::commits(Some(&pair), |name| {
         let instance = view.instances.iter().find(|instance| instance.name == *name);
         instance.is_some_and(|instance| is_ready(view, instance))
-    };
-    let there = pair.voters.iter().filter(|name| streams(name)).count();
-    (there < pair.acks).then_some((there, pair.acks))
+    }))
 }
 
 /// The sentence people ask for: what happens to a commit when a node is lost.
@@ -404,20 +401,16 @@ fn commits(view: &View) -> String {
     if view.primary().is_none() {
         return console::NO_COMMITS.to_owned();
     }
-    if let Some((there, needed)) = too_few_confirm(view) {
-        return format!(
-            "commits wait: {there} of the {needed} standbys that have to confirm them are there"
-        );
+    if let Some(present) = present_commits(view) {
+        return console::commits(present);
     }
-    let obeyed = view.primary().and_then(|primary| primary.status.as_ref()).and_then(obeyed_pair);
-    let newest = obeyed.or_else(|| record.quorum.iter().max_by_key(|pair| pair.acks).cloned());
-    newest.as_ref().and_then(console::survives).unwrap_or_else(|| {
-        let nobody = match view.durability {
-            Durability::Asynchronous { .. } => console::ALONE,
-            Durability::Required { .. } | Durability::Preferred { .. } => console::UNCONFIRMED,
-        };
-        nobody.to_owned()
-    })
+    match (record.quorum.iter().max_by_key(|pair| pair.acks), view.durability) {
+        (Some(newest), _) => console::rule(newest),
+        (None, Durability::Asynchronous { .. }) => console::ALONE.to_owned(),
+        (None, Durability::Required { .. } | Durability::Preferred { .. }) => {
+            console::UNCONFIRMED.to_owned()
+        }
+    }
 }
 
 fn obeyed_pair(status: &Status) -> Option<pgherd_core::record::Pair> {

@@ -40,6 +40,8 @@ pub struct Node {
     pub trouble: Trouble,
     /// The configuration number the server runs with.
     pub configuration: u64,
+    /// Some of it counts only from its next start on.
+    pub pending_restart: bool,
     /// When the log last grew, on its own clock.
     pub progress: Option<Time>,
     /// How long crash recovery takes from now on.

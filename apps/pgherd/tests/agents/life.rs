@@ -48,7 +48,7 @@ async fn a_switchover_hands_the_office_to_the_wished_standby() {
     let target = if first == 3 { 2 } else { 3 };
     let name = cluster.name(target);
     cluster.keeper.specify(|told| {
-        told.intent.switchover = Some(Switchover { number: 1, target: Some(name) });
+        told.intent.switchover = Some(Switchover { number: 1, target: Some(name), epoch: None });
     });
     cluster.wait("the switchover", |found| found.values().all(|it| it.switchover_done == 1)).await;
     assert_eq!(cluster.whole(3).await, target);

@@ -24,8 +24,9 @@ pub const RECONCILIATION_LOOP: &str = "cnpg.io/reconciliationLoop";
 /// `16Mi`. Default: 16Mi, a segment of WAL; more may be lost only with a person's consent.
 pub const MAX_LAG: &str = "pgherd.dev/maxLag";
 
-/// Asks for another primary: `{"number":N,"target":"db-2"}`, with or without a target. A request
-/// counts once, if its number is higher than that of the last one.
+/// Asks for another primary: `{"number":N,"target":"db-2","epoch":E}`, with or without a target. A
+/// request counts once, if its number is higher than that of the last one, and only while nobody has
+/// taken office since epoch E, or else since it was taken up.
 pub const SWITCHOVER: &str = "pgherd.dev/switchover";
 /// Asks for a restart of PostgreSQL: `{"number":N,"instances":["db-2"]}`; of all, if none is named.
 pub const RESTART: &str = "pgherd.dev/restart";

@@ -94,7 +94,7 @@ impl Cluster {
             owner_secret: owner_secret.map(|it| it.name.clone()),
             backup_target: spec.backup.as_ref().map(|it| it.target).unwrap_or_default(),
             annotations,
-            ignored: ignored::ignored(self),
+            ignored: ignored::ignored(self, &[]),
         }
     }
 

@@ -101,8 +101,15 @@ const OF_RECOVERED: [&str; 8] = [
 const ANNOTATIONS_ACTED_UPON: [&str; 7] =
     [FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER];
 
+impl Cluster {
+    /// What it asks for and nothing acts upon, on a platform that also acts upon these fields.
+    pub fn ignored_beside(&self, acted_upon: &[FieldPath]) -> Vec<FieldPath> {
+        ignored(self, acted_upon)
+    }
+}
+
 /// What the cluster asks for and nothing acts upon, as few places as possible.
-pub(super) fn ignored(cluster: &Cluster) -> Vec<FieldPath> {
+pub(super) fn ignored(cluster: &Cluster, beside: &[FieldPath]) -> Vec<FieldPath> {
     let written = cluster.written.clone().unwrap_or_else(|| differing(cluster));
     let known = ACTED_UPON.iter().chain(NO_WISH).map(|path| FieldPath::of(path));
     let known_annotations = ANNOTATIONS_ACTED_UPON.map(annotations::place);
@@ -114,6 +121,7 @@ pub(super) fn ignored(cluster: &Cluster) -> Vec<FieldPath> {
         OF_RECOVERED.iter().map(within).collect::<Vec<_>>()
     });
     let known = known.chain(known_annotations).chain(copied).chain(recovered);
+    let known = known.chain(beside.iter().cloned());
     let known: Vec<_> = known.collect();
     let annotations = FieldPath::of("metadata.annotations");
     let foreign = cluster.metadata.annotations.iter().flatten().map(|(name, _)| name);
@@ -190,7 +198,7 @@ mod tests {
     }
 
     fn shown(cluster: &Cluster) -> String {
-        let places = ignored(cluster).into_iter().map(|place| place.to_string());
+        let places = ignored(cluster, &[]).into_iter().map(|place| place.to_string());
         places.collect::<Vec<_>>().join(" ") + "\n"
     }
 

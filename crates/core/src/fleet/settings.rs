@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_not_asked_for_again() {
         let (mut asked, mut record) = (intent(3, asynchronous()), record());
-        asked.switchover = Some(Switchover { number: 1, target: None });
+        asked.switchover = Some(Switchover { number: 1, target: None, epoch: None });
         assert_eq!(check(&asked, &record, &names([1])), Next::Nothing);
         record.switchover = 1;
         assert_eq!(check(&asked, &record, &names([1])), Next::SwitchOver);

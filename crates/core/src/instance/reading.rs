@@ -4,12 +4,17 @@
 
 use super::View;
 use crate::record::Phase;
+use crate::seen::Heard;
 use crate::units::Time;
 use std::time::Duration;
 
 /// Somebody may have to act at once.
 const SOON: Duration = Duration::from_millis(200);
 const NOW_AND_THEN: Duration = Duration::from_secs(1);
+/// Nobody has made a record yet: whoever does tells the others.
+const BEGINNING: Duration = Duration::from_secs(3);
+/// Every renewal would find what a reading could.
+const SELDOM: Duration = Duration::from_mins(5);
 
 /// Whether it is time to read it.
 pub(super) fn is_due(view: View<'_>) -> bool {
@@ -19,23 +24,33 @@ pub(super) fn is_due(view: View<'_>) -> bool {
 /// When it is to be read again, having been `asked` for.
 fn next(view: View<'_>, asked: Time) -> Time {
     let seen = view.seen;
-    let unclear = seen.outstanding.is_some() || seen.record.regressed.is_some();
-    let Some(record) = seen.record.value.as_ref().filter(|_| !unclear) else {
-        return asked.after(SOON);
+    if let Some(outstanding) = &seen.outstanding {
+        // Its answer usually comes before that.
+        return asked.max(outstanding.first_sent).after(SOON);
+    }
+    let Some(record) = seen.record.value.as_ref().filter(|_| seen.record.regressed.is_none())
+    else {
+        let is_told = seen.record.read.is_some() && seen.record.regressed.is_none();
+        let waits = is_told && seen.grant.heard.is_none();
+        return asked.after(if waits { BEGINNING } else { SOON });
     };
     let pause = if seen.my_office().is_some() {
-        if serves_undisturbed(view) { view.intent.timers.term } else { NOW_AND_THEN }
-    } else if view.now < seen.grant.until {
+        if serves_undisturbed(view) { SELDOM } else { NOW_AND_THEN }
+    } else if let Some(heard) = hears_holder(view) {
         // The holder says with every heartbeat how new its record is.
-        let has_all =
-            seen.grant.heard.as_ref().is_some_and(|heard| {
-                (heard.epoch, heard.revision) == (record.epoch, record.revision)
-            });
+        let has_all = (heard.epoch, heard.revision) == (record.epoch, record.revision);
         if has_all { view.intent.timers.term } else { NOW_AND_THEN }
     } else {
         SOON
     };
     asked.after(pause)
+}
+
+/// What the holder that this instance has granted said last, unless it has been silent since.
+fn hears_holder(view: View<'_>) -> Option<&Heard> {
+    let oldest = view.now.before(view.intent.timers.grantor_silence());
+    let heard = view.seen.grant.heard.as_ref().filter(|heard| heard.at >= oldest);
+    heard.filter(|_| view.now < view.seen.grant.until)
 }
 
 /// Every renewal compares the record with the one in the store, so a holder that renews in time
@@ -52,8 +67,8 @@ fn serves_undisturbed(view: View<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::fixtures::{NOW, asynchronous, deserted, intent, ms, record, serving, streaming};
-    use crate::record::Revision;
-    use crate::seen::Seen;
+    use crate::record::{Revision, Write};
+    use crate::seen::{Change, Outstanding, Seen};
 
     /// How long after the last reading the next one is due.
     fn pause(seen: &Seen) -> Duration {
@@ -65,7 +80,7 @@ mod tests {
     #[test]
     fn a_holder_that_renews_in_time_reads_nothing_in_between() {
         let mut seen = serving(&record(3));
-        assert_eq!(pause(&seen), ms(15_000));
+        assert_eq!(pause(&seen), ms(300_000));
         seen.office.confirmed = Some(NOW.before(ms(10_000)));
         assert_eq!(pause(&seen), ms(1_000));
         seen.office.confirmed = Some(NOW);
@@ -80,6 +95,10 @@ mod tests {
         let heard = seen.grant.heard.as_mut().unwrap();
         heard.revision = Revision(heard.revision.0 + 1);
         assert_eq!(pause(&seen), ms(1_000));
+        let heard = seen.grant.heard.as_mut().unwrap();
+        heard.revision = record(3).revision;
+        heard.at = NOW.before(ms(1_300));
+        assert_eq!(pause(&seen), ms(200));
         assert_eq!(pause(&deserted(2, &record(3))), ms(200));
     }
 
@@ -88,5 +107,15 @@ mod tests {
         let mut seen = streaming(2, &record(3));
         seen.record.value = None;
         assert_eq!(pause(&seen), ms(200));
+        seen.grant.heard = None;
+        assert_eq!(pause(&seen), ms(3_000));
+        seen.record.read = None;
+        assert_eq!(pause(&seen), ms(200));
+        let mut seen = serving(&record(3));
+        let write = Write::over(None, record(3));
+        let (first_sent, last_sent) = (NOW.after(ms(300)), NOW.after(ms(300)));
+        seen.outstanding =
+            Some(Outstanding { write, change: Change::Amend, first_sent, last_sent });
+        assert_eq!(pause(&seen), ms(500));
     }
 }

@@ -4,6 +4,7 @@
 //! that is not ready.
 
 use super::{View, is_leaving, members, next_write, perform, shall_go, write};
+use crate::intent::Switchover;
 use crate::message::Standing;
 use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
@@ -52,6 +53,10 @@ fn prepare(
         }
         return None;
     }
+    if !shall_go(view) && request.is_some_and(|request| is_outdated(record, request)) {
+        abort(view, record, request.map_or(record.switchover, |request| request.number), steps);
+        return None;
+    }
     let wish = request.and_then(|request| request.target.as_ref());
     let number = request.map_or(record.switchover, |request| request.number);
     let anybody = || choose(view, record, primary, None).filter(|_| shall_go(view));
@@ -81,6 +86,11 @@ fn prepare(
         steps.push(Step::Remember(Note::HandoverBegan(Some(view.now))));
     }
     leaving(Reason::HandingOver { target })
+}
+
+/// Somebody else has taken office since it was asked for: handing over once more would undo that.
+fn is_outdated(record: &Record, request: &Switchover) -> bool {
+    request.epoch.is_some_and(|epoch| record.has_changed_hands_since(epoch))
 }
 
 /// Nobody can take over. An instance that is removed for good waits until somebody can; one that

@@ -10,14 +10,15 @@ use crate::instance;
 use crate::intent::{Intent, Switchover};
 use crate::message::{Released, Stance, Standing};
 use crate::plan::Step;
-use crate::record::{Phase, Record};
+use crate::record::{Cause, Phase, Record, Term};
 use crate::seen::{End, ReleaseHeard, Seen, Server};
-use crate::units::{Epoch, Lsn, SystemId};
+use crate::units::{Epoch, Lsn, SystemId, Timeline};
 use expect_test::expect;
 
 fn asked() -> Intent {
     let mut intent = intent(3, asynchronous());
-    intent.switchover = Some(Switchover { number: 1, target: Some(name(2)) });
+    intent.switchover =
+        Some(Switchover { number: 1, target: Some(name(2)), epoch: Some(Epoch(2)) });
     intent
 }
 
@@ -165,6 +166,50 @@ fn a_request_without_a_ready_target_is_given_up_after_a_while() {
 }
 
 #[test]
+fn a_request_from_before_a_failover_is_over() {
+    let term = |epoch, holder, cause| Term {
+        epoch: Epoch(epoch),
+        timeline: Timeline(1 + u32::try_from(epoch).unwrap()),
+        parent: Timeline(1),
+        holder: name(holder),
+        cause,
+        began: Some(Lsn(1_000)),
+    };
+    let mut failed_over = record(3);
+    failed_over.terms = vec![term(1, 3, Cause::Initialised), term(2, 1, Cause::GrantsLost)];
+    let mut intent = asked();
+    intent.switchover =
+        Some(Switchover { number: 1, target: Some(name(2)), epoch: Some(Epoch(1)) });
+    check(
+        &intent,
+        &serving(&failed_over),
+        expect![[r#"
+        serving: nothing to do
+        write AbortHandOver: epoch 2 db-1 serving, timeline 3, G {db-2 db-3} M {db-1 db-2 db-3} Q {}
+        remember HandoverBegan"#]],
+    );
+    // One that nobody remembers the epoch of is carried out, as is one that asks for the new
+    // primary to hand over.
+    intent.switchover = Some(Switchover { number: 1, target: Some(name(2)), epoch: None });
+    check(
+        &intent,
+        &serving(&failed_over),
+        expect![[r#"
+        leaving: handing over to db-2
+        perform Checkpoint { epoch: Epoch(2) }
+        remember HandoverBegan"#]],
+    );
+    check(
+        &asked(),
+        &serving(&failed_over),
+        expect![[r#"
+        leaving: handing over to db-2
+        perform Checkpoint { epoch: Epoch(2) }
+        remember HandoverBegan"#]],
+    );
+}
+
+#[test]
 fn a_leaving_primary_hands_over_to_the_best_standby() {
     let mut intent = intent(3, asynchronous());
     intent.leaving.insert(name(1));
@@ -181,7 +226,7 @@ fn a_leaving_primary_hands_over_to_the_best_standby() {
 #[test]
 fn a_wish_for_the_primary_itself_does_not_keep_it_from_leaving() {
     let mut intent = asked();
-    intent.switchover = Some(Switchover { number: 1, target: Some(name(1)) });
+    intent.switchover = Some(Switchover { number: 1, target: Some(name(1)), epoch: None });
     intent.instances.remove(&name(1));
     let mut seen = serving(&record(3));
     seen.handover_began = Some(NOW.before(ms(100)));

@@ -53,7 +53,7 @@ const HERE: [&str; 37] = [
 
 /// Those of the fields that are ignored here, too.
 pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
-    of(blueprint.cluster, &blueprint.checked.ignored)
+    of(blueprint.cluster)
 }
 
 /// What can be found wrong here without connecting to anybody.
@@ -75,15 +75,14 @@ pub(crate) fn refuse(
     if problems.is_empty() { Ok((checked, warnings)) } else { Err(problems) }
 }
 
-fn of(cluster: &Cluster, elsewhere: &[FieldPath]) -> Vec<String> {
+fn of(cluster: &Cluster) -> Vec<String> {
     // What opens the server that the cluster begins as a copy of.
     let keys = cluster.copied().into_iter().flat_map(|(place, entry)| {
         let keys = entry.keys().into_iter();
-        keys.map(move |(field, ..)| place.name(field).to_string())
+        keys.map(move |(field, ..)| place.name(field))
     });
-    let known: Vec<String> = HERE.iter().map(ToString::to_string).chain(keys).collect();
-    let paths = elsewhere.iter().map(ToString::to_string);
-    paths.filter(|path| !known.iter().any(|known| is_within(path, known))).collect()
+    let known: Vec<FieldPath> = HERE.iter().map(|path| FieldPath::of(path)).chain(keys).collect();
+    cluster.ignored_beside(&known).iter().map(ToString::to_string).collect()
 }
 
 fn is_within(path: &str, known: &str) -> bool {
@@ -98,9 +97,11 @@ mod tests {
 
     #[test]
     fn what_pods_and_volumes_are_made_from_is_acted_upon() {
-        let paths = ["spec.storage", "spec.env", "spec.environment", "spec.monitoring"];
-        let told = of(&cluster(""), &paths.map(FieldPath::of));
-        assert_eq!(told, ["spec.environment", "spec.monitoring"]);
+        let told = of(&cluster(
+            "storage: {size: 1Gi}, env: [{name: a, value: b}], monitoring: {enablePodMonitor: true}, \
+             managed: {services: {disabledDefaultServices: [r]}, roles: [{name: eve}]}",
+        ));
+        assert_eq!(told, ["spec.managed.roles", "spec.monitoring"]);
     }
 
     #[test]
@@ -133,9 +134,8 @@ mod tests {
             "backup: {target: primary, retentionPolicy: 30d, volumeSnapshot: {className: a}, \
              barmanObjectStore: {destinationPath: /a, tags: {b: c}, data: {jobs: 2}}}",
         );
-        let (checked, _) = cluster.checked().unwrap();
         let left = ["spec.backup.barmanObjectStore.tags", "spec.backup.volumeSnapshot"];
-        assert_eq!(of(&cluster, &checked.ignored), left);
+        assert_eq!(of(&cluster), left);
     }
 
     #[test]
@@ -155,8 +155,7 @@ mod tests {
              {name: b, connectionParameters: {host: x}, password: {name: s, key: p}, \
              barmanObjectStore: {destinationPath: y}}]",
         );
-        let (checked, _) = cluster.checked().unwrap();
-        let told = of(&cluster, &checked.ignored);
+        let told = of(&cluster);
         let left = ["spec.externalClusters[0]", "spec.externalClusters[1].barmanObjectStore"];
         assert_eq!(told, left);
     }

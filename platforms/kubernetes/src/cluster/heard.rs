@@ -1,5 +1,5 @@
-//! Asks agents what Kubernetes does not know: whether they have taken up the newest settings and
-//! started again, whether their disk is full, and how archiving goes.
+//! Asks agents what Kubernetes does not know: the primary always, whether clients can write and how
+//! archiving goes; all of them, whether they have taken up the newest settings and started again.
 //!
 //! Never asks again what is known, and never takes silence for an answer.
 
@@ -21,9 +21,13 @@ use known::{Answers, Asked};
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{Client, Endpoint};
 use pgherd_api::agent::{ArchiveStatus, Role, Status, names};
+use pgherd_core::fleet::commits::{self, Commits};
 use pgherd_core::fleet::settings::{self, Next};
 use pgherd_core::fleet::{Plan, Verdict};
 use pgherd_core::names::InstanceName;
+use pgherd_core::record::Record;
+use pgherd_core::seen::Gate;
+use pgherd_core::wishes::Shall;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 use tracing::debug;
@@ -32,10 +36,12 @@ use tracing::debug;
 const WITHIN: Duration = Duration::from_secs(1);
 /// Until agents have taken up what they were told.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Until clients can write.
+const LOOK_AGAIN_SOON: Duration = Duration::from_secs(2);
+/// While all is well. What the record tells, too, wakes its cluster at once.
+const LISTEN: Duration = Duration::from_secs(30);
 /// Until somebody makes room.
 const LOOK_LATER: Duration = Duration::from_secs(10);
-/// Until the primary is asked again how archiving goes, while it does.
-const LOOK_AT_ARCHIVE: Duration = Duration::from_mins(1);
 /// For how long nobody answers by accident.
 const UNREACHED_AFTER: Duration = Duration::from_secs(30);
 
@@ -56,6 +62,8 @@ pub(super) struct Heard {
     pub(super) restarted: BTreeMap<InstanceName, u64>,
     /// Nobody who serves has answered for too long.
     pub(super) unreached: bool,
+    /// What the primary says of itself; none if it says nothing.
+    pub(super) primary: Option<Primary>,
     pub(super) archive: Archive,
 }
 
@@ -68,6 +76,23 @@ pub(super) enum Archive {
     /// The primary does not say.
     Unknown,
     Known(ArchiveStatus),
+}
+
+/// What clients get of the primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Primary {
+    Serves,
+    /// It holds the office, and lets nobody in: what it does, and why.
+    IsNotOpen {
+        name: InstanceName,
+        doing: String,
+        why: String,
+    },
+    /// Commits wait: of so many that have to confirm them so many are there.
+    Waits {
+        needed: usize,
+        there: usize,
+    },
 }
 
 /// Whether an instance serves.
@@ -87,39 +112,42 @@ pub(super) async fn hear(
     let asked = Asked::of(&wanted.specification.intent);
     let is_so = context.taken_up.is_so(uid, &asked);
     let doubt = if is_so { Doubt::None } else { Doubt::Some };
-    let due = due(blueprint, (seen, wanted), (doubt, Timestamp::now()));
+    let whom = |doubt| due(blueprint, (seen, wanted), (doubt, Timestamp::now()));
+    let mut due = whom(doubt);
     let archiving = blueprint.checked.postgres.archive.is_some();
-    let archiver = seen.record.as_ref().map(|record| &record.holder.instance);
-    let archiver = archiver.filter(|_| archiving);
-    let archive = if archiving { Archive::Unknown } else { Archive::None };
-    if due.is_empty() && archiver.is_none() {
-        return Heard { archive, ..Heard::default() };
-    }
+    let nothing = || Heard {
+        archive: if archiving { Archive::Unknown } else { Archive::None },
+        ..Heard::default()
+    };
+    let Some(record) = seen.record.as_ref().filter(|_| !due.is_empty()) else {
+        return nothing();
+    };
     let client = match calls::client(blueprint, (seen, wanted), now) {
         Ok(client) => client,
         Err(error) => {
             debug!(cluster = blueprint.name(), error = %chain(&error), "agents are not asked");
-            return Heard { archive, ..Heard::default() };
+            return nothing();
         }
     };
-    let said = due.iter().map(|(name, service)| async {
-        let endpoint = calls::endpoint(seen, name)?;
-        Some((name.clone(), *service, ask(&client, &endpoint, name).await))
-    });
-    let of_archiver = async {
-        let name = archiver?;
-        ask(&client, &calls::endpoint(seen, name)?, name).await?.archive
-    };
-    let (said, archived) = futures_util::join!(join_all(said), of_archiver);
-    let mut heard = gather(said.into_iter().flatten(), &asked);
+    let mut said = ask_all(&client, seen, &due).await;
+    if doubt == Doubt::None && said.iter().all(|(.., said)| said.is_none()) {
+        // Only one was asked, perhaps: that nobody answers is to be seen from all.
+        let others = whom(Doubt::Some).into_iter().filter(|one| !due.contains(one));
+        let others: Vec<_> = others.collect();
+        said.extend(ask_all(&client, seen, &others).await);
+        due.extend(others);
+    }
+    let archived = archived(&said, record).filter(|_| archiving);
+    let mut heard = gather(said.into_iter(), &asked, record);
     let all_serve = due.len() == wanted.wishes.belonging().len()
         && due.iter().all(|(_, service)| *service == Service::Ready);
-    if all_serve && heard == (Heard { restarted: heard.restarted.clone(), ..Heard::default() }) {
+    let (restarted, primary) = (heard.restarted.clone(), heard.primary.clone());
+    if all_serve && heard == (Heard { restarted, primary, ..Heard::default() }) {
         context.taken_up.note(uid, asked);
     }
     let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
     heard.unreached = unheard >= UNREACHED_AFTER;
-    heard.archive = archived.map_or(archive, Archive::Known);
+    heard.archive = archived.map_or_else(|| nothing().archive, Archive::Known);
     heard
 }
 
@@ -131,24 +159,27 @@ enum Doubt {
     Some,
 }
 
-/// Whom to ask: who serves, while there is doubt or a disk was full; and who has not been
-/// ready for longer than it takes to begin.
+/// Whom to ask: the primary; who serves, while there is doubt or a disk was full; and who has not
+/// been ready for longer than it takes to begin.
 fn due(
     blueprint: &Blueprint<'_>,
     (seen, wanted): (&Seen, &Wanted),
     (doubt, now): (Doubt, Timestamp),
 ) -> Vec<(InstanceName, Service)> {
-    if seen.record.is_none() {
+    let Some(record) = seen.record.as_ref().filter(|_| wanted.shall == Shall::Run) else {
         return Vec::new();
-    }
+    };
     let status = blueprint.cluster.status.as_ref();
     let was_full = status.and_then(|it| it.phase.as_deref()) == Some(NOT_ENOUGH_SPACE);
+    let is_fenced = |name: &InstanceName| wanted.specification.intent.is_fenced(name);
     let belonging = wanted.wishes.belonging().into_iter();
     let due = belonging.filter_map(|name| {
         let pod = seen.pods.get(&name)?;
         let is_going = pod.metadata.deletion_timestamp.is_some();
         let service = if is_ready(pod) { Service::Ready } else { Service::Unready };
         let is_due = match service {
+            // Of one that shall be down it is known why nobody can write.
+            _ if name == record.holder.instance => !is_fenced(&name),
             Service::Ready => was_full || doubt == Doubt::Some,
             Service::Unready => has_begun_long_ago(pod, now),
         };
@@ -162,16 +193,29 @@ fn has_begun_long_ago(pod: &Pod, now: Timestamp) -> bool {
     started.is_some_and(|started| hindrance::is_slow(started, now))
 }
 
+type Said = (InstanceName, Service, Option<Status>);
+
+async fn ask_all(client: &Client, seen: &Seen, due: &[(InstanceName, Service)]) -> Vec<Said> {
+    let said = due.iter().map(|(name, service)| async {
+        let endpoint = calls::endpoint(seen, name)?;
+        Some((name.clone(), *service, ask(client, &endpoint, name).await))
+    });
+    join_all(said).await.into_iter().flatten().collect()
+}
+
 async fn ask(client: &Client, endpoint: &Endpoint, name: &InstanceName) -> Option<Status> {
     let said = client.call::<_, Status>(endpoint, names::STATUS, &(), WITHIN).await;
     said.inspect_err(|error| debug!(instance = %name, error = %chain(error), "it says nothing"))
         .ok()
 }
 
-fn gather(
-    said: impl Iterator<Item = (InstanceName, Service, Option<Status>)>,
-    asked: &Asked,
-) -> Heard {
+/// What the primary says of its archive.
+fn archived(said: &[Said], record: &Record) -> Option<ArchiveStatus> {
+    let (.., said) = said.iter().find(|(name, ..)| *name == record.holder.instance)?;
+    said.as_ref()?.archive.clone()
+}
+
+fn gather(said: impl Iterator<Item = Said>, asked: &Asked, record: &Record) -> Heard {
     let configuration = asked.configuration;
     let mut heard = Heard::default();
     for (name, service, said) in said {
@@ -181,6 +225,9 @@ fn gather(
             }
             continue;
         };
+        if name == record.holder.instance && said.holds == Some(record.epoch) {
+            heard.primary = Some(primary(&name, &said));
+        }
         let looked_at = said.pending_restart_of.unwrap_or(configuration);
         let is_late = said.configuration_done.min(looked_at) < configuration;
         if service == Service::Ready && is_late {
@@ -200,6 +247,19 @@ fn gather(
         }
     }
     heard
+}
+
+fn primary(name: &InstanceName, said: &Status) -> Primary {
+    let server = &said.server;
+    if said.role != Role::Primary || server.gate == Some(Gate::Closed) {
+        let (name, doing) = (name.clone(), said.verdict.state.clone());
+        return Primary::IsNotOpen { name, doing, why: said.verdict.reason.clone() };
+    }
+    let rule = server.obeys.as_ref().and_then(|obeyed| obeyed.pair.as_ref());
+    match commits::commits(rule, |name| commits::streams(&server.senders, name)) {
+        Commits::Waiting { needed, there } => Primary::Waits { needed, there },
+        Commits::Alone | Commits::Unconfirmed | Commits::Confirmed { .. } => Primary::Serves,
+    }
 }
 
 fn is_up(role: Role) -> bool {
@@ -240,22 +300,21 @@ impl Heard {
     pub(super) fn look_again(&self) -> Option<Duration> {
         let waits = [self.silent.is_empty(), self.full.is_empty(), self.pending.is_empty()];
         if !self.late.is_empty() || !self.restarting.is_empty() {
-            Some(LOOK_AGAIN)
-        } else if waits.contains(&false) {
-            Some(LOOK_LATER)
-        } else {
-            self.archive.look_again()
+            return Some(LOOK_AGAIN);
+        }
+        match self.primary {
+            Some(Primary::IsNotOpen { .. } | Primary::Waits { .. }) => Some(LOOK_AGAIN_SOON),
+            Some(Primary::Serves) | None if waits.contains(&false) => Some(LOOK_LATER),
+            Some(Primary::Serves) if self.archive.is_failing() => Some(LOOK_LATER),
+            Some(Primary::Serves) => Some(LISTEN),
+            None => None,
         }
     }
 }
 
 impl Archive {
-    fn look_again(&self) -> Option<Duration> {
-        match self {
-            Self::None => None,
-            Self::Known(ArchiveStatus { failing: None, .. }) => Some(LOOK_AT_ARCHIVE),
-            Self::Known(_) | Self::Unknown => Some(LOOK_LATER),
-        }
+    fn is_failing(&self) -> bool {
+        matches!(self, Self::Known(ArchiveStatus { failing: Some(_), .. }))
     }
 }
 
@@ -265,10 +324,19 @@ mod tests {
     use expect_test::expect;
     use pgherd_core::intent::Restart;
     use pgherd_core::names::ClusterName;
+    use pgherd_core::record::{Holder, Pair, WriteId};
+    use pgherd_core::seen::{Obeyed, Sender};
+    use pgherd_core::units::{Epoch, Lsn, SystemId, Timeline};
     use serde_json::json;
 
     fn name(serial: u32) -> InstanceName {
         InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
+    }
+
+    /// The first holds the office.
+    fn record() -> Record {
+        let holder = Holder { instance: name(1), volume: 1, incarnation: 1 };
+        Record::first(holder, SystemId(7), Timeline(1), WriteId::default())
     }
 
     /// Runs with this configuration, and looked at what waits for a restart under that one.
@@ -288,7 +356,8 @@ mod tests {
     fn told(said: Vec<(u32, Service, Option<Status>)>) -> String {
         let said = said.into_iter().map(|(serial, service, said)| (name(serial), service, said));
         let restart = Restart { number: 3, instances: [name(1), name(2)].into() };
-        let heard = gather(said, &Asked { configuration: 7, restart: Some(restart) });
+        let asked = Asked { configuration: 7, restart: Some(restart) };
+        let heard = gather(said, &asked, &record());
         let listed = |names: &[InstanceName]| {
             names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
@@ -349,5 +418,39 @@ mod tests {
             late [] full [db-1] pending [] restarting [] Some(10s)
         "#]]
         .assert_eq(&told.concat());
+    }
+
+    #[test]
+    fn whether_clients_can_write_is_for_the_primary_to_say() {
+        let holds = |epoch| Status { holds: Some(Epoch(epoch)), ..status(1, 7, Some(7)) };
+        let rule = |needed| Obeyed {
+            pair: Some(Pair { voters: [name(2), name(3)].into(), acks: needed }),
+            since: Lsn(0),
+        };
+        let mut serves = holds(1);
+        serves.server.obeys = Some(rule(1));
+        let sender = |streaming| Sender { flushed: Lsn(0), streaming };
+        serves.server.senders = [(name(2), sender(true)), (name(3), sender(false))].into();
+        let mut waits = serves.clone();
+        waits.server.obeys = Some(rule(2));
+        let mut closed = serves.clone();
+        closed.server.gate = Some(Gate::Closed);
+        "opening".clone_into(&mut closed.verdict.state);
+        "nobody has confirmed yet".clone_into(&mut closed.verdict.reason);
+        let down = Status { role: Role::Stopped, ..holds(1) };
+        let told = [serves, waits, closed, down, holds(0), status(1, 7, Some(7))].map(|said| {
+            let said = [(name(1), Service::Ready, Some(said))].into_iter();
+            let heard = gather(said, &Asked { configuration: 7, restart: None }, &record());
+            format!("{:?} {:?}\n", heard.primary, heard.look_again())
+                .replace("InstanceName { cluster: ClusterName(\"db\"), ", "{ ")
+        });
+        expect![[r#"
+            Some(Serves) Some(30s)
+            Some(Waits { needed: 2, there: 1 }) Some(2s)
+            Some(IsNotOpen { name: { serial: 1 }, doing: "opening", why: "nobody has confirmed yet" }) Some(2s)
+            Some(IsNotOpen { name: { serial: 1 }, doing: "serving", why: "" }) Some(2s)
+            None None
+            None None
+        "#]].assert_eq(&told.concat());
     }
 }

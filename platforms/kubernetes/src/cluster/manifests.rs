@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod claims;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod inherited;
 pub mod labels;
 pub mod pod;
 pub mod route;
@@ -75,7 +76,7 @@ fn unless_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 /// A short text that is the same for the same content.
-pub(in crate::cluster) fn digest(content: &impl Serialize) -> String {
+pub(crate) fn digest(content: &impl Serialize) -> String {
     // Such types always become JSON; if one does not, the text changes, and nothing is hidden.
     let json = serde_json::to_vec(content).unwrap_or_else(|error| error.to_string().into_bytes());
     // Half of the digest is more than enough to tell versions of one object apart.

@@ -130,7 +130,8 @@ pub(super) fn status(
     let (phase, reason) = match realised {
         Ok(()) => {
             let known = before.phase.as_deref();
-            phase::phase(&Situation { verdict: &plan.verdict, seen, names: &names, known })
+            let fenced = &wanted.specification.intent.fenced;
+            phase::phase(&Situation { verdict: &plan.verdict, seen, names: &names, fenced, known })
         }
         Err(error) => (error.phase(), chain(error).to_string()),
     };
@@ -141,7 +142,9 @@ pub(super) fn status(
     let failing_since = before.current_primary_failing_since_timestamp.clone();
     let failing_since =
         (phase == FAILING_OVER).then(|| failing_since.unwrap_or_else(|| now.to_string()));
-    let changed = before.current_primary != primary;
+    // Who takes its own office back is another one in it: each term has a timeline of its own.
+    let timeline = record.map(|record| i64::from(record.timeline.0));
+    let changed = before.current_primary != primary || before.timeline_id != timeline;
     let since =
         if changed { Some(now.to_string()) } else { before.current_primary_timestamp.clone() };
     let facts = Facts {
@@ -168,7 +171,7 @@ pub(super) fn status(
         target_primary: record
             .map(|record| record.target().unwrap_or(&record.holder.instance).to_string()),
         current_primary: primary,
-        timeline_id: record.map(|record| i64::from(record.timeline.0)),
+        timeline_id: timeline,
         system_id: record.map(|record| record.system_id.0.to_string()),
         latest_generated_node: names.last().map(|name| i64::from(name.serial())),
         topology: Some(topology(&names, seen)),
@@ -183,7 +186,15 @@ pub(super) fn status(
 }
 
 /// What only agents know is told while nothing graver goes on.
-pub(super) fn with_heard(status: ClusterStatus, next: Next, heard: &Heard) -> ClusterStatus {
+pub(super) fn with_heard(
+    status: ClusterStatus,
+    (next, heard): (Next, &Heard),
+    (cluster, now): (&Cluster, Timestamp),
+) -> ClusterStatus {
+    let status = match phase::unserved(&status, heard) {
+        Some((phase, reason)) => unserved(status, (phase, reason), (cluster, now)),
+        None => status,
+    };
     match phase::heard(&status, next, heard) {
         Some((phase, reason)) => {
             ClusterStatus { phase: Some(phase.to_owned()), phase_reason: Some(reason), ..status }
@@ -195,9 +206,8 @@ pub(super) fn with_heard(status: ClusterStatus, next: Next, heard: &Heard) -> Cl
 /// How archiving goes, where there is an archive.
 pub(super) fn with_archive(
     mut status: ClusterStatus,
-    cluster: &Cluster,
     heard: &Heard,
-    now: Timestamp,
+    (cluster, now): (&Cluster, Timestamp),
 ) -> ClusterStatus {
     let before = cluster.status.as_ref().map_or(&[][..], |before| &before.conditions);
     let about = (cluster.metadata.generation, now);
@@ -208,15 +218,33 @@ pub(super) fn with_archive(
 /// How backups went, as their objects say.
 pub(super) fn with_backups(
     status: ClusterStatus,
-    cluster: &Cluster,
     backups: &[Arc<Backup>],
-    now: Timestamp,
+    (cluster, now): (&Cluster, Timestamp),
 ) -> ClusterStatus {
     let before = cluster.status.clone().unwrap_or_default();
     let policy = cluster.spec.backup.as_ref().and_then(|it| it.retention_policy.as_deref());
     let backups: Vec<&Backup> = backups.iter().map(|backup| &**backup).collect();
     let about = (cluster.metadata.generation, now);
     backup::with_backups(status, &before, (&backups, policy), about)
+}
+
+fn unserved(
+    status: ClusterStatus,
+    (phase, reason): (Option<&'static str>, String),
+    (cluster, now): (&Cluster, Timestamp),
+) -> ClusterStatus {
+    let before = cluster.status.as_ref().map_or(&[][..], |before| &before.conditions);
+    let dates = (cluster.metadata.generation, now);
+    let phase = phase.map(ToOwned::to_owned).or(status.phase);
+    let is_failing = phase.as_deref() == Some(FAILING_OVER);
+    let failing_since = status.current_primary_failing_since_timestamp.filter(|_| is_failing);
+    ClusterStatus {
+        conditions: conditions::with_unready(status.conditions, &reason, (before, dates)),
+        phase,
+        phase_reason: Some(reason),
+        current_primary_failing_since_timestamp: failing_since,
+        ..status
+    }
 }
 
 /// What agents run is told while nothing graver goes on.

@@ -9,7 +9,9 @@ use pgherd_api::cluster::annotations::{Hibernation, Requests};
 use pgherd_api::cluster::updates::PrimaryUpdateStrategy;
 use pgherd_core::fleet::rollout::Pace;
 use pgherd_core::fleet::{PrimaryUpdate, Sight};
+use pgherd_core::intent::Switchover;
 use pgherd_core::names::InstanceName;
+use pgherd_core::units::Epoch;
 use pgherd_core::wishes::{Shall, Wish, Wishes};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -43,7 +45,8 @@ pub(super) fn wanted(blueprint: &Blueprint<'_>, seen: &Seen, now: SystemTime) ->
     wishes.exists |= seen.record.is_some();
     let holder = seen.record.as_ref().map(|record| &record.holder.instance);
     wishes.scale(&checked.name, checked.instances, holder);
-    take(&checked.annotations.requests, &mut wishes, Memory::of(kept.as_ref()));
+    let epoch = seen.record.as_ref().map(|record| record.epoch);
+    take(&checked.annotations.requests, &mut wishes, (Memory::of(kept.as_ref()), epoch));
     if last.as_ref().is_some_and(|last| last.postgres != checked.postgres) {
         wishes.reload();
     }
@@ -76,13 +79,14 @@ impl Memory {
 
 /// Takes up what the annotations ask for, each request once. One that names an instance which the
 /// cluster does not have is left until it has.
-fn take(requests: &Requests, wishes: &mut Wishes, memory: Memory) {
+fn take(requests: &Requests, wishes: &mut Wishes, (memory, epoch): (Memory, Option<Epoch>)) {
     let belonging = wishes.belonging();
     if let Some(request) = &requests.switchover {
         let known = wishes.switchover.as_ref().map_or(0, |last| last.number);
         let has_target = request.target.as_ref().is_none_or(|name| belonging.contains(name));
         if request.number > known && has_target {
-            wishes.switchover = Some(request.clone());
+            wishes.switchover =
+                Some(Switchover { epoch: request.epoch.or(epoch), ..request.clone() });
         }
     }
     if let Some(request) = &requests.restart {
@@ -159,7 +163,7 @@ impl Wanted {
 mod tests {
     use super::*;
     use expect_test::expect;
-    use pgherd_core::intent::{Restart, Switchover};
+    use pgherd_core::intent::Restart;
     use pgherd_core::names::ClusterName;
 
     fn db() -> ClusterName {
@@ -177,7 +181,7 @@ mod tests {
     }
 
     fn switchover(number: u64, target: Option<u32>) -> Requests {
-        let switchover = Switchover { number, target: target.map(instance) };
+        let switchover = Switchover { number, target: target.map(instance), epoch: None };
         Requests { switchover: Some(switchover), ..Requests::default() }
     }
 
@@ -194,7 +198,7 @@ mod tests {
     fn after(memory: Memory, requests: &[Requests]) -> String {
         let mut wishes = three();
         let told = requests.iter().map(|request| {
-            take(request, &mut wishes, memory);
+            take(request, &mut wishes, (memory, Some(Epoch(5))));
             let named = |names: &mut dyn Iterator<Item = &InstanceName>| {
                 names.map(ToString::to_string).collect::<Vec<_>>().join(",")
             };
@@ -202,6 +206,8 @@ mod tests {
                 .switchover
                 .as_ref()
                 .map(|it| format!(" switchover {} [{}]", it.number, named(&mut it.target.iter())));
+            let epoch = wishes.switchover.as_ref().and_then(|it| it.epoch);
+            let switchover = switchover.map(|it| format!("{it} in {}", epoch.unwrap_or_default()));
             let restart = wishes
                 .restart
                 .as_ref()
@@ -217,16 +223,23 @@ mod tests {
         let requests = [
             switchover(1, None),
             switchover(1, Some(2)),
-            switchover(2, Some(3)),
+            Requests {
+                switchover: Some(Switchover {
+                    number: 2,
+                    target: Some(instance(3)),
+                    epoch: Some(Epoch(4)),
+                }),
+                ..Requests::default()
+            },
             switchover(1, None),
             switchover(3, Some(4)),
         ];
         expect![[r#"
-            configuration 0 switchover 1 []
-            configuration 0 switchover 1 []
-            configuration 0 switchover 2 [db-3]
-            configuration 0 switchover 2 [db-3]
-            configuration 0 switchover 2 [db-3]
+            configuration 0 switchover 1 [] in 5
+            configuration 0 switchover 1 [] in 5
+            configuration 0 switchover 2 [db-3] in 4
+            configuration 0 switchover 2 [db-3] in 4
+            configuration 0 switchover 2 [db-3] in 4
         "#]]
         .assert_eq(&after(Memory::Kept, &requests));
     }

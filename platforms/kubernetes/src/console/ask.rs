@@ -3,6 +3,7 @@
 //! Never reuses the number of an earlier request: it would not be taken up.
 
 use super::{Part, View};
+use pgherd_api::agent::Role;
 use pgherd_api::cluster::annotations::{
     FENCED_INSTANCES, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER,
 };
@@ -40,6 +41,12 @@ pub enum Insistence {
 /// Another primary: the named one, or the standby that is furthest.
 pub fn switchover(view: &View, target: Option<&InstanceName>) -> Result<Asked, Refusal> {
     let refused = |what: String| Refusal::Refused { what, fix: view.command("explain") };
+    if view.is_asleep() {
+        return Err(Refusal::Refused {
+            what: format!("{} is hibernated: there is no primary to switch from", view.name),
+            fix: view.waking(),
+        });
+    }
     let Some(record) = &view.record else {
         return Err(match view.hidden.get(&Part::Record) {
             Some(why) => unseen(view, Part::Record, why),
@@ -50,30 +57,33 @@ pub fn switchover(view: &View, target: Option<&InstanceName>) -> Result<Asked, R
         return Err(refused(format!("the office of {} changes hands right now", view.name)));
     }
     let holder = &record.holder.instance;
-    let fit = |name: &InstanceName| {
-        name != holder
-            && record.members.contains(name)
-            && !view.is_fenced(name)
-            && (view.is_ready(name) || !view.sees(Part::Pods))
-    };
+    let is_fit = |name: &InstanceName| name != holder && unfit(view, name).is_none();
     match target {
         Some(target) if target == holder => {
             let what = format!("{target} is the primary already");
             return Err(Refusal::Refused { what, fix: "name a standby".to_owned() });
         }
-        Some(target) if !fit(target) => {
-            return Err(refused(format!("{target} cannot take over: {}", unfit(view, target))));
+        Some(target) => {
+            if let Some(why) = unfit(view, target) {
+                return Err(refused(format!("{target} cannot take over: {why}")));
+            }
         }
-        None if !record.members.iter().any(fit) => {
+        None if view.instances().len() == 1 => {
+            return Err(Refusal::Refused {
+                what: format!("{} has one instance: nobody else could take over", view.name),
+                fix: "raise spec.instances first".to_owned(),
+            });
+        }
+        None if !record.members.iter().any(is_fit) => {
             return Err(refused(format!("no standby of {} is ready to take over", view.name)));
         }
-        Some(_) | None => {}
+        None => {}
     }
     let written = requests(view).switchover.map_or(0, |last| last.number);
     let kept = view.wishes.as_ref().and_then(|wishes| wishes.switchover.as_ref());
     let number =
         written.max(kept.map_or(0, |last| last.number)).max(record.switchover).saturating_add(1);
-    let mut request = json!({ "number": number });
+    let mut request = json!({ "number": number, "epoch": record.epoch });
     if let (Some(target), Some(fields)) = (target, request.as_object_mut()) {
         fields.insert("target".to_owned(), json!(target));
     }
@@ -83,15 +93,24 @@ pub fn switchover(view: &View, target: Option<&InstanceName>) -> Result<Asked, R
     })
 }
 
-/// Why an instance cannot become the primary.
-pub fn unfit(view: &View, instance: &InstanceName) -> &'static str {
+/// Why a standby cannot become the primary, as far as anything tells.
+pub fn unfit(view: &View, instance: &InstanceName) -> Option<String> {
+    let plain = |why: &str| Some(why.to_owned());
     if view.is_fenced(instance) {
-        "it is fenced"
-    } else if !view.is_member(instance) {
-        "it is not a member yet"
-    } else {
-        "it is not ready"
+        return plain("it is fenced");
     }
+    if !view.is_member(instance) {
+        return plain("it is not a member yet");
+    }
+    if view.sees(Part::Pods) && !view.is_ready(instance) {
+        return plain("it is not ready");
+    }
+    let agent = view.agents.get(instance)?;
+    if agent.role != Role::Standby {
+        return plain("it does not run as a standby");
+    }
+    let stands_still = agent.server.streaming == Some(false);
+    stands_still.then(|| format!("it does not stream ({})", agent.verdict.reason))
 }
 
 /// A restart of PostgreSQL of those named, or of all.
@@ -148,6 +167,15 @@ pub fn fence(
                 view.command("status")
             ),
         });
+    }
+    let primary = view.record.as_ref().map(|record| &record.holder.instance);
+    let stops_writes = primary.is_some_and(|it| !view.is_fenced(it) && !stays(it));
+    if let (Insistence::Usual, Some(primary), true) = (insistence, primary, stops_writes) {
+        let what = format!(
+            "{primary} is the primary: while it is fenced nobody takes over, and nobody can write"
+        );
+        let fix = format!("hand over first ({}), or add --force", view.command("switchover"));
+        return Err(Refusal::Refused { what, fix });
     }
     Ok(Some(Asked { number: None, patch: fences(view, &after) }))
 }
@@ -258,15 +286,25 @@ mod tests {
         alone.pending(3, "no node");
         let mut hidden = Sample::healthy();
         hidden.hide_all();
+        let mut single = Sample::healthy();
+        single.only_the_first();
+        let asleep = Sample::annotated("cnpg.io/hibernation", "on");
+        let mut still = Sample::healthy();
+        still.agents([1, 1, 1]);
+        still.view.agents.get_mut(&instance(2)).unwrap().server.streaming = Some(false);
         expect![[r#"
-            Some(1) {"pgherd.dev/switchover":"{\"number\":1}"}
-            Some(1) {"pgherd.dev/switchover":"{\"number\":1,\"target\":\"contract-2\"}"}
-            Some(9) {"pgherd.dev/switchover":"{\"number\":9,\"target\":\"contract-3\"}"}
-            Some(5) {"pgherd.dev/switchover":"{\"number\":5}"}
+            Some(1) {"pgherd.dev/switchover":"{\"epoch\":1,\"number\":1}"}
+            Some(1) {"pgherd.dev/switchover":"{\"epoch\":1,\"number\":1,\"target\":\"contract-2\"}"}
+            Some(9) {"pgherd.dev/switchover":"{\"epoch\":1,\"number\":9,\"target\":\"contract-3\"}"}
+            Some(5) {"pgherd.dev/switchover":"{\"epoch\":1,\"number\":5}"}
             contract-1 is the primary already (fix: name a standby)
             contract-2 cannot take over: it is fenced (fix: pgherd explain contract -n shop)
             no standby of contract is ready to take over (fix: pgherd explain contract -n shop)
             what was asked of contract before cannot be seen: it may not be read (fix: get the right to get leases.coordination.k8s.io in shop)
+            contract has one instance: nobody else could take over (fix: raise spec.instances first)
+            contract is hibernated: there is no primary to switch from (fix: kubectl annotate clusters.postgresql.cnpg.io contract -n shop --overwrite cnpg.io/hibernation=off)
+            contract-2 cannot take over: it does not stream (as it shall) (fix: pgherd explain contract -n shop)
+            Some(1) {"pgherd.dev/switchover":"{\"epoch\":1,\"number\":1}"}
         "#]].assert_eq(
             &[
                 ask(&healthy, None),
@@ -277,6 +315,10 @@ mod tests {
                 ask(&fenced, Some(2)),
                 ask(&alone, None),
                 ask(&hidden, None),
+                ask(&single, None),
+                ask(&asleep, None),
+                ask(&still, Some(2)),
+                ask(&still, None),
             ]
             .concat(),
         );
@@ -325,6 +367,9 @@ mod tests {
             nothing to do
             None {"cnpg.io/fencedInstances":"[\"contract-2\",\"contract-3\"]"}
             no healthy instance of contract would be left: this ends all service (fix: bring another one back first (pgherd status contract -n shop), or add --force)
+            contract-1 is the primary: while it is fenced nobody takes over, and nobody can write (fix: hand over first (pgherd switchover contract -n shop), or add --force)
+            nothing to do
+            None {"cnpg.io/fencedInstances":"[\"contract-1\"]"}
             None {"cnpg.io/fencedInstances":"[\"*\"]"}
             the manifest of contract cannot be carried out: metadata.annotations["cnpg.io/fencedInstances"] is "contract-2", which is not a list: write ["contract-1"], or ["*"] for all instances (fix: correct the manifest first)
             None {"cnpg.io/fencedInstances":null}
@@ -337,6 +382,9 @@ mod tests {
                 usual(&one, &[2]),
                 usual(&one, &[3]),
                 usual(&one, &[1, 3]),
+                usual(&healthy, &[1]),
+                usual(&all, &[1]),
+                told(fence(&healthy.view, &[instance(1)].into(), Insistence::Forced)),
                 told(fence(&healthy.view, &BTreeSet::new(), Insistence::Forced)),
                 usual(&broken, &[2]),
                 open(&one, &[2]),

@@ -7,6 +7,7 @@ use crate::cluster::manifests::{claims, services};
 use crate::cluster::{INVALID, INVALID_CATALOG, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use pgherd_api::agent::{Role, Status};
 use pgherd_api::console::{Fact, no_primary};
@@ -50,9 +51,28 @@ pub fn explain(view: &View) -> Explanation {
     let status = view.cluster.status.as_ref();
     let known = status.and_then(|status| status.phase_reason.as_deref()).unwrap_or_default();
     let is_told = |warned: &&Warned| !known.is_empty() && warned.what.contains(known);
-    let open = view.warnings.iter().filter(|warned| !is_over(warned) && !is_told(warned));
+    let open = view.warnings.iter().filter(|it| !is_over(it) && !is_told(it) && !is_gone(view, it));
     facts.extend(open.take(WARNINGS).map(warned));
     Explanation { sentence, facts, hidden: view.notes() }
+}
+
+/// Whether what it is about does not exist any more, or is another one by now.
+fn is_gone(view: &View, warned: &Warned) -> bool {
+    let is_other = |present: Option<&ObjectMeta>| match (present, &warned.uid) {
+        (None, _) => true,
+        (Some(present), Some(uid)) => present.uid.as_ref().is_some_and(|present| present != uid),
+        (Some(_), None) => false,
+    };
+    match warned.about.split_once('/') {
+        Some(("pod", name)) if view.sees(Part::Pods) => {
+            let pod = InstanceName::parse(name).ok().and_then(|name| view.pods.get(&name));
+            is_other(pod.map(|pod| &pod.metadata))
+        }
+        Some(("persistentvolumeclaim", name)) if view.sees(Part::Claims) => {
+            is_other(view.claims.get(name).map(|claim| &claim.metadata))
+        }
+        Some(_) | None => false,
+    }
 }
 
 fn sentence(view: &View, facts: &[Fact]) -> String {
@@ -87,11 +107,7 @@ fn manifest(view: &View) -> Vec<Fact> {
         facts.push(told(what, Some(view.command("resume"))));
     }
     if view.is_asleep() {
-        let fix = format!(
-            "kubectl annotate clusters.postgresql.cnpg.io {} -n {} --overwrite cnpg.io/hibernation=off",
-            view.name, view.namespace
-        );
-        facts.push(told("it is hibernated".to_owned(), Some(fix)));
+        facts.push(told("it is hibernated".to_owned(), Some(view.waking())));
     }
     let status = view.cluster.status.as_ref();
     if let Some(status) = status.filter(|_| is_stuck(view)) {
@@ -279,6 +295,7 @@ mod tests {
     use super::super::fixtures::{Sample, instance};
     use super::*;
     use expect_test::expect;
+    use k8s_openapi::api::core::v1::PersistentVolumeClaimStatus;
     use pgherd_core::units::Epoch;
 
     fn told(view: &View) -> String {
@@ -359,6 +376,11 @@ mod tests {
         "#]].assert_eq(&told(&sample.view));
     }
 
+    fn bound() -> PersistentVolumeClaimStatus {
+        let phase = Some("Bound".to_owned());
+        PersistentVolumeClaimStatus { phase, ..PersistentVolumeClaimStatus::default() }
+    }
+
     #[test]
     fn warnings_of_pods_that_are_well_are_over() {
         let mut sample = Sample::healthy();
@@ -366,9 +388,24 @@ mod tests {
         let warned = |about: &str| Warned {
             at: Timestamp::from_second(1_800_000_000).unwrap(),
             about: about.to_owned(),
+            uid: Some("5f2c".to_owned()),
             what: "so it is".to_owned(),
         };
-        let objects = ["pod/contract-2", "pod/contract-3", "persistentvolumeclaim/contract-2"];
+        let claim = |uid: &str| PersistentVolumeClaim {
+            metadata: ObjectMeta { uid: Some(uid.to_owned()), ..ObjectMeta::default() },
+            status: Some(bound()),
+            ..PersistentVolumeClaim::default()
+        };
+        let claims = [("contract-2", "5f2c"), ("contract-3", "made since")];
+        sample.view.claims = claims.map(|(name, uid)| (name.to_owned(), claim(uid))).into();
+        // The fourth is gone, and the claim of the third was made anew.
+        let objects = [
+            "pod/contract-2",
+            "pod/contract-3",
+            "pod/contract-4",
+            "persistentvolumeclaim/contract-2",
+            "persistentvolumeclaim/contract-3",
+        ];
         sample.view.warnings = objects.map(warned).into();
         expect![[r#"
             contract-1 serves writes, and something is waiting

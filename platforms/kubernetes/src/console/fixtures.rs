@@ -84,6 +84,18 @@ impl Sample {
         }
     }
 
+    /// The cluster has no other instance.
+    pub(super) fn only_the_first(&mut self) {
+        let view = &mut self.view;
+        view.pods.retain(|name, _| *name == instance(1));
+        if let Some(record) = &mut view.record {
+            record.members = [instance(1)].into();
+        }
+        if let Some(wishes) = &mut view.wishes {
+            wishes.instances.retain(|name, _| *name == instance(1));
+        }
+    }
+
     /// Nothing but the Cluster may be read.
     pub(super) fn hide_all(&mut self) {
         let view = &mut self.view;
@@ -110,6 +122,13 @@ fn agent(serial: u32, end: u64) -> Status {
         "version": "15.18", "pid": 40, "timeline": 1, "streaming": !serves,
         "position": {"timeline": 1, "lsn": Lsn(end)},
     });
+    let mut server = server;
+    if serves {
+        let sender = json!({"flushed": Lsn(end), "streaming": true});
+        server["gate"] = json!("open");
+        server["senders"] =
+            json!({ instance(2).to_string(): sender, instance(3).to_string(): sender });
+    }
     let status = json!({
         "cluster": name(), "me": {"instance": instance(serial), "volume": 1, "incarnation": 1},
         "at": at, "started": at, "pid": 1, "version": "0.1.0", "role": role, "verdict": verdict,

@@ -161,6 +161,7 @@ pub async fn view(client: &Client, namespace: &str, name: &ClusterName) -> Resul
     let claims = gaps.note(Part::Claims, claims);
     let events = gaps.note(Part::Events, events);
     let lease = gaps.note(Part::Record, lease);
+    view.began = lease.as_ref().map(lease::began).unwrap_or_default();
     let record = lease.as_ref().map(lease::record).transpose().map_err(|error| error.to_string());
     view.record = gaps.note(Part::Record, record.map(Option::flatten));
     let map = gaps.note(Part::Specification, map);
@@ -216,6 +217,7 @@ pub(super) fn empty(namespace: &str, name: &ClusterName, cluster: Cluster) -> Vi
         pods: [].into(),
         claims: [].into(),
         record: None,
+        began: [].into(),
         specification: None,
         wishes: None,
         route: None,
@@ -282,6 +284,7 @@ fn warned(name: &ClusterName, events: Vec<Event>, now: Timestamp) -> Vec<Warned>
             (now.duration_since(at) < RECENT).then(|| Warned {
                 at,
                 about: format!("{kind}/{about}"),
+                uid: object.uid.clone(),
                 what,
             })
         })

@@ -10,10 +10,10 @@ use super::{Part, View};
 use crate::cluster::ARCHIVING;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use pgherd_api::agent::ArchiveStatus;
+use pgherd_api::agent::{ArchiveStatus, Happening, Status};
 use pgherd_api::console;
+use pgherd_core::fleet::commits::{self, Commits};
 use pgherd_core::names::InstanceName;
-use pgherd_core::record::Record;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ pub struct Summary {
     pub warnings: Vec<String>,
     /// What may not be read.
     pub hidden: Vec<String>,
-    pub record: Option<Record>,
+    pub record: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,11 +74,6 @@ pub fn summary(view: &View) -> Summary {
     let primary = view.primary();
     let instances: Vec<_> = view.instances().iter().map(|name| of(view, name)).collect();
     let because = problems(view, &instances);
-    let since = status.and_then(|status| status.current_primary_timestamp.clone());
-    let since = since.map(|since| whole_seconds(&since));
-    let is_reported = |name: &InstanceName| {
-        status.and_then(|it| it.current_primary.as_deref()) == Some(&name.to_string())
-    };
     let serving = primary.as_ref().and_then(|name| view.agents.get(name));
     Summary {
         cluster: view.name.to_string(),
@@ -86,7 +81,7 @@ pub fn summary(view: &View) -> Summary {
         health: health(view, primary.as_ref(), &because),
         because,
         phase: status.and_then(|status| status.phase.clone()),
-        primary_since: since.filter(|_| primary.as_ref().is_some_and(is_reported)),
+        primary_since: primary.as_ref().and_then(|primary| since(view, primary)),
         primary: primary.map(|name| name.to_string()),
         epoch: record.map(|record| record.epoch.0),
         timeline: match record {
@@ -106,20 +101,34 @@ pub fn summary(view: &View) -> Summary {
         wanted: view.checked.as_ref().map(|checked| checked.instances),
         paused: view.is_paused(),
         durability: view.checked.as_ref().map(|checked| console::durability(checked.durability)),
-        commits: commits(view),
+        commits: survival(view),
         archive: serving.and_then(|it| it.archive.clone()),
         instances,
         warnings: warnings(view),
         hidden: view.notes(),
-        record: view.record.clone(),
+        record: record.map(console::record),
     }
 }
 
-/// More is noise to people, and to programs.
-fn whole_seconds(time: &str) -> String {
-    let known: Option<Timestamp> = time.parse().ok();
-    let rounded = known.and_then(|at| Timestamp::from_second(at.as_second()).ok());
-    rounded.map_or_else(|| time.to_owned(), |at| at.to_string())
+/// Since when this primary serves in the present epoch: as its agent says, or else the operator.
+fn since(view: &View, primary: &InstanceName) -> Option<String> {
+    let epoch = view.record.as_ref().map(|record| record.epoch);
+    let serves = |it: &&Happening| it.state == "serving" && epoch.is_some() && it.epoch == epoch;
+    let told = view.agents.get(primary).and_then(|agent| agent.happenings.iter().find(serves));
+    let status = view.cluster.status.as_ref()?;
+    let is_reported = || {
+        let timeline = view.record.as_ref().map(|record| i64::from(record.timeline.0));
+        status.current_primary.as_deref() == Some(&primary.to_string())
+            && (timeline.is_none() || status.timeline_id == timeline)
+    };
+    let reported = || status.current_primary_timestamp.as_ref()?.parse().ok();
+    let at: Timestamp = match told {
+        Some(told) => told.at,
+        None if is_reported() => reported()?,
+        None => return None,
+    };
+    // More is noise to people, and to programs.
+    Timestamp::from_second(at.as_second()).ok().map(|at| at.to_string())
 }
 
 fn health(view: &View, primary: Option<&InstanceName>, because: &[String]) -> Health {
@@ -149,6 +158,12 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
         let waiting = instances.iter().filter(|instance| !instance.ready);
         problems.extend(waiting.map(|it| format!("{}: {} ({})", it.name, it.state, it.reason)));
     }
+    let full = view.agents.iter().filter(|(_, agent)| agent.server.disk_full);
+    problems.extend(full.map(|(name, _)| format!("{name}: its disk is full or nearly so")));
+    let primary = view.primary().and_then(|primary| view.agents.get(&primary));
+    if primary.is_some_and(|primary| waiting(primary).is_some()) {
+        problems.push(console::COMMITS_WAIT.to_owned());
+    }
     let there = u32::try_from(instances.len()).unwrap_or(u32::MAX);
     let wanted = view.checked.as_ref().map(|it| it.instances).filter(|it| *it > there);
     if let Some(wanted) = wanted.filter(|_| view.sees(Part::Record) && view.sees(Part::Pods)) {
@@ -169,8 +184,19 @@ pub fn archive_failing(view: &View) -> Option<String> {
     conditions.iter().find(failing).map(|it| it.message.clone())
 }
 
+/// Commits that wait by the rule that the primary obeys, as its agent says.
+fn waiting(primary: &Status) -> Option<Commits> {
+    let server = &primary.server;
+    let obeyed = server.obeys.as_ref()?.pair.as_ref();
+    let commits = commits::commits(obeyed, |name| commits::streams(&server.senders, name));
+    match commits {
+        Commits::Waiting { .. } => Some(commits),
+        Commits::Alone | Commits::Unconfirmed | Commits::Confirmed { .. } => None,
+    }
+}
+
 /// The sentence people ask for: what happens to a commit when a node is lost.
-fn commits(view: &View) -> Option<String> {
+fn survival(view: &View) -> Option<String> {
     let record = match &view.record {
         Some(record) => record,
         None if view.sees(Part::Record) => return Some(console::NO_COMMITS_YET.to_owned()),
@@ -180,11 +206,15 @@ fn commits(view: &View) -> Option<String> {
         return Some(console::NO_COMMITS.to_owned());
     }
     // Under several rules at once, only what all of them promise is sure.
-    let weakest = record.quorum.iter().min_by_key(|pair| pair.acks);
-    Some(match weakest {
-        Some(pair) => console::survives(pair).unwrap_or_else(|| console::UNCONFIRMED.to_owned()),
-        None => console::ALONE.to_owned(),
-    })
+    let Some(weakest) = record.quorum.iter().min_by_key(|pair| pair.acks) else {
+        return Some(console::ALONE.to_owned());
+    };
+    let Some(agent) = view.agents.get(&record.holder.instance) else {
+        return Some(console::rule(weakest));
+    };
+    let by = |rule| commits::commits(Some(rule), |it| commits::streams(&agent.server.senders, it));
+    let commits = waiting(agent).unwrap_or_else(|| by(weakest));
+    Some(console::commits(commits))
 }
 
 /// What the manifest asks for and does not get, as the operator and the agents say.
@@ -210,6 +240,8 @@ mod tests {
     use super::*;
     use expect_test::expect;
     use pgherd_core::record::Pair;
+    use pgherd_core::seen::{Gate, Obeyed};
+    use pgherd_core::units::Lsn;
 
     fn told(view: &View) -> String {
         let summary = summary(view);
@@ -228,6 +260,27 @@ mod tests {
         let mut synchronous = Sample::healthy();
         let voters = [instance(2), instance(3)].into();
         synchronous.view.record.as_mut().unwrap().quorum = [Pair { voters, acks: 1 }].into();
+        let mut heard = Sample::healthy();
+        heard.view.record.clone_from(&synchronous.view.record);
+        heard.agents([0; 3]);
+        let pair = heard.view.record.as_ref().unwrap().quorum.first().cloned();
+        let mut waits = Sample::healthy();
+        waits.view.record.clone_from(&heard.view.record);
+        waits.agents([0; 3]);
+        for (sample, streaming) in [(&mut heard, true), (&mut waits, false)] {
+            let primary = sample.view.agents.get_mut(&instance(1)).unwrap();
+            primary.server.obeys = Some(Obeyed { pair: pair.clone(), since: Lsn(0) });
+            for (serial, sender) in (2..).zip(primary.server.senders.values_mut()) {
+                sender.streaming = streaming && serial == 2;
+            }
+        }
+        for serial in [2, 3] {
+            let standby = waits.view.agents.get_mut(&instance(serial)).unwrap();
+            standby.server.streaming = Some(false);
+        }
+        let mut closed = Sample::healthy();
+        closed.agents([0; 3]);
+        closed.view.agents.get_mut(&instance(1)).unwrap().server.gate = Some(Gate::Closed);
         let mut stranger = Sample::healthy();
         stranger.view.record.as_mut().unwrap().members.remove(&instance(3));
         expect![[r#"
@@ -235,16 +288,29 @@ mod tests {
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
-            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit survives the loss of any one node (1 of 2 standbys confirm it)")
+            Healthy Some(3)/Some(3) Some("contract-1") Some("1 of 2 standbys have to confirm a commit; whether they are there is not known")
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 sync ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 sync ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
+            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit survives the loss of any one node (1 of 1 standbys confirm it)")
+              contract-1 primary ready (as it shall) -
+              contract-2 sync ready (as it shall) yes
+              contract-3 sync ready (as it shall) yes
+            Degraded Some(3)/Some(3) Some("contract-1") Some("commits wait: 0 of the 1 standbys that have to confirm them are there")
+              ! commits wait for standbys to confirm them
+              contract-1 primary ready (as it shall) -
+              contract-2 sync ready (as it shall) no: it does not stream (as it shall)
+              contract-3 sync ready (as it shall) no: it does not stream (as it shall)
+            NoPrimary Some(3)/Some(3) None Some("nothing can be committed now: there is no primary")
+              contract-1 opening ready (as it shall) -
+              contract-2 async ready (as it shall) yes, if at most 16.0 MiB behind
+              contract-3 async ready (as it shall) yes, if at most 16.0 MiB behind
             Healthy Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               contract-1 primary ready (its PostgreSQL answers) -
               contract-2 async ready (its PostgreSQL answers) yes, if at most 16.0 MiB behind
               contract-3 joining ready (its PostgreSQL answers) no: it is not a member yet
         "#]].assert_eq(
-            &[Sample::healthy(), synchronous, stranger].map(|sample| told(&sample.view)).concat(),
+            &[Sample::healthy(), synchronous, heard, waits, closed, stranger].map(|sample| told(&sample.view)).concat(),
         );
     }
 

@@ -5,15 +5,21 @@
 
 use super::request::{RequestError, answer};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
 use pgherd_agent::chain::chain;
 use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
 use pgherd_core::record::{Record, Write};
+use pgherd_core::units::Epoch;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Holds the record as JSON.
 pub const RECORD: &str = "pgherd.dev/record";
+
+/// When each term was written here for the first time, as JSON: for people, nothing is decided by it.
+pub const TERMS: &str = "pgherd.dev/terms";
 
 /// How often one write is put over a Lease that changes beside its record, as when a person sets
 /// a label.
@@ -90,7 +96,7 @@ impl LeaseCoordinator {
                 return Err(LeaseError::Outrun { lease: self.called() });
             }
             puts += 1;
-            let next = with_record(&found.lease, &write.record)?;
+            let next = with_record(&found, &write.record, Timestamp::now())?;
             match answer(self.leases.replace(&self.name, &PostParams::default(), &next)).await {
                 Ok(stored) => return self.applied(stored, &write.record),
                 // This put can never apply: the version it was for is gone.
@@ -164,16 +170,38 @@ fn record_in(lease: &Lease) -> Result<Option<Record>, LeaseError> {
     record.map_err(|source| LeaseError::Decode { lease: called(lease), source })
 }
 
+/// When each term began, as far as that was noted.
+pub fn began(lease: &Lease) -> BTreeMap<Epoch, Timestamp> {
+    let annotation = lease.metadata.annotations.as_ref().and_then(|all| all.get(TERMS));
+    // What somebody has damaged is begun anew.
+    annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
 /// The same version of the same Lease, with `record` in it.
-fn with_record(lease: &Lease, record: &Record) -> Result<Lease, LeaseError> {
-    let text = serde_json::to_string(record).map_err(|source| LeaseError::Encode { source })?;
-    let mut next = lease.clone();
-    next.metadata.annotations.get_or_insert_default().insert(RECORD.to_owned(), text);
+fn with_record(found: &Found, record: &Record, now: Timestamp) -> Result<Lease, LeaseError> {
+    let encoded = |source| LeaseError::Encode { source };
+    let text = serde_json::to_string(record).map_err(encoded)?;
+    let terms = serde_json::to_string(&noted(found, record, now)).map_err(encoded)?;
+    let mut next = found.lease.clone();
+    let annotations = next.metadata.annotations.get_or_insert_default();
+    annotations.extend([(RECORD.to_owned(), text), (TERMS.to_owned(), terms)]);
     // For people, who look at a Lease with kubectl.
     let spec = next.spec.get_or_insert_default();
     spec.holder_identity = Some(record.holder.instance.to_string());
     spec.lease_transitions = Some(i32::try_from(record.epoch.0).unwrap_or(i32::MAX));
     Ok(next)
+}
+
+/// The moments of those terms that the record keeps; of one that is new it is this one.
+fn noted(found: &Found, record: &Record, now: Timestamp) -> BTreeMap<Epoch, Timestamp> {
+    let mut noted = began(&found.lease);
+    let epochs = |record: &Record| record.terms.iter().map(|term| term.epoch).collect();
+    let kept: BTreeSet<Epoch> = epochs(record);
+    let before: BTreeSet<Epoch> = found.record.as_ref().map(epochs).unwrap_or_default();
+    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    noted.extend(kept.difference(&before).map(|epoch| (*epoch, second)));
+    noted.retain(|epoch, _| kept.contains(epoch));
+    noted
 }
 
 fn called(lease: &Lease) -> String {
@@ -186,7 +214,6 @@ mod tests {
     use super::*;
     use expect_test::expect;
     use pgherd_core::ports::contract;
-    use pgherd_core::units::Epoch;
     use serde_json::json;
 
     fn lease(metadata: serde_json::Value) -> Lease {
@@ -203,6 +230,32 @@ mod tests {
         failed("reading the record", &found(lease(metadata)).err().unwrap()).to_string()
     }
 
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    #[test]
+    fn the_moment_of_a_term_is_noted_once_and_forgotten_with_it() {
+        let mut record = contract::sample(3);
+        let mut found = Found { lease: lease(json!({})), record: None };
+        let mut write = |record: &Record, second: i64| {
+            let now = Timestamp::from_second(second).unwrap();
+            let lease = with_record(&found, record, now).unwrap();
+            let told: Vec<_> =
+                began(&lease).into_iter().map(|(e, at)| (e.0, at.as_second())).collect();
+            found = Found { lease, record: Some(record.clone()) };
+            told
+        };
+        assert_eq!(write(&record, 10), [(0, 10), (1, 10)]);
+        // A renewal.
+        assert_eq!(write(&record, 20), [(0, 10), (1, 10)]);
+        let mut term = record.terms[1].clone();
+        term.epoch = Epoch(4);
+        record.terms.push(term);
+        record.terms.remove(0);
+        assert_eq!(write(&record, 30), [(1, 10), (4, 30)]);
+    }
+
     #[test]
     fn a_record_reads_back_as_written_and_the_rest_stays() {
         let empty = lease(json!({
@@ -212,7 +265,7 @@ mod tests {
         let empty = found(empty).unwrap();
         assert_eq!(empty.record, None);
         let record = contract::sample(3);
-        let next = with_record(&empty.lease, &record).unwrap();
+        let next = with_record(&empty, &record, now()).unwrap();
         assert_eq!(found(next.clone()).unwrap().record, Some(record));
         expect![[r#"
             {
@@ -221,7 +274,8 @@ mod tests {
               "metadata": {
                 "annotations": {
                   "c": "d",
-                  "pgherd.dev/record": "{\"revision\":1,\"written\":{\"incarnation\":3,\"number\":1},\"epoch\":1,\"holder\":{\"instance\":\"contract-1\",\"volume\":1,\"incarnation\":3},\"phase\":\"serving\",\"grantors\":[],\"members\":[\"contract-1\"],\"quorum\":[],\"timeline\":2,\"next_timeline\":3,\"terms\":[{\"epoch\":0,\"timeline\":1,\"parent\":1,\"holder\":\"contract-1\",\"cause\":\"initialised\",\"began\":\"0/0\"},{\"epoch\":1,\"timeline\":2,\"parent\":1,\"holder\":\"contract-1\",\"cause\":\"initialised\",\"began\":null}],\"system_id\":7,\"switchover\":0}"
+                  "pgherd.dev/record": "{\"revision\":1,\"written\":{\"incarnation\":3,\"number\":1},\"epoch\":1,\"holder\":{\"instance\":\"contract-1\",\"volume\":1,\"incarnation\":3},\"phase\":\"serving\",\"grantors\":[],\"members\":[\"contract-1\"],\"quorum\":[],\"timeline\":2,\"next_timeline\":3,\"terms\":[{\"epoch\":0,\"timeline\":1,\"parent\":1,\"holder\":\"contract-1\",\"cause\":\"initialised\",\"began\":\"0/0\"},{\"epoch\":1,\"timeline\":2,\"parent\":1,\"holder\":\"contract-1\",\"cause\":\"initialised\",\"began\":null}],\"system_id\":7,\"switchover\":0}",
+                  "pgherd.dev/terms": "{\"0\":\"2027-01-15T08:00:00Z\",\"1\":\"2027-01-15T08:00:00Z\"}"
                 },
                 "labels": {
                   "a": "b"
@@ -241,7 +295,8 @@ mod tests {
     #[test]
     fn an_epoch_beyond_what_a_lease_counts_is_kept_in_the_record() {
         let record = Record { epoch: Epoch(u64::MAX), ..contract::sample(1) };
-        let next = with_record(&lease(json!({})), &record).unwrap();
+        let empty = Found { lease: lease(json!({})), record: None };
+        let next = with_record(&empty, &record, now()).unwrap();
         assert_eq!(next.spec.clone().unwrap().lease_transitions, Some(i32::MAX));
         assert_eq!(record_in(&next).unwrap(), Some(record));
     }

@@ -101,7 +101,8 @@ impl Supervisor {
                 name.serial()
             )));
         }
-        let number = self.wishes.switch_over(target.clone());
+        let epoch = self.record.as_ref().map(|record| record.epoch);
+        let number = self.wishes.switch_over(target.clone(), epoch);
         self.publish()?;
         let instances = target.into_iter().collect();
         Ok(Done { number: Some(number), ..about(instances) })

@@ -23,7 +23,8 @@ impl World {
         match what {
             What::Switchover(target) => {
                 let target = target.map(|id| id.name(&self.cluster));
-                intent.switchover = Some(Switchover { number, target });
+                let epoch = self.store.current().map(|record| record.epoch);
+                intent.switchover = Some(Switchover { number, target, epoch });
             }
             What::ScaleUp => return self.scale_up(),
             What::ScaleDown(node) => {

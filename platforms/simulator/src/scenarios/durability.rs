@@ -50,7 +50,7 @@ fn one_voter_of_two_elects_nobody() -> Scenario {
         .at(secs(11), fill_disk("b").lasting(secs(3)))
         .at(secs(13), lose("c").lasting(secs(22)))
         .at(secs(13), lose("a").lasting(secs(30)))
-        .eventually(primary("c"), secs(30))
+        .eventually(primary("c"), secs(32))
         .sometimes(nobody_writable())
 }
 

@@ -5,7 +5,7 @@ use crate::scenario::properties::{
     after, clients_can_write, epoch_stays, holds_office, not, primary, records, settled, streams,
 };
 use crate::scenario::words::{
-    begins, cut, island, kill_container, leave, ms, secs, switch_over_to,
+    begins, cut, island, kill_container, leave, lose, ms, secs, switch_over_to,
 };
 use crate::scenario::{Scenario, scenario};
 use crate::scenarios::scenarios;
@@ -14,6 +14,7 @@ use pgherd_core::seen::Change;
 scenarios![
     the_wished_standby_takes_over,
     a_wish_for_an_unreachable_standby_is_given_up,
+    a_failover_ends_a_switchover_that_was_asked_for_before,
     a_target_that_dies_during_the_stop_costs_no_data,
     a_primary_that_leaves_for_a_while_hands_over_first,
 ];
@@ -35,6 +36,19 @@ fn a_wish_for_an_unreachable_standby_is_given_up() -> Scenario {
         .always(epoch_stays(1))
         .eventually(records(Change::AbortHandOver), secs(8))
         .sometimes(primary("a"))
+}
+
+/// The standby that was asked for is not ready before it, and is soon after it.
+fn a_failover_ends_a_switchover_that_was_asked_for_before() -> Scenario {
+    scenario("a* b c")
+        .at(secs(12), cut("a", "c").lasting(secs(20)))
+        .at(secs(15), switch_over_to("c"))
+        .at(secs(16), lose("a").lasting(secs(20)))
+        .eventually(primary("b"), secs(10))
+        .always(not(primary("c")))
+        .eventually(records(Change::AbortHandOver), secs(15))
+        .eventually(after(secs(36), settled()), secs(40))
+        .sometimes(streams("c", "b"))
 }
 
 fn a_target_that_dies_during_the_stop_costs_no_data() -> Scenario {

@@ -171,7 +171,12 @@ impl World {
             Task::OpenGate { .. } => self.open_gate(id),
             Task::Checkpoint { .. } => self.checkpoint(id),
             Task::Stop { .. } => return self.stop_due(id, run),
-            Task::Reload { configuration } => self.nodes[id].configuration = *configuration,
+            Task::Reload { configuration } => {
+                let node = &mut self.nodes[id];
+                node.configuration = *configuration;
+                // Every other change counts only from the next start on.
+                node.pending_restart |= configuration.is_multiple_of(2);
+            }
             Task::FetchTail { from, until, .. } => {
                 return self.fetch_tail(id, NodeId::of(from), *until);
             }
@@ -197,6 +202,7 @@ impl World {
             node.process = Process::Starting;
         }
         node.configuration = node.intent.configuration;
+        node.pending_restart = false;
     }
 
     fn started(&mut self, id: NodeId) {

@@ -159,6 +159,7 @@ fn first_node(
         process_id: 0,
         trouble: Trouble::default(),
         configuration: 0,
+        pending_restart: false,
         progress: None,
         redo: 0,
         voted: Epoch(0),

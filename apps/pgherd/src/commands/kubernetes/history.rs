@@ -1,6 +1,6 @@
 //! `pgherd history`: the terms of a cluster, with reason and duration.
 //!
-//! Never invents a time: only what an agent's log still tells has one.
+//! Never invents a time: only what an agent's log or the Lease still tells has one.
 
 use super::super::local::history::lines;
 use super::super::local::output::remark;
@@ -22,7 +22,8 @@ const LINES: i64 = 20_000;
 /// Show who was primary when, on which timeline, and why
 #[derive(clap::Args)]
 #[command(after_help = "\
-Times are those of the agents' logs, as far back as the pods keep them.
+Times are those of the agents' logs as far back as the pods keep them, and before that those at which
+each term was written into the Lease.
 
 Example:
   pgherd history app-db")]
@@ -46,7 +47,7 @@ impl History {
                 let nothing: [Term; 0] = [];
                 return tell(form, (name, &[line.to_owned()]), &nothing);
             };
-            let terms = history::terms(record, &told(&reached, &view).await);
+            let terms = history::terms(record, &told(&reached, &view).await, &view.began);
             tell(form, (name, &lines(&terms)), &terms)
         })
     }

@@ -10,8 +10,9 @@ use futures_util::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
+use pgherd_kubernetes::console::Part;
 use pgherd_kubernetes::console::read::answer;
-use pgherd_local::failure::Failure;
+use pgherd_local::failure::{Failure, Kind};
 use std::time::Duration;
 
 /// Show what the agents and PostgreSQL said
@@ -20,7 +21,8 @@ use std::time::Duration;
 Examples:
   pgherd logs app-db
   pgherd logs app-db 1 --follow
-  pgherd logs app-db --since 10m --tail 1000")]
+  pgherd logs app-db --since 10m --tail 1000
+  pgherd logs app-db -o json | jq 'select(.level == \"error\")'")]
 pub(crate) struct Logs {
     #[command(flatten)]
     pub(super) place: Place,
@@ -52,6 +54,13 @@ impl Logs {
         };
         place.with(|reached| async move {
             let view = reached.look().await?;
+            if view.is_asleep() && view.sees(Part::Pods) && view.pods.is_empty() {
+                let what = format!(
+                    "{} is hibernated: it has no pods, and their logs went with them",
+                    view.name
+                );
+                return Err(Failure::new(Kind::Refused, what).fix(view.waking()));
+            }
             let names: Vec<String> = match instance {
                 Some(given) => vec![view.find(&given).map_err(refused)?.to_string()],
                 None => view.instances().iter().map(ToString::to_string).collect(),
@@ -82,9 +91,21 @@ impl Said {
         let Self { pod, at, text } = self;
         match output {
             Output::Text => say(&format!("{pod:<12} {text}")),
-            Output::Json => {
-                say(&serde_json::json!({ "source": pod, "at": at, "line": text }).to_string());
-            }
+            Output::Json => say(&as_one(pod, at, text)),
+        }
+    }
+}
+
+/// The object that a line is, with who said it; a line that is none becomes one.
+fn as_one(pod: &str, at: &str, text: &str) -> String {
+    match serde_json::from_str(text) {
+        Ok(serde_json::Value::Object(said)) => {
+            let mut one = serde_json::Map::from_iter([("instance".to_owned(), pod.into())]);
+            one.extend(said);
+            serde_json::Value::Object(one).to_string()
+        }
+        Ok(_) | Err(_) => {
+            serde_json::json!({ "instance": pod, "timestamp": at, "message": text }).to_string()
         }
     }
 }
@@ -145,4 +166,17 @@ async fn go_on(
         line.tell(output);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_one_object_for_programs() {
+        let at = "2027-01-15T08:00:00Z";
+        let told = [r#"{"level":"info","msg":"ready"}"#, "plain \"text\"", "7"]
+            .map(|line| as_one("db-1", at, line) + "\n");
+        expect_test::expect![""].assert_eq(&told.concat());
+    }
 }

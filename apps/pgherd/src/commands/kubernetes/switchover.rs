@@ -9,11 +9,12 @@ use super::form::{Form, tell};
 use super::place::{Place, Reached, refused};
 use super::probe::{Outage, Probe};
 use super::wait::{Waiting, timed_out};
+use pgherd_api::console;
 use pgherd_core::names::InstanceName;
-use pgherd_core::record::{Phase, Record};
+use pgherd_core::switchover::{self, Stage, Why};
 use pgherd_core::units::Bytes;
 use pgherd_kubernetes::console::read;
-use pgherd_kubernetes::console::{Route, View, ask, summary};
+use pgherd_kubernetes::console::{View, ask, summary};
 use pgherd_local::failure::{Failure, Kind};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -70,7 +71,7 @@ impl Switchover {
                 if no_probe { None } else { Probe::start(&reached, &view, meant.as_ref()).await };
             let written = write(&reached, ask).await?;
             let began = Instant::now();
-            let over = follow(&reached, &written, (began, waiting.timeout)).await?;
+            let over = follow(&reached, (&written, meant), (began, waiting.timeout)).await?;
             let outage = match probe {
                 Some(probe) => probe.end().await,
                 None => None,
@@ -129,37 +130,9 @@ impl Over {
     }
 }
 
-/// How far it is.
-#[derive(Debug, PartialEq, Eq)]
-enum Stage {
-    Asked,
-    HandingOver(InstanceName),
-    Vacant,
-    /// The record names another holder, and clients are not led there yet.
-    InOffice(InstanceName),
-    Led(InstanceName),
-    GivenUp,
-}
-
-/// How far the request of this number is, if `before` is the record from before it.
-fn stage(number: u64, before: &Record, (record, route): (&Record, Option<&Route>)) -> Stage {
-    let holder = &record.holder.instance;
-    let is_new = record.epoch > before.epoch;
-    match &record.phase {
-        Phase::Serving if is_new => {
-            let leads_there = route.is_some_and(|route| route.epoch >= Some(record.epoch));
-            if leads_there { Stage::Led(holder.clone()) } else { Stage::InOffice(holder.clone()) }
-        }
-        Phase::Serving if record.switchover >= number => Stage::GivenUp,
-        Phase::Serving => Stage::Asked,
-        Phase::HandingOver { target } => Stage::HandingOver(target.clone()),
-        Phase::Vacant { .. } => Stage::Vacant,
-    }
-}
-
 async fn follow(
     reached: &Reached,
-    written: &Written,
+    (written, target): (&Written, Option<InstanceName>),
     (began, within): (Instant, Duration),
 ) -> Result<Over, Failure> {
     let (Some(before), Some(asked)) = (&written.before.record, &written.asked) else {
@@ -172,11 +145,10 @@ async fn follow(
         let office = read::office(&reached.client, &reached.namespace, &reached.cluster).await;
         let missing = match &office {
             Ok((Some(record), route)) => {
-                let stage = stage(number, before, (record, route.as_ref()));
                 let now = began.elapsed();
-                match stage {
+                match switchover::stage((number, target.as_ref()), before, record) {
                     Stage::Asked => waits_for(&old, now),
-                    Stage::HandingOver(target) => {
+                    Stage::HandingOver { target } => {
                         begun.get_or_insert(now);
                         format!("{old} hands over to {target}")
                     }
@@ -184,15 +156,15 @@ async fn follow(
                         begun.get_or_insert(now);
                         "waiting for the new primary".to_owned()
                     }
-                    Stage::InOffice(new) => {
-                        named.get_or_insert(now);
+                    Stage::Over { to: new } => {
+                        let named = *named.get_or_insert(now);
+                        let led = route.as_ref().and_then(|route| route.epoch);
+                        if led >= Some(record.epoch) {
+                            return Ok(Over { old, new, begun, named, led: now });
+                        }
                         format!("{new} opens")
                     }
-                    Stage::Led(new) => {
-                        let named = named.unwrap_or(now);
-                        return Ok(Over { old, new, begun, named, led: now });
-                    }
-                    Stage::GivenUp => return Err(given_up(reached, &old)),
+                    Stage::Failed(why) => return Err(failed(reached, &why)),
                 }
             }
             Ok((None, _)) => "waiting for the record".to_owned(),
@@ -214,43 +186,9 @@ fn waits_for(old: &InstanceName, since: Duration) -> String {
     }
 }
 
-fn given_up(reached: &Reached, old: &InstanceName) -> Failure {
+fn failed(reached: &Reached, why: &Why) -> Failure {
     let (cluster, namespace) = (&reached.cluster, &reached.namespace);
-    Failure::new(Kind::Failed, format!("the switchover was given up: {old} stays primary"))
-        .because("no standby was ready in time")
-        .fix(format!("pgherd explain {cluster} -n {namespace}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pgherd_core::names::ClusterName;
-    use pgherd_core::ports::contract;
-    use pgherd_core::record::Holder;
-    use pgherd_core::units::Epoch;
-
-    #[test]
-    fn a_switchover_is_over_when_clients_are_led_there_or_nobody_goes() {
-        let before = contract::sample(1);
-        let cluster = ClusterName::parse("contract").unwrap();
-        let second = InstanceName::new(&cluster, 2);
-        let begun = Record { switchover: 3, ..before.clone() };
-        let handing =
-            Record { phase: Phase::HandingOver { target: second.clone() }, ..begun.clone() };
-        let holder = Holder { instance: second, ..before.holder.clone() };
-        let taken = Record { holder, epoch: Epoch(before.epoch.0 + 1), ..begun.clone() };
-        let route = |epoch| Some(Route { epoch: Some(Epoch(epoch)), address: None });
-        let stages = [(&before, 1), (&handing, 1), (&taken, 1), (&taken, 2), (&begun, 1)];
-        let told = stages.map(|(record, epoch)| {
-            format!("{:?}\n", stage(3, &before, (record, route(epoch).as_ref())))
-        });
-        expect_test::expect![[r#"
-            Asked
-            HandingOver(InstanceName { cluster: ClusterName("contract"), serial: 2 })
-            InOffice(InstanceName { cluster: ClusterName("contract"), serial: 2 })
-            Led(InstanceName { cluster: ClusterName("contract"), serial: 2 })
-            GivenUp
-        "#]]
-        .assert_eq(&told.concat());
-    }
+    let (what, because) = console::not_switched_over(why);
+    let fix = format!("pgherd explain {cluster} -n {namespace}");
+    Failure::new(Kind::Failed, what).because(because).fix(fix)
 }

@@ -6,7 +6,7 @@
 use super::output::{Output, remark, say, say_all, say_json};
 use super::place::{as_account, duration};
 use super::status::table;
-use super::switchover::{address, until_over};
+use super::switchover::{Asked, address, until_over};
 use super::up::{self, Work};
 use super::{destroy, wait};
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -146,7 +146,7 @@ impl Demo {
         let settled = |since| ledger.settle(since, QUIET, self.timeout);
         settled(Instant::now()).await.map_err(|error| measure(&error))?;
         let began = Instant::now();
-        let to = self.strike(supervisor, act, &from).await?;
+        let to = self.strike(supervisor, act, (&view, &from)).await?;
         settled(Instant::now()).await.map_err(|error| measure(&error))?;
         let outage = ledger.longest_gap(began).length();
         let mending = Instant::now();
@@ -174,7 +174,7 @@ impl Demo {
         &self,
         supervisor: &Supervisor,
         act: Act,
-        old: &InstanceName,
+        (before, old): (&View, &InstanceName),
     ) -> Result<InstanceName, Failure> {
         let instance = old.to_string();
         let part = Part::Everything;
@@ -188,8 +188,9 @@ impl Demo {
             Act::SwitchOver => Request::Switchover { target: None },
         };
         let done = supervisor.ask(&request).await?;
-        if let Some(number) = done.number {
-            return until_over(supervisor, self.timeout, (number, old)).await;
+        if let (Some(number), Some(before)) = (done.number, &before.record) {
+            let asked = Asked { number, target: None, before };
+            return until_over(supervisor, self.timeout, &asked).await;
         }
         wait::until(supervisor, self.timeout, |view| {
             let new = view.primary().filter(|primary| primary.name != *old);

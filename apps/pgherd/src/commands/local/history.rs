@@ -34,7 +34,7 @@ impl History {
                 let verdicts = verdicts(supervisor.folder(), &name);
                 (name, verdicts)
             });
-            let terms = history::terms(record, &told.collect::<BTreeMap<_, _>>());
+            let terms = history::terms(record, &told.collect(), &BTreeMap::new());
             if output == Output::Json {
                 return say_json(&terms);
             }

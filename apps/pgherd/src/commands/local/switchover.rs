@@ -5,8 +5,10 @@
 use super::output::{Output, say, say_either};
 use super::place::Place;
 use super::wait::{self, Sight};
+use pgherd_api::console;
 use pgherd_core::names::InstanceName;
-use pgherd_core::record::Phase;
+use pgherd_core::record::Record;
+use pgherd_core::switchover::{self, Stage};
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::{Request, View};
 use pgherd_local::failure::{Failure, Kind};
@@ -54,7 +56,11 @@ impl Switchover {
             let began = Instant::now();
             let done = supervisor.ask(&Request::Switchover { target: self.target }).await?;
             let number = done.number.unwrap_or_default();
-            let new = until_over(&supervisor, within, (number, &old)).await?;
+            let Some(before) = &view.record else {
+                return Err(Failure::new(Kind::Failed, "there was nobody to switch from"));
+            };
+            let asked = Asked { number, target: done.instances.first(), before };
+            let new = until_over(&supervisor, within, &asked).await?;
             let took = began.elapsed();
             let outage = match probe {
                 Some(probe) => measured(probe, began).await,
@@ -166,35 +172,40 @@ async fn measured(probe: Ledger, began: Instant) -> Option<Duration> {
     }
 }
 
+/// A switchover that was asked for.
+pub(super) struct Asked<'a> {
+    pub(super) number: u64,
+    pub(super) target: Option<&'a InstanceName>,
+    /// The record from before it.
+    pub(super) before: &'a Record,
+}
+
 pub(super) async fn until_over(
     supervisor: &Supervisor,
     within: Duration,
-    (number, old): (u64, &InstanceName),
+    asked: &Asked<'_>,
 ) -> Result<InstanceName, Failure> {
+    let old = &asked.before.holder.instance;
     wait::until(supervisor, within, |view| {
         let Some(record) = &view.record else {
             return Sight::Missing("waiting for the record".to_owned());
         };
-        if record.switchover < number {
-            return Sight::Missing(format!("waiting for {old} to begin"));
-        }
-        match &record.phase {
-            Phase::HandingOver { target } => {
+        let stage = switchover::stage((asked.number, asked.target), asked.before, record);
+        match stage {
+            Stage::Asked => Sight::Missing(format!("waiting for {old} to begin")),
+            Stage::HandingOver { target } => {
                 Sight::Missing(format!("{old} hands over to {target}"))
             }
-            Phase::Vacant { .. } => Sight::Missing("waiting for the new primary".to_owned()),
-            Phase::Serving if record.holder.instance == *old => Sight::Never(
-                Failure::new(
-                    Kind::Failed,
-                    format!("the switchover was given up: {old} stays primary"),
-                )
-                .because("no standby was ready in time")
-                .fix("pgherd local explain"),
-            ),
-            Phase::Serving => match view.primary().filter(|primary| is_ready(view, primary)) {
+            Stage::Vacant => Sight::Missing("waiting for the new primary".to_owned()),
+            Stage::Over { to } => match view.primary().filter(|it| is_ready(view, it)) {
                 Some(primary) => Sight::There(primary.name.clone()),
-                None => Sight::Missing(format!("{} opens", record.holder.instance)),
+                None => Sight::Missing(format!("{to} opens")),
             },
+            Stage::Failed(why) => {
+                let (what, because) = console::not_switched_over(&why);
+                let failure = Failure::new(Kind::Failed, what).because(because);
+                Sight::Never(failure.fix("pgherd local explain"))
+            }
         }
     })
     .await

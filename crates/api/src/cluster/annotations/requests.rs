@@ -6,6 +6,7 @@ use super::{AnnotationRefusal, RELOAD, RESTART, RESTARTED_AT, SWITCHOVER, place}
 use crate::cluster::problem::{Findings, Refusal};
 use pgherd_core::intent::{Restart, Switchover};
 use pgherd_core::names::{ClusterName, InstanceName};
+use pgherd_core::units::Epoch;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ const MOST: u64 = 1 << 53;
 struct SwitchoverWritten {
     number: u64,
     target: Option<String>,
+    epoch: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,7 @@ pub(super) fn checked(
 
 fn switchover(given: &str, cluster: &ClusterName, findings: &mut Findings) -> Option<Switchover> {
     let written = serde_json::from_str(given).ok();
-    let Some(SwitchoverWritten { number: number @ ..=MOST, target }) = written else {
+    let Some(SwitchoverWritten { number: number @ ..=MOST, target, epoch }) = written else {
         let (given, cluster) = (given.to_owned(), cluster.clone());
         refuse(SWITCHOVER, AnnotationRefusal::Switchover { given, cluster }, findings);
         return None;
@@ -65,7 +67,7 @@ fn switchover(given: &str, cluster: &ClusterName, findings: &mut Findings) -> Op
         Some(target) => Some(instance(SWITCHOVER, &target, cluster, findings)?),
         None => None,
     };
-    Some(Switchover { number, target })
+    Some(Switchover { number, target, epoch: epoch.map(Epoch) })
 }
 
 fn restart(given: &str, cluster: &ClusterName, findings: &mut Findings) -> Option<Restart> {
@@ -119,9 +121,10 @@ mod tests {
         let named = |names: &mut dyn Iterator<Item = &InstanceName>| {
             names.map(ToString::to_string).collect::<Vec<_>>().join(",")
         };
-        let switchover = said
-            .switchover
-            .map(|it| format!("switchover {} [{}]\n", it.number, named(&mut it.target.iter())));
+        let switchover = said.switchover.map(|it| {
+            let epoch = it.epoch.map(|epoch| format!(" in {epoch}")).unwrap_or_default();
+            format!("switchover {} [{}]{epoch}\n", it.number, named(&mut it.target.iter()))
+        });
         let restart = said
             .restart
             .map(|it| format!("restart {} [{}]\n", it.number, named(&mut it.instances.iter())));
@@ -135,7 +138,7 @@ mod tests {
     fn requests_are_read() {
         expect![[r#"
             switchover 3 []
-            switchover 3 [db-2]
+            switchover 3 [db-2] in 7
             restart 1 []
             restart 2 [db-1,db-3]
             reload 7
@@ -144,7 +147,7 @@ mod tests {
         .assert_eq(
             &[
                 outcome(SWITCHOVER, r#"{"number":3}"#),
-                outcome(SWITCHOVER, r#"{"number":3,"target":"db-2"}"#),
+                outcome(SWITCHOVER, r#"{"number":3,"target":"db-2","epoch":7}"#),
                 outcome(RESTART, r#"{"number":1}"#),
                 outcome(RESTART, r#"{"number":2,"instances":["db-3","db-1"]}"#),
                 outcome(RELOAD, "7"),

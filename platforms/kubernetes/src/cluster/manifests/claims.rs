@@ -48,7 +48,7 @@ pub fn claims(
     status: ClaimStatus,
 ) -> Vec<PersistentVolumeClaim> {
     let claim = |name: String, role: &str, storage: &Storage| {
-        let mut metadata = blueprint.metadata(name);
+        let mut metadata = blueprint.remembered_metadata(name);
         let instance_name = instance.to_string();
         let own = [(labels::INSTANCE, &*instance_name), (labels::CLAIM_ROLE, role)];
         add_labels(&mut metadata, texts(own));

@@ -2,7 +2,7 @@
 //!
 //! Never lets a user's label or annotation replace one that something is found by.
 
-use super::Blueprint;
+use super::{Blueprint, inherited};
 use crate::settings::KeyPattern;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use pgherd_api::kind::{GROUP, VERSION};
@@ -65,15 +65,7 @@ impl Blueprint<'_> {
 
     /// What an object of the cluster says about itself.
     pub fn metadata(&self, name: String) -> ObjectMeta {
-        let written = &self.cluster.metadata;
-        let settings = self.settings;
-        let mut labels = inherited(written.labels.as_ref(), &settings.inherited_labels);
-        let mut annotations =
-            inherited(written.annotations.as_ref(), &settings.inherited_annotations);
-        if let Some(wanted) = &self.spec().inherited_metadata {
-            labels.extend(of_users(&wanted.labels));
-            annotations.extend(of_users(&wanted.annotations));
-        }
+        let (mut labels, annotations) = self.inherited();
         labels.extend(self.own_labels());
         ObjectMeta {
             name: Some(name),
@@ -83,6 +75,29 @@ impl Blueprint<'_> {
             owner_references: Some(vec![self.owner()]),
             ..ObjectMeta::default()
         }
+    }
+
+    /// The same for an object that is not applied again as a whole: it remembers what of that came
+    /// with the cluster.
+    pub(super) fn remembered_metadata(&self, name: String) -> ObjectMeta {
+        let (labels, annotations) = self.inherited();
+        let mut metadata = self.metadata(name);
+        inherited::note(&mut metadata, (&labels, &annotations));
+        metadata
+    }
+
+    /// The labels and annotations that come with the cluster.
+    fn inherited(&self) -> (Texts, Texts) {
+        let written = &self.cluster.metadata;
+        let settings = self.settings;
+        let mut labels = matching(written.labels.as_ref(), &settings.inherited_labels);
+        let mut annotations =
+            matching(written.annotations.as_ref(), &settings.inherited_annotations);
+        if let Some(wanted) = &self.spec().inherited_metadata {
+            labels.extend(of_users(&wanted.labels));
+            annotations.extend(of_users(&wanted.annotations));
+        }
+        (labels, annotations)
     }
 
     fn own_labels(&self) -> Texts {
@@ -143,7 +158,7 @@ pub(super) fn add_wanted(metadata: &mut ObjectMeta, labels: &Texts, annotations:
     }
 }
 
-fn inherited(written: Option<&Texts>, patterns: &[KeyPattern]) -> Texts {
+fn matching(written: Option<&Texts>, patterns: &[KeyPattern]) -> Texts {
     let is_meant = |key: &str| patterns.iter().any(|pattern| pattern.matches(key));
     written.into_iter().flat_map(of_users).filter(|(key, _)| is_meant(key)).collect()
 }

@@ -23,7 +23,7 @@ pub const BOOTSTRAP_CONTAINER: &str = "bootstrap-controller";
 /// The pod of an instance.
 pub fn pod(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Pod {
     let name = instance.to_string();
-    let mut metadata = blueprint.metadata(name.clone());
+    let mut metadata = blueprint.remembered_metadata(name.clone());
     add_labels(&mut metadata, blueprint.instances());
     add_labels(&mut metadata, texts([(labels::INSTANCE, &name)]));
     let mut pod = Pod { metadata, spec: Some(spec(blueprint, instance)), status: None };

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
     SecretKeySelector, SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use pgherd_api::agent::{ExternalFile, Superuser};
+use pgherd_api::agent::ExternalFile;
 use pgherd_api::cluster::archive;
 use pgherd_core::names::InstanceName;
 
@@ -121,13 +121,9 @@ fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolu
         ),
         secret(blueprint.app_secret(), &[("password", "secrets/app")]),
     ];
-    match blueprint.checked.postgres.superuser {
-        Superuser::Allowed => {
-            sources
-                .push(secret(blueprint.superuser_secret(), &[("password", "secrets/superuser")]));
-        }
-        Superuser::Refused => {}
-    }
+    // It is there while the superuser may log in: whether that is so changes without a new pod.
+    let superuser = secret(blueprint.superuser_secret(), &[("password", "secrets/superuser")]);
+    sources.push(optional(superuser));
     sources.extend(external(blueprint, instance));
     sources.extend(archive(blueprint));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
@@ -139,7 +135,8 @@ fn external(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumePro
     let copied = blueprint.cluster.copied().filter(|_| instance.serial() == 1);
     let keys = copied.map(|(_, entry)| entry.keys()).unwrap_or_default().into_iter();
     let projection = |(_, file, kept): (_, ExternalFile, &SecretKeySelector)| {
-        given((&kept.name, &kept.key), &format!("external/{}", file.name()))
+        let path = format!("external/{}", file.name());
+        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
     };
     keys.map(projection).collect()
 }
@@ -149,14 +146,14 @@ fn archive(blueprint: &Blueprint<'_>) -> Vec<VolumeProjection> {
     let archive = blueprint.cluster.archive();
     let keys = archive.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
     let projection = |(_, file, kept): archive::Key<'_>| {
-        given((&kept.name, &kept.key), &format!("archive/{}", file.name()))
+        let path = format!("archive/{}", file.name());
+        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
     };
     keys.map(projection).collect()
 }
 
-/// An entry of a Secret of the user's, which may be missing.
-fn given((name, key): (&str, &str), path: &str) -> VolumeProjection {
-    let mut projection = secret(name.to_owned(), &[(key, path)]);
+/// A pod does not wait for it.
+fn optional(mut projection: VolumeProjection) -> VolumeProjection {
     if let Some(secret) = &mut projection.secret {
         secret.optional = Some(true);
     }

@@ -175,6 +175,14 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// Removes the one of that name, if there is one and it is this cluster's.
+    pub(super) async fn delete_own<K: Part>(&self, name: &str) -> Result<(), EnsureError> {
+        match self.stores.get::<K>(self.namespace, name) {
+            Some(found) if self.owns(found.meta()) => self.delete::<K>(found.meta()).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// What is there now, whoever made it.
     pub(super) async fn find<K: Part>(&self, name: &str) -> Result<Option<K>, EnsureError> {
         let api = self.api::<K>();

@@ -4,10 +4,11 @@
 
 use super::super::events::{Data, Done};
 use super::super::manifests::claims::{self, ClaimStatus};
-use super::super::manifests::{Blueprint, labels, pod, secrets};
+use super::super::manifests::{Blueprint, inherited, labels, pod, secrets};
 use super::super::observe::Seen;
 use super::ensure::{Created, EnsureError, Objects};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pgherd_api::quantity::parse_bytes;
 use pgherd_core::fleet::{Plan, Step};
 use pgherd_core::names::InstanceName;
@@ -33,7 +34,37 @@ pub(super) async fn realise(
     for (name, pod) in &seen.pods {
         name_role(objects, seen, name, pod).await?;
     }
+    inherit(objects, blueprint, seen).await
+}
+
+/// Labels and annotations that come with the cluster change on what exists: nothing is replaced for
+/// them.
+async fn inherit(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+    seen: &Seen,
+) -> Result<(), EnsureError> {
+    for (name, pod) in seen.pods.iter().filter(|(_, pod)| stays(&pod.metadata)) {
+        let wanted = pod::pod(blueprint, name);
+        if let Some(change) = inherited::change(&pod.metadata, &wanted.metadata) {
+            objects.merge::<Pod>(&name.to_string(), &change).await?;
+        }
+    }
+    for name in seen.places.keys() {
+        for wanted in claims::claims(blueprint, name, ClaimStatus::Ready) {
+            let called = wanted.metadata.name.as_deref().unwrap_or_default();
+            let present = seen.claims.get(called).filter(|claim| stays(&claim.metadata));
+            let change = present.and_then(|it| inherited::change(&it.metadata, &wanted.metadata));
+            if let Some(change) = change {
+                objects.merge::<PersistentVolumeClaim>(called, &change).await?;
+            }
+        }
+    }
     Ok(())
+}
+
+fn stays(metadata: &ObjectMeta) -> bool {
+    metadata.deletion_timestamp.is_none()
 }
 
 async fn perform(

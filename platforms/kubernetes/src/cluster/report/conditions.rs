@@ -94,6 +94,17 @@ pub(super) fn unready(
     [dated(&told, before, (generation, now))].into_iter().chain(others).collect()
 }
 
+/// What is true of a cluster that is not ready after all, in place of what was found so far.
+pub(super) fn with_unready(
+    found: Vec<Condition>,
+    why: &str,
+    (before, dates): (&[Condition], (Option<i64>, Timestamp)),
+) -> Vec<Condition> {
+    let told = not_ready(&format!("{NOT_READY}: {why}"));
+    let others = found.into_iter().filter(|it| it.type_ != told.kind);
+    [dated(&told, before, dates)].into_iter().chain(others).collect()
+}
+
 pub(super) fn dated(
     told: &Told,
     before: &[Condition],

@@ -3,10 +3,12 @@
 //! Never in other words than CloudNativePG's.
 
 use super::super::events::{FAILING_OVER, UPGRADE_DELAYED};
-use super::super::heard::Heard;
+use super::super::heard::{Heard, Primary};
 use super::super::observe::Seen;
 use crate::pod::AGENT_PORT;
 use pgherd_api::cluster::status::ClusterStatus;
+use pgherd_api::console;
+use pgherd_core::fleet::commits::Commits;
 use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Pod, Verdict};
 use pgherd_core::names::InstanceName;
@@ -33,6 +35,8 @@ pub(super) struct Situation<'a> {
     pub(super) seen: &'a Seen,
     /// The instances that belong to the cluster.
     pub(super) names: &'a [InstanceName],
+    /// Whose PostgreSQL shall stay down.
+    pub(super) fenced: &'a BTreeSet<InstanceName>,
     /// The phase that was told last.
     pub(super) known: Option<&'a str>,
 }
@@ -43,6 +47,12 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
     if let Some(target) = target {
         return (SWITCHING_OVER, format!("Switching over to {target}"));
     }
+    if let Some(primary) = fenced_primary(situation) {
+        let told = format!(
+            "{primary} is fenced: clients cannot write, and nobody takes over, until it no longer is"
+        );
+        return (WAITING, told);
+    }
     match situation.verdict {
         Verdict::Healthy => (HEALTHY, String::new()),
         Verdict::SettingUp { first } => (SETTING_UP, format!("Creating primary instance {first}")),
@@ -50,7 +60,13 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
             ("Creating a new replica", format!("Creating replica {}", listed(instances)))
         }
         Verdict::WithoutPrimary { holder } => without_primary(situation, holder),
-        Verdict::Waiting { instances } => (WAITING, format!("not ready: {}", listed(instances))),
+        Verdict::Waiting { instances } => {
+            let told = instances.iter().map(|name| match situation.fenced.contains(name) {
+                true => format!("{name} (fenced)"),
+                false => name.to_string(),
+            });
+            (WAITING, format!("not ready: {}", told.collect::<Vec<_>>().join(", ")))
+        }
         Verdict::Removing { instances } => (WAITING, format!("removing {}", listed(instances))),
         Verdict::Updating { instance, left } => {
             ("Upgrading cluster", format!("restarting {instance}, then {left} more"))
@@ -65,8 +81,27 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
                 "User must issue a supervised switchover: only {primary} is left to be updated"
             ),
         ),
-        Verdict::Resting => (HEALTHY, "hibernated".to_owned()),
+        // CloudNativePG leaves the phase as it was; that it hibernates is told by a condition.
+        Verdict::Resting if situation.seen.pods.is_empty() => (HEALTHY, "hibernated".to_owned()),
+        Verdict::Resting => (HEALTHY, "hibernating: pods are being stopped".to_owned()),
     }
+}
+
+/// The primary, if it shall be down: it is no failure, and nobody takes its place.
+fn fenced_primary<'a>(situation: &Situation<'a>) -> Option<&'a InstanceName> {
+    match situation.verdict {
+        Verdict::Resting | Verdict::SettingUp { .. } => return None,
+        Verdict::Healthy
+        | Verdict::Creating { .. }
+        | Verdict::WithoutPrimary { .. }
+        | Verdict::Waiting { .. }
+        | Verdict::Removing { .. }
+        | Verdict::Updating { .. }
+        | Verdict::Delayed { .. }
+        | Verdict::UserHasToSwitchOver { .. } => {}
+    }
+    let holder = situation.seen.record.as_ref().map(|record| &record.holder.instance);
+    holder.filter(|holder| situation.fenced.contains(*holder))
 }
 
 /// That a primary is not ready does not mean yet that another one takes over.
@@ -94,6 +129,38 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
 
 fn restarts(primary: &impl Display) -> String {
     format!("PostgreSQL of {primary} starts again, as it was asked to")
+}
+
+/// What keeps clients from writing, as the primary itself says; none if nothing does. The phase stays
+/// where another one says why.
+pub(super) fn unserved(
+    status: &ClusterStatus,
+    heard: &Heard,
+) -> Option<(Option<&'static str>, String)> {
+    let known = status.phase.as_deref().unwrap_or_default();
+    let told = match heard.primary.as_ref()? {
+        Primary::Serves => return None,
+        // It says itself that it holds the office: nobody is looking for another one.
+        Primary::IsNotOpen { name, doing, why } if known != SWITCHING_OVER => {
+            format!("{name} is not open for clients ({doing}: {why})")
+        }
+        Primary::IsNotOpen { .. } => return None,
+        Primary::Waits { needed, there } => {
+            console::commits(Commits::Waiting { needed: *needed, there: *there })
+        }
+    };
+    match known {
+        HEALTHY | WAITING | FAILING_OVER => {
+            let besides = status.phase_reason.as_ref().filter(|_| known == WAITING);
+            let besides = besides.map(|reason| format!("; {reason}")).unwrap_or_default();
+            Some((Some(WAITING), format!("{told}{besides}")))
+        }
+        _ => {
+            let besides = status.phase_reason.as_ref();
+            let besides = besides.map(|reason| format!("{reason}; ")).unwrap_or_default();
+            Some((None, format!("{besides}{told}")))
+        }
+    }
 }
 
 /// What agents say in place of what was known without them, if it is graver.
@@ -187,8 +254,9 @@ mod tests {
     }
 
     fn told(seen: &Seen, names: &[InstanceName], known: Option<&str>) -> String {
+        let fenced = &BTreeSet::new();
         let verdict = &Verdict::WithoutPrimary { holder: instance(1) };
-        let (phase, reason) = phase(&Situation { verdict, seen, names, known });
+        let (phase, reason) = phase(&Situation { verdict, seen, names, fenced, known });
         format!("{phase}: {reason}\n")
     }
 
@@ -223,8 +291,9 @@ mod tests {
         if let Some(record) = &mut seen.record {
             record.phase = Phase::HandingOver { target: instance(2) };
         }
+        let fenced = &BTreeSet::new();
         let situation =
-            Situation { verdict: &Verdict::Healthy, seen: &seen, names: &[], known: None };
+            Situation { verdict: &Verdict::Healthy, seen: &seen, names: &[], fenced, known: None };
         let told = phase(&situation);
         assert_eq!(told, (SWITCHING_OVER, "Switching over to db-2".to_owned()));
     }
@@ -233,7 +302,9 @@ mod tests {
     fn who_waits_to_be_replaced_is_told_without_a_time_that_would_change() {
         let (instance, left) = (instance(2), std::time::Duration::from_secs(7));
         let verdict = &Verdict::Delayed { instance, left };
-        let situation = Situation { verdict, seen: &seen(Pod::Ready), names: &[], known: None };
+        let fenced = &BTreeSet::new();
+        let situation =
+            Situation { verdict, seen: &seen(Pod::Ready), names: &[], fenced, known: None };
         let (phase, reason) = phase(&situation);
         expect!["Cluster upgrade delayed: db-2 waits to be replaced, as the operator is configured (CLUSTERS_ROLLOUT_DELAY, INSTANCES_ROLLOUT_DELAY)"].assert_eq(&format!("{phase}: {reason}"));
     }
@@ -295,5 +366,66 @@ mod tests {
             nothing
         "]]
         .assert_eq(&told.concat());
+    }
+
+    #[test]
+    fn a_fence_is_told_and_is_no_failover() {
+        let both = [instance(1), instance(2)];
+        let told = |verdict: &Verdict, serials: &[u32]| {
+            let fenced = serials.iter().map(|serial| instance(*serial)).collect();
+            let seen = &seen(Pod::Unready);
+            let (names, known) = (&both[..], Some(HEALTHY));
+            let (phase, why) = phase(&Situation { verdict, seen, names, fenced: &fenced, known });
+            format!("{phase}: {why}\n")
+        };
+        let told = [
+            told(&Verdict::WithoutPrimary { holder: instance(1) }, &[1]),
+            told(&Verdict::Healthy, &[1]),
+            told(&Verdict::Waiting { instances: both.to_vec() }, &[2]),
+            told(&Verdict::Resting, &[1]),
+        ];
+        expect![[r#"
+            Waiting for the instances to become active: db-1 is fenced: clients cannot write, and nobody takes over, until it no longer is
+            Waiting for the instances to become active: db-1 is fenced: clients cannot write, and nobody takes over, until it no longer is
+            Waiting for the instances to become active: not ready: db-1, db-2 (fenced)
+            Cluster in healthy state: hibernated
+        "#]].assert_eq(&told.concat());
+    }
+
+    #[test]
+    fn clients_that_cannot_write_are_told_before_all_else() {
+        let told = |known: &str, reason: Option<&str>, primary: &Primary| {
+            let status = ClusterStatus {
+                phase: Some(known.to_owned()),
+                phase_reason: reason.map(ToOwned::to_owned),
+                ..ClusterStatus::default()
+            };
+            let heard = Heard { primary: Some(primary.clone()), ..Heard::default() };
+            let told = unserved(&status, &heard);
+            told.map_or("nothing\n".to_owned(), |(phase, why)| {
+                format!("{}: {why}\n", phase.unwrap_or("as it is"))
+            })
+        };
+        let waits = Primary::Waits { needed: 1, there: 0 };
+        let why = "waits until it is confirmed by 1 of (db-2)".to_owned();
+        let opens = Primary::IsNotOpen { name: instance(1), doing: "opening".to_owned(), why };
+        let told = [
+            told(HEALTHY, None, &Primary::Serves),
+            told(HEALTHY, None, &waits),
+            told(WAITING, Some("not ready: db-2"), &waits),
+            told("Creating a new replica", Some("Creating replica db-3"), &waits),
+            told(FAILING_OVER, Some("Initiating a failover from db-1"), &opens),
+            told(SETTING_UP, Some("Creating primary instance db-1"), &opens),
+            told(SWITCHING_OVER, Some("Switching over to db-2"), &opens),
+        ];
+        expect![[r#"
+            nothing
+            Waiting for the instances to become active: commits wait: 0 of the 1 standbys that have to confirm them are there
+            Waiting for the instances to become active: commits wait: 0 of the 1 standbys that have to confirm them are there; not ready: db-2
+            as it is: Creating replica db-3; commits wait: 0 of the 1 standbys that have to confirm them are there
+            Waiting for the instances to become active: db-1 is not open for clients (opening: waits until it is confirmed by 1 of (db-2))
+            as it is: Creating primary instance db-1; db-1 is not open for clients (opening: waits until it is confirmed by 1 of (db-2))
+            nothing
+        "#]].assert_eq(&told.concat());
     }
 }

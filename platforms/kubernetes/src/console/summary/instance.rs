@@ -205,12 +205,11 @@ fn can_take_over(view: &View, name: &InstanceName) -> String {
     if record.holder.instance == *name {
         return "-".to_owned();
     }
-    let fit = record.members.contains(name) && !view.is_fenced(name) && view.is_ready(name);
     if !view.sees(Part::Pods) {
         return "not known".to_owned();
     }
-    if !fit {
-        return format!("no: {}", ask::unfit(view, name));
+    if let Some(why) = ask::unfit(view, name) {
+        return format!("no: {why}");
     }
     if view.is_paused() {
         return "on request only: failover is paused".to_owned();
