@@ -13,6 +13,7 @@ pub mod heard;
 mod major;
 pub mod manifests;
 mod observe;
+pub(crate) mod origin;
 pub(crate) mod reach;
 mod realise;
 mod report;
@@ -40,8 +41,8 @@ pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
 pub(crate) const INVALID: &str = "Invalid cluster definition";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
-pub(crate) use report::ARCHIVING;
 pub use realise::Looked;
+pub(crate) use report::ARCHIVING;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -62,6 +63,18 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         return Ok(Action::await_change());
     }
     context.stores.ready().await.map_err(ReconcileError::Wait)?;
+    if origin::is_named(cluster) {
+        context.backups.wait_until_ready().await.map_err(ReconcileError::Wait)?;
+    }
+    let resolved = match origin::resolved(context, cluster) {
+        Ok(resolved) => resolved,
+        Err(why) => {
+            let without = report::without_origin(cluster, why, Timestamp::now());
+            let told = report::write(context, cluster, &without).await;
+            return told.map(|()| Action::requeue(LOOK_AGAIN_SOON)).map_err(ReconcileError::Report);
+        }
+    };
+    let cluster = &*resolved;
     let checked = match cluster.checked().and_then(acted::refuse) {
         Ok((checked, _warnings)) => checked,
         Err(problems) => {
@@ -131,6 +144,7 @@ async fn go_on(
     let told_at = Timestamp::now();
     let status = report::status(blueprint, all, &realised, told_at);
     let status = report::with_heard(status, (next, &heard), (cluster, told_at));
+    let status = if realised.is_ok() { report::with_recovery(status, &heard) } else { status };
     let status = report::with_archive(status, &heard, (cluster, told_at));
     let backups = context.backups_of(cluster);
     let status = report::with_backups(status, &backups, (cluster, told_at));

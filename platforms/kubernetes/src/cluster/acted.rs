@@ -10,13 +10,18 @@ use pgherd_api::cluster::{Checked, Cluster, Problem, Refusal};
 use pgherd_api::field::FieldPath;
 use pgherd_api::warning::Warning;
 
+/// Where the archive is told that a new cluster begins with.
+const SOURCE: &str = "spec.bootstrap.recovery.source";
+
 /// Each with all that is below it.
-const HERE: [&str; 37] = [
+const HERE: [&str; 39] = [
     "metadata.namespace",
     "metadata.labels",
     "spec.affinity",
     "spec.bootstrap.initdb.secret",
     "spec.bootstrap.pg_basebackup.secret",
+    "spec.bootstrap.recovery.backup",
+    "spec.bootstrap.recovery.secret",
     "spec.certificates",
     "spec.enablePDB",
     "spec.env",
@@ -60,18 +65,15 @@ pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
 pub(crate) fn refuse(
     (checked, warnings): (Checked, Vec<Warning>),
 ) -> Result<(Checked, Vec<Warning>), Vec<Problem>> {
-    let mut problems = Vec::new();
-    // Nobody brings what opens the source's archive into a pod yet.
-    if checked.postgres.recovery.is_some() {
-        let path = FieldPath::of("spec.bootstrap.recovery");
-        problems.push(Problem { path, refusal: Refusal::WithoutItsData });
-    }
-    let archive = checked.postgres.archive.as_ref().map(archive::check);
-    if let Some(Err(error)) = archive {
-        let path = FieldPath::of("spec.backup.barmanObjectStore");
+    let (archive, recovery) = (&checked.postgres.archive, &checked.postgres.recovery);
+    let source = recovery.as_ref().map(|recovery| &recovery.source);
+    let places = [("spec.backup.barmanObjectStore", archive.as_ref()), (SOURCE, source)];
+    let wrong = places.into_iter().filter_map(|(place, archive)| {
+        let error = archive::check(archive?).err()?;
         let refusal = ArchiveRefusal::Place { why: chain(&error).to_string() };
-        problems.push(Problem { path, refusal: Refusal::Archive(refusal) });
-    }
+        Some(Problem { path: FieldPath::of(place), refusal: Refusal::Archive(refusal) })
+    });
+    let problems: Vec<_> = wrong.collect();
     if problems.is_empty() { Ok((checked, warnings)) } else { Err(problems) }
 }
 
@@ -83,11 +85,6 @@ fn of(cluster: &Cluster) -> Vec<String> {
     });
     let known: Vec<FieldPath> = HERE.iter().map(|path| FieldPath::of(path)).chain(keys).collect();
     cluster.ignored_beside(&known).iter().map(ToString::to_string).collect()
-}
-
-fn is_within(path: &str, known: &str) -> bool {
-    let rest = path.strip_prefix(known);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 #[cfg(test)]
@@ -139,12 +136,20 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_in_pods_does_not_begin_with_a_backup_yet() {
-        let refused = |spec: &str| cluster(spec).checked().and_then(refuse).err();
-        let source = "externalClusters: [{name: a, barmanObjectStore: {destinationPath: /b}}]";
-        let problems = refused(&format!("bootstrap: {{recovery: {{source: a}}}}, {source}"));
-        assert_eq!(problems.unwrap().len(), 1);
-        assert_eq!(refused(source), None);
+    fn a_cluster_in_pods_begins_with_a_backup_if_it_can_be_found() {
+        let refused = |server: &str| {
+            let spec = format!(
+                "bootstrap: {{recovery: {{source: a, secret: {{name: s}}}}}}, externalClusters: \
+                 [{{name: a, barmanObjectStore: {{destinationPath: /b, serverName: {server}}}}}]"
+            );
+            let cluster = cluster(&spec);
+            let problems = cluster.checked().and_then(refuse).err();
+            assert_eq!(of(&cluster), Vec::<String>::new());
+            problems.map(|problems| problems.iter().map(ToString::to_string).collect::<String>())
+        };
+        assert_eq!(refused("a"), None);
+        let told = refused("a/b").unwrap();
+        assert!(told.starts_with("spec.bootstrap.recovery.source is refused"), "{told}");
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub(super) enum Data {
     Initdb,
     /// It is that of a server elsewhere.
     PhysicalBackup,
+    /// It is that of a backup.
+    Backup,
     /// It is the primary's.
     Copy,
 }
@@ -190,6 +192,7 @@ fn of_done(done: &Done) -> Event {
             let note = match with {
                 Data::Initdb => "Primary instance (initdb)".to_owned(),
                 Data::PhysicalBackup => "Primary instance (from physical backup)".to_owned(),
+                Data::Backup => "Primary instance (from backup)".to_owned(),
                 Data::Copy => format!("Creating instance {instance}"),
             };
             told("CreatingInstance", note, uid)

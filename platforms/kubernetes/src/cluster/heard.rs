@@ -20,7 +20,7 @@ use k8s_openapi::jiff::Timestamp;
 use known::{Answers, Asked};
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{Client, Endpoint};
-use pgherd_api::agent::{ArchiveStatus, Role, Status, names};
+use pgherd_api::agent::{ArchiveStatus, RecoveryReport, Role, Status, names};
 use pgherd_core::fleet::commits::{self, Commits};
 use pgherd_core::fleet::settings::{self, Next};
 use pgherd_core::fleet::{Plan, Verdict};
@@ -65,6 +65,8 @@ pub(super) struct Heard {
     /// What the primary says of itself; none if it says nothing.
     pub(super) primary: Option<Primary>,
     pub(super) archive: Archive,
+    /// How far the first instance is with the backup that it restores.
+    pub(super) recovery: Option<RecoveryReport>,
 }
 
 /// How archiving goes.
@@ -119,6 +121,10 @@ pub(super) async fn hear(
         archive: if archiving { Archive::Unknown } else { Archive::None },
         ..Heard::default()
     };
+    if seen.record.is_none() {
+        let recovery = recovered(blueprint, (seen, wanted), now).await;
+        return Heard { recovery, ..nothing() };
+    }
     let Some(record) = seen.record.as_ref().filter(|_| !due.is_empty()) else {
         return nothing();
     };
@@ -215,6 +221,18 @@ fn archived(said: &[Said], record: &Record) -> Option<ArchiveStatus> {
     said.as_ref()?.archive.clone()
 }
 
+/// What the first instance says of the backup that it restores.
+async fn recovered(
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    now: SystemTime,
+) -> Option<RecoveryReport> {
+    blueprint.checked.postgres.recovery.as_ref()?;
+    let first = wanted.specification.intent.first.as_ref()?;
+    let client = calls::client(blueprint, (seen, wanted), now).ok()?;
+    ask(&client, &calls::endpoint(seen, first)?, first).await?.recovery
+}
+
 fn gather(said: impl Iterator<Item = Said>, asked: &Asked, record: &Record) -> Heard {
     let configuration = asked.configuration;
     let mut heard = Heard::default();
@@ -299,7 +317,7 @@ impl Heard {
     /// When to ask again; none while there is nothing to wait for.
     pub(super) fn look_again(&self) -> Option<Duration> {
         let waits = [self.silent.is_empty(), self.full.is_empty(), self.pending.is_empty()];
-        if !self.late.is_empty() || !self.restarting.is_empty() {
+        if !self.late.is_empty() || !self.restarting.is_empty() || self.recovery.is_some() {
             return Some(LOOK_AGAIN);
         }
         match self.primary {

@@ -4,7 +4,7 @@
 
 use super::manifests::Blueprint;
 use super::observe::{self, Seen};
-use super::{acted, calls, wanted};
+use super::{acted, calls, origin, wanted};
 use crate::run::Context;
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -43,6 +43,7 @@ pub(crate) enum Said<T> {
 
 /// None: the manifest is refused, or nobody can read the record.
 pub(crate) fn reach(context: &Context, cluster: &Cluster) -> Option<Reach> {
+    let cluster = &*origin::ignored(cluster);
     let (checked, _warnings) = cluster.checked().and_then(acted::refuse).ok()?;
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let settings = &context.settings;

@@ -6,6 +6,7 @@ mod archive;
 mod backup;
 mod conditions;
 mod phase;
+mod recovery;
 mod volumes;
 
 use super::acted;
@@ -18,7 +19,7 @@ use super::manifests::{Blueprint, claims, services};
 use super::observe::{Seen, is_ready};
 use super::realise::{self, RealiseError};
 use super::wanted::Wanted;
-use super::{INVALID, UNRECOVERABLE};
+use super::{INVALID, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
@@ -91,6 +92,11 @@ pub(super) fn without_image(
     now: Timestamp,
 ) -> ClusterStatus {
     untouched(cluster, INVALID_CATALOG, (error.to_string(), now))
+}
+
+/// A cluster that is to begin with a Backup which cannot be begun with.
+pub(super) fn without_origin(cluster: &Cluster, why: String, now: Timestamp) -> ClusterStatus {
+    untouched(cluster, UNABLE, (why, now))
 }
 
 pub(super) async fn write(
@@ -213,6 +219,16 @@ pub(super) fn with_archive(
     let about = (cluster.metadata.generation, now);
     status.conditions.extend(archive::condition(&heard.archive, before, about));
     status
+}
+
+/// How far the first instance is with the backup that it restores.
+pub(super) fn with_recovery(status: ClusterStatus, heard: &Heard) -> ClusterStatus {
+    match &heard.recovery {
+        Some(report) if status.phase.as_deref() == Some(phase::SETTING_UP) => {
+            ClusterStatus { phase_reason: Some(recovery::told(report)), ..status }
+        }
+        Some(_) | None => status,
+    }
 }
 
 /// How backups went, as their objects say.

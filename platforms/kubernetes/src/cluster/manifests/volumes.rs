@@ -126,6 +126,7 @@ fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolu
     sources.push(optional(superuser));
     sources.extend(external(blueprint, instance));
     sources.extend(archive(blueprint));
+    sources.extend(recovery(blueprint, instance));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
 }
 
@@ -147,6 +148,18 @@ fn archive(blueprint: &Blueprint<'_>) -> Vec<VolumeProjection> {
     let keys = archive.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
     let projection = |(_, file, kept): archive::Key<'_>| {
         let path = format!("archive/{}", file.name());
+        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
+    };
+    keys.map(projection).collect()
+}
+
+/// What opens the archive that the cluster begins with: only the first instance restores. It may be
+/// gone once that is done.
+fn recovery(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumeProjection> {
+    let source = blueprint.cluster.recovered_archive().filter(|_| instance.serial() == 1);
+    let keys = source.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
+    let projection = |(_, file, kept): archive::Key<'_>| {
+        let path = format!("recovery/{}", file.name());
         optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
     };
     keys.map(projection).collect()
@@ -193,6 +206,28 @@ mod tests {
         .assert_eq(&sample.shown(|it| external(it, &first)));
         let second = sample.instance(2);
         assert_eq!(sample.made(|it| external(it, &second)), []);
+    }
+
+    #[test]
+    fn what_opens_the_source_of_a_recovery_is_shown_to_the_first_instance_only() {
+        let sample = Sample::spec(
+            "instances: 3\nbootstrap: {recovery: {source: b}}\nexternalClusters:\n\
+             - {name: b, barmanObjectStore: {destinationPath: s3://b, s3Credentials: {accessKeyId: \
+             {name: s, key: ID}, secretAccessKey: {name: s, key: KEY}}}}",
+        );
+        let (first, second) = (sample.instance(1), sample.instance(2));
+        expect![[r#"
+            - secret:
+                items: [{key: ID, path: recovery/access-key-id}]
+                name: s
+                optional: true
+            - secret:
+                items: [{key: KEY, path: recovery/secret-access-key}]
+                name: s
+                optional: true
+        "#]]
+        .assert_eq(&sample.shown(|it| recovery(it, &first)));
+        assert_eq!(sample.made(|it| recovery(it, &second)), []);
     }
 
     #[test]
