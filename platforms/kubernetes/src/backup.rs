@@ -101,7 +101,7 @@ async fn go(
         }
         Step::Anew { attempt, lost } => {
             let note = format!("Restarting backup for cluster {cluster}: {lost}");
-            let anew = status::anew(before, order::name(backup, attempt), &lost);
+            let anew = status::anew(before, (order::name(backup, attempt), &lost), now);
             page.context.silences.forget(backup.metadata.uid.as_deref().unwrap_or_default());
             page.tell(anew, Some(normal("ReStarting", note, attempt))).await?;
             Ok(Action::requeue(FOLLOW))

@@ -180,12 +180,8 @@ fn anew(attempt: u32, lost: &str) -> Step {
     Step::Fail(format!("{lost} (attempt {attempt} of {ATTEMPTS})"))
 }
 
-/// Whether one that was asked for comes before another one: who has begun, then who was first.
-pub fn comes_before<Asked: Ord>(one: (Order, Asked), other: (Order, Asked)) -> bool {
-    one < other
-}
-
-/// Those that have begun come first.
+/// Of all backups of a cluster those that have begun come first, then those that were asked for
+/// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     Begun,
@@ -310,12 +306,5 @@ mod tests {
             ]
             .concat(),
         );
-    }
-
-    #[test]
-    fn who_has_begun_comes_before_who_was_first() {
-        assert!(comes_before((Order::Begun, 2), (Order::Waits, 1)));
-        assert!(comes_before((Order::Waits, 1), (Order::Waits, 2)));
-        assert!(!comes_before((Order::Waits, 2), (Order::Waits, 1)));
     }
 }

@@ -169,7 +169,7 @@ pub fn first_kept(ended: &[Moment], policy: Option<Policy>, now: Moment) -> Opti
         None => first,
         Some(Policy::Count(count)) => {
             let count = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
-            ended.iter().rev().take(count).last().copied().unwrap_or(first)
+            ended.get(ended.len().saturating_sub(count)).copied().unwrap_or(first)
         }
         Some(policy @ Policy::Days(_)) => {
             let begins = policy.begins(now);

@@ -67,8 +67,7 @@ pub fn next(sight: &Sight) -> Option<Step> {
     Some(match (sight.wish, sight.last, sight.due) {
         (Wish::Suspended, ..) => Step::Rest,
         (_, Last::Goes, _) => Step::WaitForLast,
-        // One was made before, and that could not be noted.
-        (Wish::AtOnceAndScheduled, Last::Over, _) if is_first => Step::Note { until },
+        // If there is one, it was made, and that could not be noted.
         (Wish::AtOnceAndScheduled, Last::None, _) if is_first => {
             Step::Take { due: sight.now, why: Why::AtOnce }
         }

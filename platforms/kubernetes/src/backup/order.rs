@@ -4,7 +4,7 @@
 
 use super::status;
 use pgherd_api::backup::{Backup, BackupMethod};
-use pgherd_core::backup::course::{Order, comes_before};
+use pgherd_core::backup::course::Order;
 
 /// The longest that a name may be, less what is added to it.
 const LONGEST: usize = 230;
@@ -43,7 +43,7 @@ pub(super) fn behind<'a>(
         let ends = other.spec.method != BackupMethod::BarmanObjectStore
             || other.metadata.deletion_timestamp.is_some()
             || other.status.as_ref().is_some_and(status::is_over);
-        is_of_the_same && !ends && comes_before(place(other), own.clone())
+        is_of_the_same && !ends && place(other) < own
     });
     before.min_by_key(|other| place(other))?.metadata.name.as_deref()
 }
@@ -59,6 +59,7 @@ fn place(backup: &Backup) -> (Order, (Option<i64>, Option<String>)) {
 mod tests {
     use super::super::fixtures::backup;
     use super::*;
+    use k8s_openapi::jiff::Timestamp;
     use pgherd_api::backup::BackupStatus;
 
     #[test]
@@ -66,7 +67,11 @@ mod tests {
         let mut one = backup("nightly", 1);
         assert_eq!([1, 2].map(|it| name(&one, it)), ["nightly.uid-nigh", "nightly.uid-nigh.2"]);
         assert_eq!(attempt(&one), 1);
-        one.status = Some(status::anew(BackupStatus::default(), name(&one, 3), "lost"));
+        one.status = Some(status::anew(
+            BackupStatus::default(),
+            (name(&one, 3), "lost"),
+            Timestamp::UNIX_EPOCH,
+        ));
         assert_eq!(attempt(&one), 3);
     }
 

@@ -112,14 +112,19 @@ pub(super) fn begun(
     }
 }
 
-/// It is begun again under another name, and nothing of the last attempt is left.
-pub(super) fn anew(before: BackupStatus, session: String, lost: &str) -> BackupStatus {
+/// It is begun again under another name, and nothing of the last attempt is left: nor does the time
+/// count that it took.
+pub(super) fn anew(
+    before: BackupStatus,
+    (session, lost): (String, &str),
+    now: Timestamp,
+) -> BackupStatus {
     let instance = InstanceId { session_id: Some(session), ..InstanceId::default() };
     BackupStatus {
         phase: Some(PENDING.to_owned()),
         error: Some(format!("begun anew: {lost}")),
         method: before.method,
-        reconciliation_started_at: before.reconciliation_started_at,
+        reconciliation_started_at: Some(second(now)),
         instance_id: Some(instance),
         ..BackupStatus::default()
     }
@@ -230,9 +235,13 @@ mod tests {
     fn a_backup_that_is_begun_anew_has_forgotten_its_last_attempt() {
         let last = reported(BackupStatus::default(), &report(BackupPhase::Copy));
         assert_eq!(last.phase.as_deref(), Some("running"));
-        let told = anew(last, "nightly.4f3a21bc.2".to_owned(), "PostgreSQL was stopped");
+        let told = anew(
+            last,
+            ("nightly.4f3a21bc.2".to_owned(), "PostgreSQL was stopped"),
+            at(1_800_000_000),
+        );
         expect![[r#"
-            {"phase":"pending","error":"begun anew: PostgreSQL was stopped","instanceID":{"sessionID":"nightly.4f3a21bc.2"}}
+            {"phase":"pending","error":"begun anew: PostgreSQL was stopped","reconciliationStartedAt":"2027-01-15T08:00:00Z","instanceID":{"sessionID":"nightly.4f3a21bc.2"}}
         "#]]
         .assert_eq(&(serde_json::to_string(&told).unwrap() + "\n"));
         assert_eq!(taker(&told), None);
