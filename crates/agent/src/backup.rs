@@ -4,6 +4,7 @@
 
 mod book;
 mod log;
+mod report;
 pub mod retention;
 mod session;
 mod work;
@@ -18,6 +19,8 @@ use crate::wake::Waker;
 use book::Book;
 use pgherd_api::agent::{ArchiveSpec, BackupNamed, BackupOrder, BackupPhase, BackupReport};
 use pgherd_backup::base::Progress;
+use pgherd_backup::catalogue::CatalogueError;
+use pgherd_backup::store::StoreError;
 use pgherd_core::backup::BackupId;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::{SystemId, Timeline};
@@ -84,7 +87,15 @@ struct Running {
     report: watch::Receiver<BackupReport>,
     progress: watch::Receiver<Progress>,
     stop: watch::Sender<Option<Stop>>,
-    subject: Subject,
+    /// None when it is stored, and does not depend on the server any more.
+    subject: Option<Subject>,
+}
+
+impl Running {
+    fn new(handles: work::Handles, subject: Option<Subject>) -> Self {
+        let work::Handles { report, progress, stop } = handles;
+        Self { report, progress, stop, subject }
+    }
 }
 
 impl Backups {
@@ -93,7 +104,8 @@ impl Backups {
         Self { place, book, running: None, left }
     }
 
-    /// Ends what an earlier agent did not, as soon as the archive is known.
+    /// Ends what an earlier agent did not, as soon as the archive is known: half a backup is removed, and
+    /// the log of one that is stored is waited for again.
     pub fn take_up(&mut self, archive: Option<&ArchiveSpec>, waker: &Waker) {
         if self.left.is_empty() || self.running.is_some() {
             return;
@@ -106,8 +118,14 @@ impl Backups {
                 archive: archive.clone(),
                 waker: waker.clone(),
             };
-            // What cannot be begun is told in its report, and tried at the next start.
-            if let Err(error) = work::clear(job, report) {
+            let taken_up = if report.phase.is_stored() {
+                let resumed = work::resume(job, report);
+                resumed.map(|handles| self.running = Some(Running::new(handles, None)))
+            } else {
+                work::clear(job, report)
+            };
+            // What cannot be begun is tried at the next start.
+            if let Err(error) = taken_up {
                 warn!(error = %chain(&error), "what an interrupted backup left stays for now");
             }
         }
@@ -116,13 +134,14 @@ impl Backups {
     /// A backup is of one server: it ends with it.
     pub fn observe(&mut self, subject: Option<Subject>) {
         let Some(running) = &self.running else { return };
+        let Some(began) = running.subject else { return };
         let why = match subject {
-            Some(now) if now == running.subject => return,
+            Some(now) if now == began => return,
             None => "PostgreSQL was stopped, or stopped answering, while the backup was taken",
-            Some(now) if now.postmaster != running.subject.postmaster => {
+            Some(now) if now.postmaster != began.postmaster => {
                 "PostgreSQL was started anew while the backup was taken"
             }
-            Some(now) if now.role != running.subject.role => {
+            Some(now) if now.role != began.role => {
                 "the instance became the primary while the backup was taken"
             }
             Some(_) => "another instance became the primary while the backup was taken",
@@ -147,7 +166,7 @@ impl Backups {
         } else if is_gone {
             self.running = None;
             let failure = "the agent failed at it: see its log".to_owned();
-            let report = work::ended(report, BackupPhase::Failed, Some(failure));
+            let report = report::ended(report, BackupPhase::Failed, Some(failure));
             self.book.note(report);
             return;
         }
@@ -228,7 +247,7 @@ impl Backups {
         })?;
         let job =
             work::Job { place: self.place.clone(), archive: archive.clone(), waker: waker.clone() };
-        let report = work::ordered(&job, &order);
+        let report = report::ordered((&self.place, archive), &order);
         self.book.note(report.clone());
         let began = work::start(job, order, subject, report.clone());
         let failed = |error: work::StartError| {
@@ -236,13 +255,13 @@ impl Backups {
             Refusal::new(Kind::Failed, why)
         };
         match began {
-            Ok(work::Handles { report: told, progress, stop }) => {
-                self.running = Some(Running { report: told, progress, stop, subject });
+            Ok(handles) => {
+                self.running = Some(Running::new(handles, Some(subject)));
                 Ok(report)
             }
             Err(error) => {
                 let refusal = failed(error);
-                let ended = work::ended(report, BackupPhase::Failed, Some(refusal.why.clone()));
+                let ended = report::ended(report, BackupPhase::Failed, Some(refusal.why.clone()));
                 self.book.note(ended);
                 Err(refusal)
             }
@@ -299,4 +318,10 @@ enum WorkError {
     Take(#[source] pgherd_backup::base::BackupError),
     #[error("every second of the last five has a backup already: try again")]
     NoId,
+    #[error("looking for what an earlier agent has stored")]
+    List(#[source] CatalogueError),
+    #[error("clearing up after an earlier agent")]
+    Clear(#[source] StoreError),
+    #[error("the backup that an earlier agent has stored is gone: take another one")]
+    Gone,
 }

@@ -4,10 +4,12 @@
 //! half-made cluster under the final name.
 
 mod course;
+mod failure;
 mod feed;
 pub mod plan;
 mod target;
 
-pub use course::{NewFromBackup, Patience, RecoveryError, Told, recover};
+pub use course::{NewFromBackup, Patience, Told, recover};
+pub use failure::RecoveryError;
 pub use plan::{Plan, PlanError};
 pub use target::words;

@@ -31,8 +31,14 @@ fn folders(place: &Path) -> (Vec<String>, usize) {
     let is_listed = |path: &&PathBuf| path.join("backup.info").exists();
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     let listed: Vec<String> = names.iter().filter(is_listed).map(name).collect();
-    let holds = |path: &&PathBuf| fs::read_dir(path).unwrap().count() > 0;
-    (listed, names.iter().filter(holds).count())
+    (listed, names.iter().filter(|path| holds_files(path)).count())
+}
+
+fn holds_files(path: &Path) -> bool {
+    fs::read_dir(path).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        !path.is_dir() || holds_files(&path)
+    })
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Never leaves half of one in the archive.
 
 use super::log::{self, Awaited};
+use super::report::{ended, id, tell_begun, tell_taken};
 use super::session::{BackupSession, Checkpoint};
 use super::{Place, Stop, Subject, WorkError, retention};
 use crate::archive::{Opened, repository};
@@ -10,19 +11,15 @@ use crate::chain::chain;
 use crate::postgres::session::Session;
 use crate::wake::{Wake, Waker};
 use jiff::Timestamp;
-use pgherd_api::agent::{
-    ArchiveSpec, BackupBegun, BackupOrder, BackupPhase, BackupReport, BackupTaken,
-};
+use pgherd_api::agent::{ArchiveSpec, BackupOrder, BackupPhase, BackupReport};
 use pgherd_api::cluster::object_store::Compression;
-use pgherd_backup::base::{
-    self, BackupError, Left, Options, Packing, Progress, Request, Started, Taken,
-};
+use pgherd_backup::base::{self, BackupError, Left, Options, Packing, Progress, Request, Taken};
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::layout::Layout;
 use pgherd_backup::store::{Patience, Store};
 use pgherd_core::backup::retention::Policy;
 use pgherd_core::backup::{BackupId, Extent};
-use pgherd_core::units::{Bytes, Moment};
+use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
 use std::io;
 use std::time::Duration;
@@ -60,47 +57,6 @@ pub(super) struct Handles {
     pub(super) stop: watch::Sender<Option<Stop>>,
 }
 
-/// What is told of a backup before it has begun.
-pub(super) fn ordered(job: &Job, order: &BackupOrder) -> BackupReport {
-    let now = Timestamp::now();
-    BackupReport {
-        name: order.name.clone(),
-        id: Some(id(now)),
-        instance: job.place.me.clone(),
-        destination: job.archive.destination.clone(),
-        endpoint: job.archive.endpoint.clone(),
-        server: job.archive.server.clone(),
-        phase: BackupPhase::Starting,
-        since: now,
-        ordered: now,
-        ended: None,
-        done: Bytes(0),
-        total: Bytes(0),
-        stored: Bytes(0),
-        rate: None,
-        left_milliseconds: None,
-        waits_for: None,
-        began: None,
-        taken: None,
-        failure: None,
-        warnings: Vec::new(),
-    }
-}
-
-pub(super) fn ended(
-    report: BackupReport,
-    phase: BackupPhase,
-    failure: Option<String>,
-) -> BackupReport {
-    let now = Timestamp::now();
-    BackupReport { phase, since: now, ended: Some(now), waits_for: None, failure, ..report }
-}
-
-/// The second it begins, in UTC.
-fn id(at: Timestamp) -> String {
-    at.strftime("%Y%m%dT%H%M%S").to_string()
-}
-
 pub(super) fn start(
     job: Job,
     order: BackupOrder,
@@ -112,6 +68,16 @@ pub(super) fn start(
     let (stop, stopped) = watch::channel(None);
     let course = Course { job, tell, progress, stopped };
     on_a_thread(move || course.run(order, subject))?;
+    Ok(Handles { report: told, progress: shown, stop })
+}
+
+/// Waits for the log of a backup that an earlier agent has stored.
+pub(super) fn resume(job: Job, report: BackupReport) -> Result<Handles, StartError> {
+    let (tell, told) = watch::channel(report);
+    let (progress, shown) = watch::channel(Progress::default());
+    let (stop, stopped) = watch::channel(None);
+    let course = Course { job, tell, progress, stopped };
+    on_a_thread(move || course.resume())?;
     Ok(Handles { report: told, progress: shown, stop })
 }
 
@@ -160,6 +126,13 @@ struct Course {
     stopped: watch::Receiver<Option<Stop>>,
 }
 
+/// What a stored backup waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    ForLog,
+    ForNothing,
+}
+
 /// What is stored, and where.
 struct Stored {
     id: BackupId,
@@ -171,13 +144,45 @@ struct Stored {
 impl Course {
     async fn run(self, order: BackupOrder, subject: Subject) {
         info!(backup = order.name, "a base backup begins");
-        let (phase, failure) = match self.take(&order, subject).await {
-            Ok(stored) => self.finish(&order, &stored).await,
+        let ended = match self.take(&order, subject).await {
+            Ok(stored) => {
+                let waits = if order.wait_for_archive { Waits::ForLog } else { Waits::ForNothing };
+                self.finish(waits, &stored).await
+            }
             Err(error) => self.failed(&error),
         };
-        match phase {
-            BackupPhase::Completed => info!(backup = order.name, "a base backup is completed"),
-            _ => error!(backup = order.name, why = failure, "there is no base backup"),
+        self.end(ended).await;
+    }
+
+    async fn resume(self) {
+        let ended = match self.found().await {
+            Ok(stored) => self.finish(Waits::ForLog, &stored).await,
+            Err(error) => self.failed(&error),
+        };
+        self.end(ended).await;
+    }
+
+    /// What an earlier agent has stored.
+    async fn found(&self) -> Result<Stored, WorkError> {
+        let (store, layout) = open(&self.job)?;
+        let wanted = self.tell.borrow().id.clone().unwrap_or_default();
+        let repository = Repository::new(store.clone(), layout.clone());
+        let catalogue = repository.list().await.map_err(WorkError::List)?;
+        let entry = catalogue.entries.into_iter().find(|entry| entry.id.as_str() == wanted);
+        let id = entry.as_ref().map(|entry| entry.id.clone());
+        let extent = entry.and_then(|entry| entry.backup.ok()?.done());
+        let (id, extent) = id.zip(extent).ok_or(WorkError::Gone)?;
+        let by = &self.job.place.by;
+        base::clear(&store, &layout, &id, by).await.map_err(WorkError::Clear)?;
+        Ok(Stored { id, extent, store, layout })
+    }
+
+    async fn end(&self, (phase, failure): (BackupPhase, Option<String>)) {
+        let backup = self.tell.borrow().name.clone();
+        if phase == BackupPhase::Completed {
+            info!(backup, "a base backup is completed");
+        } else {
+            error!(backup, why = failure, "there is no base backup");
         }
         self.tell.send_modify(|report| *report = ended(report.clone(), phase, failure));
         self.job.waker.wake(Wake::Deadline).await;
@@ -287,8 +292,8 @@ impl Course {
         }
     }
 
-    async fn finish(&self, order: &BackupOrder, stored: &Stored) -> (BackupPhase, Option<String>) {
-        if order.wait_for_archive {
+    async fn finish(&self, waits: Waits, stored: &Stored) -> (BackupPhase, Option<String>) {
+        if waits == Waits::ForLog {
             let waited = tokio::select! {
                 biased;
                 () = self.stop() => return self.taken_back(stored).await,
@@ -369,62 +374,6 @@ fn extent(taken: &Taken) -> Extent {
     }
 }
 
-fn tell_begun(report: &mut BackupReport, started: &Started) {
-    let segment = Segment::holding(started.timeline, started.begin, started.segment_size);
-    report.phase = BackupPhase::Copy;
-    report.since = Timestamp::now();
-    report.began = Some(BackupBegun {
-        at: timestamp(started.at),
-        timeline: started.timeline,
-        lsn: started.begin,
-        wal: segment.to_string(),
-        version: started.version,
-    });
-}
-
-fn tell_taken(report: &mut BackupReport, taken: &Taken, extent: Extent) {
-    report.done = taken.bytes;
-    report.total = taken.bytes;
-    report.stored = taken.stored;
-    report.taken = Some(BackupTaken {
-        at: timestamp(taken.stopped.at),
-        lsn: taken.stopped.end,
-        wal: extent.last_segment().to_string(),
-        files: taken.files,
-        bytes: taken.bytes,
-        stored: taken.stored,
-        bad_pages: taken.bad_pages_in_all,
-    });
-    report.warnings.extend(warnings(taken));
-}
-
-/// What is wrong with a backup that is there.
-fn warnings(taken: &Taken) -> Vec<String> {
-    const SHOWN: usize = 10;
-    let mut warnings = Vec::new();
-    if taken.bad_pages_in_all > 0 {
-        let first = taken.bad_pages.iter().take(SHOWN);
-        let first: Vec<_> =
-            first.map(|page| format!("{} block {}", page.path, page.block)).collect();
-        warnings.push(format!(
-            "{} pages are damaged on this instance's disk, and so in the backup: {}; copy the \
-             instance anew, and take another backup",
-            taken.bad_pages_in_all,
-            first.join(", ")
-        ));
-    }
-    if !taken.skipped.is_empty() {
-        let first = taken.skipped.iter().take(SHOWN);
-        let first: Vec<_> = first.map(|path| path.display().to_string()).collect();
-        warnings.push(format!("left out, because they are no files: {}", first.join(", ")));
-    }
-    warnings
-}
-
-fn timestamp(moment: Moment) -> Timestamp {
-    Timestamp::from_microsecond(moment.0).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -452,11 +401,5 @@ mod tests {
         assert_eq!(of(None), (Packing::Plain, 3));
         assert_eq!(of(Some(Compression::Lz4)), (Packing::Lz4, 3));
         assert_eq!(of(Some(Compression::Snappy)), (Packing::Gzip, 3));
-    }
-
-    #[test]
-    fn ids_are_seconds_in_utc() {
-        let at: Timestamp = "2026-11-22T11:22:33.9+02:00".parse().unwrap();
-        assert_eq!(id(at), "20261122T092233");
     }
 }

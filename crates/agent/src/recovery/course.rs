@@ -2,21 +2,22 @@
 //!
 //! Never takes the end of the log for the target.
 
+use super::failure::RecoveryError;
 use super::feed::{self, Feed};
-use super::plan::{Plan, PlanError, plan};
+use super::plan::{Plan, plan};
 use super::target::{replayed, words};
-use crate::archive::{OpenError, repository};
+use crate::archive::repository;
 use crate::chain::chain;
-use crate::durable::{self, DurableError};
+use crate::durable;
 use crate::http::socket::{self, Socket};
-use crate::postgres::config::{self, ConfigError, Receive, Settings};
-use crate::postgres::control::{self, Control, ControlError};
-use crate::postgres::folder::{self, FolderError};
+use crate::postgres::config::{self, Receive, Settings};
+use crate::postgres::control::{self, Control};
+use crate::postgres::folder;
 use crate::postgres::initdb::{Application, alone};
-use crate::postgres::roles::{self, RolesError};
+use crate::postgres::roles;
 use crate::postgres::scram::Verifier;
-use crate::postgres::server::{self, Mode, Postmaster, ServerError, Stop};
-use crate::postgres::session::{SUPERUSER, Session, SessionError};
+use crate::postgres::server::{self, Mode, Postmaster, Stop};
+use crate::postgres::session::{SUPERUSER, Session};
 use crate::postgres::site::Site;
 use jiff::Timestamp;
 use pgherd_api::agent::{ArchiveSpec, RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
@@ -24,12 +25,12 @@ use pgherd_backup::base::Progress;
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::compression::Compression;
 use pgherd_backup::layout::Layout;
-use pgherd_backup::restore::{self, Into, RestoreError, recovery};
-use pgherd_backup::store::{Patience as StorePatience, Store, StoreError};
-use pgherd_backup::wal::{Archive, Occupied, Settings as WalSettings};
+use pgherd_backup::restore::{self, Into, recovery};
+use pgherd_backup::store::{Patience as StorePatience, Store};
+use pgherd_backup::wal::{Archive, Settings as WalSettings};
 use pgherd_core::units::{Bytes, Lsn, Timeline};
+use pgherd_core::wal::WalFile;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -79,62 +80,6 @@ impl Default for Patience {
 
 /// Where how far it is gets told.
 pub type Told = watch::Sender<Option<RecoveryReport>>;
-
-#[derive(Debug, thiserror::Error)]
-pub enum RecoveryError {
-    #[error("preparing the folder")]
-    PrepareFolder { source: FolderError },
-    #[error("ending what an interrupted attempt left running")]
-    EndEarlier { source: ServerError },
-    #[error("opening the source's archive")]
-    OpenSource { source: OpenError },
-    #[error("opening the cluster's own archive")]
-    OpenOwn { source: OpenError },
-    #[error("looking whether the cluster's own archive is free")]
-    LookAtOwn { source: StoreError },
-    #[error("the place for the cluster's own log is not free")]
-    OwnOccupied { source: Occupied },
-    #[error(transparent)]
-    Plan(PlanError),
-    #[error("restoring backup {backup}")]
-    Restore { backup: String, source: Box<RestoreError> },
-    #[error("giving {path:?} to PostgreSQL's user")]
-    GiveAway { path: PathBuf, source: io::Error },
-    #[error("making {path:?}, where log is put for a moment")]
-    Spool { path: PathBuf, source: io::Error },
-    #[error("listening for PostgreSQL's command at {path:?}")]
-    Listen { path: PathBuf, source: io::Error },
-    #[error("writing the configuration")]
-    Configure { source: ConfigError },
-    #[error("setting how it comes up")]
-    SetMode { source: DurableError },
-    #[error(
-        "the log ends before the target, {target}: {last}; choose an earlier target, or wait until \
-         more log is archived"
-    )]
-    NotReached { target: String, last: String },
-    #[error("replaying the log")]
-    Replay { source: ServerError },
-    #[error("the log was not replayed within {within:?}")]
-    Late { within: Duration },
-    #[error("connecting to the recovered server, whose superuser has to be called postgres")]
-    Connect { source: SessionError },
-    #[error("asking how far it was recovered")]
-    Ask { source: SessionError },
-    #[error(
-        "the recovered server is at {reached}, short of the target {target}: this is an error in \
-         the program"
-    )]
-    Short { target: String, reached: String },
-    #[error("making roles and the application's database")]
-    MakeRoles { source: RolesError },
-    #[error("stopping the recovered server")]
-    Stop { source: ServerError },
-    #[error("reading the control file")]
-    ReadControl { source: ControlError },
-    #[error("giving the folder its name")]
-    Publish { source: FolderError },
-}
 
 /// Makes the cluster and stops it cleanly. Begins anew whatever an interrupted attempt left.
 pub async fn recover(
@@ -343,10 +288,10 @@ impl Work<'_> {
             data: self.staged.data.clone(),
             spool: spool.clone(),
         };
-        let tell = |file: pgherd_core::wal::WalFile| {
+        let tell = |file: WalFile| {
             self.tell(|report| {
                 report.log = Some(file.to_string());
-                report.log_files += 1;
+                report.log_files += u64::from(matches!(file, WalFile::Segment(_)));
             });
         };
         let within = self.patience.recover;

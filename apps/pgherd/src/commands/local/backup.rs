@@ -5,10 +5,10 @@
 mod annotate;
 mod cancel;
 mod delete;
+mod details;
 mod expire;
-mod info;
 pub(super) mod listed;
-mod take;
+pub(super) mod take;
 mod verify;
 
 use super::output::Output;
@@ -40,7 +40,7 @@ pub(crate) struct Backup {
 #[derive(Subcommand)]
 enum Verb {
     List(listed::List),
-    Info(info::Info),
+    Info(details::Details),
     Verify(verify::Verify),
     Annotate(annotate::Annotate),
     Expire(expire::Expire),
@@ -57,13 +57,13 @@ impl Backup {
         let place = self.place;
         match self.verb {
             None => self.take.run(&place),
-            Some(Verb::List(verb)) => verb.run(&place),
+            Some(Verb::List(listed::List {})) => listed::List::run(&place),
             Some(Verb::Info(verb)) => verb.run(&place),
             Some(Verb::Verify(verb)) => verb.run(&place),
             Some(Verb::Annotate(verb)) => verb.run(&place),
             Some(Verb::Expire(verb)) => verb.run(&place),
             Some(Verb::Delete(verb)) => verb.run(&place),
-            Some(Verb::Cancel(verb)) => verb.run(&place),
+            Some(Verb::Cancel(cancel::Cancel {})) => cancel::Cancel::run(&place),
         }
     }
 }

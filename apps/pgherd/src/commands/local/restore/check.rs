@@ -45,6 +45,8 @@ pub(super) async fn run(supervisor: &Supervisor, check: &Check) -> Result<Checke
         .args(["--set", "ON_ERROR_STOP=1", "--file"])
         .arg(&check.path)
         .arg(uri)
+        // Root's own certificates are not for the cluster's owner.
+        .env("HOME", supervisor.folder().root())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

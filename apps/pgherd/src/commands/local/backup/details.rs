@@ -11,13 +11,13 @@ use pgherd_local::failure::Failure;
 /// Tell all that is known of one backup
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  pgherd local backup info latest")]
-pub(super) struct Info {
+pub(super) struct Details {
     /// Its id or name, or first or latest
     #[arg(value_name = "BACKUP", default_value = "latest")]
     backup: String,
 }
 
-impl Info {
+impl Details {
     pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
         let output = place.output();
         place.inside(|folder| async move {
