@@ -2,11 +2,13 @@
 //!
 //! Never judges by the clock: a slow answer is reported, a broken promise fails.
 
+mod backups;
 mod catalog;
 mod changes;
 pub mod cluster;
 mod creation;
 mod crowd;
+mod depot;
 pub mod figures;
 mod network;
 mod nodes;
@@ -126,6 +128,7 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::IsolatedAsync => asynchronous(Stage::isolated),
         Scenario::OperatorKilled => Way::InTurn,
         Scenario::Catalog => Way::Once(catalog::follow),
+        Scenario::BackedUp => Way::Once(backups::back_up),
         Scenario::Crowd => Way::Once(crowd::gather),
     }
 }

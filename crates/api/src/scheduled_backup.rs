@@ -2,6 +2,10 @@
 //!
 //! Never takes one, and never works out the next moment.
 
+mod schedule;
+
+pub use schedule::{Schedule, ScheduleError};
+
 use crate::backup::{BackupMethod, PluginConfiguration};
 use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
 use crate::cluster::references::LocalObjectReference;
@@ -28,6 +32,13 @@ pub struct ScheduledBackup {
 }
 
 kind!(ScheduledBackup, "scheduledbackups", NamespaceResourceScope);
+
+impl ScheduledBackup {
+    /// When backups are taken, or why never.
+    pub fn schedule(&self) -> Result<Schedule, ScheduleError> {
+        Schedule::parse(&self.spec.schedule)
+    }
+}
 
 impl Kind for ScheduledBackup {
     const SINGULAR: &'static str = "scheduledbackup";

@@ -3,7 +3,9 @@
 //! Never reads a repository: what it holds is handed in, and so is the time.
 
 pub mod choice;
+pub mod course;
 pub mod retention;
+pub mod schedule;
 pub mod taker;
 pub mod window;
 

@@ -52,6 +52,9 @@ pub enum Scenario {
     OperatorKilled,
     /// The image comes from a catalog: without it nothing begins, another one replaces all pods.
     Catalog,
+    /// The log is archived, backups are taken by hand and by schedule, and a new cluster is as the first
+    /// one was before a mistake.
+    BackedUp,
     /// Thirty clusters of one instance are created at once.
     Crowd,
 }
@@ -115,6 +118,7 @@ impl Scenario {
             | Self::AllNodesLost
             | Self::Hibernated
             | Self::Upgraded
+            | Self::BackedUp
             | Self::OperatorKilled => Target::default(),
         }
     }
@@ -147,6 +151,7 @@ impl Scenario {
             | Self::Hibernated
             | Self::Upgraded
             | Self::Catalog
+            | Self::BackedUp
             | Self::OperatorKilled => "not measured",
         }
     }
@@ -180,6 +185,7 @@ impl Scenario {
             | Self::Hibernated
             | Self::Upgraded
             | Self::Catalog
+            | Self::BackedUp
             | Self::Crowd => 1,
         }
     }
@@ -203,6 +209,8 @@ impl Scenario {
             | Self::OperatorKilled => false,
             // Its nodes have to know one image by two names.
             Self::Catalog
+            // Its object store is beside the control plane.
+            | Self::BackedUp
             | Self::Upgraded
             | Self::NodeDrained
             | Self::NodeLost

@@ -8,11 +8,13 @@ pub mod agents;
 mod calls;
 pub mod catalog;
 pub mod certificates;
-mod events;
+pub(crate) mod events;
 pub mod heard;
 mod major;
 pub mod manifests;
 mod observe;
+pub(crate) mod origin;
+pub(crate) mod reach;
 mod realise;
 mod report;
 pub mod rollouts;
@@ -40,6 +42,7 @@ pub(crate) const INVALID: &str = "Invalid cluster definition";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
 pub use realise::Looked;
+pub(crate) use report::ARCHIVING;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -60,8 +63,20 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         return Ok(Action::await_change());
     }
     context.stores.ready().await.map_err(ReconcileError::Wait)?;
+    if origin::is_named(cluster) {
+        context.backups.wait_until_ready().await.map_err(ReconcileError::Wait)?;
+    }
+    let resolved = match origin::resolved(context, cluster) {
+        Ok(resolved) => resolved,
+        Err(why) => {
+            let without = report::without_origin(cluster, why, Timestamp::now());
+            let told = report::write(context, cluster, &without).await;
+            return told.map(|()| Action::requeue(LOOK_AGAIN_SOON)).map_err(ReconcileError::Report);
+        }
+    };
+    let cluster = &*resolved;
     let checked = match cluster.checked().and_then(acted::refuse) {
-        Ok((checked, _warnings)) => acted::without_archive(checked),
+        Ok((checked, _warnings)) => checked,
         Err(problems) => {
             let refused = report::refused(cluster, &problems, Timestamp::now());
             let told = report::write(context, cluster, &refused).await;
@@ -129,6 +144,10 @@ async fn go_on(
     let told_at = Timestamp::now();
     let status = report::status(blueprint, all, &realised, told_at);
     let status = report::with_heard(status, (next, &heard), (cluster, told_at));
+    let status = if realised.is_ok() { report::with_recovery(status, &heard) } else { status };
+    let status = report::with_archive(status, &heard, (cluster, told_at));
+    let backups = context.backups_of(cluster);
+    let status = report::with_backups(status, &backups, (cluster, told_at));
     done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
     let told = report::write(context, cluster, &status).await;

@@ -3,6 +3,7 @@
 //! Never decides who is primary: agents do, with or without an operator.
 
 mod backoff;
+pub mod backup;
 pub mod cluster;
 pub mod console;
 mod hindrance;
@@ -12,6 +13,7 @@ pub mod pod;
 pub mod pull;
 pub mod rights;
 pub mod run;
+pub mod scheduled_backup;
 pub mod settings;
 pub mod stores;
 mod unacted;

@@ -25,8 +25,13 @@ pub const READ: &[&str] = &["get", "list", "watch"];
 const VERBS: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
 
 /// What the operator may do beside what it watches of clusters.
-const FURTHER: [(&str, &str, &[&str]); 8] = [
+const FURTHER: [(&str, &str, &[&str]); 13] = [
     (GROUP, "clusters", READ),
+    (GROUP, "backups", READ),
+    (GROUP, "backups", &["create"]),
+    (GROUP, "backups/status", &["patch"]),
+    (GROUP, "scheduledbackups", READ),
+    (GROUP, "scheduledbackups/status", &["patch"]),
     (GROUP, "imagecatalogs", READ),
     (GROUP, "clusterimagecatalogs", READ),
     (GROUP, "clusters/status", &["patch"]),
@@ -203,9 +208,10 @@ mod tests {
             "discovery.k8s.io" endpointslices/restricted: create update
             "discovery.k8s.io" endpointslices: get list watch create update
             "policy" poddisruptionbudgets: get list watch create patch delete
-            "postgresql.cnpg.io" clusterimagecatalogs clusters imagecatalogs: get list watch
+            "postgresql.cnpg.io" clusterimagecatalogs clusters imagecatalogs scheduledbackups: get list watch
+            "postgresql.cnpg.io" backups: get list watch create
             "postgresql.cnpg.io" databaseroles databases poolers publications subscriptions: list watch
-            "postgresql.cnpg.io" clusters/status databaseroles/status databases/status publications/status subscriptions/status: patch
+            "postgresql.cnpg.io" backups/status clusters/status databaseroles/status databases/status publications/status scheduledbackups/status subscriptions/status: patch
             "postgresql.cnpg.io" clusters/finalizers: update
             "rbac.authorization.k8s.io" rolebindings roles: get list watch create patch
         "#]]

@@ -1,9 +1,11 @@
-//! The operator: watches clusters and everything they are made of, and brings each one nearer to
-//! what it shall be.
+//! The operator: watches clusters and everything they are made of, and their backups, and brings
+//! each one nearer to what it shall be.
 //!
-//! Never lets one cluster hold up another: what fails is tried again by itself, later each time.
+//! Never lets one of them hold up another: what fails is tried again by itself, later each time.
 //! Never works beside another operator, as far as it is told who it is.
 
+use crate::backup::silences::Silences;
+use crate::backup::{self, BackupError};
 use crate::cluster;
 use crate::cluster::Looked;
 use crate::cluster::agents::Programs;
@@ -13,16 +15,21 @@ use crate::cluster::rollouts::Rollouts;
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
 use crate::pull::{self, Original};
+use crate::scheduled_backup::{self, ScheduleError};
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
 use crate::unacted;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, Shared, join_all};
 use futures_util::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config as Pace};
-use kube::{Api, Client, Config};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, Config, Resource, ResourceExt};
 use pgherd_agent::chain::chain;
+use pgherd_api::backup::Backup;
 use pgherd_api::cluster::Cluster;
+use pgherd_api::scheduled_backup::ScheduledBackup;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,6 +62,8 @@ pub struct Context {
     pub client: Client,
     pub settings: Settings,
     pub stores: Stores,
+    pub clusters: Store<Cluster>,
+    pub backups: Store<Backup>,
     /// What images are pulled with, if the operator was told.
     pub pull: Option<Original>,
     pub programs: Arc<Programs>,
@@ -65,9 +74,14 @@ pub struct Context {
     pub looked: Looked,
     /// Which ends of certificates users were warned of.
     pub warned: Warned,
-    /// How often in a row each cluster has failed.
-    failures: Mutex<BTreeMap<(String, String), u32>>,
+    /// Whose backups have not been heard of.
+    pub silences: Silences,
+    /// How often in a row each object has failed.
+    failures: Mutex<BTreeMap<Key, u32>>,
 }
+
+/// Kind, namespace and name.
+type Key = [String; 3];
 
 /// Looks after all clusters until SIGTERM, while no other operator does.
 pub async fn run(settings: Settings, candidate: Option<Candidate>) -> Result<(), RunError> {
@@ -129,33 +143,8 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
     let untold = scopes.clone();
     let telling = join_all(untold.iter().map(|scope| unacted::tell(&client, scope)));
     let controllers = scopes.into_iter().map(|scope| {
-        let pace = Pace::default().debounce(DEBOUNCE).concurrency(at_once);
-        let controller = stores::clusters(&client, &scope).with_config(pace);
-        let (controller, stores) = stores::watch_all(&client, &scope, controller);
-        let (controller, pull) = match settings.pull_secret.clone() {
-            Some(secret) => {
-                let (pull, changes) = pull::watch(&client, secret);
-                (controller.reconcile_all_on(changes), Some(pull))
-            }
-            None => (controller, None),
-        };
-        let (client, settings, programs) = (client.clone(), settings.clone(), programs.clone());
-        let context = Context {
-            client,
-            settings,
-            stores,
-            pull,
-            programs,
-            rollouts: rollouts.clone(),
-            taken_up: TakenUp::default(),
-            looked: Looked::default(),
-            warned: Warned::default(),
-            failures: Mutex::default(),
-        };
-        controller
-            .graceful_shutdown_on(ended.clone())
-            .run(reconcile, after_failure, Arc::new(context))
-            .for_each(|_ended| std::future::ready(()))
+        let of_all = (settings.clone(), programs.clone(), rollouts.clone());
+        look_after(client.clone(), &scope, (at_once, of_all), ended.clone())
     });
     let working = join_all(controllers);
     tokio::select! {
@@ -164,6 +153,57 @@ async fn work(client: Client, (settings, programs): (Settings, Programs), mut en
         _ended = telling => {}
     }
     info!("the operator ends");
+}
+
+type OfAll = (Settings, Arc<Programs>, Arc<Rollouts>);
+
+/// Everything of one namespace, or of all: the table of what is looked after.
+fn look_after(
+    client: Client,
+    scope: &stores::Scope,
+    (at_once, (settings, programs, rollouts)): (u16, OfAll),
+    ended: Shared<BoxFuture<'static, ()>>,
+) -> impl Future<Output = ()> + use<> {
+    let pace = || Pace::default().debounce(DEBOUNCE).concurrency(at_once);
+    let clusters = stores::clusters(&client, scope).with_config(pace());
+    let backups = stores::backups(&client, scope).with_config(pace());
+    let schedules = stores::schedules(&client, scope).with_config(pace());
+    let (clusters, stores) = stores::watch_all(&client, scope, clusters);
+    let (clusters, pull) = match settings.pull_secret.clone() {
+        Some(secret) => {
+            let (pull, changes) = pull::watch(&client, secret);
+            (clusters.reconcile_all_on(changes), Some(pull))
+        }
+        None => (clusters, None),
+    };
+    let context = Arc::new(Context {
+        client,
+        settings,
+        stores,
+        clusters: clusters.store(),
+        backups: backups.store(),
+        pull,
+        programs,
+        rollouts,
+        taken_up: TakenUp::default(),
+        looked: Looked::default(),
+        warned: Warned::default(),
+        silences: Silences::default(),
+        failures: Mutex::default(),
+    });
+    let clusters = clusters
+        .graceful_shutdown_on(ended.clone())
+        .run(reconcile, after_failure, Arc::clone(&context))
+        .for_each(|_ended| std::future::ready(()));
+    let backups = backups
+        .graceful_shutdown_on(ended.clone())
+        .run(take_backup, after_failure, Arc::clone(&context))
+        .for_each(|_ended| std::future::ready(()));
+    let schedules = schedules
+        .graceful_shutdown_on(ended)
+        .run(schedule_backups, after_failure, context)
+        .for_each(|_ended| std::future::ready(()));
+    futures_util::future::join3(clusters, backups, schedules).map(|_ended| ())
 }
 
 /// Each namespace that is watched has its share.
@@ -176,25 +216,55 @@ async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, cluster::ReconcileError> {
     let action = cluster::reconcile(&cluster, &context).await?;
-    context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(&cluster));
+    context.succeeded(&*cluster);
+    Ok(action)
+}
+
+async fn take_backup(backup: Arc<Backup>, context: Arc<Context>) -> Result<Action, BackupError> {
+    let action = backup::reconcile(&backup, &context).await?;
+    context.succeeded(&*backup);
+    Ok(action)
+}
+
+async fn schedule_backups(
+    scheduled: Arc<ScheduledBackup>,
+    context: Arc<Context>,
+) -> Result<Action, ScheduleError> {
+    let action = scheduled_backup::reconcile(&scheduled, &context).await?;
+    context.succeeded(&*scheduled);
     Ok(action)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller hands over what it shares")]
-fn after_failure(
-    cluster: Arc<Cluster>,
-    error: &cluster::ReconcileError,
+fn after_failure<K: Resource<DynamicType = ()>>(
+    object: Arc<K>,
+    error: &(impl Error + 'static),
     context: Arc<Context>,
 ) -> Action {
-    let (namespace, name) = key(&cluster);
+    let key = key(&*object);
+    let [kind, namespace, name] = &key;
     let failures = {
         let mut all = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(key(&cluster)).or_default();
+        let count = all.entry(key.clone()).or_default();
         *count = count.saturating_add(1);
         *count
     };
-    warn!(%namespace, cluster = %name, error = %chain(error), failures, "tried again later");
+    warn!(kind, namespace, name, error = %chain(error), failures, "tried again later");
     Action::requeue(pause(failures))
+}
+
+impl Context {
+    /// As far as they are known.
+    pub(crate) fn backups_of(&self, cluster: &Cluster) -> Vec<Arc<Backup>> {
+        self.backups.state_filter(|backup| {
+            backup.metadata.namespace == cluster.metadata.namespace
+                && Some(&backup.spec.cluster.name) == cluster.metadata.name.as_ref()
+        })
+    }
+
+    fn succeeded<K: Resource<DynamicType = ()>>(&self, object: &K) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(object));
+    }
 }
 
 /// Doubles with each failure.
@@ -203,9 +273,9 @@ fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
 }
 
-fn key(cluster: &Cluster) -> (String, String) {
-    let of = |part: &Option<String>| part.clone().unwrap_or_default();
-    (of(&cluster.metadata.namespace), of(&cluster.metadata.name))
+fn key<K: Resource<DynamicType = ()>>(object: &K) -> Key {
+    let namespace = object.namespace().unwrap_or_default();
+    [K::kind(&()).into_owned(), namespace, object.name_any()]
 }
 
 #[cfg(test)]

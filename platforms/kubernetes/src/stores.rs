@@ -4,12 +4,14 @@
 //! Never holds an object without our label, so memory follows the number of our clusters; catalogs
 //! of images are ours by their kind.
 
+mod backups;
 mod catalogs;
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
 use crate::pod::{lease, route};
 use crate::rights::{READ, Right};
+pub use backups::{backups, schedules};
 pub use catalogs::Catalogs;
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -108,6 +110,7 @@ macro_rules! parts {
         ) -> (Controller<Cluster>, Stores) {
             $(let (controller, $store) = $watch(client, scope, controller);)*
             let (controller, catalogs) = catalogs::watch(client, scope, controller);
+            let controller = backups::wake_by(client, scope, controller);
             (controller, Stores { $($store,)* catalogs })
         }
 

@@ -4,6 +4,7 @@
 
 use super::{ArchiveStatus, BackupReport, RecoveryReport};
 use jiff::Timestamp;
+use pgherd_core::backup::taker::{Candidate, Part};
 use pgherd_core::message::Known;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::record::{Holder, Record};
@@ -82,6 +83,24 @@ pub struct Status {
     pub recovery: Option<RecoveryReport>,
     /// The last changes of verdict, oldest first.
     pub happenings: Vec<Happening>,
+}
+
+impl Status {
+    /// What the choice of who takes a base backup is made from.
+    pub fn candidate(&self) -> Candidate {
+        let part = match self.role {
+            Role::Primary if self.holds.is_some() => Part::Primary,
+            Role::Standby if self.server.streaming == Some(true) => Part::Streams,
+            Role::Primary
+            | Role::Standby
+            | Role::Starting
+            | Role::Stopped
+            | Role::Absent
+            | Role::Unknown => Part::Other,
+        };
+        let position = self.server.position.map(|position| position.lsn);
+        Candidate { name: self.me.instance.clone(), part, position }
+    }
 }
 
 /// What an instance's PostgreSQL is.

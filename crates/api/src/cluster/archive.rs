@@ -37,6 +37,8 @@ pub enum ArchiveRefusal {
     Google,
     #[error("is refused: {0}")]
     Retention(PolicyError),
+    #[error("is refused: {why}")]
+    Place { why: String },
 }
 
 /// An entry of a Secret that an archive needs: the field that names it, what it is, and where it

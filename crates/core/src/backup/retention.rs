@@ -160,6 +160,25 @@ pub fn plan(sight: &Sight<'_>, now: Moment) -> Plan {
     Plan { backups: fates, wal }
 }
 
+/// When the first of these ended that a policy keeps at that moment, as far as holds do not matter.
+pub fn first_kept(ended: &[Moment], policy: Option<Policy>, now: Moment) -> Option<Moment> {
+    let mut ended = ended.to_vec();
+    ended.sort_unstable();
+    let first = ended.first().copied()?;
+    Some(match policy {
+        None => first,
+        Some(Policy::Count(count)) => {
+            let count = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
+            ended.iter().rev().take(count).last().copied().unwrap_or(first)
+        }
+        Some(policy @ Policy::Days(_)) => {
+            let begins = policy.begins(now);
+            let leads = |end: &&Moment| begins.is_some_and(|begins| **end <= begins);
+            ended.iter().rfind(leads).copied().unwrap_or(first)
+        }
+    })
+}
+
 /// Why a backup is not removed although somebody asks for that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RemoveRefusal {
@@ -330,6 +349,17 @@ mod tests {
 
     fn daily() -> Vec<Backup> {
         (1..=5).map(|day| backup(2 * day, 1, u64::try_from(10 * day).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_first_that_is_kept_leads_into_the_window() {
+        let ended = [9, 1, 3, 5].map(|day| Moment(day * DAY));
+        let first = |policy: &str| {
+            let policy = Policy::parse(policy).ok();
+            first_kept(&ended, policy, Moment(9 * DAY)).map(|first| first.0 / DAY)
+        };
+        assert_eq!(["", "2", "9", "5d", "1d", "30d"].map(first), [1, 5, 1, 3, 5, 1].map(Some));
+        assert_eq!(first_kept(&[], None, Moment(0)), None);
     }
 
     #[test]

@@ -3,17 +3,25 @@
 //! Never lists a field that nothing here reads.
 
 use super::manifests::Blueprint;
+use pgherd_agent::archive;
+use pgherd_agent::chain::chain;
+use pgherd_api::cluster::archive::ArchiveRefusal;
 use pgherd_api::cluster::{Checked, Cluster, Problem, Refusal};
 use pgherd_api::field::FieldPath;
 use pgherd_api::warning::Warning;
 
+/// Where the archive is told that a new cluster begins with.
+const SOURCE: &str = "spec.bootstrap.recovery.source";
+
 /// Each with all that is below it.
-const HERE: [&str; 37] = [
+const HERE: [&str; 39] = [
     "metadata.namespace",
     "metadata.labels",
     "spec.affinity",
     "spec.bootstrap.initdb.secret",
     "spec.bootstrap.pg_basebackup.secret",
+    "spec.bootstrap.recovery.backup",
+    "spec.bootstrap.recovery.secret",
     "spec.certificates",
     "spec.enablePDB",
     "spec.env",
@@ -50,30 +58,23 @@ const HERE: [&str; 37] = [
 
 /// Those of the fields that are ignored here, too.
 pub(super) fn ignored(blueprint: &Blueprint<'_>) -> Vec<String> {
-    let backup = blueprint.cluster.spec.backup.as_ref();
-    let archive = backup.map(|_| FieldPath::of("spec.backup").to_string());
-    let ignored = of(blueprint.cluster);
-    let is_besides = |path: &String| !archive.as_ref().is_some_and(|it| is_within(path, it));
-    let besides: Vec<_> = ignored.into_iter().filter(is_besides).collect();
-    archive.into_iter().chain(besides).collect()
+    of(blueprint.cluster)
 }
 
-/// Nobody brings what opens the source's archive into a pod yet.
+/// What can be found wrong here without connecting to anybody.
 pub(crate) fn refuse(
     (checked, warnings): (Checked, Vec<Warning>),
 ) -> Result<(Checked, Vec<Warning>), Vec<Problem>> {
-    if checked.postgres.recovery.is_none() {
-        return Ok((checked, warnings));
-    }
-    let path = FieldPath::of("spec.bootstrap.recovery");
-    Err(vec![Problem { path, refusal: Refusal::WithoutItsData }])
-}
-
-/// Agents in pods are not told of an archive: nobody puts there yet what opens it, and log that is
-/// not archived would fill their disks.
-pub(super) fn without_archive(mut checked: Checked) -> Checked {
-    checked.postgres.archive = None;
-    checked
+    let (archive, recovery) = (&checked.postgres.archive, &checked.postgres.recovery);
+    let source = recovery.as_ref().map(|recovery| &recovery.source);
+    let places = [("spec.backup.barmanObjectStore", archive.as_ref()), (SOURCE, source)];
+    let wrong = places.into_iter().filter_map(|(place, archive)| {
+        let error = archive::check(archive?).err()?;
+        let refusal = ArchiveRefusal::Place { why: chain(&error).to_string() };
+        Some(Problem { path: FieldPath::of(place), refusal: Refusal::Archive(refusal) })
+    });
+    let problems: Vec<_> = wrong.collect();
+    if problems.is_empty() { Ok((checked, warnings)) } else { Err(problems) }
 }
 
 fn of(cluster: &Cluster) -> Vec<String> {
@@ -86,14 +87,10 @@ fn of(cluster: &Cluster) -> Vec<String> {
     cluster.ignored_beside(&known).iter().map(ToString::to_string).collect()
 }
 
-fn is_within(path: &str, known: &str) -> bool {
-    let rest = path.strip_prefix(known);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use expect_test::expect;
 
     #[test]
     fn what_pods_and_volumes_are_made_from_is_acted_upon() {
@@ -105,20 +102,54 @@ mod tests {
     }
 
     #[test]
-    fn agents_in_pods_are_not_told_of_an_archive() {
-        let cluster = cluster("backup: {barmanObjectStore: {destinationPath: /a}}");
-        let (checked, _) = cluster.checked().unwrap();
-        assert!(checked.postgres.archive.is_some());
-        assert_eq!(without_archive(checked).postgres.archive, None);
+    fn a_place_where_nothing_can_be_archived_is_refused() {
+        let problems = |archive: &str| {
+            let cluster = cluster(&format!("backup: {{barmanObjectStore: {{{archive}}}}}"));
+            let problems = cluster.checked().and_then(refuse).err().unwrap_or_default();
+            problems.iter().map(|problem| format!("{problem}\n")).collect::<String>()
+        };
+        expect![[r#"
+            spec.backup.barmanObjectStore is refused: reading where the archive lies: "ftp://b" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
+            spec.backup.barmanObjectStore is refused: reading the name of the cluster in the archive: "a/b" is not the name of a server in a repository: use letters, digits, '.', '-' and '_', at most 200 of them, and not a '.' first
+            spec.backup.barmanObjectStore is refused: reading where the archive lies: "here" is no endpoint: use the form https://HOST:PORT
+        "#]]
+        .assert_eq(
+            &[
+                "destinationPath: s3://b, s3Credentials: {inheritFromIAMRole: true}",
+                "destinationPath: ftp://b, s3Credentials: {inheritFromIAMRole: true}",
+                "destinationPath: /a, serverName: a/b",
+                "destinationPath: s3://b, endpointURL: here, s3Credentials: {inheritFromIAMRole: true}",
+            ]
+            .map(problems)
+            .concat(),
+        );
     }
 
     #[test]
-    fn a_cluster_in_pods_does_not_begin_with_a_backup_yet() {
-        let refused = |spec: &str| cluster(spec).checked().and_then(refuse).err();
-        let source = "externalClusters: [{name: a, barmanObjectStore: {destinationPath: /b}}]";
-        let problems = refused(&format!("bootstrap: {{recovery: {{source: a}}}}, {source}"));
-        assert_eq!(problems.unwrap().len(), 1);
-        assert_eq!(refused(source), None);
+    fn of_backups_only_snapshots_are_not_acted_upon() {
+        let cluster = cluster(
+            "backup: {target: primary, retentionPolicy: 30d, volumeSnapshot: {className: a}, \
+             barmanObjectStore: {destinationPath: /a, tags: {b: c}, data: {jobs: 2}}}",
+        );
+        let left = ["spec.backup.barmanObjectStore.tags", "spec.backup.volumeSnapshot"];
+        assert_eq!(of(&cluster), left);
+    }
+
+    #[test]
+    fn a_cluster_in_pods_begins_with_a_backup_if_it_can_be_found() {
+        let refused = |server: &str| {
+            let spec = format!(
+                "bootstrap: {{recovery: {{source: a, secret: {{name: s}}}}}}, externalClusters: \
+                 [{{name: a, barmanObjectStore: {{destinationPath: /b, serverName: {server}}}}}]"
+            );
+            let cluster = cluster(&spec);
+            let problems = cluster.checked().and_then(refuse).err();
+            assert_eq!(of(&cluster), Vec::<String>::new());
+            problems.map(|problems| problems.iter().map(ToString::to_string).collect::<String>())
+        };
+        assert_eq!(refused("a"), None);
+        let told = refused("a/b").unwrap();
+        assert!(told.starts_with("spec.bootstrap.recovery.source is refused"), "{told}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod asked;
 mod publish;
 
 pub(super) use asked::asked;
-pub(super) use publish::publish;
+pub(crate) use publish::publish;
 
 use super::certificates::Complaint;
 use super::realise::{EnsureError, RealiseError};
@@ -22,16 +22,16 @@ use pgherd_core::units::Timeline;
 
 /// What people are told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) kind: Kind,
-    pub(super) reason: &'static str,
-    pub(super) note: String,
+pub(crate) struct Event {
+    pub(crate) kind: Kind,
+    pub(crate) reason: &'static str,
+    pub(crate) note: String,
     /// Tells one occurrence from another one with the same note.
-    pub(super) mark: String,
+    pub(crate) mark: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Normal,
     Warning,
 }
@@ -88,6 +88,8 @@ pub(super) enum Data {
     Initdb,
     /// It is that of a server elsewhere.
     PhysicalBackup,
+    /// It is that of a backup.
+    Backup,
     /// It is the primary's.
     Copy,
 }
@@ -190,6 +192,7 @@ fn of_done(done: &Done) -> Event {
             let note = match with {
                 Data::Initdb => "Primary instance (initdb)".to_owned(),
                 Data::PhysicalBackup => "Primary instance (from physical backup)".to_owned(),
+                Data::Backup => "Primary instance (from backup)".to_owned(),
                 Data::Copy => format!("Creating instance {instance}"),
             };
             told("CreatingInstance", note, uid)

@@ -1,5 +1,5 @@
-//! Asks agents what Kubernetes does not know: the primary always, whether clients can write; all of
-//! them, whether they have taken up the newest settings and started again.
+//! Asks agents what Kubernetes does not know: the primary always, whether clients can write and how
+//! archiving goes; all of them, whether they have taken up the newest settings and started again.
 //!
 //! Never asks again what is known, and never takes silence for an answer.
 
@@ -20,7 +20,7 @@ use k8s_openapi::jiff::Timestamp;
 use known::{Answers, Asked};
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{Client, Endpoint};
-use pgherd_api::agent::{Role, Status, names};
+use pgherd_api::agent::{ArchiveStatus, RecoveryReport, Role, Status, names};
 use pgherd_core::fleet::commits::{self, Commits};
 use pgherd_core::fleet::settings::{self, Next};
 use pgherd_core::fleet::{Plan, Verdict};
@@ -64,6 +64,20 @@ pub(super) struct Heard {
     pub(super) unreached: bool,
     /// What the primary says of itself; none if it says nothing.
     pub(super) primary: Option<Primary>,
+    pub(super) archive: Archive,
+    /// How far the first instance is with the backup that it restores.
+    pub(super) recovery: Option<RecoveryReport>,
+}
+
+/// How archiving goes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Archive {
+    /// There is no archive.
+    #[default]
+    None,
+    /// The primary does not say.
+    Unknown,
+    Known(ArchiveStatus),
 }
 
 /// What clients get of the primary.
@@ -102,14 +116,23 @@ pub(super) async fn hear(
     let doubt = if is_so { Doubt::None } else { Doubt::Some };
     let whom = |doubt| due(blueprint, (seen, wanted), (doubt, Timestamp::now()));
     let mut due = whom(doubt);
+    let archiving = blueprint.checked.postgres.archive.is_some();
+    let nothing = || Heard {
+        archive: if archiving { Archive::Unknown } else { Archive::None },
+        ..Heard::default()
+    };
+    if seen.record.is_none() {
+        let recovery = recovered(blueprint, (seen, wanted), now).await;
+        return Heard { recovery, ..nothing() };
+    }
     let Some(record) = seen.record.as_ref().filter(|_| !due.is_empty()) else {
-        return Heard::default();
+        return nothing();
     };
     let client = match calls::client(blueprint, (seen, wanted), now) {
         Ok(client) => client,
         Err(error) => {
             debug!(cluster = blueprint.name(), error = %chain(&error), "agents are not asked");
-            return Heard::default();
+            return nothing();
         }
     };
     let mut said = ask_all(&client, seen, &due).await;
@@ -120,6 +143,7 @@ pub(super) async fn hear(
         said.extend(ask_all(&client, seen, &others).await);
         due.extend(others);
     }
+    let archived = archived(&said, record).filter(|_| archiving);
     let mut heard = gather(said.into_iter(), &asked, record);
     let all_serve = due.len() == wanted.wishes.belonging().len()
         && due.iter().all(|(_, service)| *service == Service::Ready);
@@ -129,6 +153,7 @@ pub(super) async fn hear(
     }
     let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
     heard.unreached = unheard >= UNREACHED_AFTER;
+    heard.archive = archived.map_or_else(|| nothing().archive, Archive::Known);
     heard
 }
 
@@ -188,6 +213,24 @@ async fn ask(client: &Client, endpoint: &Endpoint, name: &InstanceName) -> Optio
     let said = client.call::<_, Status>(endpoint, names::STATUS, &(), WITHIN).await;
     said.inspect_err(|error| debug!(instance = %name, error = %chain(error), "it says nothing"))
         .ok()
+}
+
+/// What the primary says of its archive.
+fn archived(said: &[Said], record: &Record) -> Option<ArchiveStatus> {
+    let (.., said) = said.iter().find(|(name, ..)| *name == record.holder.instance)?;
+    said.as_ref()?.archive.clone()
+}
+
+/// What the first instance says of the backup that it restores.
+async fn recovered(
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    now: SystemTime,
+) -> Option<RecoveryReport> {
+    blueprint.checked.postgres.recovery.as_ref()?;
+    let first = wanted.specification.intent.first.as_ref()?;
+    let client = calls::client(blueprint, (seen, wanted), now).ok()?;
+    ask(&client, &calls::endpoint(seen, first)?, first).await?.recovery
 }
 
 fn gather(said: impl Iterator<Item = Said>, asked: &Asked, record: &Record) -> Heard {
@@ -274,15 +317,22 @@ impl Heard {
     /// When to ask again; none while there is nothing to wait for.
     pub(super) fn look_again(&self) -> Option<Duration> {
         let waits = [self.silent.is_empty(), self.full.is_empty(), self.pending.is_empty()];
-        if !self.late.is_empty() || !self.restarting.is_empty() {
+        if !self.late.is_empty() || !self.restarting.is_empty() || self.recovery.is_some() {
             return Some(LOOK_AGAIN);
         }
         match self.primary {
             Some(Primary::IsNotOpen { .. } | Primary::Waits { .. }) => Some(LOOK_AGAIN_SOON),
             Some(Primary::Serves) | None if waits.contains(&false) => Some(LOOK_LATER),
+            Some(Primary::Serves) if self.archive.is_failing() => Some(LOOK_LATER),
             Some(Primary::Serves) => Some(LISTEN),
             None => None,
         }
+    }
+}
+
+impl Archive {
+    fn is_failing(&self) -> bool {
+        matches!(self, Self::Known(ArchiveStatus { failing: Some(_), .. }))
     }
 }
 

@@ -199,9 +199,12 @@ async fn given_passwords(
         Superuser::Allowed => superuser,
         Superuser::Refused => None,
     };
-    let owner = match blueprint.cluster.copied() {
-        Some(_) => "spec.bootstrap.pg_basebackup.secret",
-        None => "spec.bootstrap.initdb.secret",
+    let owner = if blueprint.cluster.copied().is_some() {
+        "spec.bootstrap.pg_basebackup.secret"
+    } else if blueprint.cluster.recovered().is_some() {
+        "spec.bootstrap.recovery.secret"
+    } else {
+        "spec.bootstrap.initdb.secret"
     };
     let given =
         [(owner, blueprint.checked.owner_secret.as_ref()), ("spec.superuserSecret", superuser)];

@@ -2,8 +2,11 @@
 //!
 //! Never writes a status that says what the one before it said.
 
+mod archive;
+mod backup;
 mod conditions;
 mod phase;
+mod recovery;
 mod volumes;
 
 use super::acted;
@@ -16,15 +19,17 @@ use super::manifests::{Blueprint, claims, services};
 use super::observe::{Seen, is_ready};
 use super::realise::{self, RealiseError};
 use super::wanted::Wanted;
-use super::{INVALID, UNRECOVERABLE};
+use super::{INVALID, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
 use crate::run::Context;
 use crate::settings::AgentUpdates;
+pub(crate) use archive::KIND as ARCHIVING;
 use conditions::Facts;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use pgherd_agent::chain::chain;
+use pgherd_api::backup::Backup;
 use pgherd_api::cluster::managed::ServiceKind;
 use pgherd_api::cluster::status::{ClusterStatus, InstanceReportedState, Topology};
 use pgherd_api::cluster::{Cluster, Problem};
@@ -37,6 +42,7 @@ pub(super) use phase::NOT_ENOUGH_SPACE;
 use phase::Situation;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -86,6 +92,11 @@ pub(super) fn without_image(
     now: Timestamp,
 ) -> ClusterStatus {
     untouched(cluster, INVALID_CATALOG, (error.to_string(), now))
+}
+
+/// A cluster that is to begin with a Backup which cannot be begun with.
+pub(super) fn without_origin(cluster: &Cluster, why: String, now: Timestamp) -> ClusterStatus {
+    untouched(cluster, UNABLE, (why, now))
 }
 
 pub(super) async fn write(
@@ -196,6 +207,41 @@ pub(super) fn with_heard(
         }
         None => status,
     }
+}
+
+/// How archiving goes, where there is an archive.
+pub(super) fn with_archive(
+    mut status: ClusterStatus,
+    heard: &Heard,
+    (cluster, now): (&Cluster, Timestamp),
+) -> ClusterStatus {
+    let before = cluster.status.as_ref().map_or(&[][..], |before| &before.conditions);
+    let about = (cluster.metadata.generation, now);
+    status.conditions.extend(archive::condition(&heard.archive, before, about));
+    status
+}
+
+/// How far the first instance is with the backup that it restores.
+pub(super) fn with_recovery(status: ClusterStatus, heard: &Heard) -> ClusterStatus {
+    match &heard.recovery {
+        Some(report) if status.phase.as_deref() == Some(phase::SETTING_UP) => {
+            ClusterStatus { phase_reason: Some(recovery::told(report)), ..status }
+        }
+        Some(_) | None => status,
+    }
+}
+
+/// How backups went, as their objects say.
+pub(super) fn with_backups(
+    status: ClusterStatus,
+    backups: &[Arc<Backup>],
+    (cluster, now): (&Cluster, Timestamp),
+) -> ClusterStatus {
+    let before = cluster.status.clone().unwrap_or_default();
+    let policy = cluster.spec.backup.as_ref().and_then(|it| it.retention_policy.as_deref());
+    let backups: Vec<&Backup> = backups.iter().map(|backup| &**backup).collect();
+    let about = (cluster.metadata.generation, now);
+    backup::with_backups(status, &before, (&backups, policy), about)
 }
 
 fn unserved(

@@ -32,6 +32,7 @@ pub fn explain(view: &View) -> Explanation {
     let mut facts = manifest(view);
     facts.extend(office(view));
     facts.extend(requests(view));
+    facts.extend(summary::archive_failing(view).map(|why| archive(view, &why)));
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
     facts.extend(view.agents.iter().flat_map(|(name, agent)| said(view, name, agent)));
     let is_told = |fact: &Fact| {
@@ -205,6 +206,11 @@ fn requests(view: &View) -> Vec<Fact> {
             fix: Some(OPERATOR.to_owned()),
         })
         .collect()
+}
+
+fn archive(view: &View, why: &str) -> Fact {
+    let what = format!("the log is not archived: {why}");
+    Fact { about: format!("cluster/{}", view.name), what, fix: None }
 }
 
 /// What keeps an instance from doing what it is for; nothing when it does.

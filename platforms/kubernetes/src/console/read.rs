@@ -3,8 +3,8 @@
 //! Never fails for a part that may not be read: only the Cluster itself is needed.
 
 use super::{FORBIDDEN, Part, Route, View, Warned, inside, instance_of};
-use crate::cluster::acted;
 use crate::cluster::manifests::{labels, services, specification};
+use crate::cluster::{acted, origin};
 use crate::pod::{lease, route};
 use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -204,7 +204,8 @@ pub async fn ask_agents(client: &Client, view: &mut View) {
 
 /// A cluster of which nothing but its manifest is known.
 pub(super) fn empty(namespace: &str, name: &ClusterName, cluster: Cluster) -> View {
-    let (checked, problems) = match cluster.checked().and_then(acted::refuse) {
+    let known = origin::ignored(&cluster).into_owned();
+    let (checked, problems) = match known.checked().and_then(acted::refuse) {
         Ok((checked, _warnings)) => (Some(checked), Vec::new()),
         Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
     };

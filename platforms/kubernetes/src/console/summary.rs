@@ -7,8 +7,10 @@ mod instance;
 pub use instance::{InstanceSummary, is_ready, of};
 
 use super::{Part, View};
+use crate::cluster::ARCHIVING;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use pgherd_api::agent::{Happening, Status};
+use pgherd_api::agent::{ArchiveStatus, Happening, Status};
 use pgherd_api::console;
 use pgherd_core::fleet::commits::{self, Commits};
 use pgherd_core::names::InstanceName;
@@ -43,6 +45,8 @@ pub struct Summary {
     pub durability: Option<String>,
     /// What a commit survives, in words.
     pub commits: Option<String>,
+    /// How archiving goes; none without an archive, or if the primary's agent could not be asked.
+    pub archive: Option<ArchiveStatus>,
     pub instances: Vec<InstanceSummary>,
     pub warnings: Vec<String>,
     /// What may not be read.
@@ -98,6 +102,7 @@ pub fn summary(view: &View) -> Summary {
         paused: view.is_paused(),
         durability: view.checked.as_ref().map(|checked| console::durability(checked.durability)),
         commits: survival(view),
+        archive: serving.and_then(|it| it.archive.clone()),
         instances,
         warnings: warnings(view),
         hidden: view.notes(),
@@ -164,7 +169,19 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if let Some(wanted) = wanted.filter(|_| view.sees(Part::Record) && view.sees(Part::Pods)) {
         problems.push(format!("{there} of {wanted} instances exist"));
     }
+    problems.extend(archive_failing(view).map(|why| format!("the log is not archived: {why}")));
     problems
+}
+
+/// Why the log is not archived, if it should be: as the primary's agent says, or else the operator.
+pub fn archive_failing(view: &View) -> Option<String> {
+    let agent = view.primary().and_then(|name| view.agents.get(&name));
+    if let Some(archive) = agent.and_then(|agent| agent.archive.as_ref()) {
+        return archive.failing.as_ref().map(|failing| failing.why.clone());
+    }
+    let conditions = &view.cluster.status.as_ref()?.conditions;
+    let failing = |it: &&Condition| it.type_ == ARCHIVING && it.status == "False";
+    conditions.iter().find(failing).map(|it| it.message.clone())
 }
 
 /// Commits that wait by the rule that the primary obeys, as its agent says.

@@ -8,9 +8,9 @@ use crate::control::Done;
 use crate::failure::{Failure, Kind};
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{CallError, Endpoint};
-use pgherd_api::agent::{BackupNamed, BackupOrder, BackupReport, Role, Status, names};
+use pgherd_api::agent::{BackupNamed, BackupOrder, BackupReport, Status, names};
 use pgherd_api::cluster::backup::BackupTarget;
-use pgherd_core::backup::taker::{Because, Candidate, Part, Prefer, taker};
+use pgherd_core::backup::taker::{Because, Candidate, Prefer, taker};
 use pgherd_core::names::InstanceName;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -71,10 +71,8 @@ impl Supervisor {
     /// Who takes it, and what people should know of that.
     async fn choose(&self, target: BackupTarget) -> Result<(InstanceName, Vec<String>), Failure> {
         let statuses = self.inquiry(|_| true).ask().await;
-        let candidates: Vec<Candidate> = statuses
-            .iter()
-            .filter_map(|(name, status)| Some(candidate(name, status.as_ref()?)))
-            .collect();
+        let candidates: Vec<Candidate> =
+            statuses.values().flatten().map(Status::candidate).collect();
         let prefer = match target {
             BackupTarget::Primary => Prefer::Primary,
             BackupTarget::PreferStandby => Prefer::Standby,
@@ -116,19 +114,4 @@ impl Supervisor {
         self.instances.get(name)?.pid()?;
         Some(self.agent_at(name))
     }
-}
-
-fn candidate(name: &InstanceName, status: &Status) -> Candidate {
-    let part = match status.role {
-        Role::Primary if status.holds.is_some() => Part::Primary,
-        Role::Standby if status.server.streaming == Some(true) => Part::Streams,
-        Role::Primary
-        | Role::Standby
-        | Role::Starting
-        | Role::Stopped
-        | Role::Absent
-        | Role::Unknown => Part::Other,
-    };
-    let position = status.server.position.map(|position| position.lsn);
-    Candidate { name: name.clone(), part, position }
 }

@@ -3,7 +3,7 @@
 //! Never an exit code for how the cluster is: it tells, and whoever could read it did what it is for.
 
 use super::super::local::output::remark;
-use super::super::local::status::table;
+use super::super::local::status::{archive, table};
 use super::form::{Form, tell};
 use super::place::Place;
 use pgherd_core::units::Bytes;
@@ -66,6 +66,7 @@ fn text(summary: &Summary, width: Width) -> Vec<String> {
         vec![format!("{cluster}   {namespace}   {runs}   {ready}/{wanted} ready   {health}")];
     lines.push(primary(summary));
     lines.extend(summary.commits.iter().map(|commits| format!("  {commits}")));
+    lines.extend(summary.archive.iter().map(|it| format!("  ARCHIVE  {}", archive(it))));
     if width == Width::Wide {
         let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         lines.push(format!("  durability {}", known(&summary.durability)));

@@ -122,7 +122,7 @@ fn primary(summary: &Summary) -> String {
 }
 
 /// Where to, how far, and what waits; why it does not go on is among the reasons above.
-fn archive(archive: &ArchiveStatus) -> String {
+pub(crate) fn archive(archive: &ArchiveStatus) -> String {
     let mut parts = vec![archive.destination.clone()];
     parts.push(match &archive.last {
         Some(last) => format!("last {} at {}", last.file, last.at.strftime("%H:%M:%SZ")),

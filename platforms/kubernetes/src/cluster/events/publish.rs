@@ -1,6 +1,6 @@
-//! Writes events of a cluster.
+//! Writes events of a cluster, or of another object of ours.
 //!
-//! Never holds a cluster up: what cannot be written in time is only logged.
+//! Never holds it up: what cannot be written in time is only logged.
 
 use super::{Event, Kind};
 use crate::cluster::manifests;
@@ -8,10 +8,9 @@ use crate::run::Context;
 use k8s_openapi::api::core::v1::{Event as Written, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::api::PostParams;
+use kube::{Api, Resource};
 use pgherd_agent::chain::chain;
-use pgherd_api::cluster::Cluster;
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -21,21 +20,25 @@ const DEADLINE: Duration = Duration::from_secs(3);
 const LONGEST_NOTE: usize = 1024;
 const REPORTER: &str = "pgherd-operator";
 
-pub(in crate::cluster) async fn publish(context: &Context, cluster: &Cluster, events: &[Event]) {
+pub(crate) async fn publish<K>(context: &Context, object: &K, events: &[Event])
+where
+    K: Resource<DynamicType = ()>,
+{
     if events.is_empty() {
         return;
     }
-    let name = cluster.metadata.name.as_deref().unwrap_or_default();
-    if tokio::time::timeout(DEADLINE, publish_all(context, cluster, events)).await.is_err() {
-        warn!(cluster = name, "events are not told: the API server did not answer in {DEADLINE:?}");
+    let about = about(object);
+    let name = about.name.clone().unwrap_or_default();
+    if tokio::time::timeout(DEADLINE, publish_all(context, &about, events)).await.is_err() {
+        warn!(name, "events are not told: the API server did not answer in {DEADLINE:?}");
     }
 }
 
-async fn publish_all(context: &Context, cluster: &Cluster, events: &[Event]) {
-    let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
+async fn publish_all(context: &Context, about: &ObjectReference, events: &[Event]) {
+    let namespace = about.namespace.as_deref().unwrap_or_default();
     let api: Api<Written> = Api::namespaced(context.client.clone(), namespace);
     for event in events {
-        let written = written(cluster, event, Timestamp::now());
+        let written = written(about, event, Timestamp::now());
         match api.create(&PostParams::default(), &written).await {
             Ok(_written) => {}
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -46,11 +49,15 @@ async fn publish_all(context: &Context, cluster: &Cluster, events: &[Event]) {
     }
 }
 
-fn written(cluster: &Cluster, event: &Event, now: Timestamp) -> Written {
-    let ObjectMeta { name, namespace, uid, resource_version, .. } = cluster.metadata.clone();
+fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    let resource_version = object.meta().resource_version.clone();
+    ObjectReference { resource_version, ..object.object_ref(&()) }
+}
+
+fn written(about: &ObjectReference, event: &Event, now: Timestamp) -> Written {
     // The same occurrence has the same name, whoever tells it.
-    let digest = manifests::digest(&(&uid, event.reason, &event.note, &event.mark));
-    let called = format!("{}.{}", name.as_deref().unwrap_or_default(), digest);
+    let digest = manifests::digest(&(&about.uid, event.reason, &event.note, &event.mark));
+    let called = format!("{}.{}", about.name.as_deref().unwrap_or_default(), digest);
     let kind = match event.kind {
         Kind::Normal => "Normal",
         Kind::Warning => "Warning",
@@ -58,18 +65,10 @@ fn written(cluster: &Cluster, event: &Event, now: Timestamp) -> Written {
     Written {
         metadata: ObjectMeta {
             name: Some(called),
-            namespace: namespace.clone(),
+            namespace: about.namespace.clone(),
             ..ObjectMeta::default()
         },
-        involved_object: ObjectReference {
-            api_version: Some(cluster.api_version.clone()),
-            kind: Some(cluster.kind.clone()),
-            name,
-            namespace,
-            uid,
-            resource_version,
-            field_path: None,
-        },
+        involved_object: about.clone(),
         type_: Some(kind.to_owned()),
         reason: Some(event.reason.to_owned()),
         message: Some(shortened(&event.note)),
@@ -97,7 +96,7 @@ mod tests {
         let named = |mark: &str| {
             let (note, mark) = ("told".to_owned(), mark.to_owned());
             let event = Event { kind: Kind::Normal, reason: "Telling", note, mark };
-            written(&cluster, &event, Timestamp::UNIX_EPOCH).metadata.name
+            written(&about(&cluster), &event, Timestamp::UNIX_EPOCH).metadata.name
         };
         assert_eq!(named("1"), named("1"));
         assert_ne!(named("1"), named("2"));

@@ -3,6 +3,7 @@
 //! Never takes what it cannot read for absent.
 
 use super::Blueprint;
+use crate::cluster::origin;
 use k8s_openapi::api::core::v1::ConfigMap;
 use pgherd_api::agent::Specification;
 use pgherd_core::names::ClusterName;
@@ -14,6 +15,9 @@ use std::collections::BTreeMap;
 pub const SPECIFICATION_KEY: &str = "specification.json";
 /// The key of what the operator has to remember.
 pub const WISHES_KEY: &str = "wishes.json";
+
+/// The key of the archive of the Backup that the cluster began with.
+pub const ORIGIN_KEY: &str = "origin.json";
 
 /// Why a ConfigMap was not made or read.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +43,16 @@ pub fn config_map(
     specification: &Specification,
     wishes: &impl Serialize,
 ) -> Result<ConfigMap, SpecificationError> {
-    let entries = [
+    let mut entries = vec![
         (SPECIFICATION_KEY.to_owned(), encode(SPECIFICATION_KEY, specification)?),
         (WISHES_KEY.to_owned(), encode(WISHES_KEY, wishes)?),
     ];
+    if let Some(origin) = origin::to_keep(blueprint.cluster) {
+        entries.push((ORIGIN_KEY.to_owned(), encode(ORIGIN_KEY, &origin)?));
+    }
     Ok(ConfigMap {
         metadata: blueprint.metadata(name(&blueprint.checked.name)),
-        data: Some(BTreeMap::from(entries)),
+        data: Some(BTreeMap::from_iter(entries)),
         ..ConfigMap::default()
     })
 }
@@ -58,6 +65,11 @@ pub fn specification(config_map: &ConfigMap) -> Result<Specification, Specificat
 /// What the operator has to remember.
 pub fn wishes<T: DeserializeOwned>(config_map: &ConfigMap) -> Result<T, SpecificationError> {
     decode(WISHES_KEY, config_map)
+}
+
+/// The archive that the cluster began with, if it was a Backup's.
+pub(in crate::cluster) fn origin(config_map: &ConfigMap) -> Option<origin::Origin> {
+    decode(ORIGIN_KEY, config_map).ok()
 }
 
 fn encode(key: &'static str, document: &impl Serialize) -> Result<String, SpecificationError> {

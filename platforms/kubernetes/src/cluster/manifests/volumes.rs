@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use pgherd_api::agent::ExternalFile;
+use pgherd_api::cluster::archive;
 use pgherd_core::names::InstanceName;
 
 /// Where the volume of the data is.
@@ -124,6 +125,8 @@ fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolu
     let superuser = secret(blueprint.superuser_secret(), &[("password", "secrets/superuser")]);
     sources.push(optional(superuser));
     sources.extend(external(blueprint, instance));
+    sources.extend(archive(blueprint));
+    sources.extend(recovery(blueprint, instance));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
 }
 
@@ -134,6 +137,29 @@ fn external(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumePro
     let keys = copied.map(|(_, entry)| entry.keys()).unwrap_or_default().into_iter();
     let projection = |(_, file, kept): (_, ExternalFile, &SecretKeySelector)| {
         let path = format!("external/{}", file.name());
+        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
+    };
+    keys.map(projection).collect()
+}
+
+/// What opens the archive. An instance runs without it, too, and tells what is missing.
+fn archive(blueprint: &Blueprint<'_>) -> Vec<VolumeProjection> {
+    let archive = blueprint.cluster.archive();
+    let keys = archive.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
+    let projection = |(_, file, kept): archive::Key<'_>| {
+        let path = format!("archive/{}", file.name());
+        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
+    };
+    keys.map(projection).collect()
+}
+
+/// What opens the archive that the cluster begins with: only the first instance restores. It may be
+/// gone once that is done.
+fn recovery(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumeProjection> {
+    let source = blueprint.cluster.recovered_archive().filter(|_| instance.serial() == 1);
+    let keys = source.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
+    let projection = |(_, file, kept): archive::Key<'_>| {
+        let path = format!("recovery/{}", file.name());
         optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
     };
     keys.map(projection).collect()
@@ -180,5 +206,46 @@ mod tests {
         .assert_eq(&sample.shown(|it| external(it, &first)));
         let second = sample.instance(2);
         assert_eq!(sample.made(|it| external(it, &second)), []);
+    }
+
+    #[test]
+    fn what_opens_the_source_of_a_recovery_is_shown_to_the_first_instance_only() {
+        let sample = Sample::spec(
+            "instances: 3\nbootstrap: {recovery: {source: b}}\nexternalClusters:\n\
+             - {name: b, barmanObjectStore: {destinationPath: s3://b, s3Credentials: {accessKeyId: \
+             {name: s, key: ID}, secretAccessKey: {name: s, key: KEY}}}}",
+        );
+        let (first, second) = (sample.instance(1), sample.instance(2));
+        expect![[r#"
+            - secret:
+                items: [{key: ID, path: recovery/access-key-id}]
+                name: s
+                optional: true
+            - secret:
+                items: [{key: KEY, path: recovery/secret-access-key}]
+                name: s
+                optional: true
+        "#]]
+        .assert_eq(&sample.shown(|it| recovery(it, &first)));
+        assert_eq!(sample.made(|it| recovery(it, &second)), []);
+    }
+
+    #[test]
+    fn what_opens_the_archive_is_shown_to_every_instance_and_may_be_missing() {
+        let sample = Sample::spec(
+            "instances: 3\nbackup: {barmanObjectStore: {destinationPath: s3://b, endpointCA: \
+             {name: ca, key: ca.crt}, s3Credentials: {accessKeyId: {name: s, key: ID}, \
+             secretAccessKey: {name: s, key: KEY}}}}",
+        );
+        expect![[r#"
+            - {secret: {items: [{key: ca.crt, path: archive/ca.crt}], name: ca, optional: true}}
+            - secret: {items: [{key: ID, path: archive/access-key-id}], name: s, optional: true}
+            - secret:
+                items: [{key: KEY, path: archive/secret-access-key}]
+                name: s
+                optional: true
+        "#]]
+        .assert_eq(&sample.shown(archive));
+        assert_eq!(Sample::minimal().made(archive), []);
     }
 }

@@ -1,4 +1,4 @@
-//! Looks for what opens the server that a cluster begins as a copy of.
+//! Looks for what opens the server, or the archive, that a cluster begins as a copy of.
 //!
 //! Never asks for it once the cluster exists.
 
@@ -7,6 +7,7 @@ use super::super::wanted::Wanted;
 use super::RealiseError;
 use super::ensure::Objects;
 use k8s_openapi::api::core::v1::Secret;
+use pgherd_api::field::FieldPath;
 
 /// Secrets have to be there before a pod looks for their files.
 pub(super) async fn keys(
@@ -14,18 +15,32 @@ pub(super) async fn keys(
     blueprint: &Blueprint<'_>,
     wanted: &Wanted,
 ) -> Result<(), RealiseError> {
-    let copied = blueprint.cluster.copied().filter(|_| !wanted.wishes.exists);
-    let Some((place, entry)) = copied else { return Ok(()) };
-    for (field, _, kept) in entry.keys() {
-        let found = objects.find::<Secret>(&kept.name).await.map_err(RealiseError::Ensure)?;
-        if let Some(complaint) = complaint(found.as_ref(), &kept.key) {
-            let (name, place) = (&kept.name, place.name(field));
+    if wanted.wishes.exists {
+        return Ok(());
+    }
+    for (place, name, key) in needed(blueprint) {
+        let found = objects.find::<Secret>(name).await.map_err(RealiseError::Ensure)?;
+        if let Some(complaint) = complaint(found.as_ref(), key) {
             return Err(RealiseError::Lack(format!(
                 "Secret {name}, which {place} names, {complaint}, and the cluster goes on by itself"
             )));
         }
     }
     Ok(())
+}
+
+/// Which entries of which Secrets open the server, or the archive, and where they are named.
+fn needed<'a>(blueprint: &Blueprint<'a>) -> Vec<(FieldPath, &'a str, &'a str)> {
+    let mut needed = Vec::new();
+    if let Some((place, entry)) = blueprint.cluster.copied() {
+        let keys = entry.keys().into_iter();
+        needed.extend(keys.map(|(field, _, kept)| (place.name(field), &*kept.name, &*kept.key)));
+    }
+    if let Some((place, store)) = blueprint.cluster.recovered_archive() {
+        let keys = store.keys().into_iter();
+        needed.extend(keys.map(|(field, _, kept)| (place.name(field), &*kept.name, &*kept.key)));
+    }
+    needed
 }
 
 fn complaint(secret: Option<&Secret>, key: &str) -> Option<String> {

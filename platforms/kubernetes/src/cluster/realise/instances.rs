@@ -134,6 +134,8 @@ fn data(blueprint: &Blueprint<'_>, seen: &Seen) -> Data {
         Data::Copy
     } else if bootstrap.is_some_and(|bootstrap| bootstrap.pg_basebackup.is_some()) {
         Data::PhysicalBackup
+    } else if bootstrap.is_some_and(|bootstrap| bootstrap.recovery.is_some()) {
+        Data::Backup
     } else {
         Data::Initdb
     }

@@ -27,7 +27,7 @@ pub(super) struct Facts<'a> {
     pub(super) ignored: &'a [String],
 }
 
-struct Told {
+pub(super) struct Told {
     kind: &'static str,
     status: &'static str,
     reason: &'static str,
@@ -49,7 +49,7 @@ pub(super) fn conditions(
     told.iter().map(|told| dated(told, before, (facts.generation, now))).collect()
 }
 
-fn told(kind: &'static str, [status, reason]: [&'static str; 2], message: &str) -> Told {
+pub(super) fn told(kind: &'static str, [status, reason]: [&'static str; 2], message: &str) -> Told {
     Told { kind, status, reason, message: message.to_owned() }
 }
 
@@ -105,7 +105,7 @@ pub(super) fn with_unready(
     [dated(&told, before, dates)].into_iter().chain(others).collect()
 }
 
-fn dated(
+pub(super) fn dated(
     told: &Told,
     before: &[Condition],
     (generation, now): (Option<i64>, Timestamp),

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 const HEALTHY: &str = "Cluster in healthy state";
-const SETTING_UP: &str = "Setting up primary";
+pub(super) const SETTING_UP: &str = "Setting up primary";
 const SWITCHING_OVER: &str = "Switchover in progress";
 const APPLYING: &str = "Applying configuration";
 const IN_PLACE: &str = "Primary instance is being restarted in-place";

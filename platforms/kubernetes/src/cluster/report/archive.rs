@@ -1,0 +1,93 @@
+//! Says whether the log goes to the archive, in the condition that people and their tools wait for.
+//!
+//! Never before something was stored or could not be: a silent primary changes nothing.
+
+use super::super::heard::Archive;
+use super::conditions::{Told, dated, told};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use pgherd_api::agent::ArchiveStatus;
+
+/// The name of the condition.
+pub(crate) const KIND: &str = "ContinuousArchiving";
+
+pub(super) fn condition(
+    archive: &Archive,
+    before: &[Condition],
+    about: (Option<i64>, Timestamp),
+) -> Option<Condition> {
+    let known = || before.iter().find(|it| it.type_ == KIND).cloned();
+    match archive {
+        Archive::None => None,
+        Archive::Unknown => known(),
+        Archive::Known(status) => match said(status) {
+            Some(told) => Some(dated(&told, before, about)),
+            None => known(),
+        },
+    }
+}
+
+fn said(status: &ArchiveStatus) -> Option<Told> {
+    if let Some(failing) = &status.failing {
+        return Some(told(KIND, ["False", "ContinuousArchivingFailing"], &failing.why));
+    }
+    let works = ["True", "ContinuousArchivingSuccess"];
+    status.last.as_ref().map(|_| told(KIND, works, "Continuous archiving is working"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use pgherd_api::agent::{ArchiveFailure, Archived};
+    use pgherd_core::units::Bytes;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn status(last: Option<&str>, failing: Option<&str>) -> Archive {
+        let last = last.map(|file| Archived { file: file.to_owned(), at: at(5) });
+        let failing = failing.map(|why| ArchiveFailure { since: at(5), why: why.to_owned() });
+        let (waiting, waiting_bytes) = (0, Bytes(0));
+        let destination = "s3://b".to_owned();
+        Archive::Known(ArchiveStatus { destination, last, waiting, waiting_bytes, failing })
+    }
+
+    #[test]
+    fn it_is_told_once_something_is_stored_or_cannot_be() {
+        let heard = [
+            Archive::Unknown,
+            status(None, None),
+            status(None, Some("no such bucket")),
+            // Its agent was started again.
+            status(None, None),
+            Archive::Unknown,
+            status(Some("000000010000000000000001"), None),
+            status(Some("000000010000000000000002"), None),
+            status(Some("000000010000000000000002"), Some("nobody answers")),
+            Archive::None,
+        ];
+        let (mut before, mut told) = (Vec::new(), String::new());
+        for (second, archive) in (10..).zip(&heard) {
+            before = condition(archive, &before, (Some(1), at(second))).into_iter().collect();
+            for it in &before {
+                let since = it.last_transition_time.0.as_second();
+                told += &format!("{} {} {since}: {}", it.status, it.reason, it.message);
+            }
+            told += "\n";
+        }
+        expect![[r#"
+
+
+            False ContinuousArchivingFailing 12: no such bucket
+            False ContinuousArchivingFailing 12: no such bucket
+            False ContinuousArchivingFailing 12: no such bucket
+            True ContinuousArchivingSuccess 15: Continuous archiving is working
+            True ContinuousArchivingSuccess 15: Continuous archiving is working
+            False ContinuousArchivingFailing 17: nobody answers
+
+        "#]]
+        .assert_eq(&told);
+    }
+}
