@@ -33,6 +33,8 @@ impl fmt::Display for Warning {
 pub(crate) const OF_CLOUDNATIVEPG: &str =
     "is what CloudNativePG writes down for its own servers, and has no effect here: remove it";
 
+const WITH_GZIP: &str = "but base backups are packed with gzip instead: write gzip or lz4";
+
 /// What somebody should know about a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caution {
@@ -181,18 +183,7 @@ impl fmt::Display for Caution {
             Self::NoSuchSwitch { known } => {
                 write!(f, "switches nothing: only {known:?} does")
             }
-            Self::PackedWithGzip { given } => {
-                let given = match given {
-                    Compression::Bzip2 => "bzip2",
-                    Compression::Gzip => "gzip",
-                    Compression::Lz4 => "lz4",
-                    Compression::Snappy => "snappy",
-                };
-                write!(
-                    f,
-                    "is {given}, but base backups are packed with gzip instead: write gzip or lz4"
-                )
-            }
+            Self::PackedWithGzip { given } => write!(f, "is {given}, {WITH_GZIP}"),
             Self::UnknownAnnotation { guess: Some(guess) } => {
                 write!(f, "means nothing: did you mean {guess}?")
             }

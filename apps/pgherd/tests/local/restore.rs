@@ -94,7 +94,7 @@ fn a_bad_migration_is_undone_and_any_moment_is_reached() {
 
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let mut seed = u64::from(seed.subsec_nanos());
-    println!("seed {seed}");
+    let given = seed;
     for round in 0..2 {
         let name = |kind: &str| format!("{kind}{round}");
         // Odd rows are still there to be asked about.
@@ -102,10 +102,18 @@ fn a_bad_migration_is_undone_and_any_moment_is_reached() {
         let n = odd(in_backup);
         let at =
             sql(&home, &format!("select pg_xact_commit_timestamp(xmin) from ledger where n = {n}"));
-        assert_eq!(rows_at(&home, &name("time"), &["--to-time", &at]), up_to(n), "time {at}");
+        assert_eq!(
+            rows_at(&home, &name("time"), &["--to-time", &at]),
+            up_to(n),
+            "seed {given}: time {at}"
+        );
         let n = odd(in_backup);
         let before = sql(&home, &format!("select before from ledger where n = {n}"));
-        assert_eq!(rows_at(&home, &name("lsn"), &["--to-lsn", &before]), up_to(n - 1), "{before}");
+        assert_eq!(
+            rows_at(&home, &name("lsn"), &["--to-lsn", &before]),
+            up_to(n - 1),
+            "seed {given}: {before}"
+        );
         let n = odd(in_backup);
         let xid = sql(&home, &format!("select xmin from ledger where n = {n}"));
         let to_xid = ["--to-xid", xid.as_str(), "--backup", &id];

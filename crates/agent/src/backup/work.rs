@@ -179,9 +179,10 @@ impl Course {
 
     async fn end(&self, (phase, failure): (BackupPhase, Option<String>)) {
         let backup = self.tell.borrow().name.clone();
-        match phase {
-            BackupPhase::Completed => info!(backup, "a base backup is completed"),
-            _ => error!(backup, why = failure, "there is no base backup"),
+        if phase == BackupPhase::Completed {
+            info!(backup, "a base backup is completed");
+        } else {
+            error!(backup, why = failure, "there is no base backup");
         }
         self.tell.send_modify(|report| *report = ended(report.clone(), phase, failure));
         self.job.waker.wake(Wake::Deadline).await;

@@ -23,17 +23,12 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
-use tracing::warn;
 
 pub use log::{LogError, bound_log, log_tail};
 pub use status::{Readiness, readiness};
 
 /// Between two looks at a file PostgreSQL writes.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-
-/// How long those who receive the log have to confirm its end. It is on disk by then, and clean: who
-/// lacks some of it can fetch it.
-const SENDING: Duration = Duration::from_secs(10);
 
 /// Reading the segment in which a timeline began, twice at most.
 const COMPLETING: Duration = Duration::from_secs(30);
@@ -292,26 +287,9 @@ impl Postmaster {
         within: Duration,
     ) -> Result<Dead, ServerError> {
         self.request_stop(stop)?;
-        let late = || ServerError::End { within };
-        match stop {
-            Stop::Smart | Stop::Fast => match self.shut_down(site, within).await {
-                // Whoever receives, and confirms nothing, would keep it up for as long as it is
-                // connected: a standby whose disk hangs, or a subscriber that is slow.
-                Ok(_) => {
-                    if tokio::time::timeout(SENDING, self.ended()).await.is_err() {
-                        warn!("somebody does not confirm the end of the log: no longer waited for");
-                    }
-                }
-                Err(error @ ServerError::End { .. }) => return Err(error),
-                // It ended otherwise, or nobody can tell how far it is.
-                Err(_) => {
-                    tokio::time::timeout(within, self.ended()).await.map_err(|_| late())?;
-                }
-            },
-            Stop::Immediate => {
-                tokio::time::timeout(within, self.ended()).await.map_err(|_| late())?;
-            }
-        }
+        tokio::time::timeout(within, self.ended())
+            .await
+            .map_err(|_| ServerError::End { within })?;
         sweep(site, within).await
     }
 

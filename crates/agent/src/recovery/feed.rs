@@ -164,7 +164,7 @@ impl Feed {
             let (archive, path) = (self.archive.clone(), self.path(WalFile::Segment(segment)));
             let handle = ahead.tasks.spawn(async move {
                 let fetched = archive.fetch(WalFile::Segment(segment), Partials::Never, &path);
-                (segment, fetched.await.map(found))
+                (segment, fetched.await.map(|fetched| found(&fetched)))
             });
             ahead.under_way.insert(segment, (clock::now(), handle));
         }
@@ -175,7 +175,7 @@ impl Feed {
         let until = Instant::now() + STUBBORN;
         loop {
             match self.archive.fetch(file, Partials::Never, &self.path(file)).await {
-                Ok(fetched) => return Ok(found(fetched)),
+                Ok(fetched) => return Ok(found(&fetched)),
                 Err(error) if error.retry() == Retry::Soon && Instant::now() < until => {
                     info!(%file, error = %chain(&error), "trying once more");
                     sleep(BETWEEN_TRIES).await;
@@ -227,7 +227,7 @@ impl Ahead {
     }
 }
 
-fn found(fetched: Fetched) -> Found {
+fn found(fetched: &Fetched) -> Found {
     match fetched {
         Fetched::Whole { .. } | Fetched::Partial { .. } => Found::It,
         Fetched::Absent => Found::Nothing,

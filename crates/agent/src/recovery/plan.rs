@@ -9,7 +9,7 @@ use pgherd_backup::backup_info::BackupInfo;
 use pgherd_backup::catalogue::{CatalogueError, Repository};
 use pgherd_core::backup::choice::{self, Along, Choice, Refusal, Wanted, choose};
 use pgherd_core::backup::window::Gap;
-use pgherd_core::backup::{BackupId, BackupIdError, Extent};
+use pgherd_core::backup::{Backup, BackupId, BackupIdError, Extent};
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
 
@@ -78,7 +78,7 @@ pub async fn plan(
     let unknown = || PlanError::Choose(Refusal::UnknownBackup(choice.backup.clone()));
     let entry = catalogue.entries.iter().find(|entry| entry.id == choice.backup);
     let entry = entry.ok_or_else(unknown)?;
-    let extent = entry.backup.as_ref().ok().and_then(|backup| backup.done()).ok_or_else(unknown)?;
+    let extent = entry.backup.as_ref().ok().and_then(Backup::done).ok_or_else(unknown)?;
     suits(&choice.backup, &entry.info, installed)?;
     let stored = repository.stored().await.map_err(PlanError::Look)?;
     let (first, last) = log(&wanted.target, &choice, extent);

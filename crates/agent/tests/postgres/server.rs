@@ -1,9 +1,9 @@
 //! Starting, stopping and reloading a server.
 
 use super::rig::{LONG, Rig};
-use pgherd_agent::postgres::control::{self, State};
+use pgherd_agent::postgres::control::State;
 use pgherd_agent::postgres::server::{self, Exit, Mode, ServerError, Stop};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use std::time::Instant;
 
 #[tokio::test(flavor = "current_thread")]
@@ -88,34 +88,4 @@ async fn a_start_is_quick() {
     let began = Instant::now();
     let _instance = rig.primary("db-1").await;
     println!("copied and started in {:?}", began.elapsed());
-}
-
-/// With a timeout of hours PostgreSQL alone would wait for a subscriber that hangs for as long.
-#[tokio::test(flavor = "current_thread")]
-async fn a_receiver_that_confirms_nothing_does_not_keep_it_up() {
-    let rig = Rig::new();
-    let mut instance = rig.stopped("db-1").await;
-    instance.set(&[("wal_level", "logical"), ("wal_sender_timeout", "5h")]).await;
-    instance.start(Mode::ReadWrite).await;
-    instance.run("select pg_create_logical_replication_slot('slow', 'test_decoding')").await;
-    let mut receiver = instance
-        .program("pg_recvlogical")
-        .args(["--slot=slow", "--start", "--file=/dev/null", "--username=postgres"])
-        .args(["--dbname=postgres", &format!("--port={}", instance.site.port), "--host"])
-        .arg(&instance.site.sockets)
-        .spawn()
-        .unwrap();
-    let receives = "select count(*) = 1 from pg_stat_replication where state = 'streaming'";
-    instance.until("sending to it", receives).await;
-    let id = Pid::from_child(&receiver);
-    rustix::process::kill_process(id, Signal::STOP).unwrap();
-    instance.run("create table late (at int)").await;
-    let dead = instance.running().stop(&instance.site, Stop::Fast, LONG * 10).await.unwrap();
-    assert!(dead.killed > 0, "it did not wait for anybody");
-    let control = control::read_file(&instance.site.data).unwrap();
-    assert_eq!(control.state, State::ShutDown);
-    receiver.kill().unwrap();
-    receiver.wait().unwrap();
-    instance.start(Mode::ReadWrite).await;
-    assert_eq!(instance.sql("select count(*) from late").await, "0");
 }

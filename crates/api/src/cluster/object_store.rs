@@ -4,6 +4,7 @@ use super::references::SecretKeySelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// An archive of backups and WAL in an object store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -163,6 +164,17 @@ pub enum Compression {
     /// Very fast.
     #[serde(rename = "snappy")]
     Snappy,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bzip2 => "bzip2",
+            Self::Gzip => "gzip",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+        })
+    }
 }
 
 /// How WAL is compressed.

@@ -350,7 +350,7 @@ mod tests {
                      backup: {{barmanObjectStore: {{destinationPath: /b/, serverName: a}}}}"
                 ),
             ]
-            .map(|spec| outcome(spec))
+            .map(outcome)
             .concat(),
         );
     }

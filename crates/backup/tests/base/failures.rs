@@ -5,8 +5,9 @@
 use crate::base::folders::{Fake, Target, back_up, id, layout};
 use crate::base::trees::read;
 use crate::servers::Server;
-use pgherd_backup::base::{BackupError, Options, Packing, Progress, Request, take};
-use pgherd_backup::restore::{Into, RestoreError};
+use pgherd_backup::base::{BackupError, Left, Options, Packing, Progress, Request, clear, take};
+use pgherd_backup::restore::{self, By, Into, RestoreError};
+use pgherd_backup::store::Store;
 use std::path::Path;
 use tokio::sync::watch;
 
@@ -89,6 +90,66 @@ async fn damage_is_found_and_what_was_restored_does_not_start() {
         let failed = Target::new().restore(&store, Into::Empty).await.unwrap_err();
         assert!(matches!(failed, RestoreError::Unusable { .. }), "{failed}");
     }
+}
+
+#[tokio::test]
+async fn a_backup_is_verified_without_being_restored() {
+    for packing in [Packing::Plain, Packing::Lz4, Packing::Zstd, Packing::Gzip] {
+        let server = Server::folder();
+        let store = server.store();
+        let options = Options { packing, ..Options::default() };
+        let taken = back_up(&store, &mut Fake::new(), options).await;
+        let verified = async |store: &Store| {
+            let (layout, id, options) = (layout(), id(), restore::Options::default());
+            let progress = watch::Sender::new(Progress::default());
+            restore::verify((store, &layout), &id, options, progress).await.unwrap()
+        };
+        let found = verified(&store).await;
+        assert_eq!((found.files, found.bytes), (taken.files, taken.bytes), "{packing:?}");
+        assert_eq!((found.by, found.damages_in_all), (By::Contents, 0));
+        let folder = server.folder.path().join(layout().backup(&id()).as_str());
+        let archive = files(&folder).into_iter().find(|name| name.starts_with("data")).unwrap();
+        let archive = folder.join(archive);
+        let whole = std::fs::read(&archive).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 0x10;
+        std::fs::write(&archive, &flipped).unwrap();
+        let found = verified(&store).await;
+        assert_eq!((found.damages_in_all, found.damages.len()), (1, 1), "{found:?}");
+        assert!(found.damages[0].contains("data"), "{found:?}");
+        // Without our table, its own sums and its end tell, as far as it has any.
+        store.delete(vec![layout().index(&id())]).await.unwrap();
+        std::fs::write(&archive, &whole).unwrap();
+        let found = verified(&store).await;
+        assert_eq!((found.by, found.damages_in_all), (By::Archives, 0));
+        std::fs::write(&archive, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(verified(&store).await.damages_in_all, 1, "{packing:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_who_began_a_backup_clears_up_after_it() {
+    let server = Server::folder();
+    let (store, layout, id) = (server.store(), layout(), id());
+    let half = layout.backup_object(&id, "data.tar");
+    let taker = layout.taker(&id);
+    store.create(&taker, "me".into()).await.unwrap();
+    store.create(&half, "half".into()).await.unwrap();
+    assert_eq!(clear(&store, &layout, &id, "you").await.unwrap(), Left::Nothing);
+    assert!(store.head(&half).await.unwrap().is_some());
+    let options = Options::default();
+    let request =
+        Request { store: &store, layout: &layout, id: &id, name: None, by: "you", options };
+    let progress = watch::Sender::new(Progress::default());
+    let taken = take(&request, &mut Fake::new(), progress, std::future::pending()).await;
+    assert!(matches!(taken, Err(BackupError::AlreadyThere(_))), "{taken:?}");
+    assert_eq!(clear(&store, &layout, &id, "me").await.unwrap(), Left::Removed);
+    assert_eq!(files(server.folder.path()), Vec::<String>::new());
+    back_up(&store, &mut Fake::new(), options).await;
+    store.create(&taker, "me".into()).await.unwrap();
+    assert_eq!(clear(&store, &layout, &id, "me").await.unwrap(), Left::Listed);
+    assert!(store.head(&layout.backup_info(&id)).await.unwrap().is_some());
+    assert!(store.head(&taker).await.unwrap().is_none());
 }
 
 #[tokio::test]

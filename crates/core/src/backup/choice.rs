@@ -304,7 +304,7 @@ mod tests {
         let archive = archive(&[(1, 2, 8), (1, 11, 12)], &[]);
         let window = window(&backups, &archive);
         let minute = |minutes: i64| Moment(minutes * 60_000_000 + DAY * 2);
-        let mut said = String::new();
+        let mut said = Vec::new();
         for target in [
             Target::Latest,
             Target::Immediate,
@@ -314,7 +314,7 @@ mod tests {
             let choice = choose(&wanted(target.clone()), &backups, &archive, &window).unwrap();
             let gap = obstacle(&target, &choice, &window);
             let gap = gap.map(|gap| format!("{} to {}", gap.first, gap.last));
-            said.push_str(&format!("{target:?}: {gap:?}\n"));
+            said.push(format!("{target:?}: {gap:?}\n"));
         }
         expect![[r#"
             Latest: Some("000000010000000000000009 to 00000001000000000000000A")
@@ -322,7 +322,7 @@ mod tests {
             Lsn(Lsn(83886080)): None
             Time(Moment(172860000000)): Some("000000010000000000000009 to 00000001000000000000000A")
         "#]]
-        .assert_eq(&said);
+        .assert_eq(&said.concat());
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod delete;
 mod details;
 mod expire;
 pub(super) mod listed;
-mod take;
+pub(super) mod take;
 mod verify;
 
 use super::output::Output;
@@ -57,13 +57,13 @@ impl Backup {
         let place = self.place;
         match self.verb {
             None => self.take.run(&place),
-            Some(Verb::List(verb)) => verb.run(&place),
+            Some(Verb::List(listed::List {})) => listed::List::run(&place),
             Some(Verb::Info(verb)) => verb.run(&place),
             Some(Verb::Verify(verb)) => verb.run(&place),
             Some(Verb::Annotate(verb)) => verb.run(&place),
             Some(Verb::Expire(verb)) => verb.run(&place),
             Some(Verb::Delete(verb)) => verb.run(&place),
-            Some(Verb::Cancel(verb)) => verb.run(&place),
+            Some(Verb::Cancel(cancel::Cancel {})) => cancel::Cancel::run(&place),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod check;
 mod plan;
 
+use super::backup::take;
 use super::destroy;
 use super::output::{Output, remark, say, say_all, say_json, warn};
 use super::place::{self, Place};
@@ -12,7 +13,6 @@ use super::progress::Progress;
 use super::repository::{self, Opened};
 use super::up::{self, Work};
 use super::wait::Sight;
-use clap::ArgGroup;
 use jiff::Timestamp;
 use pgherd_api::agent::{RecoveryPhase, RecoveryReport, RecoverySpec};
 use pgherd_api::cluster::bootstrap::RecoveryTarget;
@@ -36,8 +36,6 @@ const LOG: Duration = Duration::from_secs(30);
 
 /// Make a new cluster as another one was at a moment
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("target").required(true).args(
-    ["to_time", "to_lsn", "to_xid", "to_name", "immediate", "latest"]))]
 #[command(after_help = "\
 The plan is shown first; what cannot be done is refused before anything is made. The source goes on as it
 is, and may be down. The new cluster archives to a place of its own, beside the source's.
@@ -55,24 +53,8 @@ pub(crate) struct Restore {
     /// The name of the new cluster
     #[arg(long = "as", value_name = "NEW", value_parser = place::name)]
     new: ClusterName,
-    /// As it was at this moment; UTC without a zone
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    to_time: Option<Timestamp>,
-    /// As it was at this position of the log
-    #[arg(long, value_name = "LSN", value_parser = lsn)]
-    to_lsn: Option<Lsn>,
-    /// As it was when this transaction was committed
-    #[arg(long, value_name = "XID", value_parser = xid, requires = "backup")]
-    to_xid: Option<u32>,
-    /// As it was at this restore point
-    #[arg(long, value_name = "NAME", requires = "backup")]
-    to_name: Option<String>,
-    /// As it was when the backup ended
-    #[arg(long)]
-    immediate: bool,
-    /// As far as the log goes
-    #[arg(long)]
-    latest: bool,
+    #[command(flatten)]
+    target: Target,
     /// Just before the target instead of just after it
     #[arg(long, conflicts_with_all = ["immediate", "latest", "to_name"])]
     exclusive: bool,
@@ -91,6 +73,30 @@ pub(crate) struct Restore {
     /// Statements that have to succeed in the new cluster, and not to return false
     #[arg(long, value_name = "FILE")]
     sql_check: Option<PathBuf>,
+}
+
+/// Where it stops: one of these.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// As it was at this moment; UTC without a zone
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to_time: Option<Timestamp>,
+    /// As it was at this position of the log
+    #[arg(long, value_name = "LSN", value_parser = lsn)]
+    to_lsn: Option<Lsn>,
+    /// As it was when this transaction was committed
+    #[arg(long, value_name = "XID", value_parser = xid, requires = "backup")]
+    to_xid: Option<u32>,
+    /// As it was at this restore point
+    #[arg(long, value_name = "NAME", requires = "backup")]
+    to_name: Option<String>,
+    /// As it was when the backup ended
+    #[arg(long)]
+    immediate: bool,
+    /// As far as the log goes
+    #[arg(long)]
+    latest: bool,
 }
 
 fn time(given: &str) -> Result<Timestamp, String> {
@@ -156,7 +162,7 @@ impl Restore {
             Ok((report, checked))
         });
         let (report, checked) = made.map_err(|failure| self.cleared(&new, &owner, failure))?;
-        self.tell(&report, checked, began.elapsed())
+        self.tell(&report, checked.as_ref(), began.elapsed())
     }
 
     fn refuse_existing(&self, new: &ClusterFolder) -> Result<(), Failure> {
@@ -175,8 +181,7 @@ impl Restore {
         let (text, kept) = repository::kept(&source)?;
         let registration = client::registered(&source)?;
         self.finish_log(&source, &kept).await?;
-        let text =
-            restored::manifest(&text, &self.new, self.target(&source).await?, self.instances)?;
+        let text = restored::manifest(&text, &self.new, self.aim(&source).await?, self.instances)?;
         let manifest = manifest::understand(&text, None)?;
         let Some(spec) = manifest.checked.postgres.recovery.clone() else {
             return Err(Failure::new(Kind::Failed, "the manifest of the new cluster is wrong"));
@@ -198,7 +203,7 @@ impl Restore {
 
     /// The segment that a running source writes to may hold the target.
     async fn finish_log(&self, source: &ClusterFolder, kept: &Manifest) -> Result<(), Failure> {
-        if self.immediate || kept.checked.postgres.archive.is_none() {
+        if self.target.immediate || kept.checked.postgres.archive.is_none() {
             return Ok(());
         }
         let Some(supervisor) = client::present(source).await? else { return Ok(()) };
@@ -223,17 +228,17 @@ impl Restore {
     }
 
     /// The target as the manifest has it.
-    async fn target(&self, source: &ClusterFolder) -> Result<RecoveryTarget, Failure> {
+    async fn aim(&self, source: &ClusterFolder) -> Result<RecoveryTarget, Failure> {
         let backup_id = match &self.backup {
             Some(wanted) => Some(self.backup_id(&repository::open(source)?, wanted).await?),
             None => None,
         };
         Ok(RecoveryTarget {
-            target_time: self.to_time.map(|time| time.to_string()),
-            target_lsn: self.to_lsn.map(|lsn| lsn.to_string()),
-            target_xid: self.to_xid.map(|xid| xid.to_string()),
-            target_name: self.to_name.clone(),
-            target_immediate: self.immediate.then_some(true),
+            target_time: self.target.to_time.map(|time| time.to_string()),
+            target_lsn: self.target.to_lsn.map(|lsn| lsn.to_string()),
+            target_xid: self.target.to_xid.map(|xid| xid.to_string()),
+            target_name: self.target.to_name.clone(),
+            target_immediate: self.target.immediate.then_some(true),
             target_tli: self.timeline.map(|timeline| timeline.to_string()),
             exclusive: self.exclusive.then_some(true),
             backup_id,
@@ -276,11 +281,11 @@ impl Restore {
     fn tell(
         &self,
         report: &RecoveryReport,
-        checked: Option<check::Checked>,
+        checked: Option<&check::Checked>,
         took: Duration,
     ) -> Result<(), Failure> {
         let seconds = took.as_secs_f64();
-        let failed = checked.as_ref().and_then(|checked| checked.failure.clone());
+        let failed = checked.and_then(|checked| checked.failure.clone());
         if self.place.output() == Output::Json {
             say_json(&serde_json::json!({
                 "cluster": self.new,
@@ -359,8 +364,8 @@ async fn follow(supervisor: &Supervisor, patience: Duration) -> Result<RecoveryR
 }
 
 fn recovery(view: &View) -> Option<&RecoveryReport> {
-    let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
-    statuses.filter_map(|status| status.recovery.as_ref()).next()
+    let mut statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
+    statuses.find_map(|status| status.recovery.as_ref())
 }
 
 /// What the first instance failed at. It tries again, and would fail again.
@@ -369,21 +374,16 @@ fn hopeless(view: &View) -> Option<String> {
         return None;
     }
     let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
-    let failures = statuses.filter_map(|status| status.failure.as_ref());
-    failures.map(|failure| failure.why.clone()).next()
+    let mut failures = statuses.filter_map(|status| status.failure.as_ref());
+    failures.next().map(|failure| failure.why.clone())
 }
 
 fn words(report: &RecoveryReport) -> (String, String) {
     match report.phase {
         RecoveryPhase::Planning => ("choosing the backup".to_owned(), String::new()),
         RecoveryPhase::Restoring => {
-            let mut detail = format!("{} of {}", report.done, report.total);
-            if let Some(rate) = report.rate {
-                detail.push_str(&format!("  {rate}/s"));
-            }
-            if let Some(left) = report.left_milliseconds {
-                detail.push_str(&format!("  eta {}s", left.div_ceil(1000)));
-            }
+            let pace = take::pace(report.rate, report.left_milliseconds);
+            let detail = format!("{} of {}{pace}", report.done, report.total);
             ("restoring files".to_owned(), detail)
         }
         RecoveryPhase::Replaying => {

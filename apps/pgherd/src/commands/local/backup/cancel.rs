@@ -18,7 +18,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 pub(super) struct Cancel {}
 
 impl Cancel {
-    pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
+    pub(super) fn run(place: &Place) -> Result<(), Failure> {
         let (output, within) = (place.output(), place.timeout());
         place.with(|supervisor| async move {
             let view = supervisor.view().await?;

@@ -53,9 +53,10 @@ impl Expire {
             let failed = |error| opened.failed(&error);
             let planned = retention::planned(&opened.repository, policy).await;
             let (_, plan) = planned.map_err(failed)?;
-            let pruned = match self.dry_run {
-                true => None,
-                false => Some(opened.repository.prune(&plan).await.map_err(failed)?),
+            let pruned = if self.dry_run {
+                None
+            } else {
+                Some(opened.repository.prune(&plan).await.map_err(failed)?)
             };
             if output == Output::Json {
                 let log_files_removed = pruned.map(|pruned| pruned.log);

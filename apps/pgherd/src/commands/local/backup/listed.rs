@@ -51,7 +51,7 @@ pub(crate) struct Listed {
 }
 
 impl List {
-    pub(super) fn run(self, place: &Place) -> Result<(), Failure> {
+    pub(super) fn run(place: &Place) -> Result<(), Failure> {
         let output = place.output();
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
@@ -137,12 +137,13 @@ fn row(one: &Listed) -> Vec<String> {
         known(took.map(|took| format!("{}s", took.as_secs()))),
         bytes(one.size_bytes),
         bytes(one.stored_bytes),
-        known(log.map(|(first, last)| match first == last {
-            true => first.clone(),
-            false => format!("{first}..{}", short(last)),
-        })),
+        known(log.map(|(first, last)| span(first, last))),
         one.state(),
     ]
+}
+
+fn span(first: &String, last: &String) -> String {
+    if first == last { first.clone() } else { format!("{first}..{}", short(last)) }
 }
 
 /// What tells a segment from its neighbours.

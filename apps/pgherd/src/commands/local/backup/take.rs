@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use pgherd_api::agent::{BackupOrder, BackupPhase, BackupReport};
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::names::InstanceName;
+use pgherd_core::units::Bytes;
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::Request;
 use pgherd_local::failure::{Failure, Kind};
@@ -156,14 +157,15 @@ fn words(report: &BackupReport) -> (String, String) {
         return (step, String::new());
     }
     let percent = (u128::from(report.done.0) * 100 / u128::from(report.total.0)).min(100);
-    let mut detail = format!("{percent}%  {} of {}", report.done, report.total);
-    if let Some(rate) = report.rate {
-        detail.push_str(&format!("  {rate}/s"));
-    }
-    if let Some(left) = report.left_milliseconds {
-        detail.push_str(&format!("  eta {}s", left.div_ceil(1000)));
-    }
-    (step, detail)
+    let pace = pace(report.rate, report.left_milliseconds);
+    (step, format!("{percent}%  {} of {}{pace}", report.done, report.total))
+}
+
+/// How fast it goes, and how long it still takes.
+pub(crate) fn pace(rate: Option<Bytes>, left_milliseconds: Option<u64>) -> String {
+    let rate = rate.map(|rate| format!("  {rate}/s"));
+    let left = left_milliseconds.map(|left| format!("  eta {}s", left.div_ceil(1000)));
+    [rate, left].into_iter().flatten().collect()
 }
 
 fn completed(cluster: &str, report: &BackupReport) -> String {
@@ -182,7 +184,6 @@ fn completed(cluster: &str, report: &BackupReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pgherd_core::units::Bytes;
 
     #[test]
     fn a_copy_is_told_with_its_rate_and_what_is_left() {
