@@ -47,9 +47,10 @@ async fn a_second_server_is_refused_and_a_killed_one_leaves_no_lock() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_server_that_does_not_come_up_says_why() {
     let rig = Rig::new();
-    let mut instance = rig.stopped("db-1").await;
-    instance.set(&[("shared_preload_libraries", "no_such_library")]).await;
+    let instance = rig.stopped("db-1").await;
     instance.configure();
+    let broken = "shared_preload_libraries = no_such_library";
+    std::fs::write(instance.site.data.join("postgresql.conf"), broken).unwrap();
     let postmaster = server::start(&instance.site, Mode::ReadWrite).await.unwrap();
     let error = postmaster.ready(&instance.site, LONG).await.unwrap_err();
     assert!(error.to_string().contains("no_such_library"), "{error}");
