@@ -61,11 +61,11 @@ impl Stage<'_> {
             },
             || testbed.heal(),
         )?;
-        self.compare(round, &session)
+        self.compare(round, session)
     }
 
     /// Whether a session with the old primary was told of rows after the new one took some.
-    pub(super) fn compare(&self, mut round: Round, session: &Writer<'_>) -> Result<Round> {
+    pub(super) fn compare(&self, mut round: Round, session: Writer<'_>) -> Result<Round> {
         let (last, after) = session.acknowledged_after(round.until)?;
         let seconds = |from: u64, to: u64| Duration::from_millis(to.abs_diff(from)).as_secs_f64();
         if last <= round.until {
@@ -80,6 +80,16 @@ impl Stage<'_> {
             seconds(round.until, last)
         );
         match self.commits {
+            // The row that was under way may have been confirmed by a standby in time, and its
+            // answer held up with the machine. Then the new primary has it.
+            Commits::Required if after == 1 => {
+                let kept = session.end()?;
+                if kept.lost == 0 && !kept.wrong {
+                    round.notes.push(format!("{what}: it was under way before, and is there"));
+                } else {
+                    round.broken.push(format!("{what}, and it is lost"));
+                }
+            }
             Commits::Required => round.broken.push(what),
             Commits::Asynchronous => round.notes.push(what),
         }

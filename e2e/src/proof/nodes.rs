@@ -83,7 +83,7 @@ impl Stage<'_> {
             },
             || testbed.set(node, Motion::Running),
         )?;
-        self.compare(round, &session)
+        self.compare(round, session)
     }
 
     pub(super) fn all_nodes_lost(&self) -> Result<Round> {
