@@ -74,7 +74,7 @@ fn begin(kept: &Cluster<'_>, depot: &Depot, round: &mut Round) -> Result<()> {
     sql(kept, "select pg_switch_wal()")?;
     let told = condition(kept, "False")?;
     round.notes.push(format!("without the Secret: {told}"));
-    kept.place.apply(&depot.secret())?;
+    kept.place.apply(&Depot::secret())?;
     let began = Instant::now();
     condition(kept, "True")?;
     let seconds = began.elapsed().as_secs_f64();

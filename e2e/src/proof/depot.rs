@@ -67,7 +67,7 @@ impl Depot {
     }
 
     /// What opens it.
-    pub(super) fn secret(&self) -> Value {
+    pub(super) fn secret() -> Value {
         json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET},
             "stringData": {"id": ACCESS_KEY, "key": SECRET_KEY},

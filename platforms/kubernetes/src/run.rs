@@ -215,13 +215,13 @@ async fn reconcile(
     cluster: Arc<Cluster>,
     context: Arc<Context>,
 ) -> Result<Action, cluster::ReconcileError> {
-    let action = cluster::reconcile(&cluster, &context).await?;
+    let action = Box::pin(cluster::reconcile(&cluster, &context)).await?;
     context.succeeded(&*cluster);
     Ok(action)
 }
 
 async fn take_backup(backup: Arc<Backup>, context: Arc<Context>) -> Result<Action, BackupError> {
-    let action = backup::reconcile(&backup, &context).await?;
+    let action = Box::pin(backup::reconcile(&backup, &context)).await?;
     context.succeeded(&*backup);
     Ok(action)
 }

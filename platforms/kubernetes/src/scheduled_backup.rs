@@ -137,13 +137,13 @@ async fn take(
         Why::AtOnce => made.unwrap_or(due),
         Why::Due => due,
     };
-    let Some(owner) = owner(scheduled, context) else {
+    let Some(owners) = owners(scheduled, context) else {
         let why = format!("there is no cluster {} to own backups", scheduled.spec.cluster.name);
         let waits = ScheduledBackupStatus { error: Some(why), ..before };
         tell(scheduled, context, (waits, vec![])).await?;
         return Ok(Action::requeue(LOOK_SOON));
     };
-    let backup = backup(scheduled, (at, why), owner);
+    let backup = backup(scheduled, (at, why), owners);
     let mut events = Vec::new();
     let is_ours = make(context, scheduled, &backup).await?;
     let name = backup.metadata.name.clone().unwrap_or_default();
@@ -175,14 +175,14 @@ async fn take(
 }
 
 /// None: it is to be the cluster, and that does not exist.
-fn owner(scheduled: &ScheduledBackup, context: &Context) -> Option<Option<OwnerReference>> {
+fn owners(scheduled: &ScheduledBackup, context: &Context) -> Option<Vec<OwnerReference>> {
     match scheduled.spec.backup_owner_reference {
-        BackupOwner::None => Some(None),
-        BackupOwner::ScheduledBackup => Some(scheduled.controller_owner_ref(&())),
+        BackupOwner::None => Some(Vec::new()),
+        BackupOwner::ScheduledBackup => Some(vec![scheduled.controller_owner_ref(&())?]),
         BackupOwner::Cluster => {
             let namespace = scheduled.metadata.namespace.as_deref().unwrap_or_default();
             let named = ObjectRef::new(&scheduled.spec.cluster.name).within(namespace);
-            Some(Some(context.clusters.get(&named)?.controller_owner_ref(&())?))
+            Some(vec![context.clusters.get(&named)?.controller_owner_ref(&())?])
         }
     }
 }
@@ -190,7 +190,7 @@ fn owner(scheduled: &ScheduledBackup, context: &Context) -> Option<Option<OwnerR
 fn backup(
     scheduled: &ScheduledBackup,
     (at, why): (Timestamp, Why),
-    owner: Option<OwnerReference>,
+    owners: Vec<OwnerReference>,
 ) -> Backup {
     let (spec, metadata) = (&scheduled.spec, &scheduled.metadata);
     let schedule = metadata.name.clone().unwrap_or_default();
@@ -211,7 +211,7 @@ fn backup(
             name: Some(format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))),
             namespace: metadata.namespace.clone(),
             labels: Some(BTreeMap::from(labels)),
-            owner_references: owner.map(|owner| vec![owner]),
+            owner_references: (!owners.is_empty()).then_some(owners),
             ..ObjectMeta::default()
         },
         spec: BackupSpec {
@@ -329,8 +329,8 @@ mod tests {
         }))
         .unwrap();
         let at = "2026-11-29T03:00:00Z".parse().unwrap();
-        let owner = scheduled.controller_owner_ref(&());
-        let made = backup(&scheduled, (at, Why::Due), owner);
+        let owner = scheduled.controller_owner_ref(&()).unwrap();
+        let made = backup(&scheduled, (at, Why::Due), vec![owner]);
         assert!(is_of(&made, &scheduled));
         expect![[r#"
             {

@@ -96,7 +96,7 @@ mod tests {
             next: Some(after(now)),
             last,
         };
-        let hour = |at: Moment| at.0 as f64 / HOUR as f64;
+        let hour = |at: Moment| format!("{}:{:02}", at.0 / HOUR, at.0 % HOUR * 60 / HOUR);
         match next(&sight).unwrap() {
             Step::Rest => "rest\n".to_owned(),
             Step::WaitForLast => "wait for the last one\n".to_owned(),
@@ -111,16 +111,16 @@ mod tests {
         use Last::{Goes, None as Never, Over};
         use Wish::{AtOnceAndScheduled, Scheduled, Suspended};
         expect![[r#"
-            note, then wait until 4
-            wait until 4
-            take that of 4 (Due)
+            note, then wait until 4:00
+            wait until 4:00
+            take that of 4:00 (Due)
             wait for the last one
-            take that of 4 (Due)
+            take that of 4:00 (Due)
             rest
-            take that of 3.5 (AtOnce)
+            take that of 3:30 (AtOnce)
             wait for the last one
-            note, then wait until 4
-            take that of 4 (Due)
+            note, then wait until 4:00
+            take that of 4:00 (Due)
         "#]]
         .assert_eq(
             &[

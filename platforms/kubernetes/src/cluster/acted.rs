@@ -106,7 +106,9 @@ mod tests {
         let problems = |archive: &str| {
             let cluster = cluster(&format!("backup: {{barmanObjectStore: {{{archive}}}}}"));
             let problems = cluster.checked().and_then(refuse).err().unwrap_or_default();
-            problems.iter().map(|problem| format!("{problem}\n")).collect::<String>()
+            let mut lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            lines.push(String::new());
+            lines.join("\n")
         };
         expect![[r#"
             spec.backup.barmanObjectStore is refused: reading where the archive lies: "ftp://b" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder

@@ -68,15 +68,16 @@ mod tests {
             status(Some("000000010000000000000002"), Some("nobody answers")),
             Archive::None,
         ];
-        let (mut before, mut told) = (Vec::new(), String::new());
-        for (second, archive) in (10..).zip(&heard) {
+        let mut before = Vec::new();
+        let told = (10..).zip(&heard).map(|(second, archive)| {
             before = condition(archive, &before, (Some(1), at(second))).into_iter().collect();
-            for it in &before {
+            let told = before.iter().map(|it: &Condition| {
                 let since = it.last_transition_time.0.as_second();
-                told += &format!("{} {} {since}: {}", it.status, it.reason, it.message);
-            }
-            told += "\n";
-        }
+                format!("{} {} {since}: {}", it.status, it.reason, it.message)
+            });
+            told.collect::<String>() + "\n"
+        });
+        let told: String = told.collect();
         expect![[r#"
 
 

@@ -113,11 +113,13 @@ mod tests {
         let known = (&backups[..], Some("1d"));
         let status = with_backups(ClusterStatus::default(), before, known, (Some(1), at(0)));
         let (first, last) = (&status.first_recoverability_point, &status.last_successful_backup);
-        let mut text = format!("{first:?} to {last:?}, {:?}", status.last_failed_backup);
-        for it in &status.conditions {
-            text += &format!(" {} {} {}: {}", it.type_, it.status, it.reason, it.message);
-        }
-        (status, text + "\n")
+        let text = format!("{first:?} to {last:?}, {:?}", status.last_failed_backup);
+        let conditions = status
+            .conditions
+            .iter()
+            .map(|it| format!(" {} {} {}: {}", it.type_, it.status, it.reason, it.message));
+        let text = text + &conditions.collect::<String>() + "\n";
+        (status, text)
     }
 
     #[test]
