@@ -5,8 +5,8 @@
 use super::failure::RecoveryError;
 use super::feed::{self, Feed};
 use super::plan::{Plan, plan};
+use super::source::{Source, archive, refuse_occupied};
 use super::target::{replayed, words};
-use crate::archive::repository;
 use crate::chain::chain;
 use crate::durable;
 use crate::http::socket::{self, Socket};
@@ -22,12 +22,7 @@ use crate::postgres::site::Site;
 use jiff::Timestamp;
 use pgherd_api::agent::{ArchiveSpec, RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 use pgherd_backup::base::Progress;
-use pgherd_backup::catalogue::Repository;
-use pgherd_backup::compression::Compression;
-use pgherd_backup::layout::Layout;
 use pgherd_backup::restore::{self, Into, recovery};
-use pgherd_backup::store::{Patience as StorePatience, Store};
-use pgherd_backup::wal::{Archive, Settings as WalSettings};
 use pgherd_core::units::{Bytes, Lsn, Timeline};
 use pgherd_core::wal::WalFile;
 use std::collections::BTreeMap;
@@ -36,8 +31,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
-/// What may be on its way at once.
-const MEMORY: Bytes = Bytes(64 << 20);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// What PostgreSQL says when the log ends before the target.
 const NOT_REACHED: &str = "recovery ended before configured recovery target was reached";
@@ -161,45 +154,6 @@ fn futile(before: RecoveryReport, planned: &Plan, told: &Told) -> Option<String>
         }
     });
     Some(last)
-}
-
-/// Two clusters in one place would spoil each other's log.
-async fn refuse_occupied(new: &NewFromBackup) -> Result<(), RecoveryError> {
-    let Some((own, keys)) = &new.own else { return Ok(()) };
-    let keys = repository::in_folder(keys);
-    let opened = repository::open(own, own.encryption, &keys, StorePatience::carrying(MEMORY));
-    let (store, layout) = opened.map_err(|source| RecoveryError::OpenOwn { source })?;
-    let found = archive(store, layout, None).occupied(None).await;
-    match found.map_err(|source| RecoveryError::LookAtOwn { source })? {
-        Some(source) => Err(RecoveryError::OwnOccupied { source }),
-        None => Ok(()),
-    }
-}
-
-fn archive(store: Store, layout: Layout, system: Option<pgherd_core::units::SystemId>) -> Archive {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let compression = Compression::None;
-    Archive::new(store, layout, WalSettings { compression, system, memory: MEMORY, processors })
-}
-
-/// Where everything comes from.
-struct Source {
-    store: Store,
-    layout: Layout,
-}
-
-impl Source {
-    fn open(new: &NewFromBackup) -> Result<Self, RecoveryError> {
-        let keys = repository::in_folder(&new.keys);
-        let patience = StorePatience::carrying(MEMORY);
-        let opened = repository::open(&new.spec.source, None, &keys, patience);
-        let (store, layout) = opened.map_err(|source| RecoveryError::OpenSource { source })?;
-        Ok(Self { store, layout })
-    }
-
-    fn repository(&self) -> Repository {
-        Repository::new(self.store.clone(), self.layout.clone())
-    }
 }
 
 struct Work<'a> {
