@@ -7,6 +7,7 @@ mod course;
 mod failure;
 mod feed;
 pub mod plan;
+mod source;
 mod target;
 
 pub use course::{NewFromBackup, Patience, Told, recover};

@@ -6,6 +6,7 @@ use super::archive::place::folder;
 use super::archive::{sql, up, wait_for};
 use super::home::Home;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 const TWO: &str = "instances: 2, enableSuperuserAccess: true";
@@ -84,6 +85,39 @@ fn a_backup_of_a_standby_is_listed_verified_held_and_removed() {
     let verified = home.run(&["backup", "verify"]);
     assert_eq!(verified.code, Some(1), "{verified:?}");
     assert!(verified.err.contains("is damaged in"), "{verified:?}");
+}
+
+/// The folders of the log may be written to, or not.
+fn permit(place: &Path, mode: u32) {
+    let wals = place.join("local/wals");
+    let folders = fs::read_dir(&wals).unwrap().map(|entry| entry.unwrap().path());
+    for path in folders.filter(|path| path.is_dir()).chain([wals.clone()]) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+#[test]
+fn a_stored_backup_waits_for_its_log_also_when_the_agent_is_started_again() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = cluster(&home);
+    sql(&home, "create table t ()");
+    sql(&home, "select pg_switch_wal()");
+    wait_for("log", || home.json(&["status"])["archive"]["last"]["file"].is_string());
+    permit(&place, 0o555);
+    let words = ["backup", "--target", "primary", "--no-wait", "--immediate-checkpoint"];
+    let began = home.json(&words);
+    let instance = began["instance"].as_str().unwrap().to_owned();
+    wait_for("its log to be waited for", || report(&home, &instance)["phase"] == "wal");
+    let waits = report(&home, &instance)["waitsFor"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(home.run(&["kill", &instance, "--agent"]).code, Some(0));
+    wait_for("a backup that lacks log", || {
+        let listed = home.json(&["backup", "list"]);
+        listed[0]["usable"] == false && !waits.is_empty()
+    });
+    permit(&place, 0o755);
+    wait_for("its end", || report(&home, &instance)["phase"] == "completed");
+    assert_eq!(home.json(&["backup", "list"])[0]["usable"], true);
 }
 
 /// A checkpoint that is spread takes minutes: time for something to go wrong.

@@ -2,7 +2,7 @@
 //!
 //! Never counts what it did not see: what has to be there follows from the ledger alone.
 
-use super::archive::place::{Store, folder};
+use super::archive::place::{Store, files, folder};
 use super::archive::{sql, up, wait_for};
 use super::home::Home;
 use std::process::{Child, Stdio};
@@ -149,6 +149,18 @@ fn what_cannot_be_reached_is_refused(home: &Home, id: &str) {
     assert!(name.contains("the log ends before the target, restore point"), "{name}");
     let own = home.run(&["restore", "local", "--as", "local", "--latest"]);
     assert!(own.err.contains("cluster local exists"), "{own:?}");
+
+    // One that lies between the backup and what was archived last.
+    let begin = home.json(&["backup", "info", id])["endWal"].as_str().unwrap().to_owned();
+    let place = home.folder().with_file_name("archive").join("local");
+    let segments = files(&place).into_iter().filter(|name| name.len() == 24 && *name > begin);
+    let segments: Vec<_> = segments.collect();
+    let gone = &segments[segments.len() / 2];
+    std::fs::remove_file(place.join("wals").join(&gone[..16]).join(gone)).unwrap();
+    let window = home.run(&["window"]);
+    assert!(window.out.contains(&format!("GAP: {gone} is missing")), "{window:?}");
+    let gap = refused(&["--latest"]);
+    assert!(gap.contains(&format!("log is missing on the way: {gone} to {gone}")), "{gap}");
 }
 
 #[test]
@@ -182,4 +194,21 @@ fn a_cluster_comes_back_from_s3_and_has_backups_of_its_own() {
     assert_eq!(third["recovery"]["phase"], "completed");
     let last = home.json(&["backup", "list", "--name", "local"]);
     assert_eq!(last.as_array().unwrap().len(), 1, "the source's repository is as it was");
+    from_a_backup_of_barmans(&home, &store);
+}
+
+/// One that Debian's barman-cloud took of the same server, beside ours.
+fn from_a_backup_of_barmans(home: &Home, store: &Store) {
+    let password = home.folder().join("local/secrets/superuser");
+    let password = std::fs::read_to_string(password).unwrap();
+    let port = home.json(&["status"])["instances"][0]["port"].to_string();
+    store.barman_backs_up(&port, &password);
+    wait_for("its log", || {
+        let all = home.json(&["backup", "list"]);
+        all[1]["takenBy"] == "barman" && all[1]["usable"] == true
+    });
+    let verified = home.json(&["backup", "verify", "latest"]);
+    assert_eq!((&verified["good"], &verified["checked"]), (&true.into(), &"archives".into()));
+    sql(home, "insert into ledger values (201, null)");
+    assert_eq!(rows_at(home, "barmans", &["--latest", "--backup", "latest"]), up_to(201));
 }

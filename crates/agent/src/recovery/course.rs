@@ -5,8 +5,8 @@
 use super::failure::RecoveryError;
 use super::feed::{self, Feed};
 use super::plan::{Plan, plan};
+use super::source::{Source, archive, refuse_occupied};
 use super::target::{replayed, words};
-use crate::archive::repository;
 use crate::chain::chain;
 use crate::durable;
 use crate::http::socket::{self, Socket};
@@ -22,12 +22,7 @@ use crate::postgres::site::Site;
 use jiff::Timestamp;
 use pgherd_api::agent::{ArchiveSpec, RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 use pgherd_backup::base::Progress;
-use pgherd_backup::catalogue::Repository;
-use pgherd_backup::compression::Compression;
-use pgherd_backup::layout::Layout;
 use pgherd_backup::restore::{self, Into, recovery};
-use pgherd_backup::store::{Patience as StorePatience, Store};
-use pgherd_backup::wal::{Archive, Settings as WalSettings};
 use pgherd_core::units::{Bytes, Lsn, Timeline};
 use pgherd_core::wal::WalFile;
 use std::collections::BTreeMap;
@@ -36,8 +31,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
-/// What may be on its way at once.
-const MEMORY: Bytes = Bytes(64 << 20);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// What PostgreSQL says when the log ends before the target.
 const NOT_REACHED: &str = "recovery ended before configured recovery target was reached";
@@ -91,6 +84,7 @@ pub async fn recover(
 ) -> Result<Control, RecoveryError> {
     let staged = site.staged();
     let prepare = |source| RecoveryError::PrepareFolder { source };
+    let before = told.borrow().clone().filter(|before| before.target == words(&new.spec));
     begin(new, told);
     server::sweep(&staged, patience.stop)
         .await
@@ -99,6 +93,9 @@ pub async fn recover(
     let source = Source::open(new)?;
     let planned = plan(&source.repository(), &new.spec, staged.installation.version.major).await;
     let planned = planned.map_err(RecoveryError::Plan)?;
+    if let Some(last) = before.and_then(|before| futile(before, &planned, told)) {
+        return Err(RecoveryError::NotReached { target: words(&new.spec), last });
+    }
     info!(choice = planned.because(), "recovery");
     folder::begin_staging(site).map_err(prepare)?;
     let work = Work { staged: &staged, new, settings, patience, told, source, plan: planned };
@@ -139,46 +136,24 @@ fn begin(new: &NewFromBackup, told: &Told) {
         last_commit: None,
         lsn: None,
         timeline: None,
+        log_ends: None,
+        fell_short: None,
     }));
 }
 
-/// Two clusters in one place would spoil each other's log.
-async fn refuse_occupied(new: &NewFromBackup) -> Result<(), RecoveryError> {
-    let Some((own, keys)) = &new.own else { return Ok(()) };
-    let keys = repository::in_folder(keys);
-    let opened = repository::open(own, own.encryption, &keys, StorePatience::carrying(MEMORY));
-    let (store, layout) = opened.map_err(|source| RecoveryError::OpenOwn { source })?;
-    let found = archive(store, layout, None).occupied(None).await;
-    match found.map_err(|source| RecoveryError::LookAtOwn { source })? {
-        Some(source) => Err(RecoveryError::OwnOccupied { source }),
-        None => Ok(()),
-    }
-}
-
-fn archive(store: Store, layout: Layout, system: Option<pgherd_core::units::SystemId>) -> Archive {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let compression = Compression::None;
-    Archive::new(store, layout, WalSettings { compression, system, memory: MEMORY, processors })
-}
-
-/// Where everything comes from.
-struct Source {
-    store: Store,
-    layout: Layout,
-}
-
-impl Source {
-    fn open(new: &NewFromBackup) -> Result<Self, RecoveryError> {
-        let keys = repository::in_folder(&new.keys);
-        let patience = StorePatience::carrying(MEMORY);
-        let opened = repository::open(&new.spec.source, None, &keys, patience);
-        let (store, layout) = opened.map_err(|source| RecoveryError::OpenSource { source })?;
-        Ok(Self { store, layout })
-    }
-
-    fn repository(&self) -> Repository {
-        Repository::new(self.store.clone(), self.layout.clone())
-    }
+/// What an attempt before this one has found at the end of the log, if nothing has come since: to restore
+/// all of it once more would end in the same.
+fn futile(before: RecoveryReport, planned: &Plan, told: &Told) -> Option<String> {
+    let same = (Some(planned.choice.backup.to_string()), Some(planned.choice.to));
+    let is_same = (&before.backup, before.log_ends) == (&same.0, same.1);
+    let last = before.fell_short.filter(|_| is_same)?;
+    told.send_modify(|report| {
+        if let Some(report) = report {
+            (report.backup, report.log_ends) = same;
+            report.fell_short = Some(last.clone());
+        }
+    });
+    Some(last)
 }
 
 struct Work<'a> {
@@ -237,6 +212,7 @@ impl Work<'_> {
             report.backup = Some(id.to_string());
             report.because = Some(self.plan.because());
             report.total = self.plan.bytes.unwrap_or_default();
+            report.log_ends = Some(self.plan.choice.to);
         });
         self.phase(RecoveryPhase::Restoring);
         let request = restore::Request {
@@ -322,7 +298,9 @@ impl Work<'_> {
         if !said.contains(NOT_REACHED) {
             return error;
         }
-        RecoveryError::NotReached { target: words(&self.new.spec), last: last_seen(&said) }
+        let last = last_seen(&said);
+        self.tell(|report| report.fell_short = Some(last.clone()));
+        RecoveryError::NotReached { target: words(&self.new.spec), last }
     }
 
     async fn fill(&self, postmaster: &Postmaster) -> Result<(), RecoveryError> {
@@ -398,7 +376,54 @@ fn give(path: &Path, to: (u32, u32)) -> Result<(), RecoveryError> {
 
 #[cfg(test)]
 mod tests {
-    use super::last_seen;
+    use super::*;
+    use crate::recovery::plan::Plan;
+    use pgherd_backup::backup_info::BackupInfo;
+    use pgherd_core::backup::choice::{Because, Choice};
+    use pgherd_core::backup::{BackupId, Extent};
+    use pgherd_core::units::Moment;
+    use pgherd_core::wal::{Segment, SegmentSize};
+
+    fn planned(to: u64) -> Plan {
+        let size = SegmentSize::DEFAULT;
+        let segment = Segment::holding(Timeline(1), Lsn(0x300_0000), size);
+        Plan {
+            choice: Choice {
+                backup: BackupId::parse("20261122T112233").unwrap(),
+                timeline: Timeline(1),
+                to: Lsn(to),
+                because: Because::Newest,
+                concern: None,
+            },
+            backup: BackupInfo::default(),
+            extent: Extent {
+                timeline: Timeline(1),
+                begin: Lsn(0x300_0028),
+                end: Lsn(0x300_0100),
+                ended: Moment(0),
+                segment_size: size,
+            },
+            bytes: None,
+            stored: Bytes(0),
+            log: (segment, segment),
+            segments: 1,
+        }
+    }
+
+    #[test]
+    fn what_fell_short_is_not_restored_again_before_there_is_more_log() {
+        let report: RecoveryReport = serde_json::from_value(serde_json::json!({
+            "source": "a", "destination": "/b", "server": "a", "target": "x", "phase": "planning",
+            "since": "2026-11-22T11:22:33Z", "began": "2026-11-22T11:22:33Z", "done": 0, "total": 0,
+            "logFiles": 0, "backup": "20261122T112233", "logEnds": "0/5000000",
+            "fellShort": "nothing",
+        }))
+        .unwrap();
+        let told = Told::new(None);
+        let again = |to| futile(report.clone(), &planned(to), &told);
+        assert_eq!(again(0x500_0000).as_deref(), Some("nothing"));
+        assert_eq!(again(0x600_0000), None);
+    }
 
     #[test]
     fn the_last_transaction_is_taken_from_what_postgresql_says() {

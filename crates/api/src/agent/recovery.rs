@@ -88,6 +88,13 @@ pub struct RecoveryReport {
     pub lsn: Option<Lsn>,
     /// The timeline that the cluster begins on.
     pub timeline: Option<Timeline>,
+    /// How far the log went when the backup was chosen.
+    #[serde(default)]
+    pub log_ends: Option<Lsn>,
+    /// What was found there, if that was short of the target. It is not tried again before there is
+    /// more log.
+    #[serde(default)]
+    pub fell_short: Option<String>,
 }
 
 /// How far a recovery is.

@@ -119,6 +119,24 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Debian's barman-cloud takes a backup of the server at this port.
+    pub(crate) fn barman_backs_up(&self, port: &str, password: &str) {
+        let done = Command::new("/usr/bin/barman-cloud-backup")
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("PGPASSWORD", password)
+            .env("PGSSLMODE", "require")
+            .args(["--endpoint-url", &self.endpoint(), "--immediate-checkpoint"])
+            .args(["--host", "127.0.0.1", "--port", port, "--user", "postgres"])
+            .args([&format!("s3://{BUCKET}/prod"), "shop"])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         self.stop();
