@@ -31,8 +31,8 @@ pub struct Look {
 impl Look {
     /// The look, completed by what only we know: how the server was set up.
     pub fn with(self, manner: &Manner) -> (Server, Health) {
-        let Manner { configuration, pending_restart, .. } = *manner;
-        let health = Health { configuration, pending_restart, ..self.health };
+        let Manner { configuration, pending, .. } = *manner;
+        let health = Health { configuration, pending, ..self.health };
         let server = match self.server {
             Server::Standby(mut standby) => {
                 standby.follows.clone_from(&manner.follows);

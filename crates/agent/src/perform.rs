@@ -31,7 +31,7 @@ use crate::settings::SettingsError;
 use pgherd_api::agent::Specification;
 use pgherd_core::plan::{Outcome, Task};
 use pgherd_core::record::{Pair, Term};
-use pgherd_core::seen::{Follows, Gate, Obeyed};
+use pgherd_core::seen::{Follows, Gate, Obeyed, Pending};
 use pgherd_core::units::{SystemId, WalPosition};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -75,9 +75,8 @@ pub struct Manner {
     pub gate: Gate,
     /// The number of the configuration it runs with.
     pub configuration: u64,
-    /// Some of it counts only from its next start on.
     #[serde(default)]
-    pub pending_restart: bool,
+    pub pending: Pending,
     /// Where the log of a dead server was found to end.
     pub end: Option<WalPosition>,
     /// Bytes of log that its last recovery replayed in a second.
@@ -94,7 +93,7 @@ impl Default for Manner {
             reached: None,
             gate: Gate::Open,
             configuration: 0,
-            pending_restart: false,
+            pending: Pending::Nothing,
             end: None,
             replayed_per_second: None,
         }

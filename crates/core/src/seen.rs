@@ -286,6 +286,15 @@ pub enum Upstream {
     Moved,
 }
 
+/// What of the configuration counts only from the next start on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Pending {
+    #[default]
+    Nothing,
+    Some,
+}
+
 /// What the local probes say of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Health {
@@ -296,9 +305,8 @@ pub struct Health {
     pub disk_full: bool,
     /// The configuration number the server runs with.
     pub configuration: u64,
-    /// Some of it counts only from the next start on.
     #[serde(default)]
-    pub pending_restart: bool,
+    pub pending: Pending,
     /// The receiver was told that the log it needs is gone.
     pub wal_gone: bool,
     /// Whether the primary is still where the server was pointed at.

@@ -104,15 +104,17 @@ fn by_kind(metrics: &str) -> Requests {
     for line in metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
         let Some((labels, many)) = line.rsplit_once(' ') else { continue };
         let label = |name: &str| {
-            let from = labels.split_once(&format!("{name}=\""))?.1;
-            Some(from.split_once('"')?.0).filter(|value| !value.is_empty())
+            let mut labels =
+                labels.split(['{', ',', '}']).filter_map(|label| label.split_once('='));
+            let (_, value) = labels.find(|(known, _)| *known == name)?;
+            Some(value.trim_matches('"')).filter(|value| !value.is_empty())
         };
-        let mut kind = label("verb").unwrap_or_default().to_owned();
-        match (label("resource"), label("subresource")) {
-            (Some(resource), Some(part)) => kind += &format!(" {resource}/{part}"),
-            (Some(resource), None) => kind += &format!(" {resource}"),
-            (None, part) => kind += &format!(" {}", part.unwrap_or_default()),
-        }
+        let verb = label("verb").unwrap_or_default();
+        let kind = match (label("resource"), label("subresource")) {
+            (Some(resource), Some(part)) => format!("{verb} {resource}/{part}"),
+            (Some(resource), None) => format!("{verb} {resource}"),
+            (None, part) => format!("{verb} {}", part.unwrap_or_default()),
+        };
         *all.entry(kind).or_default() += many.parse::<f64>().unwrap_or_default();
     }
     all

@@ -10,7 +10,7 @@ use crate::wal::{BranchId, LogEnd};
 use pgherd_core::intent::Intent;
 use pgherd_core::names::InstanceName;
 use pgherd_core::plan::Task;
-use pgherd_core::seen::{Durable, Gate, Obeyed};
+use pgherd_core::seen::{Durable, Gate, Obeyed, Pending};
 use pgherd_core::units::{Epoch, Lsn, SystemId, Time, Timeline};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -41,7 +41,7 @@ pub struct Node {
     /// The configuration number the server runs with.
     pub configuration: u64,
     /// Some of it counts only from its next start on.
-    pub pending_restart: bool,
+    pub pending: Pending,
     /// When the log last grew, on its own clock.
     pub progress: Option<Time>,
     /// How long crash recovery takes from now on.

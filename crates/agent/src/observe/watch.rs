@@ -13,7 +13,7 @@ use crate::postgres::site::Site;
 use crate::postgres::wal::history;
 use crate::process::clock;
 use crate::wake::{Wake, Waker};
-use pgherd_core::seen::{Gate, Health, Primary, Server, Standby, Upstream};
+use pgherd_core::seen::{Gate, Health, Pending, Primary, Server, Standby, Upstream};
 use pgherd_core::units::{Lsn, SystemId, Time, Timeline, WalPosition};
 use rustix::process::Pid;
 use std::time::{Duration, SystemTime};
@@ -178,7 +178,7 @@ impl Watcher {
             progress: self.progress,
             disk_full: disk::is_full(&site.data),
             configuration: 0,
-            pending_restart: false,
+            pending: Pending::Nothing,
             wal_gone: self.complaints.say_that_wal_is_gone(site, &server),
             upstream: Upstream::InPlace,
             redo_milliseconds: None,

@@ -6,6 +6,7 @@ use super::{Bench, Hands, Manner, UnreadyError};
 use crate::postgres::running::{Deadline, RunningError};
 use crate::postgres::session::SessionError;
 use crate::settings;
+use pgherd_core::seen::Pending;
 use std::time::Duration;
 use tracing::info;
 
@@ -35,11 +36,11 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
     running.configure(&settings).await.map_err(Error::Reload)?;
     let deadline = Deadline::after(WITHIN);
     let mut session = running.connect(deadline).await.map_err(Error::Reload)?;
-    let pending = session.value(PENDING, WITHIN).await.map_err(Error::Ask)?;
-    let pending_restart = !pending.is_empty();
-    if pending_restart {
-        info!(parameters = pending, "the rest counts from the next start on");
+    let waits = session.value(PENDING, WITHIN).await.map_err(Error::Ask)?;
+    let pending = if waits.is_empty() { Pending::Nothing } else { Pending::Some };
+    if pending == Pending::Some {
+        info!(parameters = waits, "the rest counts from the next start on");
     }
-    hands.manner = Manner { pending_restart, ..manner };
+    hands.manner = Manner { pending, ..manner };
     Ok(())
 }

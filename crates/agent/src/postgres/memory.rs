@@ -9,7 +9,7 @@ const LIMITS: [&str; 2] =
 /// The machine's memory, or the container's limit if that is less; none if nobody says.
 pub fn limit() -> Option<Bytes> {
     let machine = rustix::system::sysinfo();
-    let machine = u64::from(machine.totalram).checked_mul(u64::from(machine.mem_unit));
+    let machine = machine.totalram.checked_mul(machine.mem_unit.into());
     let limits = LIMITS.iter().filter_map(|file| read(&std::fs::read_to_string(file).ok()?));
     limits.chain(machine.map(Bytes)).min()
 }

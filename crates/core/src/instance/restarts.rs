@@ -7,7 +7,7 @@ use super::View;
 use crate::intent::{Intent, Restart};
 use crate::message::Standing;
 use crate::names::InstanceName;
-use crate::seen::{Answer, Heard, Seen};
+use crate::seen::{Answer, Heard, Pending, Seen};
 
 /// The restart that this instance was asked for and has not begun.
 pub(super) fn asked<'a>(intent: &'a Intent, seen: &Seen) -> Option<&'a Restart> {
@@ -18,7 +18,7 @@ pub(super) fn asked<'a>(intent: &'a Intent, seen: &Seen) -> Option<&'a Restart> 
 
 /// Whether this instance, as a standby, would start again if it were its turn.
 pub(crate) fn is_wanted(intent: &Intent, seen: &Seen) -> bool {
-    !intent.paused && (seen.health.pending_restart || asked(intent, seen).is_some())
+    !intent.paused && (seen.health.pending == Pending::Some || asked(intent, seen).is_some())
 }
 
 /// Whether the primary said so. Who does not stream takes nothing away from anybody.
@@ -102,7 +102,7 @@ mod tests {
     fn a_standby_waits_for_its_turn_and_a_paused_one_for_longer() {
         let mut intent = intent(3, asynchronous());
         let mut seen = streaming(2, &record(3));
-        seen.health.pending_restart = true;
+        seen.health.pending = Pending::Some;
         let waits = expect!["following: waiting for its turn to restart"];
         waits.assert_eq(&told(&plan(&intent, &seen, NOW)));
         seen.grant.heard.as_mut().unwrap().may_restart = Some(name(3));

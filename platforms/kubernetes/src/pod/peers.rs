@@ -62,8 +62,9 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
                     backoff.begin_anew();
                     state = State::Learning;
                 }
-                if let Some(version) = version(&event, &of_primary) {
+                if let Some(slice) = about(&event, &of_primary) {
                     told.route.send_if_modified(|known| {
+                        let version = version(&event, slice);
                         let changed = *known != version;
                         *known = version;
                         changed
@@ -85,15 +86,19 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
     }
 }
 
-/// What an event says of the slice of that name, if it is about that one.
-fn version(event: &Event<EndpointSlice>, name: &str) -> Option<Option<String>> {
-    let (slice, is_there) = match event {
-        Event::Apply(slice) | Event::InitApply(slice) => (slice, true),
-        Event::Delete(slice) => (slice, false),
+/// The slice of that name, if the event is about it.
+fn about<'a>(event: &'a Event<EndpointSlice>, name: &str) -> Option<&'a EndpointSlice> {
+    let slice = match event {
+        Event::Apply(slice) | Event::InitApply(slice) | Event::Delete(slice) => slice,
         Event::Init | Event::InitDone => return None,
     };
-    let version = slice.metadata.resource_version.clone().filter(|_| is_there);
-    (slice.metadata.name.as_deref() == Some(name)).then_some(version)
+    (slice.metadata.name.as_deref() == Some(name)).then_some(slice)
+}
+
+/// The version in which it is there after the event.
+fn version(event: &Event<EndpointSlice>, slice: &EndpointSlice) -> Option<String> {
+    let version = slice.metadata.resource_version.clone();
+    version.filter(|_| !matches!(event, Event::Delete(_)))
 }
 
 /// What was told last: the log has changes, not every failure.

@@ -85,7 +85,7 @@ impl World {
             progress: node.progress,
             disk_full: node.trouble.disk_full > 0,
             configuration: node.configuration,
-            pending_restart: node.pending_restart,
+            pending: node.pending,
             wal_gone: node.trouble.wal_gone,
             upstream: Upstream::InPlace,
             redo_milliseconds: Some(node.redo / 1_000),

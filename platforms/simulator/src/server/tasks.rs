@@ -10,6 +10,7 @@ use crate::names::NodeId;
 use crate::node::{Control, FollowedBy, PrimaryState, Process, StandbyProcess, TaskRun};
 use crate::world::World;
 use pgherd_core::plan::{Outcome, Task};
+use pgherd_core::seen::Pending;
 use pgherd_core::units::Lsn;
 
 /// How long a running server is waited for when it does not answer.
@@ -175,7 +176,9 @@ impl World {
                 let node = &mut self.nodes[id];
                 node.configuration = *configuration;
                 // Every other change counts only from the next start on.
-                node.pending_restart |= configuration.is_multiple_of(2);
+                if configuration.is_multiple_of(2) {
+                    node.pending = Pending::Some;
+                }
             }
             Task::FetchTail { from, until, .. } => {
                 return self.fetch_tail(id, NodeId::of(from), *until);
@@ -202,7 +205,7 @@ impl World {
             node.process = Process::Starting;
         }
         node.configuration = node.intent.configuration;
-        node.pending_restart = false;
+        node.pending = Pending::Nothing;
     }
 
     fn started(&mut self, id: NodeId) {

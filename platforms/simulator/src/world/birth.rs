@@ -19,7 +19,7 @@ use crate::wal::Forest;
 use crate::world::{Clocks, Config, Dice, World};
 use pgherd_core::intent::Intent;
 use pgherd_core::names::{ClusterName, NameError};
-use pgherd_core::seen::Durable;
+use pgherd_core::seen::{Durable, Pending};
 use pgherd_core::units::Epoch;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -159,7 +159,7 @@ fn first_node(
         process_id: 0,
         trouble: Trouble::default(),
         configuration: 0,
-        pending_restart: false,
+        pending: Pending::Nothing,
         progress: None,
         redo: 0,
         voted: Epoch(0),

@@ -61,9 +61,9 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
         }
         Verdict::WithoutPrimary { holder } => without_primary(situation, holder),
         Verdict::Waiting { instances } => {
-            let told = instances.iter().map(|name| match situation.fenced.contains(name) {
-                true => format!("{name} (fenced)"),
-                false => name.to_string(),
+            let told = instances.iter().map(|name| {
+                let is_fenced = situation.fenced.contains(name);
+                if is_fenced { format!("{name} (fenced)") } else { name.to_string() }
             });
             (WAITING, format!("not ready: {}", told.collect::<Vec<_>>().join(", ")))
         }
