@@ -144,7 +144,7 @@ async fn hold(
         // Nobody who watches any more tells of no change.
         let changed = async {
             if seen.changed().await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         _ = tokio::time::timeout(pause, changed).await;

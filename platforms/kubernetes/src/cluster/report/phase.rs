@@ -139,15 +139,14 @@ pub(super) fn unserved(
 ) -> Option<(Option<&'static str>, String)> {
     let known = status.phase.as_deref().unwrap_or_default();
     let told = match heard.primary.as_ref()? {
-        Primary::Serves => return None,
         // It says itself that it holds the office: nobody is looking for another one.
         Primary::IsNotOpen { name, doing, why } if known != SWITCHING_OVER => {
             format!("{name} is not open for clients ({doing}: {why})")
         }
-        Primary::IsNotOpen { .. } => return None,
         Primary::Waits { needed, there } => {
             console::commits(Commits::Waiting { needed: *needed, there: *there })
         }
+        Primary::Serves | Primary::IsNotOpen { .. } => return None,
     };
     match known {
         HEALTHY | WAITING | FAILING_OVER => {
