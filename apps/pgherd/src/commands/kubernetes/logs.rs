@@ -177,6 +177,10 @@ mod tests {
         let at = "2027-01-15T08:00:00Z";
         let told = [r#"{"level":"info","msg":"ready"}"#, "plain \"text\"", "7"]
             .map(|line| as_one("db-1", at, line) + "\n");
-        expect_test::expect![""].assert_eq(&told.concat());
+        expect_test::expect![[r#"
+            {"instance":"db-1","level":"info","msg":"ready"}
+            {"instance":"db-1","message":"plain \"text\"","timestamp":"2027-01-15T08:00:00Z"}
+            {"instance":"db-1","message":"7","timestamp":"2027-01-15T08:00:00Z"}
+        "#]].assert_eq(&told.concat());
     }
 }
