@@ -17,6 +17,7 @@ mod serve;
 mod spool;
 
 pub(crate) use claim::ClaimError;
+pub use claim::owner;
 pub(crate) use opened::Opened;
 pub use permit::Permit;
 pub use repository::{OpenError, check};

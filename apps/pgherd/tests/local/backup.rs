@@ -87,6 +87,29 @@ fn a_backup_of_a_standby_is_listed_verified_held_and_removed() {
     assert!(verified.err.contains("is damaged in"), "{verified:?}");
 }
 
+/// One that is made again under the name of another has not the backups of that one.
+#[test]
+fn backups_of_an_earlier_cluster_of_the_name_are_left_alone() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = cluster(&home);
+    let taken = home.json(&["backup", "--immediate-checkpoint"]);
+    let id = taken["id"].as_str().unwrap().to_owned();
+    let destroyed = home.run(&["destroy", "--yes"]);
+    assert_eq!(destroyed.code, Some(0), "{destroyed:?}");
+    up(&home, &home.manifest("local", &format!("{TWO}, {}", store(&place))));
+    for words in [
+        &["backup", "delete", &id, "--force", "--yes"][..],
+        &["backup", "expire", "--policy", "1"],
+        &["backup", "annotate", &id, "--keep", "full"],
+        &["restore", "local", "--as", "old", "--latest"],
+    ] {
+        let told = home.run(words).told();
+        assert!(told.contains("holds the backups of another cluster"), "{words:?}: {told}");
+    }
+    assert_eq!(folders(&place), (vec![id], 1));
+}
+
 /// The folders of the log may be written to, or not.
 fn permit(place: &Path, mode: u32) {
     let wals = place.join("local/wals");

@@ -5,8 +5,8 @@
 use super::opened::Opened;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use pgherd_backup::layout::{Key, OwnObject};
-use pgherd_backup::store::{Created, StoreError};
+use pgherd_backup::layout::{Key, Layout, OwnObject};
+use pgherd_backup::store::{Created, Store, StoreError};
 use pgherd_backup::wal::header::Damage;
 use pgherd_backup::wal::{Fetched, Partials, WalError};
 use pgherd_core::units::{Bytes as Size, SystemId};
@@ -37,10 +37,19 @@ pub(crate) enum ClaimError {
     Occupied { key: Key },
 }
 
+/// The system identifier of the cluster that an archive belongs to, if that is written there.
+pub async fn owner(store: &Store, layout: &Layout) -> Result<Option<String>, StoreError> {
+    let content = store.get(&layout.own(OwnObject::System), LARGEST).await?;
+    Ok(content.map(|content| {
+        let text = String::from_utf8_lossy(&content);
+        text.trim_end().trim_start_matches(SAID).to_owned()
+    }))
+}
+
 impl Opened {
     pub(crate) async fn claim(&self, scratch: &Path) -> Result<(), ClaimError> {
         let mark = self.archive.layout().own(OwnObject::System);
-        if self.is_marked(&mark).await? {
+        if self.is_marked().await? {
             return Ok(());
         }
         self.refuse_others(scratch).await?;
@@ -48,20 +57,17 @@ impl Opened {
         match self.store.create(&mark, content).await.map_err(ClaimError::Say)? {
             Created::Now => Ok(()),
             // Somebody was faster; that may be us, before the agent was started again.
-            Created::WasThere => self.is_marked(&mark).await.map(drop),
+            Created::WasThere => self.is_marked().await.map(drop),
         }
     }
 
     /// Whether it is ours for certain; it is an error when it is another's.
-    async fn is_marked(&self, mark: &Key) -> Result<bool, ClaimError> {
-        let content = self.store.get(mark, LARGEST).await.map_err(ClaimError::Look)?;
-        let Some(content) = content else { return Ok(false) };
-        let text = String::from_utf8_lossy(&content);
-        let theirs = text.trim_end().trim_start_matches(SAID);
-        if theirs == self.system.to_string() {
-            return Ok(true);
+    async fn is_marked(&self) -> Result<bool, ClaimError> {
+        match owner(&self.store, self.archive.layout()).await.map_err(ClaimError::Look)? {
+            None => Ok(false),
+            Some(theirs) if theirs == self.system.to_string() => Ok(true),
+            Some(theirs) => Err(ClaimError::Other { theirs, ours: self.system }),
         }
-        Err(ClaimError::Other { theirs: theirs.to_owned(), ours: self.system })
     }
 
     /// Log without our mark is of this cluster if a segment says so: another tool may have

@@ -181,6 +181,7 @@ mod tests {
             {"instance":"db-1","level":"info","msg":"ready"}
             {"instance":"db-1","message":"plain \"text\"","timestamp":"2027-01-15T08:00:00Z"}
             {"instance":"db-1","message":"7","timestamp":"2027-01-15T08:00:00Z"}
-        "#]].assert_eq(&told.concat());
+        "#]]
+        .assert_eq(&told.concat());
     }
 }

@@ -3,14 +3,19 @@
 //! Never asks an agent: what the repository holds is what counts.
 
 use jiff::Timestamp;
-use pgherd_agent::archive::repository::{self, OpenError};
+use pgherd_agent::archive::{
+    self,
+    repository::{self, OpenError},
+};
 use pgherd_agent::chain::chain;
 use pgherd_agent::durable;
+use pgherd_agent::postgres::control;
 use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
 use pgherd_backup::catalogue::{CatalogueError, Repository};
 use pgherd_backup::layout::Layout;
 use pgherd_backup::store::{Patience, Store};
-use pgherd_core::units::{Bytes, Moment};
+use pgherd_core::names::InstanceName;
+use pgherd_core::units::{Bytes, Moment, SystemId};
 use pgherd_local::client;
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::ClusterFolder;
@@ -49,6 +54,18 @@ pub(super) fn kept(folder: &ClusterFolder) -> Result<(String, Manifest), Failure
     Ok((text, manifest))
 }
 
+/// Whose data an instance of this cluster has; none before there is any.
+fn own_system(folder: &ClusterFolder) -> Result<Option<SystemId>, Failure> {
+    let (_, manifest) = kept(folder)?;
+    let instances = 1..=manifest.checked.instances;
+    let mut data =
+        instances.map(|serial| folder.instance(&InstanceName::new(folder.name(), serial)).pgdata());
+    let found = data.find(|data| data.join(control::FILE).exists());
+    let found = found.map(|data| control::read_file(&data)).transpose();
+    let found = found.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    Ok(found.map(|control| control.system_id))
+}
+
 pub(super) fn open_with(spec: ArchiveSpec, keys: &Keys) -> Result<Opened, Failure> {
     let find = |file: ArchiveFile| {
         let found = keys.files().find(|(known, _)| *known == file);
@@ -65,6 +82,25 @@ impl Opened {
     /// Where it lies, for people.
     pub(super) fn place(&self) -> String {
         format!("{}/{}", self.spec.destination.trim_end_matches('/'), self.spec.server)
+    }
+
+    /// Refuses what is another cluster's: one that was made again under a name has not the backups
+    /// of the one before.
+    pub(super) async fn refuse_other(&self, folder: &ClusterFolder) -> Result<(), Failure> {
+        let Some(ours) = own_system(folder)? else { return Ok(()) };
+        let owner = archive::owner(&self.store, &self.layout).await;
+        let owner = owner.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+        let Some(theirs) = owner.filter(|theirs| *theirs != ours.to_string()) else {
+            return Ok(());
+        };
+        let what = format!("{} holds the backups of another cluster", self.place());
+        let why =
+            format!("its system identifier is {theirs}, and that of {} {ours}", folder.name());
+        Err(Failure::new(Kind::Refused, what).because(why).fix(format!(
+            "give {} a serverName of its own; what is there is restored by bootstrap.recovery of a \
+             manifest: docs/features/restore.md",
+            folder.name()
+        )))
     }
 
     pub(super) fn failed(&self, error: &CatalogueError) -> Failure {

@@ -172,7 +172,7 @@ impl Restore {
             None => Ok(()),
             Some(_) => Err(Failure::new(Kind::Refused, format!("cluster {} exists", self.new))
                 .because("a restore makes a new cluster, and leaves every other one alone")
-                .fix(format!("choose another name, or pgherd local destroy --name {}", self.new))),
+                .fix("choose another name")),
         }
     }
 
@@ -180,6 +180,7 @@ impl Restore {
     async fn prepare(&self, source: ClusterFolder) -> Result<Prepared, Failure> {
         let (text, kept) = repository::kept(&source)?;
         let registration = client::registered(&source)?;
+        repository::open(&source)?.refuse_other(&source).await?;
         self.finish_log(&source, &kept).await?;
         let text = restored::manifest(&text, &self.new, self.aim(&source).await?, self.instances)?;
         let manifest = manifest::understand(&text, None)?;

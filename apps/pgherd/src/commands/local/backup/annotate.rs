@@ -38,6 +38,7 @@ impl Annotate {
         let output = place.output();
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
+            opened.refuse_other(&folder).await?;
             let failed = |error| opened.failed(&error);
             let catalogue = opened.repository.list().await.map_err(failed)?;
             let entry = catalogue.find(&self.backup);

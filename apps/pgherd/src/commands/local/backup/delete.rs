@@ -28,6 +28,7 @@ impl Delete {
         let output = place.output();
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
+            opened.refuse_other(&folder).await?;
             let failed = |error| opened.failed(&error);
             let catalogue = opened.repository.list().await.map_err(failed)?;
             let entry = catalogue.find(&self.backup);

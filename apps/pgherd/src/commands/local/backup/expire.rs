@@ -49,6 +49,7 @@ impl Expire {
         let output = place.output();
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
+            opened.refuse_other(&folder).await?;
             let policy = self.policy(&opened)?;
             let failed = |error| opened.failed(&error);
             let planned = retention::planned(&opened.repository, policy).await;
