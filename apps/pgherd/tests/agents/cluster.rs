@@ -22,11 +22,12 @@ use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::timers::Timers;
 use pgherd_core::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 const LONG: Duration = Duration::from_mins(1);
@@ -474,7 +475,16 @@ fn give(path: &Path, owner: Option<Owner>) {
     }
 }
 
-/// A port nobody listens on now.
+/// Nobody listens there, and no connection gets it by itself: a server that starts again finds it
+/// free.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 1000).unwrap();
+    loop {
+        let port = 10_000 + (own * 20 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 const BUCKET: &str = "backups";
@@ -42,6 +43,19 @@ pub(crate) fn files(server: &Path) -> BTreeSet<String> {
 }
 
 /// A server of S3 that keeps its objects as files.
+/// Nobody listens there, and no connection gets it by itself: a server that starts again finds it
+/// free.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 1000).unwrap();
+    loop {
+        let port = 30_000 + (own * 2 + NEXT.fetch_add(1, Ordering::Relaxed)) % 2_700;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 pub(crate) struct Store {
     folder: tempfile::TempDir,
     port: u16,
@@ -52,7 +66,7 @@ impl Store {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(BUCKET)).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut store = Self { folder, port, process: None };
         store.resume();
         store
