@@ -9,7 +9,6 @@ use pgherd_api::cluster::external::ExternalCluster;
 use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_core::names::ClusterName;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// The same cluster under another name, from a backup up to this target. Secrets come along.
 pub fn manifest(
@@ -48,16 +47,7 @@ pub fn manifest(
         }),
         ..Bootstrap::default()
     });
-    cluster.spec.external_clusters = vec![ExternalCluster {
-        name,
-        connection_parameters: BTreeMap::new(),
-        password: None,
-        ssl_cert: None,
-        ssl_key: None,
-        ssl_root_cert: None,
-        barman_object_store: Some(theirs),
-        plugin: None,
-    }];
+    cluster.spec.external_clusters = vec![ExternalCluster::of_archive(name, theirs)];
     if let Some(instances) = instances {
         cluster.spec.instances = instances.into();
     }

@@ -75,6 +75,20 @@ impl Cluster {
 }
 
 impl ExternalCluster {
+    /// One of which only the archive is known.
+    pub fn of_archive(name: String, store: BarmanObjectStore) -> Self {
+        Self {
+            name,
+            connection_parameters: BTreeMap::new(),
+            password: None,
+            ssl_cert: None,
+            ssl_key: None,
+            ssl_root_cert: None,
+            barman_object_store: Some(store),
+            plugin: None,
+        }
+    }
+
     /// What opens its server: the field that names it, what it is, and where it is kept.
     pub fn keys(&self) -> Vec<(&'static str, ExternalFile, &SecretKeySelector)> {
         let fields = [

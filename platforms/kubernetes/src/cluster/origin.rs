@@ -139,16 +139,7 @@ fn with(cluster: &Cluster, origin: &Origin) -> Cluster {
         }
         let mut store = origin.store.clone();
         store.endpoint_ca = given.and_then(|given| given.endpoint_ca).or(store.endpoint_ca);
-        cluster.spec.external_clusters.push(ExternalCluster {
-            name,
-            connection_parameters: BTreeMap::new(),
-            password: None,
-            ssl_cert: None,
-            ssl_key: None,
-            ssl_root_cert: None,
-            barman_object_store: Some(store),
-            plugin: None,
-        });
+        cluster.spec.external_clusters.push(ExternalCluster::of_archive(name, store));
     }
     cluster
 }

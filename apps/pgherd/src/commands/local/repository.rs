@@ -11,9 +11,10 @@ use pgherd_agent::chain::chain;
 use pgherd_agent::durable;
 use pgherd_agent::postgres::control;
 use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
-use pgherd_backup::catalogue::{CatalogueError, Repository};
+use pgherd_backup::catalogue::{Catalogue, CatalogueError, Repository};
 use pgherd_backup::layout::Layout;
 use pgherd_backup::store::{Patience, Store};
+use pgherd_core::backup::BackupId;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::{Bytes, Moment, SystemId};
 use pgherd_local::client;
@@ -106,6 +107,14 @@ impl Opened {
     pub(super) fn failed(&self, error: &CatalogueError) -> Failure {
         let what = format!("the repository {} cannot be used", self.place());
         Failure::new(Kind::Failed, what).because(chain(error).to_string())
+    }
+
+    /// All backups, and which of them is meant: by its id, its name, or as the first or the last.
+    pub(super) async fn find(&self, wanted: &str) -> Result<(Catalogue, BackupId), Failure> {
+        let catalogue = self.repository.list().await.map_err(|error| self.failed(&error))?;
+        let found = catalogue.find(wanted).map(|entry| entry.id.clone());
+        let id = found.ok_or_else(|| self.unknown(wanted))?;
+        Ok((catalogue, id))
     }
 
     pub(super) fn unknown(&self, wanted: &str) -> Failure {

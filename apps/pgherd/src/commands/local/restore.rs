@@ -10,7 +10,7 @@ use super::destroy;
 use super::output::{Output, remark, say, say_all, say_json, warn};
 use super::place::{self, Place};
 use super::progress::Progress;
-use super::repository::{self, Opened};
+use super::repository;
 use super::up::{self, Work};
 use super::wait::Sight;
 use jiff::Timestamp;
@@ -231,7 +231,7 @@ impl Restore {
     /// The target as the manifest has it.
     async fn aim(&self, source: &ClusterFolder) -> Result<RecoveryTarget, Failure> {
         let backup_id = match &self.backup {
-            Some(wanted) => Some(self.backup_id(&repository::open(source)?, wanted).await?),
+            Some(wanted) => Some(repository::open(source)?.find(wanted).await?.1.to_string()),
             None => None,
         };
         Ok(RecoveryTarget {
@@ -244,12 +244,6 @@ impl Restore {
             exclusive: self.exclusive.then_some(true),
             backup_id,
         })
-    }
-
-    async fn backup_id(&self, opened: &Opened, wanted: &str) -> Result<String, Failure> {
-        let catalogue = opened.repository.list().await.map_err(|error| opened.failed(&error))?;
-        let found = catalogue.find(wanted).map(|entry| entry.id.to_string());
-        found.ok_or_else(|| opened.unknown(wanted))
     }
 
     /// What was made in vain is removed; what only takes longer goes on.

@@ -39,22 +39,20 @@ impl Annotate {
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
             opened.refuse_other(&folder).await?;
-            let failed = |error| opened.failed(&error);
-            let catalogue = opened.repository.list().await.map_err(failed)?;
-            let entry = catalogue.find(&self.backup);
-            let entry = entry.ok_or_else(|| opened.unknown(&self.backup))?;
+            let (_, id) = opened.find(&self.backup).await?;
             let hold = self.keep.map(|keep| match keep {
                 Keep::Full => Hold::Full,
                 Keep::Standalone => Hold::Standalone,
             });
-            opened.repository.set_hold(&entry.id, hold).await.map_err(failed)?;
+            let held = opened.repository.set_hold(&id, hold).await;
+            held.map_err(|error| opened.failed(&error))?;
             let words = match hold {
                 Some(Hold::Full) => "is on hold, with all log after it",
                 Some(Hold::Standalone) => "is on hold by itself",
                 None => "is released",
             };
-            let document = serde_json::json!({ "backup": entry.id, "hold": hold });
-            say_either(output, &format!("backup/{} {words}", entry.id), &document)
+            let document = serde_json::json!({ "backup": id, "hold": hold });
+            say_either(output, &format!("backup/{id} {words}"), &document)
         })
     }
 }

@@ -30,10 +30,7 @@ impl Delete {
             let opened = repository::open(&folder)?;
             opened.refuse_other(&folder).await?;
             let failed = |error| opened.failed(&error);
-            let catalogue = opened.repository.list().await.map_err(failed)?;
-            let entry = catalogue.find(&self.backup);
-            let id = entry.map(|entry| entry.id.clone());
-            let id = id.ok_or_else(|| opened.unknown(&self.backup))?;
+            let (catalogue, id) = opened.find(&self.backup).await?;
             let (_, window) = opened.repository.window(&catalogue).await.map_err(failed)?;
             let unusable = window.unusable.into_iter().map(|one| one.backup).collect();
             let (backups, unreadable) = (catalogue.backups(), catalogue.unreadable());

@@ -22,13 +22,10 @@ impl Details {
         let output = place.output();
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
-            let catalogue = opened.repository.list().await;
-            let catalogue = catalogue.map_err(|error| opened.failed(&error))?;
-            let unknown = || opened.unknown(&self.backup);
-            let id = catalogue.find(&self.backup).map(|entry| entry.id.clone());
-            let id = id.ok_or_else(unknown)?;
-            let all = listed::all(&opened).await?;
-            let found = all.iter().find(|one| one.is(&id)).ok_or_else(unknown)?;
+            let (catalogue, id) = opened.find(&self.backup).await?;
+            let all = listed::all(&opened, &catalogue).await?;
+            let found = all.iter().find(|one| one.is(&id));
+            let found = found.ok_or_else(|| opened.unknown(&self.backup))?;
             match output {
                 Output::Json => say_json(found),
                 Output::Text => {

@@ -7,7 +7,7 @@ use super::super::place::Place;
 use super::super::repository::{self, Opened, second, timestamp};
 use super::super::status::table;
 use jiff::Timestamp;
-use pgherd_backup::catalogue::Entry;
+use pgherd_backup::catalogue::{Catalogue, Entry};
 use pgherd_core::backup::window::Window;
 use pgherd_core::backup::{Backup, BackupId, Hold, Status};
 use pgherd_core::units::Bytes;
@@ -55,7 +55,9 @@ impl List {
         let output = place.output();
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
-            let all = all(&opened).await?;
+            let catalogue = opened.repository.list().await;
+            let catalogue = catalogue.map_err(|error| opened.failed(&error))?;
+            let all = all(&opened, &catalogue).await?;
             match output {
                 Output::Json => say_json(&all),
                 Output::Text => {
@@ -72,10 +74,9 @@ impl List {
 }
 
 /// All backups, the oldest first.
-pub(super) async fn all(opened: &Opened) -> Result<Vec<Listed>, Failure> {
+pub(super) async fn all(opened: &Opened, catalogue: &Catalogue) -> Result<Vec<Listed>, Failure> {
     let failed = |error| opened.failed(&error);
-    let catalogue = opened.repository.list().await.map_err(failed)?;
-    let (_, window) = opened.repository.window(&catalogue).await.map_err(failed)?;
+    let (_, window) = opened.repository.window(catalogue).await.map_err(failed)?;
     let stored = opened.repository.stored().await.map_err(failed)?;
     Ok(catalogue.entries.iter().map(|entry| told(entry, &window, &stored)).collect())
 }

@@ -52,10 +52,7 @@ impl Verify {
         place.inside(|folder| async move {
             let opened = repository::open(&folder)?;
             let failed = |error| opened.failed(&error);
-            let catalogue = opened.repository.list().await.map_err(failed)?;
-            let entry = catalogue.find(&self.backup);
-            let id = entry.map(|entry| entry.id.clone());
-            let id = id.ok_or_else(|| opened.unknown(&self.backup))?;
+            let (catalogue, id) = opened.find(&self.backup).await?;
             let (_, window) = opened.repository.window(&catalogue).await.map_err(failed)?;
             let missing = window.unusable.iter().find(|one| one.backup == id);
             let verified = read(&opened, &id).await?;
