@@ -9,6 +9,7 @@ pub mod control;
 pub mod external;
 pub mod folder;
 pub mod follow;
+pub(crate) mod globals;
 pub mod initdb;
 pub mod install;
 pub mod lost_and_found;
