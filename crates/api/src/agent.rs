@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod archive;
 mod backup;
 mod dump;
+mod import;
 mod recovery;
 mod specification;
 mod status;
@@ -24,6 +25,7 @@ pub use dump::{
     DumpFormat, DumpNamed, DumpOrder, DumpOwners, DumpPasswords, DumpPhase, DumpReport,
     DumpRestoreOrder, DumpRoles, DumpTarget, DumpWork,
 };
+pub use import::{ImportChoice, ImportSpec, ImportWhat};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 pub use specification::{
     ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
