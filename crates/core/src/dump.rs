@@ -171,7 +171,7 @@ mod tests {
         };
         let dumps: Vec<Dump> = dumps.iter().map(dump).collect();
         let fates = retained(Policy::parse(policy).unwrap(), &dumps, Moment(20 * DAY));
-        fates.iter().map(|(id, fate)| format!("{id} {fate}\n")).collect()
+        fates.iter().map(|(id, fate)| format!("{id} {fate}\n")).collect::<Vec<_>>().concat()
     }
 
     #[test]

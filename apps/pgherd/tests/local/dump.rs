@@ -275,7 +275,7 @@ fn whatever_breaks_a_dump_off_nothing_is_left_of_it() {
 
         home.json(&[&words[..], &["--no-wait"]].concat());
         waits(&home);
-        let told = home.run(&["dump", "app"]).told();
+        let told = home.run(&["dump", "app", "--dump-name", "another"]).told();
         assert!(told.contains("already: wait for it, or cancel it"), "{told}");
         let cancelled = home.run(&["dump", "cancel"]);
         assert_eq!(cancelled.code, Some(0), "{cancelled:?}");

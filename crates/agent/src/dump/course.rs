@@ -78,7 +78,7 @@ pub(super) enum WorkError {
     )]
     Conflict { database: String, source: ToolError },
     #[error(transparent)]
-    Store(#[from] DumpError),
+    Store(Box<DumpError>),
     #[error("unpacking the dump's globals")]
     Unpack(#[source] std::io::Error),
     #[error("making database {database:?}")]
@@ -87,6 +87,12 @@ pub(super) enum WorkError {
     Globals(#[source] GlobalsError),
     #[error("every second of the last five has a dump already: try again")]
     NoId,
+}
+
+impl From<DumpError> for WorkError {
+    fn from(error: DumpError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }
 
 impl WorkError {

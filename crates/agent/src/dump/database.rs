@@ -116,13 +116,14 @@ async fn ended(
 ) -> Result<(), WorkError> {
     let failed = |source: ToolError| WorkError::run("pg_restore", into, source);
     flow.close_input();
-    let worked = match given {
-        Err(error) => Err(error),
-        Ok(()) => tokio::select! {
+    let worked = if given.is_ok() {
+        tokio::select! {
             biased;
             cancelled = course.cancelled() => Err(cancelled),
             said = all_said(&mut flow) => said.map_err(failed),
-        },
+        }
+    } else {
+        given
     };
     match worked {
         Ok(()) => stream::end(flow).await.map_err(failed),
@@ -150,8 +151,8 @@ async fn fetch(course: &Course, source: &Source<'_>, spool: &Spool) -> Result<Pa
         }
         DumpedFormat::Directory => {
             let list = source.dumps.fetch(source.dump, file).await?;
-            let list: DumpedFiles = serde_json::from_slice(&list)
-                .map_err(|source| WorkError::Store(DumpError::Encode { source }))?;
+            let list: DumpedFiles =
+                serde_json::from_slice(&list).map_err(|source| DumpError::Encode { source })?;
             let folder = spool.path().join("in");
             let failed = |source| use_failed(&folder, source);
             std::fs::create_dir(&folder).map_err(failed)?;

@@ -77,12 +77,11 @@ pub(super) async fn store(
             Err(error)
         }
     };
-    let rest = match &ended {
-        Ok(()) => carrier.take_rest().map_err(WorkError::Spool),
-        Err(_) => {
-            carrier.forget();
-            Ok(())
-        }
+    let rest = if ended.is_ok() {
+        carrier.take_rest().map_err(WorkError::Spool)
+    } else {
+        carrier.forget();
+        Ok(())
     };
     // What is under way is stored or taken back before anything else is done.
     let mut settled = Ok(());

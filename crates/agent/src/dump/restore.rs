@@ -93,7 +93,9 @@ impl Restore<'_> {
         unpacked.map_err(WorkError::Unpack)?;
         let mut session = server::connect(&self.course.job.place.site, SUPERUSER).await?;
         let made = globals::make(&mut session, &found.missing, &text, Superusers::Kept).await;
-        made.map_err(WorkError::Globals)?.into_iter().for_each(|why| self.course.warn(why));
+        for why in made.map_err(WorkError::Globals)? {
+            self.course.warn(why);
+        }
         Ok(())
     }
 

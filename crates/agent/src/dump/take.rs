@@ -182,7 +182,9 @@ impl Take<'_> {
         let place = &course.job.place;
         let (exported, warnings) =
             server::export(&place.site, &database.name, subject.role).await?;
-        warnings.into_iter().for_each(|why| course.warn(why));
+        for why in warnings {
+            course.warn(why);
+        }
         let path = spool.path().join(database.oid.0.to_string());
         let tool = programs::dump(place, order, (&database.name, &exported.name), &path);
         let limit = Duration::from_secs(order.snapshot_limit_seconds);

@@ -112,16 +112,13 @@ fn words(statement: &str, count: usize) -> Vec<String> {
     let mut rest = statement.trim_start();
     let mut words = Vec::new();
     while words.len() < count && !rest.is_empty() {
-        let (word, length) = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let end = quoted_length(quoted, '"');
-                let inner = quoted.get(..end.saturating_sub(1)).unwrap_or(quoted);
-                (inner.replace("\"\"", "\""), end + 1)
-            }
-            None => {
-                let end = rest.find([' ', ';', '\n']).unwrap_or(rest.len());
-                (rest.get(..end).unwrap_or_default().to_owned(), end)
-            }
+        let (word, length) = if let Some(quoted) = rest.strip_prefix('"') {
+            let end = quoted_length(quoted, '"');
+            let inner = quoted.get(..end.saturating_sub(1)).unwrap_or(quoted);
+            (inner.replace("\"\"", "\""), end + 1)
+        } else {
+            let end = rest.find([' ', ';', '\n']).unwrap_or(rest.len());
+            (rest.get(..end).unwrap_or_default().to_owned(), end)
         };
         words.push(word);
         rest = rest.get(length..).unwrap_or_default().trim_start_matches([' ', ';', '\n']);
@@ -208,10 +205,11 @@ too';
 
     #[test]
     fn statements_of_roles_are_told_from_all_others() {
-        let told: String = statements(GLOBALS)
+        let told = statements(GLOBALS)
             .into_iter()
             .map(|statement| format!("{:?} <- {statement}\n", Meaning::of(statement)))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         expect![[r#"
             Other <- SET standard_conforming_strings = on;
             Makes("app") <- CREATE ROLE app;

@@ -94,8 +94,8 @@ pub enum ImportError {
     Dump { database: String, source: ToolError },
     #[error("restoring the {section} of database {database:?}")]
     Restore { database: String, section: &'static str, source: ToolError },
-    #[error("removing the dump of database {database:?}")]
-    Remove { database: String, source: FolderError },
+    #[error("removing what was dumped")]
+    Remove(#[source] FolderError),
     #[error("gathering statistics of database {database:?}")]
     Analyze { database: String, source: SessionError },
     #[error(
@@ -325,8 +325,7 @@ impl<'a> Reach<'a> {
             self.restore(&dump, into, (section, options)).await?;
         }
         self.lend(into, "nosuperuser").await?;
-        let removed = folder::remove_tree(&dump);
-        removed.map_err(|source| ImportError::Remove { database: database.name.clone(), source })
+        folder::remove_tree(&dump).map_err(ImportError::Remove)
     }
 
     fn refuse_without_room(&self, database: &Database) -> Result<(), ImportError> {

@@ -80,7 +80,7 @@ pub struct Status {
     pub backup: Option<BackupReport>,
     /// What it dumps or restores from a dump, or did last.
     #[serde(default)]
-    pub dump: Option<DumpReport>,
+    pub dump: Option<Box<DumpReport>>,
     /// How the cluster comes, or came, out of a backup; on the instance that made it.
     #[serde(default)]
     pub recovery: Option<RecoveryReport>,

@@ -75,7 +75,7 @@ pub(super) fn checked(
     }
     let what = match import.type_ {
         ImportType::Microservice => database(import, &place, findings),
-        ImportType::Monolith => whole(import, &place, findings),
+        ImportType::Monolith => Some(whole(import, &place, findings)),
     };
     Some(ImportSpec {
         server: server?,
@@ -108,7 +108,7 @@ fn database(import: &Import, place: &FieldPath, findings: &mut Findings) -> Opti
     }
 }
 
-fn whole(import: &Import, place: &FieldPath, findings: &mut Findings) -> Option<ImportWhat> {
+fn whole(import: &Import, place: &FieldPath, findings: &mut Findings) -> ImportWhat {
     if !import.post_import_application_sql.is_empty() {
         let statements = Refusal::Import(ImportRefusal::Statements);
         findings.refuse(&place.name("postImportApplicationSQL"), statements);
@@ -126,10 +126,10 @@ fn whole(import: &Import, place: &FieldPath, findings: &mut Findings) -> Option<
             ImportChoice::Named(names.iter().cloned().collect())
         }
     };
-    Some(ImportWhat::Server {
+    ImportWhat::Server {
         databases: choice("databases", &import.databases),
         roles: choice("roles", &import.roles),
-    })
+    }
 }
 
 /// Long names may be cut short as long as they are clear.
@@ -158,7 +158,9 @@ mod tests {
         );
         match Cluster::from_yaml(&text).unwrap().0.checked() {
             Ok((checked, _)) => format!("{:?}\n", checked.postgres.import.unwrap()),
-            Err(problems) => problems.iter().map(|it| format!("{it}\n")).collect(),
+            Err(problems) => {
+                problems.iter().map(|it| format!("{it}\n")).collect::<Vec<_>>().concat()
+            }
         }
     }
 

@@ -50,5 +50,5 @@ impl Cancel {
 
 fn running(view: &View) -> impl Iterator<Item = &DumpReport> {
     let statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
-    statuses.filter_map(|status| status.dump.as_ref()).filter(|it| !it.phase.is_over())
+    statuses.filter_map(|status| status.dump.as_deref()).filter(|it| !it.phase.is_over())
 }

@@ -50,7 +50,9 @@ impl Expire {
                 let document = serde_json::json!({ "dryRun": self.dry_run, "dumps": plan });
                 return say_json(&document);
             }
-            plan.iter().for_each(|(id, fate)| say(&format!("{id}  {fate}")));
+            for (id, fate) in &plan {
+                say(&format!("{id}  {fate}"));
+            }
             let is_removed = |(_, fate): &&(_, Fate)| matches!(fate, Fate::Removed(_));
             let count = plan.iter().filter(is_removed).count();
             say(&if self.dry_run {

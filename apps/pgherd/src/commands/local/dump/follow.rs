@@ -26,7 +26,7 @@ pub(super) async fn follow(
     loop {
         let view = supervisor.view().await?;
         let status = view.instance(instance).and_then(|it| it.status.as_ref());
-        let report = status.map(|status| status.dump.as_ref().filter(|it| it.name == name));
+        let report = status.map(|status| status.dump.as_deref().filter(|it| it.name == name));
         match report {
             Some(Some(report)) if report.phase.is_over() => return ended(report.clone()),
             Some(Some(report)) => {

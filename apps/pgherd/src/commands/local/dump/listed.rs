@@ -93,7 +93,7 @@ impl Listed {
         };
         let mut databases = self.databases().join(",");
         if !it.tables.is_empty() {
-            databases.push_str(&format!(" ({})", it.tables.join(",")));
+            databases = format!("{databases} ({})", it.tables.join(","));
         }
         let as_of = it.databases.first().map(|one| second(one.snapshot.at));
         vec![

@@ -34,30 +34,44 @@ pub(super) struct Restore {
     /// The database in the dump, if it holds several
     #[arg(long, value_name = "DB")]
     database: Option<String>,
-    /// Make the database first
-    #[arg(long)]
-    create: bool,
-    /// Replace what the database has of the dump
-    #[arg(long, conflicts_with = "create")]
-    clean: bool,
+    #[command(flatten)]
+    target: Target,
     /// Only this table, as TABLE or SCHEMA.TABLE: its rows, without indexes and constraints
     #[arg(long = "table", value_name = "TABLE")]
     tables: Vec<String>,
     /// How many tables are restored at once; with more than one it is not all or nothing
     #[arg(long, value_name = "N", default_value = "1")]
     jobs: u32,
-    /// All belongs to the database's owner, and nothing is granted
-    #[arg(long)]
-    no_owner: bool,
-    /// Make the roles that are missing as they were
-    #[arg(long, conflicts_with = "no_owner")]
-    create_roles: bool,
+    #[command(flatten)]
+    roles: Roles,
     /// The dump is another cluster's, which has this name in the same repository
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
     /// Return as soon as it has begun
     #[arg(long)]
     no_wait: bool,
+}
+
+/// What is known of the database, or to be done with it.
+#[derive(clap::Args)]
+struct Target {
+    /// Make the database first
+    #[arg(long)]
+    create: bool,
+    /// Replace what the database has of the dump
+    #[arg(long, conflicts_with = "create")]
+    clean: bool,
+}
+
+/// To whom what is restored belongs.
+#[derive(clap::Args)]
+struct Roles {
+    /// All belongs to the database's owner, and nothing is granted
+    #[arg(long)]
+    no_owner: bool,
+    /// Make the roles that are missing as they were
+    #[arg(long, conflicts_with = "no_owner")]
+    create_roles: bool,
 }
 
 impl Restore {
@@ -109,15 +123,15 @@ impl Restore {
             server: self.server.clone(),
             database: self.database.clone(),
             into: self.into.clone(),
-            target: match (self.create, self.clean) {
+            target: match (self.target.create, self.target.clean) {
                 (true, _) => DumpTarget::Created,
                 (false, true) => DumpTarget::Cleaned,
                 (false, false) => DumpTarget::Present,
             },
             tables: self.tables.clone(),
             jobs: self.jobs,
-            owners: if self.no_owner { DumpOwners::LeftOut } else { DumpOwners::Kept },
-            roles: if self.create_roles { DumpRoles::Created } else { DumpRoles::Needed },
+            owners: if self.roles.no_owner { DumpOwners::LeftOut } else { DumpOwners::Kept },
+            roles: if self.roles.create_roles { DumpRoles::Created } else { DumpRoles::Needed },
         }
     }
 }
