@@ -56,7 +56,7 @@ pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
     let mut new = new_cluster(bench).map_err(Error::Gather)?;
     if let Some(spec) = &bench.specification.postgres.import {
         let source = source(bench, &spec.server)?;
-        new.import = Some(Import { spec: spec.clone(), source });
+        new.import = Some(Import { spec: (**spec).clone(), source });
     }
     let created = initdb::create(&bench.site, &new, &settings, Patience::default()).await;
     created.map(drop).map_err(Error::Create)

@@ -181,8 +181,8 @@ mod tests {
         let complaint = flow.end().await.unwrap_err().complaint().unwrap().to_owned();
         assert!(complaint.parse::<u32>().unwrap() > 300_000, "{complaint}");
         let mut flow = Flow::start(&shell("exit 0").fed()).unwrap();
-        for _ in 0..100 {
-            flow.write(&[7; 100_000]).await.unwrap();
+        for _ in 0..1000 {
+            flow.write(&[7; 10_000]).await.unwrap();
         }
         assert!(!flow.is_listening());
         flow.end().await.unwrap();

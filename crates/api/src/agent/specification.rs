@@ -53,7 +53,7 @@ pub struct PostgresSpec {
     pub recovery: Option<RecoverySpec>,
     /// What the first instance brings into the new cluster from a server outside of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub import: Option<ImportSpec>,
+    pub import: Option<Box<ImportSpec>>,
     /// Whether `postgres` may log in with a password.
     pub superuser: Superuser,
     /// Where the log is archived to; nowhere when absent.

@@ -144,7 +144,7 @@ impl Cluster {
                 let named = FieldPath::of("spec.bootstrap.pg_basebackup.source");
                 external::checked(self, (&named, &copy.source), findings)
             }),
-            import: imported.and_then(|it| import::checked(self, it, findings)),
+            import: imported.and_then(|it| import::checked(self, it, findings)).map(Box::new),
             archive: archive::checked(self, name, findings),
             superuser: if self.spec.enable_superuser_access {
                 Superuser::Allowed
