@@ -111,12 +111,14 @@ pub(super) async fn export(
     Ok((Exported { _session: session, name, lsn, at, since, roles }, warnings))
 }
 
-/// What the largest tables take, as many as are dumped at once.
+/// What the largest tables take, as many as are dumped at once. As last counted: to ask for the size
+/// itself would wait for whoever has locked a table.
 pub(super) async fn largest(site: &Site, database: &str, jobs: u32) -> Result<Bytes, WorkError> {
     let what = "the size of tables";
     let sql = format!(
-        "select coalesce(sum(size), 0)::int8 from (select pg_table_size(oid) as size from pg_class \
-         where relkind in ('r', 'm') order by 1 desc limit {jobs}) as largest"
+        "select coalesce(sum(pages), 0)::int8 * current_setting('block_size')::int8 from (select \
+         c.relpages::int8 + coalesce(t.relpages, 0) as pages from pg_class c left join pg_class t \
+         on t.oid = c.reltoastrelid where c.relkind in ('r', 'm') order by 1 desc limit {jobs}) as l"
     );
     let mut session = connect(site, database).await?;
     let size = value(&mut session, &sql, what).await?;
