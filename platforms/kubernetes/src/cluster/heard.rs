@@ -332,7 +332,12 @@ impl Heard {
 
 impl Archive {
     fn is_failing(&self) -> bool {
-        matches!(self, Self::Known(ArchiveStatus { failing: Some(_), .. }))
+        match self {
+            Self::Known(ArchiveStatus { failing, alarm, .. }) => {
+                failing.is_some() || alarm.is_some()
+            }
+            Self::None | Self::Unknown => false,
+        }
     }
 }
 
