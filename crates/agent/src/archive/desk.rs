@@ -295,7 +295,8 @@ impl Desk {
         let (status, behind) = match (&orders.archive, &orders.part) {
             (Some(archive), Part::Primary { .. } | Part::Stopping) => {
                 let streamed = self.stream.status(&self.queue.segments(), size).unzip();
-                let status = backlog::status(place_of(archive), &self.queue, &self.place.data, size);
+                let status =
+                    backlog::status(place_of(archive), &self.queue, &self.place.data, size);
                 (Some(ArchiveStatus { stream: streamed.0, ..status }), streamed.1.flatten())
             }
             (Some(_) | None, _) => (None, None),

@@ -263,7 +263,8 @@ mod tests {
             let said = checked(&annotations, &cluster, &mut findings).stream;
             findings.problems.is_empty().then_some(said.map(|it| it.interval_milliseconds))
         };
-        for (value, milliseconds) in [("0.2", 200), ("1", 1000), ("2.75", 2750), ("10.000", 10_000)] {
+        for (value, milliseconds) in [("0.2", 200), ("1", 1000), ("2.75", 2750), ("10.000", 10_000)]
+        {
             assert_eq!(said(value), Some(Some(milliseconds)), "{value}");
         }
         assert_eq!(said("off"), Some(None));

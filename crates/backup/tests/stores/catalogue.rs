@@ -92,7 +92,11 @@ async fn names(store: &Store) -> String {
     keys.iter().map(|key| format!("{key}\n")).collect::<Vec<_>>().concat()
 }
 
-pub(super) fn plan(catalogue: &Catalogue, unusable: &BTreeSet<BackupId>, policy: &str) -> retention::Plan {
+pub(super) fn plan(
+    catalogue: &Catalogue,
+    unusable: &BTreeSet<BackupId>,
+    policy: &str,
+) -> retention::Plan {
     let (backups, unreadable) = (catalogue.backups(), catalogue.unreadable());
     let sight = Sight {
         policy: Policy::parse(policy).unwrap(),

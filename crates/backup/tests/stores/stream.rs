@@ -190,7 +190,8 @@ async fn the_window_ends_with_what_was_streamed_and_retention_takes_it_along() {
     let store = server.store();
     backup(&store, 2, 1, 3).await;
     for number in 3..=4 {
-        let key = layout().wal(file(&format!("{:024X}", (1_u128 << 64) + number)), Compression::Gzip);
+        let key =
+            layout().wal(file(&format!("{:024X}", (1_u128 << 64) + number)), Compression::Gzip);
         store.replace(&key, Bytes::from_static(b"x")).await.unwrap();
     }
     let archive = archive(store.clone(), Compression::Gzip);

@@ -258,8 +258,7 @@ fn copied(extent: Extent, missing: Segment, archive: &Archive) -> Option<(Lsn, M
     if missing != extent.last_segment() {
         return None;
     }
-    children
-        .find_map(|(timeline, fork)| Some((fork.at, archive.reach(missing.on(*timeline))?.1)))
+    children.find_map(|(timeline, fork)| Some((fork.at, archive.reach(missing.on(*timeline))?.1)))
 }
 
 /// The part of a timeline that is reached from the one it came from.
@@ -445,9 +444,10 @@ mod tests {
     #[test]
     fn what_was_streamed_is_the_end_of_a_timeline_that_nobody_left() {
         let backups = [backup(1, 1, 3)];
-        let streamed = |runs: &[(u32, u64, u64)], forks: &[(u32, u32, u64)], streams: &[(u32, u64)]| {
-            window(&backups, &streaming(archive(runs, forks), streams)).to_string()
-        };
+        let streamed =
+            |runs: &[(u32, u64, u64)], forks: &[(u32, u32, u64)], streams: &[(u32, u64)]| {
+                window(&backups, &streaming(archive(runs, forks), streams)).to_string()
+            };
         expect![[r#"
             timeline 1: 0/3000100 to 0/A000300 (1970-01-02 00:00:00 UTC to 1970-01-01 01:00:00 UTC) from backup 19700102T000000
         "#]]

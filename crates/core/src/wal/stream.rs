@@ -331,9 +331,13 @@ mod tests {
         let one = piece(0, 0x1_0000);
         assert_eq!(one.name(), "0000000003000000-0000000003010000");
         assert_eq!(Piece::parse(one.segment, &one.name()), Some(one));
-        for bad in
-            ["", "-", "0-1", "0000000003000000-0000000003000000", "0000000003000000-+000000003010000"]
-        {
+        for bad in [
+            "",
+            "-",
+            "0-1",
+            "0000000003000000-0000000003000000",
+            "0000000003000000-+000000003010000",
+        ] {
             assert_eq!(Piece::parse(one.segment, bad), None, "{bad:?}");
         }
     }

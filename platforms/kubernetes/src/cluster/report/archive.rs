@@ -36,7 +36,8 @@ fn said(status: &ArchiveStatus) -> Option<Told> {
     }
     let works = ["True", "ContinuousArchivingSuccess"];
     let streamed = status.stream.as_ref().and_then(|stream| stream.failing.as_ref());
-    let streamed = streamed.map(|failing| format!(", but the log is not streamed: {}", failing.why));
+    let streamed =
+        streamed.map(|failing| format!(", but the log is not streamed: {}", failing.why));
     let message = format!("Continuous archiving is working{}", streamed.unwrap_or_default());
     status.last.as_ref().map(|_| told(KIND, works, &message))
 }
