@@ -12,7 +12,8 @@ use std::process::Stdio;
 /// So often that a test need not wait.
 const OFTEN: &str = "annotations: {pgherd.dev/walStream: '0.2'}";
 
-fn manifest(home: &Home, annotations: &str, spec: &str, more: &str) -> std::path::PathBuf {
+/// Writes a manifest with annotations, and `more` behind it.
+pub(crate) fn manifest(home: &Home, annotations: &str, spec: &str, more: &str) -> std::path::PathBuf {
     let path = home.manifest("local", spec);
     let text = std::fs::read_to_string(&path).unwrap();
     let named = format!("metadata: {{name: local, {annotations}}}");
