@@ -13,7 +13,12 @@ use std::process::Stdio;
 const OFTEN: &str = "annotations: {pgherd.dev/walStream: '0.2'}";
 
 /// Writes a manifest with annotations, and `more` behind it.
-pub(crate) fn manifest(home: &Home, annotations: &str, spec: &str, more: &str) -> std::path::PathBuf {
+pub(crate) fn manifest(
+    home: &Home,
+    annotations: &str,
+    spec: &str,
+    more: &str,
+) -> std::path::PathBuf {
     let path = home.manifest("local", spec);
     let text = std::fs::read_to_string(&path).unwrap();
     let named = format!("metadata: {{name: local, {annotations}}}");

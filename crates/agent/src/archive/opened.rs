@@ -82,7 +82,7 @@ impl Opened {
     /// Makes certain, once, that the place is ours.
     pub(super) async fn make_sure(&self) -> Result<(), PushError> {
         let claim = self.claimed.get_or_try_init(|| self.claim(&self.scratch));
-        claim.await.map(|()| ()).map_err(PushError::Claim)
+        claim.await.copied().map_err(PushError::Claim)
     }
 
     /// Stores a file, once it is certain that the place is ours.

@@ -104,7 +104,7 @@ pub(super) fn checked(
         findings.refuse(&path, Refusal::Archive(ArchiveRefusal::Retention(error)));
     }
     let told = told(store, name.as_str(), &place, findings)?;
-    Some(ArchiveSpec { retention, stream, ..told })
+    Some(ArchiveSpec { stream, retention, ..told })
 }
 
 /// What agents are told of one archive, whose folder is called `usual` unless it says otherwise.

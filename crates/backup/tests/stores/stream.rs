@@ -9,7 +9,6 @@ use super::servers::Server;
 use bytes::Bytes;
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::compression::Compression;
-use pgherd_backup::store::Store;
 use pgherd_backup::wal::{Archive, WalError};
 use pgherd_core::units::{Lsn, Timeline};
 use pgherd_core::wal::stream::Piece;
@@ -44,16 +43,14 @@ fn content(of: Segment, used: u64) -> Vec<u8> {
 
 /// With tools for one test.
 struct Way {
-    store: Store,
     archive: Archive,
     local: tempfile::TempDir,
 }
 
 impl Way {
     fn new(server: &Server) -> Self {
-        let store = server.store();
-        let archive = archive(store.clone(), Compression::Gzip);
-        Self { store, archive, local: tempfile::tempdir().unwrap() }
+        let archive = archive(server.store(), Compression::Gzip);
+        Self { archive, local: tempfile::tempdir().unwrap() }
     }
 
     async fn put(&self, of: Segment, from: u64, to: u64) {

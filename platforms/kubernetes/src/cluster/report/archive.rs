@@ -58,7 +58,7 @@ mod tests {
         let failing = failing.map(|why| ArchiveFailure { since: at(5), why: why.to_owned() });
         let (waiting, waiting_bytes) = (0, Bytes(0));
         let destination = "s3://b".to_owned();
-        Archive::Known(ArchiveStatus {
+        Archive::Known(Box::new(ArchiveStatus {
             destination,
             last,
             waiting,
@@ -67,7 +67,7 @@ mod tests {
             alarm: None,
             failing,
             stream: None,
-        })
+        }))
     }
 
     fn with(change: impl FnOnce(&mut ArchiveStatus)) -> Archive {
