@@ -64,10 +64,10 @@ fn pieces(server: &Path) -> BTreeSet<String> {
                 folders.push(entry.path());
             } else {
                 let path = entry.path();
-                let name = path.strip_prefix(server.join("pgherd/stream")).unwrap();
                 // One that is being written has another name.
-                let name = name.to_str().unwrap().to_owned();
-                found.extend(name.ends_with(".zst").then_some(name));
+                let is_there = path.extension().is_some_and(|it| it == "zst");
+                let name = path.strip_prefix(server.join("pgherd/stream")).unwrap();
+                found.extend(is_there.then(|| name.to_str().unwrap().to_owned()));
             }
         }
     }
