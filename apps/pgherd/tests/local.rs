@@ -16,5 +16,6 @@ mod local {
     mod restore;
     mod settings;
     mod strange;
+    mod stream;
     mod together;
 }

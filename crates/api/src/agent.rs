@@ -17,6 +17,7 @@ mod wanted;
 
 pub use archive::{
     ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived, DataSpec,
+    StreamSpec, StreamStatus,
 };
 pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};

@@ -5,6 +5,7 @@
 use super::archive::place::folder;
 use super::archive::{sql, up, wait_for};
 use super::home::Home;
+use super::stream::manifest;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -123,7 +124,10 @@ fn permit(place: &Path, mode: u32) {
 fn a_stored_backup_waits_for_its_log_also_when_the_agent_is_started_again() {
     let mut home = Home::new();
     home.owns("local");
-    let place = cluster(&home);
+    let place = folder(&home);
+    // What is streamed would be enough to restore it.
+    let alone = "annotations: {pgherd.dev/walStream: 'off'}";
+    up(&home, &manifest(&home, alone, &format!("{TWO}, {}", store(&place)), ""));
     sql(&home, "create table t ()");
     sql(&home, "select pg_switch_wal()");
     wait_for("log", || home.json(&["status"])["archive"]["last"]["file"].is_string());

@@ -392,6 +392,7 @@ mod tests {
                 compression: None,
                 encryption: None,
                 at_once: 1,
+                stream: None,
                 data,
                 retention: None,
             };

@@ -260,6 +260,7 @@ impl Work<'_> {
         let (store, layout) = (self.source.store.clone(), self.source.layout.clone());
         let feed = Feed {
             archive: archive(store, layout, self.plan.backup.system),
+            repository: self.source.repository(),
             size: self.plan.extent.segment_size,
             data: self.staged.data.clone(),
             spool: spool.clone(),
