@@ -6,6 +6,7 @@
 mod archive;
 mod ask;
 mod backup;
+mod dump;
 mod leave;
 mod server;
 mod start;
@@ -17,6 +18,7 @@ use crate::accepted::Accepted;
 use crate::backup::Backups;
 use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
+use crate::dump::Dumps;
 use crate::events::Events;
 use crate::http::client::Client;
 use crate::log;
@@ -133,6 +135,7 @@ struct Agent {
     upkeep: upkeep::Upkeep,
     archiving: archive::Archiving,
     backups: Backups,
+    dumps: Dumps,
     /// How the cluster came out of a backup, or how far it is.
     recovery: Arc<recovery::Told>,
     events: Events,
@@ -179,6 +182,7 @@ impl Agent {
             // Nobody waits any more: then nobody needs it.
             Wake::StatusAsked { answer } => drop(answer.send(self.status())),
             Wake::BackupAsked { asked, answer } => self.backup_asked(asked, answer),
+            Wake::DumpAsked { asked, answer } => self.dump_asked(asked, answer),
             Wake::LogWanted => self.want_log(),
             Wake::LogAsked { answer } => self.log_asked(answer),
             Wake::HandoverAsked { answer } => drop(answer.send(Box::new(self.handover()))),
@@ -315,6 +319,7 @@ impl Agent {
         tell(&self.outside.serves, self.serves());
         self.archive();
         self.tend_backups();
+        self.tend_dumps();
         self.keep_up();
         self.forget_ended_tasks();
     }

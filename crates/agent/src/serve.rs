@@ -4,6 +4,7 @@
 
 use crate::backup::Asked;
 use crate::config::Folder;
+use crate::dump;
 use crate::http::file::{Opened, Received};
 use crate::http::refusal::{Kind, Refusal};
 use crate::http::routes::Routes;
@@ -11,7 +12,7 @@ use crate::program::Program;
 use crate::tls::holder::Holder;
 use crate::tls::peer::Peer;
 use crate::wake::{Wake, Waker};
-use pgherd_api::agent::{BackupReport, names};
+use pgherd_api::agent::{BackupReport, DumpReport, names};
 use pgherd_core::message::Request;
 use pgherd_core::names::InstanceName;
 use std::fs::File;
@@ -69,6 +70,10 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
         .call(names::BACKUP_READ, backup(waker, Asked::Read))
         .call(names::BACKUP_CANCEL, backup(waker, Asked::Cancel))
         .call(names::BACKUP_LOG, log)
+        .call(names::DUMP_BEGIN, dump(waker, dump::Asked::Begin))
+        .call(names::DUMP_RESTORE, dump(waker, dump::Asked::Restore))
+        .call(names::DUMP_READ, dump(waker, dump::Asked::Read))
+        .call(names::DUMP_CANCEL, dump(waker, dump::Asked::Cancel))
         .file(names::WAL, file)
 }
 
@@ -89,6 +94,25 @@ fn backup<Question: Send + 'static>(
             }
             let asked = asked(question);
             to_loop.ask(|answer| Wake::BackupAsked { asked, answer }).await?
+        })
+    }
+}
+
+/// So are dumps.
+fn dump<Question: Send + 'static>(
+    waker: &Waker,
+    asked: fn(Question) -> dump::Asked,
+) -> impl Fn(Peer, Question) -> Answering<Option<DumpReport>> + use<Question> {
+    let to_loop = waker.clone();
+    move |peer: Peer, question| {
+        let (is_platform, to_loop) = (is_platform(&peer), to_loop.clone());
+        Box::pin(async move {
+            if !is_platform {
+                let why = format!("{peer} may not ask this agent for dumps: its platform may");
+                return Err(Refusal::new(Kind::Forbidden, why));
+            }
+            let asked = asked(question);
+            to_loop.ask(|answer| Wake::DumpAsked { asked, answer }).await?
         })
     }
 }

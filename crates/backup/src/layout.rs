@@ -4,6 +4,7 @@
 
 use crate::compression::Compression;
 use crate::destination::{Prefix, ServerName};
+use crate::dump::DumpFile;
 use object_store::path::Path;
 use pgherd_core::backup::BackupId;
 use pgherd_core::wal::stream::Piece;
@@ -110,6 +111,30 @@ impl Layout {
         self.root.with(OWN).with("base").with(id.as_str()).with("taker")
     }
 
+    /// The folder of folders of logical dumps.
+    pub fn dumps(&self) -> Key {
+        self.root.with(OWN).with("dumps")
+    }
+
+    pub fn dump(&self, id: &BackupId) -> Key {
+        self.dumps().with(id.as_str())
+    }
+
+    /// Its presence makes a folder a dump.
+    pub fn dump_description(&self, id: &BackupId) -> Key {
+        self.dump(id).with("dump.json")
+    }
+
+    /// Who takes a dump, as long as that is going on.
+    pub fn dump_taker(&self, id: &BackupId) -> Key {
+        self.dump(id).with("taker")
+    }
+
+    /// A file of a dump.
+    pub(crate) fn dump_file(&self, id: &BackupId, name: &DumpFile) -> Key {
+        self.dump(id).with(name.as_str())
+    }
+
     /// The hold on a backup.
     pub fn keep(&self, id: &BackupId) -> Key {
         self.backup_object(id, "annotations/keep")
@@ -185,6 +210,7 @@ pub enum OwnObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::Oid;
     use expect_test::expect;
     use pgherd_core::units::Lsn;
     use pgherd_core::wal::SegmentSize;
@@ -229,6 +255,8 @@ mod tests {
             layout.wal(wal("00000002.history"), Compression::Bzip2),
             layout.piece(piece()),
             layout.own(OwnObject::Probe),
+            layout.dump_description(&id),
+            layout.dump_file(&id, &DumpFile::of_folder(Oid(5), "toc.dat").unwrap()),
         ];
         expect![[r#"
             prod/eu%20/app-db/base/20261122T112233/backup.info
@@ -239,6 +267,8 @@ mod tests {
             prod/eu%20/app-db/wals/00000002.history.bz2
             prod/eu%20/app-db/pgherd/stream/00000001/0000000100000002000000FF/00000002FF000000-00000002FF000100.zst
             prod/eu%20/app-db/pgherd/probe
+            prod/eu%20/app-db/pgherd/dumps/20261122T112233/dump.json
+            prod/eu%20/app-db/pgherd/dumps/20261122T112233/5/toc.dat
         "#]]
         .assert_eq(&keys.map(|key| format!("{key}\n")).concat());
     }

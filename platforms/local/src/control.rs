@@ -4,7 +4,7 @@
 
 use crate::failure::Failure;
 use pgherd_agent::postgres::install::Tls;
-use pgherd_api::agent::{BackupOrder, Status};
+use pgherd_api::agent::{BackupOrder, DumpOrder, DumpRestoreOrder, Status};
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -85,6 +85,21 @@ pub enum Request {
     FinishLog,
     /// Break off the base backup that is taken under this name.
     CancelBackup {
+        instance: String,
+        name: String,
+    },
+    /// Dump databases, on this instance or on whoever suits.
+    Dump {
+        order: DumpOrder,
+        target: Option<BackupTarget>,
+        instance: Option<String>,
+    },
+    /// Restore a database from a dump, on the primary.
+    RestoreDump {
+        order: DumpRestoreOrder,
+    },
+    /// Break off the dump or the restore that goes on under this name.
+    CancelDump {
         instance: String,
         name: String,
     },

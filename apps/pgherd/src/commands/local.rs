@@ -7,6 +7,7 @@ mod backup;
 mod demo;
 mod destroy;
 mod down;
+mod dump;
 mod explain;
 mod fence;
 mod freeze;
@@ -70,6 +71,7 @@ enum Verb {
     Backup(backup::Backup),
     Window(window::Window),
     Restore(restore::Restore),
+    Dump(dump::Dump),
     Kill(kill::Kill),
     Freeze(freeze::Freeze),
     Thaw(thaw::Thaw),
@@ -104,6 +106,7 @@ impl Local {
             Verb::Resume(verb) => (verb.place.output(), verb.run()),
             Verb::Backup(verb) => (verb.output(), verb.run()),
             Verb::Restore(verb) => (verb.place.output(), verb.run()),
+            Verb::Dump(verb) => (verb.output(), verb.run()),
             Verb::Window(verb) => (verb.place.output(), verb.run()),
             Verb::Kill(verb) => (verb.place.output(), verb.run()),
             Verb::Freeze(verb) => (verb.place.output(), verb.run()),

@@ -7,6 +7,7 @@ use super::report::{ended, id, tell_begun, tell_taken};
 use super::session::{BackupSession, Checkpoint};
 use super::{Place, Stop, Subject, WorkError, retention};
 use crate::archive::{Opened, repository};
+use crate::aside::{self, StartError};
 use crate::chain::chain;
 use crate::postgres::session::Session;
 use crate::wake::{Wake, Waker};
@@ -21,27 +22,15 @@ use pgherd_core::backup::retention::Policy;
 use pgherd_core::backup::{BackupId, Extent};
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
-use std::io;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-/// Threads that read the disk for a store that is a folder.
-const BLOCKING: usize = 8;
-const STACK_BYTES: usize = 512 * 1024;
 const CONNECT: Duration = Duration::from_secs(30);
 /// A part that is on its way to the store.
 const PART: Bytes = Bytes(64 << 20);
 /// How often another second is tried as an id.
 const IDS: u32 = 5;
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    #[error("starting the runtime of a backup")]
-    Runtime(#[source] io::Error),
-    #[error("starting the thread of a backup")]
-    Thread(#[source] io::Error),
-}
 
 /// Of what, where to, and whom to ask for help.
 pub(super) struct Job {
@@ -67,7 +56,7 @@ pub(super) fn start(
     let (progress, shown) = watch::channel(Progress::default());
     let (stop, stopped) = watch::channel(None);
     let course = Course { job, tell, progress, stopped };
-    on_a_thread(move || course.run(order, subject))?;
+    aside::on_a_thread("backup", move || course.run(order, subject))?;
     Ok(Handles { report: told, progress: shown, stop })
 }
 
@@ -77,13 +66,13 @@ pub(super) fn resume(job: Job, report: BackupReport) -> Result<Handles, StartErr
     let (progress, shown) = watch::channel(Progress::default());
     let (stop, stopped) = watch::channel(None);
     let course = Course { job, tell, progress, stopped };
-    on_a_thread(move || course.resume())?;
+    aside::on_a_thread("backup", move || course.resume())?;
     Ok(Handles { report: told, progress: shown, stop })
 }
 
 /// Ends what an earlier agent began: removes half a backup, and lets a whole one be.
 pub(super) fn clear(job: Job, report: BackupReport) -> Result<(), StartError> {
-    on_a_thread(async move || match cleared(&job, &report).await {
+    aside::on_a_thread("backup", async move || match cleared(&job, &report).await {
         Ok(left) => info!(backup = report.name, ?left, "an interrupted backup is dealt with"),
         Err(why) => warn!(backup = report.name, why, "what an interrupted backup left stays"),
     })
@@ -94,20 +83,6 @@ async fn cleared(job: &Job, report: &BackupReport) -> Result<Left, String> {
     let (store, layout) = open(job).map_err(|error| chain(&error).to_string())?;
     let cleared = base::clear(&store, &layout, &id, &job.place.by).await;
     cleared.map_err(|error| chain(&error).to_string())
-}
-
-fn on_a_thread<Work: Future<Output = ()>>(
-    work: impl FnOnce() -> Work + Send + 'static,
-) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING)
-        .thread_stack_size(STACK_BYTES)
-        .build()
-        .map_err(StartError::Runtime)?;
-    let thread = std::thread::Builder::new().name("backup".to_owned());
-    let _detached = thread.spawn(move || runtime.block_on(work())).map_err(StartError::Thread)?;
-    Ok(())
 }
 
 /// The archive as data goes there.

@@ -7,7 +7,7 @@ use super::backup::BackupTarget;
 use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
-use super::{Cluster, access, archive, external, ignored, initdb, recovery, synchronous};
+use super::{Cluster, access, archive, external, ignored, import, initdb, recovery, synchronous};
 use crate::agent::{PostgresSpec, StreamSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
@@ -128,7 +128,9 @@ impl Cluster {
         let bootstrap = self.spec.bootstrap.as_ref();
         let copy = bootstrap.and_then(|it| it.pg_basebackup.as_ref());
         let restored = bootstrap.and_then(|it| it.recovery.as_ref());
-        let initdb = initdb::checked(bootstrap.and_then(|it| it.initdb.as_ref()), findings);
+        let made = bootstrap.and_then(|it| it.initdb.as_ref());
+        let imported = made.and_then(|it| it.import.as_ref());
+        let initdb = initdb::checked(made, findings);
         PostgresSpec {
             parameters: parameters::checked(postgresql, &around, findings),
             hba: access::rules(&postgresql.pg_hba, findings),
@@ -139,7 +141,11 @@ impl Cluster {
                 (None, None) => initdb,
             },
             recovery: restored.and_then(|it| recovery::checked(self, it, findings)),
-            copy_of: copy.and_then(|copy| external::checked(self, &copy.source, findings)),
+            copy_of: copy.and_then(|copy| {
+                let named = FieldPath::of("spec.bootstrap.pg_basebackup.source");
+                external::checked(self, (&named, &copy.source), findings)
+            }),
+            import: imported.and_then(|it| import::checked(self, it, findings)).map(Box::new),
             archive: archive::checked(self, name, stream, findings),
             superuser: if self.spec.enable_superuser_access {
                 Superuser::Allowed
@@ -182,10 +188,6 @@ impl Cluster {
         }
         let bootstrap = self.spec.bootstrap.as_ref()?;
         let place = FieldPath::of("spec.bootstrap");
-        let import = bootstrap.initdb.as_ref().is_some_and(|initdb| initdb.import.is_some());
-        if import {
-            findings.refuse(&place.name("initdb").name("import"), Refusal::WithoutItsData);
-        }
         let ways = [
             ("initdb", bootstrap.initdb.is_some()),
             ("recovery", bootstrap.recovery.is_some()),
@@ -387,11 +389,8 @@ spec:
 
     #[test]
     fn a_cluster_that_should_start_with_data_does_not_start_without() {
-        let import = "{type: monolith, databases: [a], source: {externalCluster: b}}";
-        let import = format!("bootstrap: {{initdb: {{import: {import}}}}}");
         expect![[r#"
             refused: spec.bootstrap.recovery.volumeSnapshots is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
-            refused: spec.bootstrap.initdb.import is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
             warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
             ignored: spec.replica
             ignored: spec.replica
@@ -400,7 +399,6 @@ spec:
         "#]].assert_eq(
             &[
                 "bootstrap: {recovery: {volumeSnapshots: {storage: {kind: PersistentVolumeClaim, name: a}}}}",
-                &import,
                 "replica: {source: a, enabled: true}",
                 "replica: {source: a, enabled: false}",
                 "replica: {source: a, primary: b}",

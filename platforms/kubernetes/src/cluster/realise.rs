@@ -228,7 +228,7 @@ async fn given_passwords(
         Superuser::Allowed => superuser,
         Superuser::Refused => None,
     };
-    let owner = if blueprint.cluster.copied().is_some() {
+    let owner = if blueprint.checked.postgres.copy_of.is_some() {
         "spec.bootstrap.pg_basebackup.secret"
     } else if blueprint.cluster.recovered().is_some() {
         "spec.bootstrap.recovery.secret"

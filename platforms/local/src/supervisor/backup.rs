@@ -13,6 +13,7 @@ use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::backup::taker::{Because, Candidate, Prefer, taker};
 use pgherd_core::names::InstanceName;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -26,19 +27,34 @@ impl Supervisor {
         target: Option<BackupTarget>,
         instance: Option<&str>,
     ) -> Result<Done, Failure> {
-        let kept = self.manifest.as_ref();
-        if kept.is_none_or(|kept| kept.checked.postgres.archive.is_none()) {
-            let what = format!("cluster {} has no archive to back up to", self.folder.name());
-            return Err(Failure::new(Kind::Refused, what)
-                .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"));
-        }
-        let usual = kept.map(|kept| kept.checked.backup_target).unwrap_or_default();
-        let (name, warnings) = match instance {
-            Some(given) => (self.find(given)?, Vec::new()),
-            None => self.choose(target.unwrap_or(usual)).await?,
-        };
-        self.ask_agent(&name, names::BACKUP_BEGIN, &order).await?;
+        self.refuse_without_archive()?;
+        let (name, warnings) = self.taker(target, instance).await?;
+        let _begun: Option<BackupReport> =
+            self.ask_agent(&name, names::BACKUP_BEGIN, &order).await?;
         Ok(Done { warnings, ..about(BTreeSet::from([name])) })
+    }
+
+    pub(super) fn refuse_without_archive(&self) -> Result<(), Failure> {
+        let kept = self.manifest.as_ref();
+        if kept.is_some_and(|kept| kept.checked.postgres.archive.is_some()) {
+            return Ok(());
+        }
+        let what = format!("cluster {} has no archive to back up to", self.folder.name());
+        Err(Failure::new(Kind::Refused, what)
+            .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"))
+    }
+
+    /// The instance that is named, or whoever suits.
+    pub(super) async fn taker(
+        &self,
+        target: Option<BackupTarget>,
+        instance: Option<&str>,
+    ) -> Result<(InstanceName, Vec<String>), Failure> {
+        let usual = self.manifest.as_ref().map(|kept| kept.checked.backup_target);
+        match instance {
+            Some(given) => Ok((self.find(given)?, Vec::new())),
+            None => self.choose(target.or(usual).unwrap_or_default()).await,
+        }
     }
 
     pub(super) async fn cancel_backup(
@@ -48,7 +64,8 @@ impl Supervisor {
     ) -> Result<Done, Failure> {
         let instance = self.find(instance)?;
         let named = BackupNamed { name: Some(name) };
-        self.ask_agent(&instance, names::BACKUP_CANCEL, &named).await?;
+        let _cancelled: Option<BackupReport> =
+            self.ask_agent(&instance, names::BACKUP_CANCEL, &named).await?;
         Ok(about(BTreeSet::from([instance])))
     }
 
@@ -89,18 +106,18 @@ impl Supervisor {
         Ok((chosen.name.clone(), warning.into_iter().collect()))
     }
 
-    async fn ask_agent(
+    pub(super) async fn ask_agent<Report: DeserializeOwned>(
         &self,
         name: &InstanceName,
         route: &str,
         question: &impl Serialize,
-    ) -> Result<Option<BackupReport>, Failure> {
+    ) -> Result<Option<Report>, Failure> {
         let Some(endpoint) = self.agent(name) else {
             let what = format!("the agent of {name} does not run");
             let fix = format!("pgherd local start {}", name.serial());
             return Err(Failure::new(Kind::Refused, what).fix(fix));
         };
-        let asked: Result<Option<BackupReport>, CallError> =
+        let asked: Result<Option<Report>, CallError> =
             self.client.call(&endpoint, route, question, PATIENCE).await;
         asked.map_err(|error| match &error {
             CallError::Refused { source, .. } => Failure::new(Kind::Refused, source.why.clone()),

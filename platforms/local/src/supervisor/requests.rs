@@ -39,6 +39,11 @@ impl Supervisor {
             }
             Request::FinishLog => self.finish_log().await,
             Request::CancelBackup { instance, name } => self.cancel_backup(&instance, name).await,
+            Request::Dump { order, target, instance } => {
+                self.dump(order, target, instance.as_deref()).await
+            }
+            Request::RestoreDump { order } => self.restore_dump(order).await,
+            Request::CancelDump { instance, name } => self.cancel_dump(&instance, name).await,
         }
     }
 
