@@ -6,11 +6,14 @@ pub(crate) mod agent;
 pub(crate) mod bootstrap;
 pub(crate) mod bound;
 pub(crate) mod completion;
+pub(crate) mod form;
 pub(crate) mod inside;
 pub(crate) mod install;
 pub(crate) mod kubernetes;
 pub(crate) mod local;
 pub(crate) mod operator;
+pub(crate) mod output;
+pub(crate) mod progress;
 pub(crate) mod wal;
 
 use std::ffi::OsString;

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
     let arguments = match parse(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return commands::local::output::tell_usage(&error, &words),
+        Err(error) => return commands::output::tell_usage(&error, &words),
     };
     match arguments.command {
         Command::Local(local) => local.run(),

@@ -7,7 +7,6 @@ mod ask;
 mod complete;
 mod explain;
 mod fence;
-mod form;
 mod history;
 mod logs;
 mod pause;
@@ -26,7 +25,8 @@ mod uri;
 mod version;
 mod wait;
 
-use super::local::output::{Output, tell_failure};
+use super::form;
+use super::output::{Output, tell_failure};
 use clap::Subcommand;
 use pgherd_local::failure::Failure;
 use std::process::ExitCode;

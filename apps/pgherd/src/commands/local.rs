@@ -16,11 +16,9 @@ mod kill;
 mod list;
 mod logs;
 mod network;
-pub(crate) mod output;
 mod partition;
 mod pause;
 pub(crate) mod place;
-pub(crate) mod progress;
 mod psql;
 mod reload;
 mod repository;
@@ -39,6 +37,7 @@ mod uri;
 mod wait;
 mod window;
 
+pub(crate) use super::{output, progress};
 use clap::Subcommand;
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 //!
 //! Never asks another agent than the one beside it.
 
-use super::super::local::output::say;
+use super::super::output::say;
 use anyhow::Context;
 use pgherd_agent::http::client::{Client, Endpoint};
 use pgherd_agent::tls::files::IdentityFiles;

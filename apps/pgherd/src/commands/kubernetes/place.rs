@@ -2,7 +2,7 @@
 //!
 //! Never falls back to another Kubernetes than the one that was named.
 
-use super::super::local::output::{Output, remark};
+use super::super::output::{Output, remark};
 use super::complete::clusters;
 use super::form::Form;
 use clap_complete::engine::ArgValueCompleter;
