@@ -3,6 +3,7 @@
 //! Never shares state between commands: each is given its arguments and ends with an exit code.
 
 pub(crate) mod agent;
+pub(crate) mod backup;
 pub(crate) mod bootstrap;
 pub(crate) mod bound;
 pub(crate) mod completion;
@@ -14,6 +15,9 @@ pub(crate) mod local;
 pub(crate) mod operator;
 pub(crate) mod output;
 pub(crate) mod progress;
+pub(crate) mod recovery;
+pub(crate) mod repository;
+pub(crate) mod restore_point;
 pub(crate) mod wal;
 
 use std::ffi::OsString;

@@ -7,6 +7,7 @@ mod archive;
 mod ask;
 mod backup;
 mod leave;
+mod restore_point;
 mod server;
 mod start;
 mod status;
@@ -181,6 +182,7 @@ impl Agent {
             Wake::BackupAsked { asked, answer } => self.backup_asked(asked, answer),
             Wake::LogWanted => self.want_log(),
             Wake::LogAsked { answer } => self.log_asked(answer),
+            Wake::RestorePointAsked { order, answer } => self.restore_point_asked(order, answer),
             Wake::HandoverAsked { answer } => drop(answer.send(Box::new(self.handover()))),
             Wake::Replied { from, reply } => self.see(Event::Replied { from, reply }),
             Wake::RecordRead { sent, record } => self.see(Event::RecordRead { sent, record }),

@@ -11,7 +11,7 @@ use crate::program::Program;
 use crate::tls::holder::Holder;
 use crate::tls::peer::Peer;
 use crate::wake::{Wake, Waker};
-use pgherd_api::agent::{BackupReport, names};
+use pgherd_api::agent::{BackupReport, RestorePointOrder, names};
 use pgherd_core::message::Request;
 use pgherd_core::names::InstanceName;
 use std::fs::File;
@@ -51,6 +51,18 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
             to_loop.ask(|answer| Wake::LogAsked { answer }).await?
         }
     };
+    let (cluster, to_loop) = (me.cluster().clone(), waker.clone());
+    let restore_point = move |peer: Peer, order: RestorePointOrder| {
+        let is_peer =
+            peer.instance().is_some_and(|from| *from.cluster() == cluster) || is_platform(&peer);
+        let to_loop = to_loop.clone();
+        async move {
+            if !is_peer {
+                return Err(not_a_peer());
+            }
+            to_loop.ask(|answer| Wake::RestorePointAsked { order, answer }).await?
+        }
+    };
     let (cluster, wal) = (me.cluster().clone(), pgdata.join("pg_wal"));
     let file = move |peer: Peer, name: String| {
         let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
@@ -69,6 +81,7 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
         .call(names::BACKUP_READ, backup(waker, Asked::Read))
         .call(names::BACKUP_CANCEL, backup(waker, Asked::Cancel))
         .call(names::BACKUP_LOG, log)
+        .call(names::RESTORE_POINT, restore_point)
         .file(names::WAL, file)
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod archive;
 mod backup;
 mod recovery;
+mod restore_point;
 mod specification;
 mod status;
 mod wanted;
@@ -20,6 +21,7 @@ pub use archive::{
 };
 pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
+pub use restore_point::{RestorePoint, RestorePointOrder};
 pub use specification::{
     ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
     Superuser,
@@ -52,6 +54,10 @@ pub mod names {
     /// To the primary's agent, from another one: `null`, answered by `null` once the segment of the
     /// log that is written to is finished, so that a backup's end is archived soon.
     pub const BACKUP_LOG: &str = "backup/log";
+    /// To the primary's agent, from another one or from its platform: a
+    /// [`RestorePointOrder`](super::RestorePointOrder), answered by a
+    /// [`RestorePoint`](super::RestorePoint) once it is in the log.
+    pub const RESTORE_POINT: &str = "restore-point";
     /// To the keeper of the record: `null`, answered by a [`RecordAnswer`](super::RecordAnswer).
     pub const RECORD_READ: &str = "record/read";
     /// To the keeper of the record: a `pgherd_core::record::Write`, answered by a

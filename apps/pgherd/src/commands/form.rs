@@ -17,10 +17,10 @@ pub(crate) enum Form {
     Name,
 }
 
-/// A result as text, as a document, or as the name of what it is about.
-pub(crate) fn tell(
+/// A result as text, as a document, or as the names of what it is about.
+pub(crate) fn write(
     form: Form,
-    (name, lines): (&str, &[String]),
+    (names, lines): (&[String], &[String]),
     document: &impl Serialize,
 ) -> Result<(), Failure> {
     match form {
@@ -31,9 +31,19 @@ pub(crate) fn tell(
                 .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
             say(&written(&value));
         }
-        Form::Name => say(&format!("cluster.postgresql.cnpg.io/{name}")),
+        Form::Name => say_all(names),
     }
     Ok(())
+}
+
+/// A result about a cluster.
+pub(crate) fn tell(
+    form: Form,
+    (name, lines): (&str, &[String]),
+    document: &impl Serialize,
+) -> Result<(), Failure> {
+    let name = format!("cluster.postgresql.cnpg.io/{name}");
+    write(form, (&[name], lines), document)
 }
 
 /// As YAML, without the line that tells where generated files come from: it is not about this.

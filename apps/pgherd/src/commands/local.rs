@@ -24,6 +24,7 @@ mod reload;
 mod repository;
 pub(crate) mod restart;
 mod restore;
+mod restore_point;
 mod resume;
 mod start;
 pub(crate) mod status;
@@ -69,6 +70,7 @@ enum Verb {
     Backup(backup::Backup),
     Window(window::Window),
     Restore(restore::Restore),
+    RestorePoint(restore_point::RestorePoint),
     Kill(kill::Kill),
     Freeze(freeze::Freeze),
     Thaw(thaw::Thaw),
@@ -103,6 +105,7 @@ impl Local {
             Verb::Resume(verb) => (verb.place.output(), verb.run()),
             Verb::Backup(verb) => (verb.output(), verb.run()),
             Verb::Restore(verb) => (verb.place.output(), verb.run()),
+            Verb::RestorePoint(verb) => (verb.place.output(), verb.run()),
             Verb::Window(verb) => (verb.place.output(), verb.run()),
             Verb::Kill(verb) => (verb.place.output(), verb.run()),
             Verb::Freeze(verb) => (verb.place.output(), verb.run()),
