@@ -17,7 +17,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(super) struct Place {
     /// The cluster
     #[arg(value_name = "CLUSTER", value_parser = name, add = ArgValueCompleter::new(clusters))]
@@ -33,7 +33,7 @@ pub(super) struct Place {
 }
 
 /// How the API server is reached.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(super) struct Access {
     /// The context of the kubeconfig (default: the current one)
     #[arg(long, value_name = "NAME")]
