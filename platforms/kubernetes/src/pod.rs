@@ -2,6 +2,7 @@
 //!
 //! Never reads or writes an object of another cluster, and never a secret: those are mounted.
 
+mod beginning;
 pub mod lease;
 pub mod peers;
 mod probes;

@@ -3,6 +3,7 @@
 //!
 //! Never forgets one: an instance that is away keeps its last address.
 
+use super::beginning::Beginning;
 use crate::backoff::Backoff;
 use crate::cluster::manifests::services;
 use futures_util::TryStreamExt;
@@ -40,8 +41,8 @@ pub struct Sought {
 /// Whom it tells.
 pub struct Told {
     pub addresses: watch::Sender<Addresses>,
-    /// The version of the slice that leads to the primary; none while there is no such slice.
-    pub route: watch::Sender<Option<String>>,
+    /// The slice that leads to the primary; none while there is no such slice.
+    pub route: watch::Sender<Option<EndpointSlice>>,
 }
 
 /// Watches for as long as it is polled, and tells `told` of every change.
@@ -49,13 +50,15 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
     let of_primary = services::of_primary(&sought.cluster);
     let both = format!("{SERVICE} in ({},{of_primary})", services::of_pods(&sought.cluster));
     let both = watcher::Config::default().labels(&both);
-    let mut events = pin!(watcher(api.clone(), both.clone()));
+    let mut beginning = Beginning::default();
+    let begin = |how: Beginning| watcher(api.clone(), how.of(both.clone()));
+    let mut events = pin!(begin(beginning));
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut slices = Slices::default();
     let mut state = State::Learning;
     loop {
         match tokio::time::timeout(SILENT_AT_MOST, events.try_next()).await {
-            Err(_) | Ok(Ok(None)) => events.set(watcher(api.clone(), both.clone())),
+            Err(_) | Ok(Ok(None)) => events.set(begin(beginning)),
             Ok(Ok(Some(event))) => {
                 // A list that fails begins well each time.
                 if !matches!(event, Event::Init) {
@@ -64,14 +67,20 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
                 }
                 if let Some(slice) = about(&event, &of_primary) {
                     told.route.send_if_modified(|known| {
-                        let version = version(&event, slice);
-                        let changed = *known != version;
-                        *known = version;
+                        let is_there = !matches!(event, Event::Delete(_));
+                        let version = |of: &EndpointSlice| of.metadata.resource_version.clone();
+                        let changed =
+                            known.as_ref().map(version) != is_there.then(|| version(slice));
+                        *known = is_there.then(|| slice.clone());
                         changed
                     });
                 }
                 slices.notice(event, &sought);
                 told.addresses.send_if_modified(|known| slices.tell(known));
+            }
+            Ok(Err(error)) if beginning.after(&error) != beginning => {
+                beginning = beginning.after(&error);
+                events.set(begin(beginning));
             }
             Ok(Err(error)) => {
                 let error = chain(&error).to_string();
@@ -93,12 +102,6 @@ fn about<'a>(event: &'a Event<EndpointSlice>, name: &str) -> Option<&'a Endpoint
         Event::Init | Event::InitDone => return None,
     };
     (slice.metadata.name.as_deref() == Some(name)).then_some(slice)
-}
-
-/// The version in which it is there after the event.
-fn version(event: &Event<EndpointSlice>, slice: &EndpointSlice) -> Option<String> {
-    let version = slice.metadata.resource_version.clone();
-    version.filter(|_| !matches!(event, Event::Delete(_)))
 }
 
 /// What was told last: the log has changes, not every failure.
