@@ -163,6 +163,10 @@ mod tests {
         let found = found("shop".to_owned(), "/b/shop".to_owned(), (&None, &window));
         let document = serde_json::to_string(&found).unwrap();
         expect![[r#"
+            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z"}],"gaps":[],"unusable":[]}
+            /b/shop   retention none: backups are kept for ever
+              timeline 2   2026-11-22 11:22:33Z to 2026-11-22 11:27:33Z   0/3000000 to 0/5000000   from backup 20261122T112233
+              no gaps
         "#]]
         .assert_eq(&format!("{document}\n{}\n", found.lines().join("\n")));
     }
