@@ -4,8 +4,8 @@
 
 pub(crate) mod annotate;
 pub(crate) mod delete;
+pub(crate) mod details;
 pub(crate) mod expire;
-pub(crate) mod info;
 pub(crate) mod list;
 mod opened;
 pub(crate) mod plan;
@@ -30,7 +30,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Asked {
     List(list::List),
-    Info(info::Info),
+    Info(details::Details),
     Verify(verify::Verify),
     Annotate(annotate::Annotate),
     Expire(expire::Expire),

@@ -8,7 +8,7 @@ mod report;
 mod take;
 
 use super::super::output::Output;
-use super::super::repository::{Asked, Told, annotate, delete, expire, info, list, verify};
+use super::super::repository::{Asked, Told, annotate, delete, details, expire, list, verify};
 use super::place::{Place, Reached};
 use super::{form::Form, hint, repository};
 use clap::Subcommand;
@@ -45,7 +45,7 @@ enum Verb {
     List(About<list::List>),
     /// Tell all that is known of one backup
     #[command(after_help = "Example:\n  pgherd backup info app-db latest")]
-    Info(About<info::Info>),
+    Info(About<details::Details>),
     /// Read a backup from end to end, compare its checksums, and look for its log
     #[command(after_help = "\
 Ends with 1 when anything is damaged or missing.
@@ -140,7 +140,7 @@ fn ask(verb: Verb) -> Result<(), Failure> {
 async fn tell(reached: &Reached, form: Form, mut asked: Asked) -> Result<(), Failure> {
     let objects = objects::of(reached).await?;
     match &mut asked {
-        Asked::Info(info::Info { backup }) | Asked::Verify(verify::Verify { backup }) => {
+        Asked::Info(details::Details { backup }) | Asked::Verify(verify::Verify { backup }) => {
             objects.resolve(backup);
         }
         Asked::Annotate(annotate) => objects.resolve(&mut annotate.backup),

@@ -5,7 +5,7 @@
 use super::super::output::remark;
 use super::super::progress::Progress;
 use super::super::recovery::{Wish, sentence, words};
-use super::super::repository::{Asked, Told, info, plan};
+use super::super::repository::{Asked, Told, details, plan};
 use super::place::{Place, Reached, unread};
 use super::wait::{BETWEEN_LOOKS, Waiting};
 use super::{form, hint, repository};
@@ -154,7 +154,7 @@ async fn prepared(source: &Reached, to: &Reached, wish: &Wish) -> Result<Prepare
 async fn backup(source: &Reached, wanted: &str) -> Result<String, Failure> {
     let mut backup = wanted.to_owned();
     super::backup::objects::of(source).await?.resolve(&mut backup);
-    let asked = Asked::Info(info::Info { backup });
+    let asked = Asked::Info(details::Details { backup });
     match repository::ask(source, &asked).await? {
         Told::Info(listed) => listed.id.ok_or_else(Told::unexpected),
         _ => Err(Told::unexpected()),

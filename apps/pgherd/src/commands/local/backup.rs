@@ -5,7 +5,7 @@
 mod cancel;
 mod take;
 
-use super::super::repository::{Asked, annotate, delete, expire, info, list, verify};
+use super::super::repository::{Asked, annotate, delete, details, expire, list, verify};
 use super::output::Output;
 use super::place::Place;
 use super::repository;
@@ -38,7 +38,7 @@ enum Verb {
     #[command(after_help = "Example:\n  pgherd local backup list")]
     List(list::List),
     #[command(after_help = "Example:\n  pgherd local backup info latest")]
-    Info(info::Info),
+    Info(details::Details),
     #[command(after_help = "\
 Ends with 1 when anything is damaged or missing.
 

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 /// Tell all that is known of one backup
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
-pub(crate) struct Info {
+pub(crate) struct Details {
     /// Its id or name, or first or latest
     #[arg(value_name = "BACKUP", default_value = "latest")]
     pub(crate) backup: String,
 }
 
-impl Info {
+impl Details {
     pub(super) async fn answer(&self, opened: &Opened) -> Result<Listed, Failure> {
         let (catalogue, id) = opened.find(&self.backup).await?;
         let all = list::all(opened, &catalogue).await?;
