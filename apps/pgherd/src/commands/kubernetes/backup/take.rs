@@ -54,8 +54,8 @@ impl Take {
             if self.waiting.no_wait {
                 return told_created(form, &made);
             }
-            let report = Following { reached: &reached, backups, name: name.clone() };
-            let report = report.follow(&self.waiting).await?;
+            let following = Following { reached: &reached, backups, name: name.clone() };
+            let report = following.follow(&self.waiting).await?;
             warn(&report.warnings);
             let line = completed(reached.cluster.as_str(), &report);
             write(form, (&[object(&name)], &[line]), &report)
