@@ -2,7 +2,6 @@
 //!
 //! Never reads or writes an object of another cluster, and never a secret: those are mounted.
 
-mod beginning;
 pub mod lease;
 pub mod peers;
 mod probes;

@@ -3,7 +3,6 @@
 //!
 //! Never forgets one: an instance that is away keeps its last address.
 
-use super::beginning::Beginning;
 use crate::backoff::Backoff;
 use crate::cluster::manifests::services;
 use futures_util::TryStreamExt;
@@ -50,15 +49,13 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
     let of_primary = services::of_primary(&sought.cluster);
     let both = format!("{SERVICE} in ({},{of_primary})", services::of_pods(&sought.cluster));
     let both = watcher::Config::default().labels(&both);
-    let mut beginning = Beginning::default();
-    let begin = |how: Beginning| watcher(api.clone(), how.of(both.clone()));
-    let mut events = pin!(begin(beginning));
+    let mut events = pin!(watcher(api.clone(), both.clone()));
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut slices = Slices::default();
     let mut state = State::Learning;
     loop {
         match tokio::time::timeout(SILENT_AT_MOST, events.try_next()).await {
-            Err(_) | Ok(Ok(None)) => events.set(begin(beginning)),
+            Err(_) | Ok(Ok(None)) => events.set(watcher(api.clone(), both.clone())),
             Ok(Ok(Some(event))) => {
                 // A list that fails begins well each time.
                 if !matches!(event, Event::Init) {
@@ -77,10 +74,6 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
                 }
                 slices.notice(event, &sought);
                 told.addresses.send_if_modified(|known| slices.tell(known));
-            }
-            Ok(Err(error)) if beginning.after(&error) != beginning => {
-                beginning = beginning.after(&error);
-                events.set(begin(beginning));
             }
             Ok(Err(error)) => {
                 let error = chain(&error).to_string();

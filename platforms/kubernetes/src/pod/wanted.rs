@@ -2,7 +2,6 @@
 //!
 //! Never goes back to an older specification, and never takes a damaged one for none.
 
-use super::beginning::Beginning;
 use crate::backoff::Backoff;
 use crate::cluster::manifests::specification;
 use futures_util::TryStreamExt;
@@ -50,9 +49,7 @@ pub(super) fn watch(
 
 async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<Specification>>) {
     let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut beginning = Beginning::default();
-    let begin = |how: Beginning| watcher(maps.clone(), how.of(only.clone()));
-    let mut events = pin!(begin(beginning));
+    let mut events = pin!(watcher(maps, only));
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut silent = false;
     loop {
@@ -63,10 +60,6 @@ async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<
                 backoff.begin_anew();
                 silent = false;
                 notice(event, &name, &told);
-            }
-            Err(error) if beginning.after(&error) != beginning => {
-                beginning = beginning.after(&error);
-                events.set(begin(beginning));
             }
             Err(error) => {
                 if !std::mem::replace(&mut silent, true) {
