@@ -17,7 +17,9 @@ use std::future::Future;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
+// Whether a place is given at all is seen by its cluster.
 #[derive(Clone, clap::Args)]
+#[group(args = ["cluster"])]
 pub(super) struct Place {
     /// The cluster
     #[arg(value_name = "CLUSTER", value_parser = name, add = ArgValueCompleter::new(clusters))]
