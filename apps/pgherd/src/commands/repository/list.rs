@@ -2,10 +2,8 @@
 //!
 //! Never leaves one out because it cannot be used: why it cannot is told.
 
-use super::super::output::{Output, say, say_all, say_json};
-use super::super::place::Place;
-use super::super::repository::{self, Opened, second, timestamp};
-use super::super::status::table;
+use super::super::local::status::table;
+use super::{Answer, Opened, second, timestamp};
 use jiff::Timestamp;
 use pgherd_backup::catalogue::{Catalogue, Entry};
 use pgherd_core::backup::window::Window;
@@ -13,64 +11,56 @@ use pgherd_core::backup::{Backup, BackupId, Hold, Status};
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
 use pgherd_local::failure::Failure;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// List the backups that there are
-#[derive(clap::Args)]
-#[command(after_help = "Example:\n  pgherd local backup list")]
-pub(super) struct List {}
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+pub(crate) struct List {}
 
-/// One backup, as it is told.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Listed {
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    status: String,
-    /// Whether it can be restored.
-    usable: bool,
-    /// Why it cannot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hold: Option<Hold>,
-    began_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
-    timeline: Option<u32>,
-    begin_lsn: Option<String>,
-    end_lsn: Option<String>,
-    begin_wal: Option<String>,
-    end_wal: Option<String>,
-    size_bytes: Option<u64>,
-    stored_bytes: Option<u64>,
-    version: Option<u32>,
-    system_id: Option<String>,
-    taken_by: &'static str,
+/// All backups, the oldest first, and where they lie.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    pub(crate) place: String,
+    pub(crate) all: Vec<Listed>,
 }
 
-impl List {
-    pub(super) fn run(place: &Place) -> Result<(), Failure> {
-        let output = place.output();
-        place.inside(|folder| async move {
-            let opened = repository::open(&folder)?;
-            let catalogue = opened.repository.list().await;
-            let catalogue = catalogue.map_err(|error| opened.failed(&error))?;
-            let all = all(&opened, &catalogue).await?;
-            match output {
-                Output::Json => say_json(&all),
-                Output::Text => {
-                    if all.is_empty() {
-                        say(&format!("no backups in {}", opened.place()));
-                    } else {
-                        say_all(&lines(&all));
-                    }
-                    Ok(())
-                }
-            }
-        })
-    }
+/// One backup, as it is told.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Listed {
+    /// Its id in the repository; none as long as it is not there.
+    pub(crate) id: Option<String>,
+    /// The Backup object that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) object: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    pub(crate) status: String,
+    /// Whether it can be restored.
+    pub(crate) usable: bool,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<Hold>,
+    pub(crate) began_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) timeline: Option<u32>,
+    pub(crate) begin_lsn: Option<String>,
+    pub(crate) end_lsn: Option<String>,
+    pub(crate) begin_wal: Option<String>,
+    pub(crate) end_wal: Option<String>,
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) stored_bytes: Option<u64>,
+    pub(crate) version: Option<u32>,
+    pub(crate) system_id: Option<String>,
+    pub(crate) taken_by: String,
+}
+
+pub(super) async fn answer(opened: &Opened) -> Result<Listing, Failure> {
+    let catalogue = opened.repository.list().await.map_err(|error| opened.failed(&error))?;
+    Ok(Listing { place: opened.place(), all: all(opened, &catalogue).await? })
 }
 
 /// All backups, the oldest first.
@@ -93,7 +83,8 @@ fn told(entry: &Entry, window: &Window, stored: &BTreeMap<BackupId, Bytes>) -> L
     let segment = |segment: Option<Segment>| segment.map(|segment| segment.to_string());
     let is_ours = info.comments.iter().any(|comment| comment.contains("pgherd"));
     Listed {
-        id: entry.id.to_string(),
+        id: Some(entry.id.to_string()),
+        object: None,
         name: info.name.clone(),
         status: match info.status {
             Some(Status::Done) | None => "done",
@@ -116,7 +107,43 @@ fn told(entry: &Entry, window: &Window, stored: &BTreeMap<BackupId, Bytes>) -> L
         stored_bytes: stored.get(&entry.id).map(|size| size.0),
         version: info.version,
         system_id: info.system.map(|system| system.to_string()),
-        taken_by: if is_ours { "pgherd" } else { "barman" },
+        taken_by: if is_ours { "pgherd" } else { "barman" }.to_owned(),
+    }
+}
+
+impl Answer for Listing {
+    type Document = Vec<Listed>;
+
+    fn document(&self) -> &Vec<Listed> {
+        &self.all
+    }
+
+    fn names(&self) -> Vec<String> {
+        let ids = self.all.iter().filter_map(|one| one.id.as_ref());
+        ids.map(|id| format!("backup/{id}")).collect()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        if self.all.is_empty() {
+            return vec![format!("no backups in {}", self.place)];
+        }
+        lines(&self.all)
+    }
+}
+
+impl Answer for Listed {
+    type Document = Self;
+
+    fn document(&self) -> &Self {
+        self
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.id.iter().map(|id| format!("backup/{id}")).collect()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.page()
     }
 }
 
@@ -132,8 +159,8 @@ fn row(one: &Listed) -> Vec<String> {
     let bytes = |bytes: Option<u64>| known(bytes.map(|bytes| Bytes(bytes).to_string()));
     let log = one.begin_wal.as_ref().zip(one.end_wal.as_ref());
     vec![
-        one.id.clone(),
-        known(one.name.clone()),
+        known(one.id.clone()),
+        known(one.object.clone().or_else(|| one.name.clone())),
         known(one.began_at.map(second)),
         known(took.map(|took| format!("{}s", took.as_secs()))),
         bytes(one.size_bytes),
@@ -169,15 +196,16 @@ impl Listed {
     }
 
     pub(super) fn is(&self, id: &BackupId) -> bool {
-        self.id == id.as_str()
+        self.id.as_deref() == Some(id.as_str())
     }
 
     /// Everything, one line each.
-    pub(super) fn page(&self) -> Vec<String> {
+    fn page(&self) -> Vec<String> {
         let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let bytes = |bytes: Option<u64>| known(bytes.map(|bytes| Bytes(bytes).to_string()));
-        [
-            format!("backup {}", self.id),
+        let object = self.object.iter().map(|object| format!("  object     {object}"));
+        let lines = [
+            format!("backup {}", known(self.id.clone())),
             format!("  name       {}", known(self.name.clone())),
             format!("  status     {}", self.state()),
             format!("  began      {}", known(self.began_at.map(second))),
@@ -198,7 +226,7 @@ impl Listed {
             format!("  PostgreSQL {}", known(self.version.map(|version| version.to_string()))),
             format!("  system id  {}", known(self.system_id.clone())),
             format!("  taken by   {}", self.taken_by),
-        ]
-        .into()
+        ];
+        lines.into_iter().chain(object).collect()
     }
 }

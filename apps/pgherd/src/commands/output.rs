@@ -2,6 +2,7 @@
 //!
 //! Never fails because nobody reads: a closed pipe ends the telling, not the verb.
 
+use super::form::Form;
 use pgherd_local::failure::{Failure, Kind};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -14,6 +15,15 @@ use std::process::ExitCode;
 pub(crate) enum Output {
     Text,
     Json,
+}
+
+impl Output {
+    pub(crate) fn form(self) -> Form {
+        match self {
+            Self::Text => Form::Text,
+            Self::Json => Form::Json,
+        }
+    }
 }
 
 /// A line of a result.

@@ -2,14 +2,14 @@
 //!
 //! Never says in one form what another leaves out, but for the bare name.
 
-use super::super::local::output::{say, say_all, say_json};
+use super::output::{say, say_all, say_json};
 use pgherd_api::crd::yaml;
 use pgherd_local::failure::{Failure, Kind};
 use serde::Serialize;
 use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Text,
     Json,
     Yaml,
@@ -17,10 +17,10 @@ pub(super) enum Form {
     Name,
 }
 
-/// A result as text, as a document, or as the name of what it is about.
-pub(super) fn tell(
+/// A result as text, as a document, or as the names of what it is about.
+pub(crate) fn write(
     form: Form,
-    (name, lines): (&str, &[String]),
+    (names, lines): (&[String], &[String]),
     document: &impl Serialize,
 ) -> Result<(), Failure> {
     match form {
@@ -31,13 +31,23 @@ pub(super) fn tell(
                 .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
             say(&written(&value));
         }
-        Form::Name => say(&format!("cluster.postgresql.cnpg.io/{name}")),
+        Form::Name => say_all(names),
     }
     Ok(())
 }
 
+/// A result about a cluster.
+pub(crate) fn tell(
+    form: Form,
+    (name, lines): (&str, &[String]),
+    document: &impl Serialize,
+) -> Result<(), Failure> {
+    let name = format!("cluster.postgresql.cnpg.io/{name}");
+    write(form, (&[name], lines), document)
+}
+
 /// As YAML, without the line that tells where generated files come from: it is not about this.
-pub(super) fn written(value: &Value) -> String {
+pub(crate) fn written(value: &Value) -> String {
     let text = yaml::document(value);
     text.split_once("---\n").map_or(text.as_str(), |(_, own)| own).trim_end().to_owned()
 }
