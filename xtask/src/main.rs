@@ -6,6 +6,7 @@
 mod arrows;
 mod check;
 mod feature;
+mod fuzz;
 mod generate;
 mod image;
 mod kubernetes;
@@ -57,6 +58,16 @@ enum Act {
     #[command(after_help = "Example: cargo xtask bench failover --rounds 20\n\
                             All options: cargo xtask bench -- --help")]
     Bench(Passed),
+    /// Attacks what reads bytes of others with real files that were changed.
+    #[command(after_help = "Example: cargo xtask fuzz --minutes 60 --only contents::tests")]
+    Fuzz {
+        /// How long each reader is attacked.
+        #[arg(long, default_value_t = 5)]
+        minutes: u64,
+        /// Only those of the module whose name ends so.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Brings a real Kubernetes of three nodes up on this machine, and hurts it.
     #[command(after_help = "Example: cargo xtask kubernetes up\n\
                             All commands: cargo xtask kubernetes -- --help")]
@@ -150,6 +161,7 @@ fn run(act: Act) -> Result<()> {
             setup::comparison()?;
             proof("bench", &passed)
         }
+        Act::Fuzz { minutes, only } => fuzz::run(minutes, only.as_deref()),
         Act::Kubernetes(passed) => kubernetes::run(&passed.arguments),
         Act::Image { output } => image::build(output),
         Act::Gen { check } => generate::run(if check { Mode::Check } else { Mode::Write }),

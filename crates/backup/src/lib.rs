@@ -20,3 +20,6 @@ pub mod restore;
 
 mod budget;
 mod workers;
+
+#[cfg(test)]
+mod fuzz;
