@@ -54,8 +54,9 @@ enum Act {
     #[command(after_help = "Example: cargo xtask torture --faults 12 --mode required\n\
                             All options: cargo xtask torture -- --help")]
     Torture(Passed),
-    /// Measures outages of a real cluster beside another product's.
+    /// Measures outages of a real cluster, or what backups cost, beside other products.
     #[command(after_help = "Example: cargo xtask bench failover --rounds 20\n\
+                            Example: cargo xtask bench backup --gigabytes 5\n\
                             All options: cargo xtask bench -- --help")]
     Bench(Passed),
     /// Attacks what reads bytes of others with real files that were changed.
@@ -158,7 +159,7 @@ fn run(act: Act) -> Result<()> {
         Act::Sim(passed) => start("pgherd-simulator", &[], &passed, &[]),
         Act::Torture(passed) => proof("torture", &passed),
         Act::Bench(passed) => {
-            setup::comparison()?;
+            setup::comparison(&passed.arguments)?;
             proof("bench", &passed)
         }
         Act::Fuzz { minutes, only } => fuzz::run(minutes, only.as_deref()),
