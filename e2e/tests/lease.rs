@@ -285,17 +285,25 @@ async fn the_route_leads_to_the_latest_primary() {
         agents.spawn(route::keep(slices.clone(), name.clone(), one, (serving, unseen.clone())));
         first.send_replace(Some(Epoch(1)));
         leads_to(&slices, &name, one).await;
-        assert_eq!(route::point(&slices, &name, one, Epoch(1)).await.unwrap(), Pointed::Already);
+        let point = async |at: (IpAddr, Epoch), seen: Option<EndpointSlice>| {
+            route::point(&slices, &name, at, seen).await.unwrap().0
+        };
+        assert_eq!(point((one, Epoch(1)), None).await, Pointed::Already);
+        let old = slices.get(&name).await.unwrap();
 
         let (second, serving) = watch::channel(Some(Epoch(2)));
         agents.spawn(route::keep(slices.clone(), name.clone(), two, (serving, unseen)));
         leads_to(&slices, &name, two).await;
         let outdated = Pointed::Outdated { by: Epoch(2) };
-        assert_eq!(route::point(&slices, &name, one, Epoch(1)).await.unwrap(), outdated);
+        assert_eq!(point((one, Epoch(1)), None).await, outdated);
+        // What was seen before that one took over is neither believed nor written over it.
+        assert_eq!(point((one, Epoch(1)), Some(old.clone())).await, outdated);
+        assert_eq!(point((two, Epoch(2)), Some(old)).await, Pointed::Already);
 
         let emptied = Patch::Merge(json!({"endpoints": []}));
         slices.patch(&name, &PatchParams::default(), &emptied).await.unwrap();
-        assert_eq!(route::point(&slices, &name, two, Epoch(2)).await.unwrap(), Pointed::Anew);
+        let seen = slices.get(&name).await.unwrap();
+        assert_eq!(point((two, Epoch(2)), Some(seen)).await, Pointed::Anew);
         first.send_replace(Some(Epoch(3)));
         leads_to(&slices, &name, one).await;
         drop((first, second));

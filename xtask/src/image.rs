@@ -18,9 +18,9 @@ pub(crate) fn build(output: Option<PathBuf>) -> Result<()> {
     let output = output.unwrap_or_else(|| metadata::target().join("pgherd-image.tar"));
     let output = std::path::absolute(output)?;
     let arguments =
-        ["build", "--quiet", "--locked", "--release", "--target", TARGET, "--package", "pgherd"];
+        ["build", "--quiet", "--locked", "--profile", "image", "--target", TARGET, "-p", "pgherd"];
     steps::cargo(&arguments, &[("CARGO_ENCODED_RUSTFLAGS", flags()?)])?;
-    let program = metadata::target().join(TARGET).join("release/pgherd");
+    let program = metadata::target().join(TARGET).join("image/pgherd");
     let mut words: Vec<OsString> =
         vec!["pack".into(), program.into(), output.into(), "--name".into(), NAME.into()];
     words.extend(["--compress", "--at-most", AT_MOST].map(OsString::from));
@@ -32,7 +32,8 @@ pub(crate) fn build(output: Option<PathBuf>) -> Result<()> {
     kubernetes::call(&words)
 }
 
-/// The compiler's flags for a program that tells nothing of this machine.
+/// The compiler's flags for a program that tells nothing of this machine, and whose relocations, all
+/// of which every start reads, take a tenth of the room.
 fn flags() -> Result<OsString> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from);
@@ -44,7 +45,9 @@ fn flags() -> Result<OsString> {
         (&repository::root(), "/pgherd"),
         (Path::new(toolchain.trim()), "/rust"),
     ];
-    let mut flags = OsString::from("-C\u{1f}target-feature=+crt-static");
+    let mut flags = OsString::from(
+        "-C\u{1f}target-feature=+crt-static\u{1f}-C\u{1f}link-arg=-Wl,-z,pack-relative-relocs",
+    );
     for (path, name) in names {
         flags.push("\u{1f}--remap-path-prefix=");
         flags.push(path);

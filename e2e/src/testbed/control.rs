@@ -35,8 +35,9 @@ pub(super) fn start(layout: &Layout, programs: &Programs) -> Result<()> {
         let ready = kubectl(layout, programs, &["get", "--raw", "/readyz"]);
         Ok(run::run(ready, KUBECTL_WITHIN)?.succeeded)
     })?;
-    let start =
-        |name, arguments: &[&str]| daemon::start(layout, name, here(&programs.of(name), arguments));
+    let start = |name, arguments: &[&str]| {
+        daemon::start(layout, name, &here(&programs.of(name), arguments))
+    };
     let kubeconfig = |holder| format!("--kubeconfig={}", layout.kubeconfig(holder).display());
     let key = |flag, file| format!("--{flag}={}", layout.keys().join(file).display());
     let authority = |flag| format!("--{flag}={}", layout.authority().display());
@@ -102,7 +103,7 @@ pub(super) fn start_api(layout: &Layout, programs: &Programs) -> Result<()> {
     arguments.extend(pair("kubelet-client-certificate", "kubelet-client-key", Holder::Admin));
     arguments.extend(pair("proxy-client-cert-file", "proxy-client-key-file", Holder::FrontProxy));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    daemon::start(layout, API_SERVER, here(&programs.of(API_SERVER), &arguments))
+    daemon::start(layout, API_SERVER, &here(&programs.of(API_SERVER), &arguments))
 }
 
 fn start_store(layout: &Layout) -> Result<()> {
@@ -120,7 +121,7 @@ fn start_store(layout: &Layout) -> Result<()> {
         "2147483648",
     ];
     let all = [&arguments[..], &addresses[..]].concat();
-    daemon::start(layout, ETCD, here(Path::new("/usr/bin/etcd"), &all))
+    daemon::start(layout, ETCD, &here(Path::new("/usr/bin/etcd"), &all))
 }
 
 /// The driver's half that makes and grows volumes, and the real resizer.
@@ -131,10 +132,10 @@ fn start_storage(layout: &Layout, programs: &Programs) -> Result<()> {
     let [volumes, admin, address] =
         [&volumes, &admin, &socket].map(|path| path.display().to_string());
     let driver = ["-volumes", &volumes, "-socket", &address, "-kubeconfig", &admin];
-    daemon::start(layout, "loopcsi", here(&programs.of("loopcsi"), &driver))?;
+    daemon::start(layout, "loopcsi", &here(&programs.of("loopcsi"), &driver))?;
     wait::until("the storage driver", SOCKET_WITHIN, || Ok(socket.exists()))?;
     let resizer = ["-csi-address", &address, "-kubeconfig", &admin];
-    daemon::start(layout, "csi-resizer", here(&programs.of("csi-resizer"), &resizer))?;
+    daemon::start(layout, "csi-resizer", &here(&programs.of("csi-resizer"), &resizer))?;
     let manifest = layout.root().join("storage.yaml");
     fs::write(&manifest, STORAGE)?;
     let file = manifest.display().to_string();
@@ -150,10 +151,10 @@ pub(super) fn kubectl(layout: &Layout, programs: &Programs, arguments: &[&str]) 
     command
 }
 
-/// A program on the control plane's machine, in a session of its own: Ctrl-C is not meant for it.
+/// A program on the control plane's machine.
 fn here(program: &Path, arguments: &[&str]) -> Command {
     let mut command = network::within(Machine::ControlPlane);
-    command.arg("setsid").arg(program).args(arguments);
+    command.arg(program).args(arguments);
     command
 }
 

@@ -4,7 +4,7 @@
 
 use super::layout::Layout;
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::path::Path;
@@ -12,19 +12,47 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const DEAD_WITHIN: Duration = Duration::from_secs(20);
+const BEGUN_WITHIN: Duration = Duration::from_secs(10);
 
-/// Starts `command` in the background under this name.
-pub(super) fn start(layout: &Layout, name: &str, mut command: Command) -> Result<()> {
+/// Becomes the program of `$2` and what follows, in a session of its own, having written into the file
+/// `$1` which process that is. What the caller had open stays the caller's: locks and pipes end with
+/// it.
+const BECOME: &str = r#"
+for open in /proc/$$/fd/*; do
+  number=${open##*/}
+  if [ "$number" -gt 2 ]; then eval "exec $number>&-"; fi
+done
+stat=$(</proc/$$/stat)
+fields=(${stat##*") "})
+note=$1
+shift
+printf '%s %s' "$$" "${fields[19]}" >"$note.new" && mv "$note.new" "$note" && exec setsid "$@"
+"#;
+
+/// Starts `command` in the background under this name. It is noted before it does anything, by
+/// itself: whoever started it may be killed at any moment.
+pub(super) fn start(layout: &Layout, name: &str, command: &Command) -> Result<()> {
     let path = layout.log(&format!("{name}.log"));
     let log = File::options().create(true).append(true).open(&path);
     let log = log.with_context(|| format!("opening {}", path.display()))?;
+    let mut itself = Command::new("bash");
+    itself.args(["-c", BECOME, "bash"]).arg(layout.process(name));
+    itself.arg(command.get_program()).args(command.get_args());
+    for (variable, value) in command.get_envs() {
+        match value {
+            Some(value) => itself.env(variable, value),
+            None => itself.env_remove(variable),
+        };
+    }
     // Whoever called us must not wait for the end of what they hear us through.
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    let child = command.spawn().with_context(|| format!("starting {name}"))?;
-    let id = child.id();
-    let started = started(id).with_context(|| format!("{name} ended at once"))?;
-    fs::write(layout.process(name), format!("{id} {started}"))?;
-    Ok(())
+    itself.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let mut child = itself.spawn().with_context(|| format!("starting {name}"))?;
+    wait::until(&format!("{name} to begin"), BEGUN_WITHIN, || {
+        if let Some(ended) = child.try_wait()? {
+            bail!("{name} ended at once with {ended}: see {}", path.display());
+        }
+        Ok(find(layout, name)?.is_some())
+    })
 }
 
 /// Its process, if it runs.

@@ -47,11 +47,11 @@ pub fn start(layout: &Layout, node: Node, own: &Path) -> Result<()> {
     }
     cgroup::make(node)?;
     let mut command = network::within(Machine::Node(node));
-    command.args(["setsid", "unshare", "--mount", "--uts", "--pid", "--fork"]);
+    command.args(["unshare", "--mount", "--uts", "--pid", "--fork"]);
     command.args(["--mount-proc", "--kill-child"]).arg(own);
     command.args(["kubernetes", COMMAND, &node.to_string()]);
     command.env("PGHERD_TESTBED", layout.root());
-    daemon::start(layout, &node.to_string(), command)
+    daemon::start(layout, &node.to_string(), &command)
 }
 
 /// A loss of power: every process of the node dies at once.

@@ -43,6 +43,7 @@ pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manua
 pub(crate) use catalog::INVALID_CATALOG;
 pub use realise::Looked;
 pub(crate) use report::ARCHIVING;
+pub use report::Paced;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -150,7 +151,7 @@ async fn go_on(
     let status = report::with_backups(status, &backups, (cluster, told_at));
     done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
-    let told = report::write(context, cluster, &status).await;
+    let told = report::write_in_time(context, cluster, &status, Instant::now()).await;
     let round = Round {
         before: &cluster.status.clone().unwrap_or_default(),
         after: &status,
@@ -162,8 +163,8 @@ async fn go_on(
     };
     events::publish(context, cluster, &events::events(&round)).await;
     realised.map_err(ReconcileError::Realise)?;
-    told.map_err(ReconcileError::Report)?;
-    let sooner = [upgrade.look_again, heard.look_again()].into_iter().flatten();
+    let told_later = told.map_err(ReconcileError::Report)?;
+    let sooner = [upgrade.look_again, heard.look_again(), told_later].into_iter().flatten();
     Ok(Action::requeue(sooner.fold(look_again(&plan), Duration::min)))
 }
 

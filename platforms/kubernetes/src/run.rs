@@ -7,11 +7,11 @@
 use crate::backup::silences::Silences;
 use crate::backup::{self, BackupError};
 use crate::cluster;
-use crate::cluster::Looked;
 use crate::cluster::agents::Programs;
 use crate::cluster::certificates::Warned;
 use crate::cluster::heard::TakenUp;
 use crate::cluster::rollouts::Rollouts;
+use crate::cluster::{Looked, Paced};
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
 use crate::pull::{self, Original};
@@ -72,6 +72,8 @@ pub struct Context {
     pub taken_up: TakenUp,
     /// When the Secrets that users give were looked at.
     pub looked: Looked,
+    /// When the status of each was written.
+    pub paced: Paced,
     /// Which ends of certificates users were warned of.
     pub warned: Warned,
     /// Whose backups have not been heard of.
@@ -187,6 +189,7 @@ fn look_after(
         rollouts,
         taken_up: TakenUp::default(),
         looked: Looked::default(),
+        paced: Paced::default(),
         warned: Warned::default(),
         silences: Silences::default(),
         failures: Mutex::default(),

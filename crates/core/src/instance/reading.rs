@@ -11,8 +11,6 @@ use std::time::Duration;
 /// Somebody may have to act at once.
 const SOON: Duration = Duration::from_millis(200);
 const NOW_AND_THEN: Duration = Duration::from_secs(1);
-/// Nobody has made a record yet: whoever does tells the others.
-const BEGINNING: Duration = Duration::from_secs(3);
 /// Every renewal would find what a reading could.
 const SELDOM: Duration = Duration::from_mins(5);
 
@@ -32,10 +30,14 @@ fn next(view: View<'_>, asked: Time) -> Time {
     else {
         let is_told = seen.record.read.is_some() && seen.record.regressed.is_none();
         let waits = is_told && seen.grant.heard.is_none();
-        return asked.after(if waits { BEGINNING } else { SOON });
+        // Nobody has made a record yet: whoever does tells the others, and finds one when it is in
+        // the way.
+        let makes_it = view.intent.first.as_ref() == Some(seen.name());
+        let pause = if makes_it { SELDOM } else { view.intent.timers.term };
+        return asked.after(if waits { pause } else { SOON });
     };
     let pause = if seen.my_office().is_some() {
-        if serves_undisturbed(view) { SELDOM } else { NOW_AND_THEN }
+        if is_undisturbed(view) { SELDOM } else { NOW_AND_THEN }
     } else if let Some(heard) = hears_holder(view) {
         // The holder says with every heartbeat how new its record is.
         let has_all = (heard.epoch, heard.revision) == (record.epoch, record.revision);
@@ -53,14 +55,14 @@ fn hears_holder(view: View<'_>) -> Option<&Heard> {
     heard.filter(|_| view.now < view.seen.grant.until)
 }
 
-/// Every renewal compares the record with the one in the store, so a holder that renews in time
-/// has nothing to read.
-fn serves_undisturbed(view: View<'_>) -> bool {
+/// Every write compares the record with the one in the store, so a holder that wrote a short time
+/// ago has nothing to read, whatever its server does.
+fn is_undisturbed(view: View<'_>) -> bool {
     let (seen, timers) = (view.seen, &view.intent.timers);
     let serves = seen.my_office().is_some_and(|record| record.phase == Phase::Serving);
     let is_confirmed =
         seen.office.confirmed.is_some_and(|at| view.now < at.after(timers.renew * 2));
-    serves && is_confirmed && seen.is_writable() && seen.office.promised_above.is_none()
+    serves && is_confirmed && seen.office.promised_above.is_none()
 }
 
 #[cfg(test)]
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{NOW, asynchronous, deserted, intent, ms, record, serving, streaming};
     use crate::record::{Revision, Write};
-    use crate::seen::{Change, Outstanding, Seen};
+    use crate::seen::{Change, Outstanding, Seen, Server};
 
     /// How long after the last reading the next one is due.
     fn pause(seen: &Seen) -> Duration {
@@ -84,6 +86,8 @@ mod tests {
         seen.office.confirmed = Some(NOW.before(ms(10_000)));
         assert_eq!(pause(&seen), ms(1_000));
         seen.office.confirmed = Some(NOW);
+        seen.server = Server::Starting;
+        assert_eq!(pause(&seen), ms(300_000));
         seen.office.promised_above = Some(record(3).epoch);
         assert_eq!(pause(&seen), ms(1_000));
     }
@@ -108,7 +112,11 @@ mod tests {
         seen.record.value = None;
         assert_eq!(pause(&seen), ms(200));
         seen.grant.heard = None;
-        assert_eq!(pause(&seen), ms(3_000));
+        assert_eq!(pause(&seen), ms(15_000));
+        let mut intent = intent(3, asynchronous());
+        intent.first = Some(seen.name().clone());
+        let view = View { intent: &intent, seen: &seen, now: NOW };
+        assert_eq!(next(view, NOW).since(NOW), ms(300_000));
         seen.record.read = None;
         assert_eq!(pause(&seen), ms(200));
         let mut seen = serving(&record(3));

@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod claims;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod identity;
 pub mod inherited;
 pub mod labels;
 pub mod pod;

@@ -8,13 +8,16 @@ mod external;
 mod first;
 mod instances;
 mod looked;
+mod ownership;
 
 use super::catalog::{CatalogError, INVALID_CATALOG};
 use super::certificates::CertificateError;
 use super::events::{self, Done};
 use super::manifests::budgets::Succession;
 use super::manifests::specification::SpecificationError;
-use super::manifests::{Blueprint, access, budgets, route, secrets, services, specification};
+use super::manifests::{
+    Blueprint, access, budgets, identity, route, secrets, services, specification,
+};
 use super::observe::Seen;
 use super::wanted::{Freshness, Wanted};
 use super::{INVALID, ReconcileError, UNABLE};
@@ -137,6 +140,11 @@ pub(super) async fn realise(
     // What was decided is kept before it is acted upon.
     tell(&objects, blueprint, wanted).await?;
     done.extend(events::asked(wanted.before.as_ref(), &wanted.specification));
+    let Some(identity) = identity::secret(blueprint, &seen.secrets) else {
+        debug!(cluster = blueprint.name(), "what was made is not seen yet: no pod is made of it");
+        return Ok(());
+    };
+    ensured(objects.ensure(identity).await)?;
     ensured(instances::realise(&objects, blueprint, (seen, plan), done).await)?;
     let forgotten = instances::forget(plan, &wanted.wishes);
     if let Some(wishes) = forgotten {
@@ -289,7 +297,9 @@ async fn lead(objects: &Objects<'_>, blueprint: &Blueprint<'_>) -> Result<(), En
     if objects.has::<EndpointSlice>(&name)? {
         return Ok(());
     }
-    let family = route::family(objects.find::<Service>(&name).await?.as_ref());
+    // Which family the service has is known once it has been seen.
+    let Some(service) = objects.known::<Service>(&name) else { return Ok(()) };
+    let family = route::family(&service);
     objects.create(route::slice(blueprint, family)).await.map(drop)
 }
 

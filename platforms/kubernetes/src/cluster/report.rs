@@ -5,6 +5,7 @@
 mod archive;
 mod backup;
 mod conditions;
+mod pace;
 mod phase;
 mod recovery;
 mod volumes;
@@ -28,6 +29,7 @@ use conditions::Facts;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+pub use pace::Paced;
 use pgherd_agent::chain::chain;
 use pgherd_api::backup::Backup;
 use pgherd_api::cluster::managed::ServiceKind;
@@ -43,7 +45,7 @@ use phase::Situation;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,26 @@ pub(super) fn without_image(
 /// A cluster that is to begin with a Backup which cannot be begun with.
 pub(super) fn without_origin(cluster: &Cluster, why: String, now: Timestamp) -> ClusterStatus {
     untouched(cluster, UNABLE, (why, now))
+}
+
+/// Writes it, unless it says little new and was written just before: then it says how long it waits.
+pub(super) async fn write_in_time(
+    context: &Context,
+    cluster: &Cluster,
+    status: &ClusterStatus,
+    now: Instant,
+) -> Result<Option<Duration>, ReportError> {
+    let before = cluster.status.clone().unwrap_or_default();
+    if before == *status {
+        return Ok(None);
+    }
+    let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(pause) = context.paced.pause(uid, (&before, status), now) {
+        return Ok(Some(pause));
+    }
+    write(context, cluster, status).await?;
+    context.paced.note(uid, now);
+    Ok(None)
 }
 
 pub(super) async fn write(

@@ -40,8 +40,8 @@ pub struct Sought {
 /// Whom it tells.
 pub struct Told {
     pub addresses: watch::Sender<Addresses>,
-    /// The version of the slice that leads to the primary; none while there is no such slice.
-    pub route: watch::Sender<Option<String>>,
+    /// The slice that leads to the primary; none while there is no such slice.
+    pub route: watch::Sender<Option<EndpointSlice>>,
 }
 
 /// Watches for as long as it is polled, and tells `told` of every change.
@@ -64,9 +64,11 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
                 }
                 if let Some(slice) = about(&event, &of_primary) {
                     told.route.send_if_modified(|known| {
-                        let version = version(&event, slice);
-                        let changed = *known != version;
-                        *known = version;
+                        let is_there = !matches!(event, Event::Delete(_));
+                        let version = |of: &EndpointSlice| of.metadata.resource_version.clone();
+                        let changed =
+                            known.as_ref().map(version) != is_there.then(|| version(slice));
+                        *known = is_there.then(|| slice.clone());
                         changed
                     });
                 }
@@ -93,12 +95,6 @@ fn about<'a>(event: &'a Event<EndpointSlice>, name: &str) -> Option<&'a Endpoint
         Event::Init | Event::InitDone => return None,
     };
     (slice.metadata.name.as_deref() == Some(name)).then_some(slice)
-}
-
-/// The version in which it is there after the event.
-fn version(event: &Event<EndpointSlice>, slice: &EndpointSlice) -> Option<String> {
-    let version = slice.metadata.resource_version.clone();
-    version.filter(|_| !matches!(event, Event::Delete(_)))
 }
 
 /// What was told last: the log has changes, not every failure.

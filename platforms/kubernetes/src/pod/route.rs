@@ -62,36 +62,50 @@ pub enum Pointed {
     Outdated { by: Epoch },
 }
 
-/// Points the slice `name` to the primary of `epoch` at `address`, unless it has had a later one.
+/// Points the slice `name` to the primary of `epoch` at `address`, unless it has had a later one, and
+/// says in which version it is so. What a watch has `seen` may be old: nothing is taken for done by
+/// it, and written over it is only what it still is.
 pub async fn point(
     api: &Api<EndpointSlice>,
     name: &str,
-    address: IpAddr,
-    epoch: Epoch,
-) -> Result<Pointed, RouteError> {
+    (address, epoch): (IpAddr, Epoch),
+    seen: Option<EndpointSlice>,
+) -> Result<(Pointed, Option<String>), RouteError> {
+    let turn = |slice| turned(slice, address, epoch);
+    let mut next = match seen.map(turn) {
+        Some(Ok(Turned::Replacement(next))) => Some(next),
+        Some(Ok(Turned::Not(_)) | Err(_)) | None => None,
+    };
     for _ in 0..PUTS {
-        let slice = answer(api.get(name)).await;
-        let slice = slice.map_err(|source| RouteError::Get { slice: name.to_owned(), source })?;
-        let next = match turned(slice, address, epoch)? {
-            Turned::Replacement(next) => next,
-            Turned::Not(pointed) => return Ok(pointed),
+        let replacement = match next.take() {
+            Some(replacement) => replacement,
+            None => {
+                let slice = answer(api.get(name)).await;
+                let slice =
+                    slice.map_err(|source| RouteError::Get { slice: name.to_owned(), source })?;
+                let version = slice.metadata.resource_version.clone();
+                match turn(slice)? {
+                    Turned::Replacement(replacement) => replacement,
+                    Turned::Not(pointed) => return Ok((pointed, version)),
+                }
+            }
         };
-        match answer(api.replace(name, &PostParams::default(), &next)).await {
-            Ok(_stored) => return Ok(Pointed::Anew),
-            Err(RequestError::Changed) => {}
+        match answer(api.replace(name, &PostParams::default(), &replacement)).await {
+            Ok(stored) => return Ok((Pointed::Anew, stored.metadata.resource_version)),
+            Err(RequestError::Changed | RequestError::Missing) => {}
             Err(source) => return Err(RouteError::Replace { slice: name.to_owned(), source }),
         }
     }
     Err(RouteError::Outrun { slice: name.to_owned() })
 }
 
-/// Keeps the slice pointing here while `serving` holds an epoch, and looks whenever its version in
-/// `seen` changes. Ends with the sender of `serving`.
+/// Keeps the slice pointing here while `serving` holds an epoch, and looks whenever another version of
+/// it is `seen`. Ends with the sender of `serving`.
 pub async fn keep(
     api: Api<EndpointSlice>,
     name: String,
     address: IpAddr,
-    (mut serving, seen): (watch::Receiver<Option<Epoch>>, watch::Receiver<Option<String>>),
+    (mut serving, seen): (watch::Receiver<Option<Epoch>>, watch::Receiver<Option<EndpointSlice>>),
 ) {
     loop {
         let served = *serving.borrow_and_update();
@@ -114,13 +128,17 @@ async fn hold(
     api: &Api<EndpointSlice>,
     name: &str,
     (address, epoch): (IpAddr, Epoch),
-    mut seen: watch::Receiver<Option<String>>,
+    mut seen: watch::Receiver<Option<EndpointSlice>>,
 ) -> Infallible {
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut told = String::new();
+    let mut fresh = seen.borrow_and_update().clone();
     loop {
-        seen.mark_unchanged();
-        let pointed = point(api, name, address, epoch).await;
+        let pointed = point(api, name, (address, epoch), fresh.take()).await;
+        let (pointed, ours) = match pointed {
+            Ok((pointed, version)) => (Ok(pointed), version),
+            Err(error) => (Err(error), None),
+        };
         let (now, pause) = match &pointed {
             Ok(Pointed::Anew) => (format!("{name} leads here since epoch {epoch}"), CHECK),
             Ok(Pointed::Already) => (format!("{name} leads here"), CHECK),
@@ -141,13 +159,24 @@ async fn hold(
         }
         told = now;
         tokio::time::sleep(BREATH.min(pause)).await;
-        // Nobody who watches any more tells of no change.
+        // What is written here comes back as news.
+        let other = |now: &Option<EndpointSlice>| {
+            let version = now.as_ref().and_then(|slice| slice.metadata.resource_version.as_ref());
+            version != ours.as_ref()
+        };
         let changed = async {
-            if seen.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            loop {
+                // Nobody who watches any more tells of no change.
+                if seen.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                let now = seen.borrow_and_update();
+                if other(&now) {
+                    return now.clone();
+                }
             }
         };
-        _ = tokio::time::timeout(pause, changed).await;
+        fresh = tokio::time::timeout(pause, changed).await.ok().flatten();
     }
 }
 

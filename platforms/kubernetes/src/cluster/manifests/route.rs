@@ -23,8 +23,8 @@ pub enum AddressFamily {
 
 /// The family that a service got when it was made: the cluster's own preference, unless somebody
 /// chose another one.
-pub fn family(service: Option<&Service>) -> AddressFamily {
-    let spec = service.and_then(|service| service.spec.as_ref());
+pub fn family(service: &Service) -> AddressFamily {
+    let spec = service.spec.as_ref();
     let told = spec.and_then(|spec| spec.ip_families.as_ref()?.first()).map(String::as_str);
     let address = spec.and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or_default();
     match told {
@@ -72,9 +72,9 @@ mod tests {
             let ip_families = families.map(|all| all.iter().map(ToString::to_string).collect());
             let cluster_ip = Some(address.to_owned());
             let spec = Some(ServiceSpec { ip_families, cluster_ip, ..ServiceSpec::default() });
-            family(Some(&Service { spec, ..Service::default() }))
+            family(&Service { spec, ..Service::default() })
         };
-        assert_eq!(family(None), AddressFamily::V4);
+        assert_eq!(family(&Service::default()), AddressFamily::V4);
         assert_eq!(with(Some(&["IPv4", "IPv6"]), "10.0.0.1"), AddressFamily::V4);
         assert_eq!(with(Some(&["IPv6", "IPv4"]), "fd00::1"), AddressFamily::V6);
         assert_eq!(with(None, "fd00::1"), AddressFamily::V6);

@@ -2,6 +2,7 @@
 //!
 //! Never a volume that outlives the pod but by a claim of its own.
 
+use super::identity::{self, Held, Need};
 use super::{Blueprint, claims, secrets};
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
@@ -50,7 +51,7 @@ pub(super) fn volumes(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec
     volumes.push(Volume { name: SHARED_MEMORY_NAME.to_owned(), ..shared_memory });
     volumes.push(Volume {
         name: IDENTITY_NAME.to_owned(),
-        projected: Some(identity(blueprint, instance)),
+        projected: Some(identity_of(blueprint, instance)),
         ..Volume::default()
     });
     if let Some(template) = &wanted.projected_volume_template {
@@ -98,32 +99,26 @@ fn temporary(medium: Option<&str>, size_limit: Option<Quantity>) -> Volume {
 }
 
 /// All certificates and passwords of an instance, in the folders where its agent looks for them.
-fn identity(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolumeSource {
-    let mut sources = vec![
-        secret(
-            secrets::agent_name(instance),
-            &[("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key"), ("ca.crt", "tls/ca.crt")],
-        ),
-        secret(
-            blueprint.server_secret(),
-            &[("tls.crt", "tls/server/tls.crt"), ("tls.key", "tls/server/tls.key")],
-        ),
-        // Each side has the authority that it checks the other one by.
-        secret(blueprint.client_authority_secret(), &[("ca.crt", "tls/server/ca.crt")]),
-        secret(
-            blueprint.replication_secret(),
-            &[("tls.crt", "tls/replication/tls.crt"), ("tls.key", "tls/replication/tls.key")],
-        ),
-        secret(blueprint.server_authority_secret(), &[("ca.crt", "tls/replication/ca.crt")]),
-        secret(
-            secrets::agents_name(&blueprint.checked.name),
-            &[("replication-password", "secrets/replication")],
-        ),
-        secret(blueprint.app_secret(), &[("password", "secrets/app")]),
-    ];
-    // It is there while the superuser may log in: whether that is so changes without a new pod.
-    let superuser = secret(blueprint.superuser_secret(), &[("password", "secrets/superuser")]);
-    sources.push(optional(superuser));
+fn identity_of(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolumeSource {
+    let mut sources = vec![secret(
+        secrets::agent_name(instance),
+        &[("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key"), ("ca.crt", "tls/ca.crt")],
+    )];
+    let together = identity::name(&blueprint.checked.name);
+    let files = identity::files(blueprint);
+    let common = files.iter().filter(|file| file.need == Need::Required);
+    let common: Vec<_> = common.filter_map(|file| Some((file.held.key()?, file.path))).collect();
+    sources.push(secret(together.clone(), &common));
+    sources.extend(files.iter().filter_map(|file| match (file.held, file.need) {
+        (Held::Together(_), Need::Required) => None,
+        (Held::Together(key), Need::Optional) => {
+            Some(optional(secret(together.clone(), &[(key, file.path)])))
+        }
+        (Held::ByUser, need) => {
+            let given = secret(file.original.0.clone(), &[(file.original.1, file.path)]);
+            Some(if need == Need::Optional { optional(given) } else { given })
+        }
+    }));
     sources.extend(external(blueprint, instance));
     sources.extend(archive(blueprint));
     sources.extend(recovery(blueprint, instance));

@@ -4,6 +4,7 @@
 
 use super::super::certificates::password;
 use super::super::manifests::{self, Blueprint, labels};
+use super::ownership;
 use crate::run::Context;
 use crate::stores::{Part, Stores};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,6 +14,7 @@ use kube::{Api, Client};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Who owns the fields that are written here.
@@ -82,7 +84,13 @@ impl<'a> Objects<'a> {
             Some(found) => {
                 self.refuse_foreign::<K>(found.meta())?;
                 let known = found.meta().annotations.as_ref().and_then(|all| all.get(MADE_AS));
-                if known == Some(&made_as) { Ok(()) } else { self.apply(&wanted).await }
+                if known == Some(&made_as) {
+                    return Ok(());
+                }
+                if let Some(patch) = ownership::handed_over(found.meta(), &wanted) {
+                    self.merge::<K>(&name, &patch).await?;
+                }
+                self.apply(&wanted).await
             }
         }
     }
@@ -113,6 +121,11 @@ impl<'a> Objects<'a> {
         }
     }
 
+    /// The one of that name that the watches have seen.
+    pub(super) fn known<K: Part>(&self, name: &str) -> Option<Arc<K>> {
+        self.stores.get::<K>(self.namespace, name)
+    }
+
     /// Makes it unless it is there. What is in it then is for others to say.
     pub(super) async fn create<K: Part + Serialize>(
         &self,
@@ -140,7 +153,7 @@ impl<'a> Objects<'a> {
     }
 
     /// Writes these fields whatever they were.
-    pub(super) async fn apply<K: Part + Serialize>(&self, wanted: &K) -> Result<(), EnsureError> {
+    async fn apply<K: Part + Serialize>(&self, wanted: &K) -> Result<(), EnsureError> {
         let name = name(wanted.meta());
         let by = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.api::<K>();

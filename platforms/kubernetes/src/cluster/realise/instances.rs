@@ -16,6 +16,7 @@ use pgherd_core::record::Record;
 use pgherd_core::units::Epoch;
 use pgherd_core::wishes::Wishes;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tracing::info;
 
@@ -77,7 +78,9 @@ async fn perform(
         Step::MakeVolumes(instance) => make_volumes(objects, blueprint, seen, instance).await,
         Step::MakePod(instance) => {
             info!(%instance, "pod is made");
-            objects.create(pod::pod(blueprint, instance)).await.map(|_created| None)
+            let mut pod = pod::pod(blueprint, instance);
+            labels::add_labels(&mut pod.metadata, labels::texts(roles(first_role(seen, instance))));
+            objects.create(pod).await.map(|_created| None)
         }
         Step::EndPod { instance, because } => {
             let Some(pod) = seen.pods.get(instance) else { return Ok(None) };
@@ -178,6 +181,17 @@ async fn grow(
     objects.merge::<PersistentVolumeClaim>(name, &patch).await
 }
 
+/// Both labels that tell a pod's role.
+fn roles(role: &'static str) -> [(&'static str, &'static str); 2] {
+    [(labels::INSTANCE_ROLE, role), ("role", role)]
+}
+
+/// The role that a new pod is born with. The one that makes the cluster will be its primary.
+fn first_role(seen: &Seen, name: &InstanceName) -> &'static str {
+    let holder = seen.record.as_ref().map(|record| &record.holder.instance);
+    if holder.is_none_or(|holder| holder == name) { labels::PRIMARY } else { labels::REPLICA }
+}
+
 /// Services for reading select by this; the one for writing does not.
 async fn name_role(
     objects: &Objects<'_>,
@@ -193,7 +207,7 @@ async fn name_role(
     if pod.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
-    let patch = json!({"metadata": {"labels": {labels::INSTANCE_ROLE: role, "role": role}}});
+    let patch = json!({"metadata": {"labels": BTreeMap::from(roles(role))}});
     objects.merge::<Pod>(&name.to_string(), &patch).await
 }
 

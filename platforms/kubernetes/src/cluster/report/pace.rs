@@ -1,0 +1,73 @@
+//! Decides how long a status that says little new may wait: many clusters that come up at once share
+//! one API server.
+//!
+//! Never lets wait what people and their scripts wait for.
+
+use pgherd_api::cluster::status::ClusterStatus;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Details of one cluster are written once in this time.
+const DETAILS: Duration = Duration::from_secs(5);
+
+/// By the cluster's unique id: when its status was written last, if that was a short time ago.
+#[derive(Debug, Default)]
+pub struct Paced(Mutex<BTreeMap<String, Instant>>);
+
+impl Paced {
+    /// How much longer this status is not to be written; none when it is to be now.
+    pub(super) fn pause(
+        &self,
+        cluster: &str,
+        (before, after): (&ClusterStatus, &ClusterStatus),
+        now: Instant,
+    ) -> Option<Duration> {
+        if without_details(before) != without_details(after) {
+            return None;
+        }
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = DETAILS.saturating_sub(now.saturating_duration_since(*all.get(cluster)?));
+        Some(left).filter(|left| !left.is_zero())
+    }
+
+    pub(super) fn note(&self, cluster: &str, now: Instant) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, at| now.saturating_duration_since(*at) < DETAILS);
+        all.insert(cluster.to_owned(), now);
+    }
+}
+
+/// What of a status is news at once.
+fn without_details(status: &ClusterStatus) -> ClusterStatus {
+    ClusterStatus {
+        instances_reported_state: BTreeMap::new(),
+        topology: None,
+        certificates: None,
+        pvc_count: None,
+        healthy_pvc: Vec::new(),
+        initializing_pvc: Vec::new(),
+        ..status.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgherd_api::cluster::status::Topology;
+
+    #[test]
+    fn details_wait_for_each_other_and_nothing_else_does() {
+        let (paced, then) = (Paced::default(), Instant::now());
+        let before = ClusterStatus { phase: Some("one".to_owned()), ..ClusterStatus::default() };
+        let detail = ClusterStatus { topology: Some(Topology::default()), ..before.clone() };
+        let news = ClusterStatus { phase: Some("other".to_owned()), ..detail.clone() };
+        assert_eq!(paced.pause("a", (&before, &detail), then), None);
+        paced.note("a", then);
+        let soon = then + DETAILS / 5;
+        assert_eq!(paced.pause("a", (&before, &detail), soon), Some(DETAILS / 5 * 4));
+        assert_eq!(paced.pause("b", (&before, &detail), soon), None);
+        assert_eq!(paced.pause("a", (&before, &news), soon), None);
+        assert_eq!(paced.pause("a", (&before, &detail), then + DETAILS), None);
+    }
+}
