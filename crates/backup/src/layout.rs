@@ -293,4 +293,35 @@ mod tests {
             assert_eq!(at(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let samples = [
+            "prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.gz",
+            "prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.00000028.backup",
+            "prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.partial.zst",
+            "prod/eu%20/app-db/wals/00000002.history.bz2",
+            "20261122T112233",
+        ];
+        let layout = layout("prod/eu%20");
+        let feed = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            let mut kinds = WalFile::parse(&text).is_ok().to_string();
+            if let Ok(path) = Path::parse(&text)
+                && let Some((file, compression)) = layout.wal_at(&Key(path.clone()))
+            {
+                assert_eq!(layout.wal(file, compression), Key(path));
+                assert_eq!(WalFile::parse(&file.to_string()).unwrap(), file);
+                kinds.push_str(compression.suffix());
+            }
+            if let Ok(id) = BackupId::parse(&text) {
+                assert_eq!(id.as_str(), text);
+                let folder = layout.backup(&id);
+                assert_eq!(layout.backup_info(&id).within(&folder), Some("backup.info"));
+                kinds.push_str("id");
+            }
+            kinds
+        };
+        crate::fuzz::fuzz(5000, samples.map(Vec::from).to_vec(), feed);
+    }
 }

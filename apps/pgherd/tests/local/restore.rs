@@ -55,6 +55,11 @@ fn rows_at(home: &Home, name: &str, target: &[&str]) -> String {
     counted.out.trim().to_owned()
 }
 
+/// How many targets of each kind; set it for a long run.
+fn rounds() -> u32 {
+    std::env::var("PGHERD_RESTORE_ROUNDS").map_or(2, |text| text.parse().unwrap())
+}
+
 fn up_to(n: u32) -> String {
     format!("{n}/{n}")
 }
@@ -95,7 +100,7 @@ fn a_bad_migration_is_undone_and_any_moment_is_reached() {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let mut seed = u64::from(seed.subsec_nanos());
     let given = seed;
-    for round in 0..2 {
+    for round in 0..rounds() {
         let name = |kind: &str| format!("{kind}{round}");
         // Odd rows are still there to be asked about.
         let mut odd = |from: u32| (from + 2 + random(&mut seed, 990 - from)) | 1;

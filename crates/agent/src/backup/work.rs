@@ -271,11 +271,20 @@ impl Course {
         }
     }
 
+    /// Ends when somebody does not want it any more. What happens to the server does not matter to
+    /// what is stored, also if it happened at the same moment.
+    async fn cancelled(&self) {
+        let mut stopped = self.stopped.clone();
+        if stopped.wait_for(|stop| *stop == Some(Stop::Cancelled)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn finish(&self, waits: Waits, stored: &Stored) -> (BackupPhase, Option<String>) {
         if waits == Waits::ForLog {
             let waited = tokio::select! {
                 biased;
-                () = self.stop() => return self.taken_back(stored).await,
+                () = self.cancelled() => return self.taken_back(stored).await,
                 waited = self.wait_for_log(stored) => waited,
             };
             if let Err(error) = waited {

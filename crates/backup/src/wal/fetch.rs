@@ -182,3 +182,6 @@ impl Draft {
         synced.map_err(|source| WalError::Write { path: self.target.clone(), source })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,4 +237,21 @@ pub(super) mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let name = segment("0000000200000001000000A3");
+        let samples = vec![page(name, SegmentSize::DEFAULT, SystemId(7))[..LENGTH + 8].to_vec()];
+        let feed = |bytes: &[u8]| {
+            let read = Header::read(bytes);
+            let Ok(header) = read else { return crate::fuzz::outcome(&read) };
+            let checked = header.check(&Expected { segment: name, system: Some(SystemId(7)) });
+            if checked.is_ok() {
+                let again = page(name.on(header.timeline), header.size, header.system);
+                assert_eq!(Header::read(&again), Ok(header));
+            }
+            crate::fuzz::outcome(&checked)
+        };
+        crate::fuzz::fuzz(5000, samples, feed);
+    }
 }

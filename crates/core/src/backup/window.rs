@@ -249,16 +249,34 @@ fn start(id: &BackupId, extent: Extent, archive: &Archive) -> Result<Interval, S
 /// Where the backup's timeline was left, if that was in the backup's last segment and only this
 /// one is missing: a promotion copies the segment it happens in, and recovery takes the copy.
 fn copied(extent: Extent, missing: Segment, archive: &Archive) -> Option<(Lsn, Moment)> {
-    let is_child = |(timeline, fork): &(&Timeline, &Fork)| {
-        fork.parent == extent.timeline
-            && extent.end <= fork.at
-            && Segment::holding(**timeline, fork.at, archive.size) == missing.on(**timeline)
-    };
-    let mut children = archive.forks.iter().filter(is_child);
     if missing != extent.last_segment() {
         return None;
     }
-    children.find_map(|(timeline, fork)| Some((fork.at, archive.reach(missing.on(*timeline))?.1)))
+    left_within(missing, extent.end, archive)
+}
+
+/// Where the timeline of this segment was last left within it, not before this position, by one
+/// whose copy of the segment is there. That one may itself have been left within it: then the
+/// copy of a still younger one is.
+fn left_within(segment: Segment, from: Lsn, archive: &Archive) -> Option<(Lsn, Moment)> {
+    let parent = segment.timeline();
+    let children = archive.forks.iter().filter(|(timeline, fork)| {
+        let copy = Segment::holding(**timeline, fork.at, archive.size);
+        // A history that names a younger timeline is damaged; following it would not end.
+        fork.parent == parent
+            && parent < **timeline
+            && from <= fork.at
+            && copy == segment.on(**timeline)
+    });
+    let copies = children.filter_map(|(timeline, fork)| {
+        let copy = segment.on(*timeline);
+        let archived = match archive.reach(copy) {
+            Some((_, archived)) => archived,
+            None => left_within(copy, fork.at, archive)?.1,
+        };
+        Some((fork.at, archived))
+    });
+    copies.max_by_key(|(at, _)| *at)
 }
 
 /// The part of a timeline that is reached from the one it came from.
@@ -275,7 +293,11 @@ fn enter(
             && interval.from <= fork.at
             && first.start(archive.size) <= interval.to
     })?;
-    let (to, until) = archive.reach(first).filter(|(to, _)| *to > fork.at)?;
+    let (to, until) = match archive.reach(first).filter(|(to, _)| *to > fork.at) {
+        Some(reached) => reached,
+        // It was left before it had finished one: what it has is in the copy.
+        None => left_within(first, fork.at, archive)?,
+    };
     Some(Interval { timeline, from: fork.at, to, until, ..from.clone() })
 }
 
@@ -423,6 +445,43 @@ mod tests {
             &archive(&[(1, 1, 2), (2, 3, 5)], &forks),
             &expect![[r#"
             backup 19700102T000000 cannot be recovered: 000000010000000000000003 is missing
+        "#]],
+        );
+    }
+
+    /// Found by killing PostgreSQL twice within a segment: a recovery to the end stopped at the
+    /// first of the two deaths, and said nothing.
+    #[test]
+    fn timelines_that_were_left_within_their_first_segment_lead_on() {
+        let forks = [(2, 1, 0x600_0100), (3, 2, 0x600_0200), (4, 3, 0x600_0300)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 3, 5), (4, 6, 9)], &forks),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            timeline 2: 0/6000100 to 0/6000200 (1970-01-02 00:00:00 UTC to 1970-01-01 00:09:00 UTC) from backup 19700102T000000
+            timeline 3: 0/6000200 to 0/6000300 (1970-01-02 00:00:00 UTC to 1970-01-01 00:09:00 UTC) from backup 19700102T000000
+            timeline 4: 0/6000300 to 0/A000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:09:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+        // The same in the segment in which a backup ended.
+        let forks = [(2, 1, 0x300_0200), (3, 2, 0x300_0300)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 1, 2), (3, 3, 5)], &forks),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/3000200 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            timeline 2: 0/3000200 to 0/3000300 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            timeline 3: 0/3000300 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+        // Nobody has what the second one wrote before it was left.
+        let forks = [(2, 1, 0x600_0100), (3, 2, 0x700_0100)];
+        check(
+            &[backup(1, 1, 3)],
+            &archive(&[(1, 3, 5), (3, 7, 9)], &forks),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
         "#]],
         );
     }
