@@ -2,6 +2,7 @@
 //!
 //! Never says what a reader has to make of them: each has a test called `fuzzed` that does.
 //! `cargo xtask fuzz` runs the same tests for as long as wanted.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "people follow a long run")]
 
 use std::collections::BTreeSet;
 use std::future::Future;

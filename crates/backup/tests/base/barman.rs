@@ -220,7 +220,7 @@ async fn exchange_log(
     let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     for (number, name) in names.iter().enumerate() {
         let (file, path) = (WalFile::parse(name).unwrap(), all.join(name));
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             ours.push(file, &path).await.unwrap();
         } else {
             let mut archive = of(version, storage, "wal-archive");

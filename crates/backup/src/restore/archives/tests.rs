@@ -74,7 +74,7 @@ fn feed(bytes: &[u8]) -> String {
     let place = Place { data, tablespaces };
     // Every other archive is taken as it is, and one in four is that of the tablespace.
     let tablespace = (bytes.len() % 4 == 3).then_some(16384);
-    let bytes = if bytes.len() % 2 == 0 { mended(bytes) } else { bytes.to_vec() };
+    let bytes = if bytes.len().is_multiple_of(2) { mended(bytes) } else { bytes.to_vec() };
     let (key, size) = (Key::from_path("data.tar".into()), Bytes(bytes.len() as u64));
     let object = Object { key, size, modified: Moment(0) };
     let found = Found { object, tablespace, compression: Compression::None, number: 0 };
