@@ -151,7 +151,11 @@ async fn go_on(
     let status = report::with_backups(status, &backups, (cluster, told_at));
     done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
-    let told = report::write_in_time(context, cluster, &status, Instant::now()).await;
+    // What fails is told at once, for what is told of it is told once.
+    let told = match &realised {
+        Ok(()) => report::write_in_time(context, cluster, &status, Instant::now()).await,
+        Err(_) => report::write(context, cluster, &status).await.map(|()| None),
+    };
     let round = Round {
         before: &cluster.status.clone().unwrap_or_default(),
         after: &status,
