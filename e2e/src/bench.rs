@@ -1,7 +1,9 @@
-//! Measures how long a client cannot write after a fault, for each product in turn.
+//! Measures how long a client cannot write after a fault, for each product in turn; what backups
+//! cost, in `backup`.
 //!
 //! Never measures two clusters at once, and never asks a product how long it took.
 
+pub mod backup;
 mod sheet;
 mod table;
 

@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod client;
 pub mod member;
+pub mod object_store;
 pub mod orphans;
 pub mod ports;
 pub mod proof;

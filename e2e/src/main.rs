@@ -9,6 +9,8 @@ mod prove;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use kubernetes::Kubernetes;
+use pgherd_e2e::bench::backup::engine::{self, Asked as EngineAsked};
+use pgherd_e2e::bench::backup::{self, Slow};
 use pgherd_e2e::bench::{self, Plan, Product, Sheet, Table};
 use pgherd_e2e::rig::pgherd::Mode;
 use pgherd_e2e::rig::{Durability, Fault, Site};
@@ -38,6 +40,9 @@ enum Act {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Is what `bench backup` measures.
+    #[command(hide = true)]
+    Engine(EngineAsked),
     /// Is the client of a proof on Kubernetes, in its pod.
     #[command(hide = true)]
     Client {
@@ -70,6 +75,12 @@ enum Client {
 
 #[derive(clap::Args)]
 struct Torture {
+    /// Kill who has to do with backups instead, while they are taken, restored, and log is archived.
+    #[arg(long, conflicts_with_all = ["faults", "mode"])]
+    backup: bool,
+    /// How many are killed.
+    #[arg(long, default_value_t = 9, requires = "backup")]
+    rounds: usize,
     /// How many faults happen.
     #[arg(long, default_value_t = 12)]
     faults: usize,
@@ -93,6 +104,23 @@ enum Bench {
     /// Measures how long a client cannot write after a fault, beside another product.
     #[command(after_help = "Example: cargo xtask bench failover --rounds 20")]
     Failover(Failover),
+    /// Measures backups, restores and archiving, beside other products and the machine itself.
+    #[command(after_help = "Example: cargo xtask bench backup --gigabytes 5")]
+    Backup(Backup),
+}
+
+#[derive(clap::Args)]
+struct Backup {
+    /// How large the cluster is.
+    #[arg(long, default_value_t = 1)]
+    gigabytes: u64,
+    /// Measure also what takes a minute for each gigabyte: barman-cloud with gzip.
+    #[arg(long)]
+    slow: bool,
+    #[command(flatten)]
+    site: SiteAsked,
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
 }
 
 #[derive(clap::Args)]
@@ -153,6 +181,7 @@ fn run(act: Act) -> Result<()> {
                 what @ (Kubernetes::Node { .. } | Kubernetes::Kubectl { .. } | Kubernetes::Run { .. }),
         } => return kubernetes::act_on(what),
         Act::Client { what } => return be_client(what),
+        Act::Engine(asked) => return engine::run(&asked),
         Act::Torture(_) | Act::Bench { .. } | Act::Kubernetes { .. } => {}
     }
     orphans::adopt()?;
@@ -170,11 +199,27 @@ fn run(act: Act) -> Result<()> {
         wait::interrupt();
     });
     match act {
+        Act::Torture(asked) if asked.backup => torture_backups(asked, runtime.handle()),
         Act::Torture(asked) => torture(asked, runtime.handle()),
         Act::Bench { what: Bench::Failover(asked) } => failover(asked, runtime.handle()),
         Act::Kubernetes { what } => kubernetes::act_on(what),
+        Act::Bench { what: Bench::Backup(asked) } => measure_backups(asked),
         Act::Client { what } => be_client(what),
+        Act::Engine(asked) => engine::run(&asked),
     }
+}
+
+fn measure_backups(asked: Backup) -> Result<()> {
+    let slow = if asked.slow { Slow::Measured } else { Slow::LeftOut };
+    let plan = backup::Plan { gigabytes: asked.gigabytes, slow, site: asked.site.site()? };
+    let figures = backup::run(&plan, |one| {
+        eprintln!("{} {} {}: {:.2} s", one.act, one.kind, one.who, one.seconds);
+    })?;
+    match asked.output {
+        Output::Text => print!("{}", backup::Table(&figures)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
+    }
+    Ok(())
 }
 
 fn be_client(what: Client) -> Result<()> {
@@ -219,6 +264,23 @@ fn failover(asked: Failover, runtime: &Handle) -> Result<()> {
             let whole = serde_json::json!({ "summary": summaries, "measurements": measured });
             println!("{}", serde_json::to_string_pretty(&whole)?);
         }
+    }
+    Ok(())
+}
+
+fn torture_backups(asked: Torture, runtime: &Handle) -> Result<()> {
+    let seed = asked.seed.map_or_else(new_seed, Ok)?;
+    let Torture { rounds, output, .. } = asked;
+    eprintln!("seed {seed}, {rounds} rounds");
+    let within = asked.minutes.map(Duration::from_mins);
+    let asked = torture::backup::Asked { rounds, within, seed, site: asked.site.site()? };
+    let report = torture::backup::run(&asked, runtime, |told| eprintln!("{told}"))?;
+    match output {
+        Output::Text => print!("{report}"),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    if !report.problems.is_empty() {
+        bail!("{} problems with seed {seed}", report.problems.len());
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //!
 //! Never excuses a lost commit by the fault that lost it.
 
+pub mod backup;
 mod evidence;
 mod report;
 mod schedule;

@@ -25,11 +25,14 @@ const TEST: &[Step] = &[
     // The proof finds the program it proves beside itself.
     Step { name: "program", act: Act::Cargo(&["build", "--quiet", "--package", "pgherd"]) },
     Step { name: "torture", act: Act::Cargo(TORTURE) },
+    Step { name: "torture of backups", act: Act::Cargo(TORTURE_OF_BACKUPS) },
 ];
 
 const LINTS: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
 const TORTURE: &[&str] =
     &["run", "--quiet", "--package", "pgherd-e2e", "--", "torture", "--faults", "12"];
+const TORTURE_OF_BACKUPS: &[&str] =
+    &["run", "--quiet", "--package", "pgherd-e2e", "--", "torture", "--backup", "--rounds", "4"];
 const UNIT_TESTS: &[&str] = &["test", "--lib"];
 const PURE: &[&str] = &["pgherd-core", "pgherd-api", "pgherd-backup", "pgherd-simulator"];
 

@@ -6,6 +6,7 @@
 mod arrows;
 mod check;
 mod feature;
+mod fuzz;
 mod generate;
 mod image;
 mod kubernetes;
@@ -53,10 +54,21 @@ enum Act {
     #[command(after_help = "Example: cargo xtask torture --faults 12 --mode required\n\
                             All options: cargo xtask torture -- --help")]
     Torture(Passed),
-    /// Measures outages of a real cluster beside another product's.
+    /// Measures outages of a real cluster, or what backups cost, beside other products.
     #[command(after_help = "Example: cargo xtask bench failover --rounds 20\n\
+                            Example: cargo xtask bench backup --gigabytes 5\n\
                             All options: cargo xtask bench -- --help")]
     Bench(Passed),
+    /// Attacks what reads bytes of others with real files that were changed.
+    #[command(after_help = "Example: cargo xtask fuzz --minutes 60 --only contents::tests")]
+    Fuzz {
+        /// How long each reader is attacked.
+        #[arg(long, default_value_t = 5)]
+        minutes: u64,
+        /// Only those of the module whose name ends so.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Brings a real Kubernetes of three nodes up on this machine, and hurts it.
     #[command(after_help = "Example: cargo xtask kubernetes up\n\
                             All commands: cargo xtask kubernetes -- --help")]
@@ -147,9 +159,10 @@ fn run(act: Act) -> Result<()> {
         Act::Sim(passed) => start("pgherd-simulator", &[], &passed, &[]),
         Act::Torture(passed) => proof("torture", &passed),
         Act::Bench(passed) => {
-            setup::comparison()?;
+            setup::comparison(&passed.arguments)?;
             proof("bench", &passed)
         }
+        Act::Fuzz { minutes, only } => fuzz::run(minutes, only.as_deref()),
         Act::Kubernetes(passed) => kubernetes::run(&passed.arguments),
         Act::Image { output } => image::build(output),
         Act::Gen { check } => generate::run(if check { Mode::Check } else { Mode::Write }),

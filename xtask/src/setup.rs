@@ -62,9 +62,15 @@ pub(crate) fn tree(major: Major) -> Result<PathBuf> {
     tree::find(major)
 }
 
-/// Makes sure that the other product of the comparison is there.
-pub(crate) fn comparison() -> Result<()> {
-    debian::install(&[debian::ETCD, debian::PATRONI])
+/// Makes sure that the other products of a comparison are there.
+pub(crate) fn comparison(words: &[String]) -> Result<()> {
+    match words.first().map(String::as_str) {
+        Some("backup") => {
+            stores::install()?;
+            debian::install(&[debian::BACKREST, debian::ZSTD])
+        }
+        Some(_) | None => debian::install(&[debian::ETCD, debian::PATRONI]),
+    }
 }
 
 /// Makes sure that there is what the repository of backups is tested against.

@@ -17,5 +17,6 @@ mod local {
     mod restore;
     mod settings;
     mod strange;
+    mod stream;
     mod together;
 }

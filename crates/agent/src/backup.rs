@@ -2,6 +2,7 @@
 //!
 //! Never decides when, and never holds up the agent's loop: each backup has a thread of its own.
 
+mod after;
 mod book;
 mod log;
 mod report;

@@ -8,6 +8,7 @@ mod ask;
 mod backup;
 mod dump;
 mod leave;
+mod restore_point;
 mod server;
 mod start;
 mod status;
@@ -185,6 +186,7 @@ impl Agent {
             Wake::DumpAsked { asked, answer } => self.dump_asked(asked, answer),
             Wake::LogWanted => self.want_log(),
             Wake::LogAsked { answer } => self.log_asked(answer),
+            Wake::RestorePointAsked { order, answer } => self.restore_point_asked(order, answer),
             Wake::HandoverAsked { answer } => drop(answer.send(Box::new(self.handover()))),
             Wake::Replied { from, reply } => self.see(Event::Replied { from, reply }),
             Wake::RecordRead { sent, record } => self.see(Event::RecordRead { sent, record }),

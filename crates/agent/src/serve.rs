@@ -12,7 +12,7 @@ use crate::program::Program;
 use crate::tls::holder::Holder;
 use crate::tls::peer::Peer;
 use crate::wake::{Wake, Waker};
-use pgherd_api::agent::{BackupReport, DumpReport, names};
+use pgherd_api::agent::{BackupReport, DumpReport, RestorePointOrder, names};
 use pgherd_core::message::Request;
 use pgherd_core::names::InstanceName;
 use std::fs::File;
@@ -52,6 +52,18 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
             to_loop.ask(|answer| Wake::LogAsked { answer }).await?
         }
     };
+    let (cluster, to_loop) = (me.cluster().clone(), waker.clone());
+    let restore_point = move |peer: Peer, order: RestorePointOrder| {
+        let is_peer =
+            peer.instance().is_some_and(|from| *from.cluster() == cluster) || is_platform(&peer);
+        let to_loop = to_loop.clone();
+        async move {
+            if !is_peer {
+                return Err(not_a_peer());
+            }
+            to_loop.ask(|answer| Wake::RestorePointAsked { order, answer }).await?
+        }
+    };
     let (cluster, wal) = (me.cluster().clone(), pgdata.join("pg_wal"));
     let file = move |peer: Peer, name: String| {
         let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
@@ -74,6 +86,7 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
         .call(names::DUMP_RESTORE, dump(waker, dump::Asked::Restore))
         .call(names::DUMP_READ, dump(waker, dump::Asked::Read))
         .call(names::DUMP_CANCEL, dump(waker, dump::Asked::Cancel))
+        .call(names::RESTORE_POINT, restore_point)
         .file(names::WAL, file)
 }
 

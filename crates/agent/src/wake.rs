@@ -11,7 +11,9 @@ use crate::perform::upkeep::Duty;
 use crate::process::clock;
 use crate::process::fence::Fenced;
 use crate::reexec::Handover;
-use pgherd_api::agent::{BackupReport, DumpReport, Specification, Status};
+use pgherd_api::agent::{
+    BackupReport, DumpReport, RestorePoint, RestorePointOrder, Specification, Status,
+};
 use pgherd_core::message::{Reply, Request};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
@@ -51,6 +53,11 @@ pub enum Wake {
     /// The same of one that is taken elsewhere, if this is the primary.
     LogAsked {
         answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Somebody wants a restore point, if this is the primary.
+    RestorePointAsked {
+        order: RestorePointOrder,
+        answer: oneshot::Sender<Result<RestorePoint, Refusal>>,
     },
     /// Somebody wants to try out whether another program can go on from here.
     HandoverAsked {

@@ -13,12 +13,14 @@ mod backup;
 mod dump;
 mod import;
 mod recovery;
+mod restore_point;
 mod specification;
 mod status;
 mod wanted;
 
 pub use archive::{
     ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived, DataSpec,
+    StreamSpec, StreamStatus,
 };
 pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
 pub use dump::{
@@ -27,6 +29,7 @@ pub use dump::{
 };
 pub use import::{ImportChoice, ImportSpec, ImportWhat};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
+pub use restore_point::{RestorePoint, RestorePointOrder};
 pub use specification::{
     ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
     Superuser,
@@ -71,6 +74,10 @@ pub mod names {
     /// To an agent: a [`DumpNamed`](super::DumpNamed), answered like the last one; the report says
     /// `cancelled` once all that was stored is removed.
     pub const DUMP_CANCEL: &str = "dump/cancel";
+    /// To the primary's agent, from another one or from its platform: a
+    /// [`RestorePointOrder`](super::RestorePointOrder), answered by a
+    /// [`RestorePoint`](super::RestorePoint) once it is in the log.
+    pub const RESTORE_POINT: &str = "restore-point";
     /// To the keeper of the record: `null`, answered by a [`RecordAnswer`](super::RecordAnswer).
     pub const RECORD_READ: &str = "record/read";
     /// To the keeper of the record: a `pgherd_core::record::Write`, answered by a

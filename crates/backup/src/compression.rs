@@ -154,4 +154,24 @@ mod tests {
             assert!(unpacked == plain, "{one}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        const LIMIT: usize = 1 << 20;
+        let plain: Vec<u8> = (0..5000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let packed = |(number, one): (u8, Compression)| {
+            let mut packed = vec![number];
+            one.pack(&mut plain.as_slice(), &mut packed).unwrap();
+            packed
+        };
+        let samples = (0..).zip(Compression::ALL).map(packed).collect();
+        let feed = |bytes: &[u8]| {
+            let Some((number, packed)) = bytes.split_first() else { return String::new() };
+            let one = Compression::ALL[usize::from(*number) % Compression::ALL.len()];
+            let plain = unpacked(one, packed, Bytes(LIMIT as u64));
+            assert!(plain.as_ref().map_or(0, Vec::len) <= LIMIT);
+            format!("{one}: {}", crate::fuzz::outcome(&plain))
+        };
+        crate::fuzz::fuzz(2000, samples, feed);
+    }
 }

@@ -21,3 +21,6 @@ pub mod restore;
 
 mod budget;
 mod workers;
+
+#[cfg(test)]
+mod fuzz;

@@ -4,12 +4,11 @@
 
 use super::place::Place;
 use crate::testbed::Machine;
-use crate::{run, wait};
+use crate::{object_store, run, wait};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -37,7 +36,7 @@ impl Depot {
         let address = Machine::ControlPlane.address();
         let port = PORT.to_string();
         let words = ["--host", "0.0.0.0", "--port", &port, "--access-key", ACCESS_KEY];
-        let mut all = vec![OsString::from(program()?)];
+        let mut all = vec![OsString::from(object_store::program()?)];
         all.extend(words.iter().map(OsString::from));
         all.extend([OsString::from("--secret-key"), OsString::from(SECRET_KEY)]);
         all.push(folder.path().as_os_str().to_owned());
@@ -94,20 +93,4 @@ impl Drop for Depot {
         let _killed = self.process.kill();
         let _reaped = self.process.wait();
     }
-}
-
-/// Where `cargo xtask setup --stores` puts it.
-fn program() -> Result<PathBuf> {
-    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = if rustix::process::geteuid().is_root() {
-        Path::new("/var/cache").to_owned()
-    } else {
-        let cache = named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
-        cache.context("neither XDG_CACHE_HOME nor HOME is set")?
-    };
-    let program = base.join("pgherd/s3s-fs-0.14.1/bin/s3s-fs");
-    if !program.exists() {
-        bail!("{} is missing: cargo xtask setup --stores", program.display());
-    }
-    Ok(program)
 }

@@ -238,7 +238,7 @@ impl From<Durability> for Mode {
 
 /// Proofs that begin at the same moment would choose the same ports: each home knows only its own
 /// clusters, and a port is seen to be taken only once somebody listens on it.
-fn alone() -> Result<File> {
+pub(crate) fn alone() -> Result<File> {
     let everybodys = std::env::temp_dir();
     let folder = File::open(&everybodys);
     let folder = folder.with_context(|| format!("opening {}", everybodys.display()))?;
@@ -247,7 +247,7 @@ fn alone() -> Result<File> {
 }
 
 /// The binary beside this one.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let program = own.with_file_name("pgherd");
     if !program.exists() {

@@ -40,6 +40,10 @@ pub(super) const BOTO: DebianPackage = DebianPackage {
     proof: "/usr/lib/python3/dist-packages/boto3",
     service: None,
 };
+pub(super) const BACKREST: DebianPackage =
+    DebianPackage { name: "pgbackrest", proof: "/usr/bin/pgbackrest", service: None };
+pub(super) const ZSTD: DebianPackage =
+    DebianPackage { name: "zstd", proof: "/usr/bin/zstd", service: None };
 pub(super) const ETCD: DebianPackage =
     DebianPackage { name: "etcd-server", proof: "/usr/bin/etcd", service: Some("etcd") };
 pub(super) const PATRONI: DebianPackage =

@@ -1,5 +1,5 @@
 //! Installs what the repository of backups is tested against: two servers of S3, one of Azure's
-//! protocol, and Debian's barman-cloud.
+//! protocol, and two versions of barman-cloud.
 //!
 //! Never installs into Python, Node or cargo's own folders.
 
@@ -20,6 +20,7 @@ const SERVERS: &[Server] = &[
     Server { folder: "s3s-fs-0.14.1", install: s3s },
     Server { folder: "moto-5.2.5", install: moto },
     Server { folder: "azurite-3.37.0", install: azurite },
+    Server { folder: "barman-3.19.1", install: barman },
 ];
 
 /// Installs those that are not there.
@@ -73,6 +74,17 @@ fn moto(target: &Path) -> Result<()> {
         .args(["--disable-pip-version-check", "--root-user-action=ignore"])
         // The server as a whole brings four times as much, for services we have no use for.
         .args(["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5", "--target"])
+        .arg(target);
+    run(&mut command)
+}
+
+/// The newest one, beside Debian's; what it needs comes with that.
+fn barman(target: &Path) -> Result<()> {
+    let mut command = Command::new("python3");
+    command
+        .args(["-m", "pip", "install", "--quiet", "--no-compile", "--no-input", "--no-deps"])
+        .args(["--disable-pip-version-check", "--root-user-action=ignore"])
+        .args(["barman==3.19.1", "--target"])
         .arg(target);
     run(&mut command)
 }

@@ -17,16 +17,15 @@ mod kill;
 mod list;
 mod logs;
 mod network;
-pub(crate) mod output;
 mod partition;
 mod pause;
 pub(crate) mod place;
-pub(crate) mod progress;
 mod psql;
 mod reload;
 mod repository;
 pub(crate) mod restart;
 mod restore;
+mod restore_point;
 mod resume;
 mod start;
 pub(crate) mod status;
@@ -40,6 +39,7 @@ mod uri;
 mod wait;
 mod window;
 
+pub(crate) use super::{output, progress};
 use clap::Subcommand;
 use std::process::ExitCode;
 
@@ -72,6 +72,7 @@ enum Verb {
     Window(window::Window),
     Restore(restore::Restore),
     Dump(dump::Dump),
+    RestorePoint(restore_point::RestorePoint),
     Kill(kill::Kill),
     Freeze(freeze::Freeze),
     Thaw(thaw::Thaw),
@@ -107,6 +108,7 @@ impl Local {
             Verb::Backup(verb) => (verb.output(), verb.run()),
             Verb::Restore(verb) => (verb.place.output(), verb.run()),
             Verb::Dump(verb) => (verb.output(), verb.run()),
+            Verb::RestorePoint(verb) => (verb.place.output(), verb.run()),
             Verb::Window(verb) => (verb.place.output(), verb.run()),
             Verb::Kill(verb) => (verb.place.output(), verb.run()),
             Verb::Freeze(verb) => (verb.place.output(), verb.run()),

@@ -5,7 +5,7 @@
 use super::log::{self, Awaited};
 use super::report::{ended, id, tell_begun, tell_taken};
 use super::session::{BackupSession, Checkpoint};
-use super::{Place, Stop, Subject, WorkError, retention};
+use super::{Place, Stop, Subject, WorkError, after};
 use crate::archive::{Opened, repository};
 use crate::aside::{self, StartError};
 use crate::chain::chain;
@@ -17,11 +17,11 @@ use pgherd_api::cluster::object_store::Compression;
 use pgherd_backup::base::{self, BackupError, Left, Options, Packing, Progress, Request, Taken};
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::layout::Layout;
-use pgherd_backup::store::{Patience, Store};
-use pgherd_core::backup::retention::Policy;
+use pgherd_backup::store::{Patience, Retry, Store, StoreError};
 use pgherd_core::backup::{BackupId, Extent};
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
+use std::error::Error;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -171,7 +171,11 @@ impl Course {
             Some(Stop::Hindered(why)) => {
                 (BackupPhase::Failed, Some(format!("{why}: take another one")))
             }
-            None => (BackupPhase::Failed, Some(chain(error).to_string())),
+            None => {
+                let passing = passes(error);
+                self.tell.send_modify(|report| report.passing = passing);
+                (BackupPhase::Failed, Some(chain(error).to_string()))
+            }
         }
     }
 
@@ -267,18 +271,29 @@ impl Course {
         }
     }
 
+    /// Ends when somebody does not want it any more. What happens to the server does not matter to
+    /// what is stored, also if it happened at the same moment.
+    async fn cancelled(&self) {
+        let mut stopped = self.stopped.clone();
+        if stopped.wait_for(|stop| *stop == Some(Stop::Cancelled)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn finish(&self, waits: Waits, stored: &Stored) -> (BackupPhase, Option<String>) {
         if waits == Waits::ForLog {
             let waited = tokio::select! {
                 biased;
-                () = self.stop() => return self.taken_back(stored).await,
+                () = self.cancelled() => return self.taken_back(stored).await,
                 waited = self.wait_for_log(stored) => waited,
             };
             if let Err(error) = waited {
                 return (BackupPhase::Failed, Some(chain(&error).to_string()));
             }
         }
-        self.retain(stored).await;
+        let repository = Repository::new(stored.store.clone(), stored.layout.clone());
+        after::retain(&repository, self.job.archive.retention.as_deref(), &self.tell).await;
+        after::look_back(&repository, &self.tell).await;
         (BackupPhase::Completed, None)
     }
 
@@ -306,26 +321,18 @@ impl Course {
             }
         }
     }
+}
 
-    /// The new backup may make others superfluous.
-    async fn retain(&self, stored: &Stored) {
-        let Some(Ok(policy)) = self.job.archive.retention.as_deref().map(Policy::parse) else {
-            return;
-        };
-        let repository = Repository::new(stored.store.clone(), stored.layout.clone());
-        match retention::apply(&repository, policy).await {
-            Ok(pruned) if pruned.backups.is_empty() && pruned.log == 0 => {}
-            Ok(pruned) => {
-                let backups: Vec<_> = pruned.backups.iter().map(ToString::to_string).collect();
-                info!(?backups, log = pruned.log, "what retention gives up is removed");
-            }
-            Err(error) => {
-                let why = format!("retention was not applied: {}", chain(&error));
-                warn!(why, "old backups stay");
-                self.tell.send_modify(|report| report.warnings.push(why));
-            }
+/// Whether it failed at a store that may answer again soon.
+fn passes(error: &WorkError) -> bool {
+    let mut below: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = below {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return error.retry() == Retry::Soon;
         }
+        below = error.source();
     }
+    false
 }
 
 fn options(archive: &ArchiveSpec) -> Options {
@@ -367,6 +374,7 @@ mod tests {
                 compression: None,
                 encryption: None,
                 at_once: 1,
+                stream: None,
                 data,
                 retention: None,
             };

@@ -8,7 +8,7 @@ use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
 use super::{Cluster, access, archive, external, ignored, import, initdb, recovery, synchronous};
-use crate::agent::{PostgresSpec, Superuser};
+use crate::agent::{PostgresSpec, StreamSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
 use crate::warning::{Caution, Warning};
@@ -80,7 +80,8 @@ impl Cluster {
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
         let owner_secret = self.checked_bootstrap(findings).and_then(Bootstrap::owner_secret);
         self.check_images(findings);
-        let postgres = self.checked_postgres(&name, (instances.unwrap_or(1), durability), findings);
+        let around = (instances.unwrap_or(1), durability, annotations.stream);
+        let postgres = self.checked_postgres(&name, around, findings);
         Checked {
             name,
             instances: instances.unwrap_or(1),
@@ -115,7 +116,7 @@ impl Cluster {
     fn checked_postgres(
         &self,
         name: &ClusterName,
-        (instances, durability): (u32, Durability),
+        (instances, durability, stream): (u32, Durability, Option<StreamSpec>),
         findings: &mut Findings,
     ) -> PostgresSpec {
         let postgresql = &self.spec.postgresql;
@@ -145,7 +146,7 @@ impl Cluster {
                 external::checked(self, (&named, &copy.source), findings)
             }),
             import: imported.and_then(|it| import::checked(self, it, findings)).map(Box::new),
-            archive: archive::checked(self, name, findings),
+            archive: archive::checked(self, name, stream, findings),
             superuser: if self.spec.enable_superuser_access {
                 Superuser::Allowed
             } else {

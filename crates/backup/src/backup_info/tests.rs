@@ -168,3 +168,29 @@ proptest! {
         prop_assert_eq!(Literal::read(&literal.to_string()), Ok(literal));
     }
 }
+
+#[test]
+fn fuzzed() {
+    let samples = [include_str!("samples/3.4.0.info"), include_str!("samples/3.19.1.info")];
+    let feed = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let info = BackupInfo::read(&text);
+        // The first time, what would not stay on its line is replaced.
+        let written = info.write();
+        let again = BackupInfo::read(&written);
+        assert_eq!((again.write(), again.problems), (written, Vec::new()));
+        let problems = info.problems;
+        let literal = Literal::read(&text);
+        if let Ok(literal) = &literal {
+            assert_eq!(Literal::read(&literal.to_string()).as_ref(), Ok(literal));
+        }
+        let kinds = problems.iter().map(|one| crate::fuzz::outcome(&Err::<(), _>(one)));
+        // Which kinds there are is enough: how often would always be something new.
+        let kinds: std::collections::BTreeSet<String> = kinds.collect();
+        format!("{kinds:?} {}", crate::fuzz::outcome(&literal))
+    };
+    let literals =
+        ["[('ts1', 16384, '/a b'), ('ts2', 1, 'x\\n')]", "{'a': {'b': 1e-05}, 'n': None}"];
+    let samples = samples.into_iter().chain(literals).map(Vec::from).collect();
+    crate::fuzz::fuzz(2000, samples, feed);
+}

@@ -323,4 +323,32 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        const ALL: [Packing; 4] = [Packing::Plain, Packing::Gzip, Packing::Lz4, Packing::Zstd];
+        let plain: Vec<u8> = (0..5000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let packed = |(number, one): (u8, Packing)| {
+            let packed = Packer::new(one).unwrap().pack(&mut plain.clone()).unwrap().0;
+            [vec![number], packed].concat()
+        };
+        let samples = (0..).zip(ALL).map(packed).collect();
+        let unpacker = std::cell::RefCell::new(Unpacker::new().unwrap());
+        let feed = |bytes: &[u8]| {
+            let Some((number, packed)) = bytes.split_first() else { return String::new() };
+            let packing = ALL[usize::from(*number) % ALL.len()];
+            let mut buffer = vec![0; plain.len()];
+            let mut unpacker = unpacker.borrow_mut();
+            let unpacked = unpacker.unpack(packing, packed, &mut buffer);
+            if packing == Packing::Plain {
+                assert_eq!(unpacked.is_ok(), packed.len() == plain.len());
+            }
+            // A chunk that was broken must not spoil the next one.
+            let whole = Packer::new(packing).unwrap().pack(&mut plain.clone()).unwrap().0;
+            unpacker.unpack(packing, &whole, &mut buffer).unwrap();
+            assert!(buffer == plain, "what comes after a damaged chunk differs");
+            format!("{packing:?}: {}", crate::fuzz::outcome(&unpacked))
+        };
+        crate::fuzz::fuzz(1000, samples, feed);
+    }
 }

@@ -30,4 +30,20 @@ mod tests {
             assert_eq!(fork(bad), None, "{bad:?}");
         }
     }
+
+    #[test]
+    fn fuzzed() {
+        let samples = [
+            "1\t0/3000148\tno recovery target specified\n",
+            "# by hand\n1\t0/3000148\tx\n\n2\tFF/5000000\tbefore 2026-11-22\n",
+        ];
+        let feed = |bytes: &[u8]| {
+            let Some(Fork { parent, at }) = fork(&String::from_utf8_lossy(bytes)) else {
+                return "none".to_owned();
+            };
+            assert_eq!(fork(&format!("{parent}\t{at}\tx\n")), Some(Fork { parent, at }));
+            "one".to_owned()
+        };
+        crate::fuzz::fuzz(5000, samples.map(Vec::from).to_vec(), feed);
+    }
 }

@@ -212,3 +212,6 @@ fn file(
 fn key_of(found: &Found) -> Key {
     found.object.key.clone()
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,6 @@ fn lines(packed: Received, to: &mpsc::Sender<io::Result<Record>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

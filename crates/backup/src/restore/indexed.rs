@@ -155,6 +155,8 @@ impl Indexed<'_> {
         chunk: Chunk,
     ) -> Result<Option<Group>, RestoreError> {
         let (archive, packed) = (chunk.archive.clone(), u64::from(chunk.packed));
+        let key = self.layout.archive(self.id, &archive);
+        let packing = packing(&key, &chunk)?;
         if let Some(group) = waiting.get_mut(&archive)
             && group.at + group.packed == chunk.at
             && group.packed + packed <= FETCH
@@ -163,8 +165,6 @@ impl Indexed<'_> {
             group.chunks.push(chunk);
             return Ok(None);
         }
-        let key = self.layout.archive(self.id, &archive);
-        let packing = packing(&key, &chunk)?;
         let at = chunk.at;
         let group = Group { key, packing, chunks: vec![chunk], at, packed };
         Ok(waiting.insert(archive, group))
@@ -190,9 +190,15 @@ impl Indexed<'_> {
 
 /// How this chunk is packed, if it can be one of ours.
 pub(super) fn packing(key: &Key, chunk: &Chunk) -> Result<Packing, RestoreError> {
-    let Chunk { archive, plain, .. } = chunk;
+    let Chunk { archive, at, packed, plain, pieces } = chunk;
     let packing = Packing::of(Compression::of(archive).1);
-    let is_plausible = !archive.contains('/') && *plain <= LARGEST_CHUNK;
+    let ends = |from: u64, length: u32| from.checked_add(length.into());
+    let is_inside =
+        |piece: &Piece| ends(piece.from, piece.length).is_some_and(|end| end <= piece.size);
+    let is_plausible = !archive.contains('/')
+        && *plain <= LARGEST_CHUNK
+        && ends(*at, *packed).is_some()
+        && pieces.iter().all(is_inside);
     packing.filter(|_| is_plausible).ok_or_else(|| {
         let what = format!("the table of contents names a strange chunk of {archive:?}");
         RestoreError::Damaged { key: key.clone(), what }

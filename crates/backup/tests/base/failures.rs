@@ -168,3 +168,61 @@ async fn a_damaged_table_of_contents_is_told() {
         assert!(!target.data().join("global/pg_control").exists());
     }
 }
+
+/// A file system in memory, if it may be mounted.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, mebibytes: u32) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"]).arg(at);
+        mount.output().is_ok_and(|done| done.status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let gone = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(gone.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// One that is known to be too small is not begun; one that gets full meanwhile is not startable,
+/// and there is all once there is room.
+#[tokio::test]
+async fn a_full_disk_ends_a_restore_and_room_lets_it_succeed() {
+    let server = Server::folder();
+    let store = server.store();
+    back_up(&store, &mut Fake::new(), Options::default()).await;
+    let target = Target::new();
+    // Only root may mount.
+    let Some(small) = Disk::mount(&target.data(), 4) else { return };
+    let refused = target.restore(&store, Into::Empty).await.unwrap_err();
+    assert!(matches!(refused, RestoreError::NoSpace { .. }), "{refused}");
+    assert_eq!(read(&target.data()).len(), 0, "nothing is written");
+    drop(small);
+
+    // Without its table of contents nobody knows how much it will be.
+    store.delete(vec![layout().index(&id())]).await.unwrap();
+    let other = Target::new();
+    let disk = Disk::mount(&other.data(), 12).unwrap();
+    let full = other.restore(&store, Into::Empty).await.unwrap_err();
+    let RestoreError::Write { source, .. } = &full else { panic!("{full}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    assert!(!other.data().join("global/pg_control").exists());
+    drop(disk);
+    let large = Disk::mount(&other.data(), 64).unwrap();
+    let restored = restore_with_room(&other, &store).await;
+    assert_eq!(restored.by, By::Archives);
+    assert!(other.data().join("global/pg_control").exists());
+    drop(large);
+}
+
+async fn restore_with_room(target: &Target, store: &Store) -> restore::Restored {
+    let space = target.space();
+    if space.exists() {
+        std::fs::remove_dir_all(space).unwrap();
+    }
+    target.restore(store, Into::Empty).await.unwrap()
+}

@@ -204,7 +204,7 @@ fn python(name: &str, module: &str) -> Command {
 }
 
 /// Where `cargo xtask setup --stores` puts what the contract runs against.
-fn installed(name: &str) -> PathBuf {
+pub(crate) fn installed(name: &str) -> PathBuf {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = if rustix::process::geteuid().is_root() {
         Path::new("/var/cache").to_owned()

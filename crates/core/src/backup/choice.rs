@@ -378,6 +378,16 @@ mod tests {
     }
 
     #[test]
+    fn the_end_is_reached_over_timelines_that_have_no_segment_of_their_own() {
+        let backups = [backup(1, 1, 3)];
+        let forks = [(2, 1, 0x600_0100), (3, 2, 0x600_0200)];
+        let archive = archive(&[(1, 3, 5), (3, 6, 9)], &forks);
+        let window = window(&backups, &archive);
+        let choice = choose(&wanted(Target::Latest), &backups, &archive, &window).unwrap();
+        assert_eq!((choice.timeline, choice.to), (Timeline(3), Lsn(0xA00_0000)));
+    }
+
+    #[test]
     fn a_history_that_runs_in_a_circle_leads_nowhere() {
         let backups = [backup(1, 1, 3)];
         let archive = archive(&[(1, 2, 8)], &[(2, 3, 0x400_0000), (3, 2, 0x400_0000), (1, 1, 0)]);

@@ -6,9 +6,13 @@ use super::Supervisor;
 use super::requests::about;
 use crate::control::Done;
 use crate::failure::{Failure, Kind};
+use jiff::Timestamp;
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{CallError, Endpoint};
-use pgherd_api::agent::{BackupNamed, BackupOrder, BackupReport, Status, names};
+use pgherd_api::agent::{
+    BackupNamed, BackupOrder, BackupPhase, BackupReport, RestorePoint, RestorePointOrder, Status,
+    names,
+};
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::backup::taker::{Because, Candidate, Prefer, taker};
 use pgherd_core::names::InstanceName;
@@ -20,6 +24,9 @@ use std::time::Duration;
 /// An agent writes down what it was asked for, and answers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A record of the log, and a segment that is finished.
+const RESTORE_POINT: Duration = Duration::from_secs(25);
+
 impl Supervisor {
     pub(super) async fn back_up(
         &mut self,
@@ -29,8 +36,13 @@ impl Supervisor {
     ) -> Result<Done, Failure> {
         self.refuse_without_archive()?;
         let (name, warnings) = self.taker(target, instance).await?;
-        let _begun: Option<BackupReport> =
+        let asked = Timestamp::now();
+        let report: Option<BackupReport> =
             self.ask_agent(&name, names::BACKUP_BEGIN, &order).await?;
+        // Agents are on this machine: its clock tells whether they knew the name before.
+        let earlier = report.filter(|report| report.ordered < asked);
+        let goes_on = earlier.as_ref().map(again).transpose()?;
+        let warnings = warnings.into_iter().chain(goes_on).collect();
         Ok(Done { warnings, ..about(BTreeSet::from([name])) })
     }
 
@@ -85,6 +97,26 @@ impl Supervisor {
         done.map_err(failed).map(|()| about(BTreeSet::from([primary.clone()])))
     }
 
+    pub(super) async fn restore_point(&self, name: String) -> Result<Done, Failure> {
+        let holder = self.record.as_ref().map(|record| record.holder.instance.clone());
+        let Some(primary) = holder else {
+            return Err(Failure::new(Kind::Refused, "nobody has been primary yet"));
+        };
+        let Some(agent) = self.agent(&primary) else {
+            return Err(Failure::new(Kind::Refused, format!("{primary} does not run")));
+        };
+        let order = RestorePointOrder { name };
+        let made: Result<RestorePoint, CallError> =
+            self.client.call(&agent, names::RESTORE_POINT, &order, RESTORE_POINT).await;
+        let made = made.map_err(|error| {
+            let what = format!("{primary} made no restore point");
+            Failure::new(Kind::Failed, what)
+                .because(chain(&error).to_string())
+                .fix("pgherd local explain")
+        })?;
+        Ok(Done { restore_point: Some(made), ..about(BTreeSet::from([primary])) })
+    }
+
     /// Who takes it, and what people should know of that.
     async fn choose(&self, target: BackupTarget) -> Result<(InstanceName, Vec<String>), Failure> {
         let statuses = self.inquiry(|_| true).ask().await;
@@ -131,4 +163,25 @@ impl Supervisor {
         self.instances.get(name)?.pid()?;
         Some(self.agent_at(name))
     }
+}
+
+/// What is told of a backup that was asked for under this name before: one that is over is not taken
+/// again, and the other one is followed.
+fn again(earlier: &BackupReport) -> Result<String, Failure> {
+    let (name, at) = (&earlier.name, earlier.ordered.strftime("%Y-%m-%d %H:%M:%SZ"));
+    let became = match earlier.phase {
+        BackupPhase::Starting | BackupPhase::Checkpoint | BackupPhase::Copy | BackupPhase::Wal => {
+            return Ok(format!("backup {name} goes on since {at}: nothing new is begun"));
+        }
+        BackupPhase::Completed => "is completed",
+        BackupPhase::Failed => "has failed",
+        BackupPhase::Cancelled => "was cancelled",
+    };
+    let what = format!("the backup {name} of {at} {became}, and no other one has its name");
+    let failure =
+        Failure::new(Kind::Refused, what).fix("leave --backup-name out, or choose another");
+    Err(match &earlier.failure {
+        Some(why) => failure.because(why.clone()),
+        None => failure,
+    })
 }

@@ -24,7 +24,7 @@ impl Delete {
         let output = place.output();
         place.inside(|folder| async move {
             let catalogue = opened::open(&folder)?;
-            catalogue.opened.refuse_other(&folder).await?;
+            catalogue.opened.refuse_other().await?;
             let id = catalogue.find(&self.dump).await?.id;
             if !self.yes {
                 let what = format!("dump {id} would be deleted, and nothing brings it back");

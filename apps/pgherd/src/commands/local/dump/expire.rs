@@ -32,7 +32,7 @@ impl Expire {
         let output = place.output();
         place.inside(|folder| async move {
             let catalogue = opened::open(&folder)?;
-            catalogue.opened.refuse_other(&folder).await?;
+            catalogue.opened.refuse_other().await?;
             let said = self.policy.as_deref().or(catalogue.opened.spec.retention.as_deref());
             let Some(said) = said else {
                 let what = "no retention policy is set: all dumps are kept";

@@ -2,9 +2,9 @@
 //!
 //! Never leaves one out because it cannot be used: why it cannot is told.
 
+use super::super::super::repository::second;
 use super::super::output::{Output, say, say_all, say_json};
 use super::super::place::Place;
-use super::super::repository::second;
 use super::super::status::table;
 use super::opened;
 use pgherd_backup::dump::{Description, DumpedDatabase, DumpedFormat, DumpedPart, Found};

@@ -2,7 +2,8 @@
 //!
 //! Never asks an agent: what the repository holds is what counts.
 
-use super::super::repository::{self, Opened};
+use super::super::super::repository::Opened;
+use super::super::repository;
 use pgherd_agent::chain::chain;
 use pgherd_backup::dump::{DumpError, Dumps, Found};
 use pgherd_local::failure::{Failure, Kind};

@@ -1,0 +1,87 @@
+//! Measures how long PostgreSQL waits for each file of its log until it is archived.
+//!
+//! Never asks for two at once: PostgreSQL does not either.
+
+use super::cost::{Cost, Meter};
+use crate::wait;
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const UP_WITHIN: Duration = Duration::from_mins(1);
+
+/// A data folder with nothing in it but log that is to be archived.
+pub(super) struct Waiting {
+    pub(super) data: PathBuf,
+    names: Vec<String>,
+}
+
+/// What it took.
+pub(super) struct Archived {
+    pub(super) cost: Cost,
+    /// How long each file took, in order of length.
+    pub(super) waits: Vec<Duration>,
+}
+
+impl Waiting {
+    pub(super) fn prepare(root: &Path, cluster: &Path, segments: &[PathBuf]) -> Result<Self> {
+        let data = root.join("waiting");
+        if data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        let status = data.join("pg_wal/archive_status");
+        fs::create_dir_all(&status)?;
+        fs::create_dir(data.join("global"))?;
+        for file in ["global/pg_control", "PG_VERSION"] {
+            fs::copy(cluster.join(file), data.join(file)).with_context(|| file.to_owned())?;
+        }
+        let mut names = Vec::new();
+        for segment in segments {
+            let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            fs::hard_link(segment, data.join("pg_wal").join(&name))?;
+            fs::write(status.join(format!("{name}.ready")), "")?;
+            names.push(name);
+        }
+        Ok(Self { data, names })
+    }
+
+    /// All of them, one after the other.
+    pub(super) fn archive(
+        &self,
+        mut meter: Meter,
+        command: impl Fn(&str) -> Command,
+        end: impl FnOnce() -> Result<()>,
+    ) -> Result<Archived> {
+        let status = self.data.join("pg_wal/archive_status");
+        let mut waits = Vec::new();
+        for name in &self.names {
+            let took = meter.run(command(name)).with_context(|| format!("archiving {name}"))?;
+            waits.push(took);
+            let (ready, done) = (format!("{name}.ready"), format!("{name}.done"));
+            fs::rename(status.join(ready), status.join(done))?;
+        }
+        end()?;
+        waits.sort();
+        Ok(Archived { cost: meter.end()?, waits })
+    }
+}
+
+/// The archiver of an agent; it ends with this.
+pub(super) struct Archiver(Child);
+
+impl Archiver {
+    pub(super) fn start(mut command: Command, socket: &Path) -> Result<Self> {
+        let child = command.stdin(Stdio::null()).spawn().context("starting the archiver")?;
+        let archiver = Self(child);
+        wait::until("the archiver's socket", UP_WITHIN, || Ok(socket.exists()))?;
+        Ok(archiver)
+    }
+
+    pub(super) fn end(mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
