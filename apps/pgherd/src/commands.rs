@@ -3,14 +3,21 @@
 //! Never shares state between commands: each is given its arguments and ends with an exit code.
 
 pub(crate) mod agent;
+pub(crate) mod backup;
 pub(crate) mod bootstrap;
 pub(crate) mod bound;
 pub(crate) mod completion;
+pub(crate) mod form;
 pub(crate) mod inside;
 pub(crate) mod install;
 pub(crate) mod kubernetes;
 pub(crate) mod local;
 pub(crate) mod operator;
+pub(crate) mod output;
+pub(crate) mod progress;
+pub(crate) mod recovery;
+pub(crate) mod repository;
+pub(crate) mod restore_point;
 pub(crate) mod wal;
 
 use std::ffi::OsString;

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
     let arguments = match parse(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return commands::local::output::tell_usage(&error, &words),
+        Err(error) => return commands::output::tell_usage(&error, &words),
     };
     match arguments.command {
         Command::Local(local) => local.run(),
@@ -66,4 +66,54 @@ fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
         command
     };
     Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cluster_comes_after_the_verb_of_its_backups() {
+        let parsed = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            parse(&words).map(drop).map_err(|error| error.kind())
+        };
+        for line in [
+            "pgherd backup shop",
+            "pgherd backup shop -n prod --name before --target primary --no-wait -o name",
+            "pgherd backup cluster/list",
+            "pgherd backup list shop -o yaml",
+            "pgherd backup info shop",
+            "pgherd backup verify shop latest -n prod",
+            "pgherd backup annotate shop latest --keep full",
+            "pgherd backup expire shop --dry-run",
+            "pgherd backup delete shop 20261122T112233 --yes",
+            "pgherd backup cancel shop",
+            "pgherd window shop -o json",
+            "pgherd restore-point shop before-it",
+            "pgherd restore shop --as copy --to-time 2026-11-22T14:31:00Z --plan -n prod",
+            "pgherd restore shop --as copy --to-immediate --as-user me --instances 1",
+            "pgherd restore shop --as copy --to-name point --backup latest",
+            "pgherd local restore shop --as copy --latest",
+            "pgherd local backup annotate latest --release --name shop",
+        ] {
+            assert_eq!(parsed(line), Ok(()), "{line}");
+        }
+        for line in [
+            "pgherd backup",
+            "pgherd backup list",
+            "pgherd backup shop list",
+            "pgherd backup annotate shop latest",
+            "pgherd restore shop --as copy",
+            "pgherd restore shop --as copy --to-name point",
+            "pgherd restore shop --latest",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
 }

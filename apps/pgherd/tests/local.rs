@@ -7,6 +7,7 @@ mod local {
     mod archive;
     mod backup;
     mod documents;
+    mod dump;
     mod full_disk;
     mod home;
     mod lifetime;
@@ -16,5 +17,6 @@ mod local {
     mod restore;
     mod settings;
     mod strange;
+    mod stream;
     mod together;
 }

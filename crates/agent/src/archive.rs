@@ -3,6 +3,7 @@
 //! Never decides which file is next (`pgherd_core::wal` does), and never holds up the agent's
 //! loop, PostgreSQL's stop or a promotion: it has a thread of its own, and every answer a bound.
 
+mod backlog;
 mod catch_up;
 mod claim;
 pub mod client;
@@ -15,6 +16,7 @@ mod ready;
 pub mod repository;
 mod serve;
 mod spool;
+mod stream;
 
 pub(crate) use claim::ClaimError;
 pub use claim::owner;
@@ -24,7 +26,7 @@ pub use repository::{OpenError, check};
 
 use crate::durable::Access;
 use pgherd_api::agent::{ArchiveSpec, ArchiveStatus};
-use pgherd_core::units::{SystemId, Time, Timeline};
+use pgherd_core::units::{Epoch, SystemId, Time, Timeline, WalPosition};
 use std::io;
 use std::path::PathBuf;
 use tokio::sync::watch;
@@ -65,6 +67,14 @@ pub struct Orders {
     /// The cluster whose log it is, once that is known.
     pub system: Option<SystemId>,
     pub part: Part,
+    pub reign: Option<Reign>,
+}
+
+/// An office that is held, and how far the log is durable here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reign {
+    pub epoch: Epoch,
+    pub position: WalPosition,
 }
 
 /// What the server does at present.
@@ -86,6 +96,8 @@ pub enum Part {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     pub status: Option<ArchiveStatus>,
+    /// Since when something is flushed that is not in the store.
+    pub behind: Option<Time>,
     /// When a standby was last given a file.
     pub helped: Option<Time>,
 }

@@ -2,6 +2,7 @@
 //!
 //! Never decides when, and never holds up the agent's loop: each backup has a thread of its own.
 
+mod after;
 mod book;
 mod log;
 mod report;
@@ -11,6 +12,7 @@ mod work;
 
 use crate::archive::ClaimError;
 use crate::archive::repository::OpenError;
+use crate::aside::StartError;
 use crate::chain::chain;
 use crate::http::refusal::{Kind, Refusal};
 use crate::postgres::session::SessionError;
@@ -250,7 +252,7 @@ impl Backups {
         let report = report::ordered((&self.place, archive), &order);
         self.book.note(report.clone());
         let began = work::start(job, order, subject, report.clone());
-        let failed = |error: work::StartError| {
+        let failed = |error: StartError| {
             let why = chain(&error).to_string();
             Refusal::new(Kind::Failed, why)
         };

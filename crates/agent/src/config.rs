@@ -279,6 +279,11 @@ impl Folder {
         self.root.join("scratch")
     }
 
+    /// Where files of a dump lie on their way.
+    pub fn dumps(&self) -> PathBuf {
+        self.scratch().join("dump")
+    }
+
     /// The agent's own log, `agent.log`, unless it goes to standard output.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")

@@ -4,10 +4,12 @@
 
 pub mod accepted;
 pub mod archive;
+mod aside;
 pub mod backup;
 pub mod chain;
 pub mod config;
 pub mod coordinator;
+pub mod dump;
 pub mod durable;
 pub mod events;
 pub mod http;

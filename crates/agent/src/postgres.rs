@@ -9,6 +9,8 @@ pub mod control;
 pub mod external;
 pub mod folder;
 pub mod follow;
+pub(crate) mod globals;
+pub mod import;
 pub mod initdb;
 pub mod install;
 pub mod lost_and_found;

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod fence;
+pub mod flow;
 pub mod launch;
 pub mod owner;
 pub(crate) mod table;

@@ -6,7 +6,9 @@
 mod archive;
 mod ask;
 mod backup;
+mod dump;
 mod leave;
+mod restore_point;
 mod server;
 mod start;
 mod status;
@@ -17,6 +19,7 @@ use crate::accepted::Accepted;
 use crate::backup::Backups;
 use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
+use crate::dump::Dumps;
 use crate::events::Events;
 use crate::http::client::Client;
 use crate::log;
@@ -133,6 +136,7 @@ struct Agent {
     upkeep: upkeep::Upkeep,
     archiving: archive::Archiving,
     backups: Backups,
+    dumps: Dumps,
     /// How the cluster came out of a backup, or how far it is.
     recovery: Arc<recovery::Told>,
     events: Events,
@@ -179,8 +183,10 @@ impl Agent {
             // Nobody waits any more: then nobody needs it.
             Wake::StatusAsked { answer } => drop(answer.send(self.status())),
             Wake::BackupAsked { asked, answer } => self.backup_asked(asked, answer),
+            Wake::DumpAsked { asked, answer } => self.dump_asked(asked, answer),
             Wake::LogWanted => self.want_log(),
             Wake::LogAsked { answer } => self.log_asked(answer),
+            Wake::RestorePointAsked { order, answer } => self.restore_point_asked(order, answer),
             Wake::HandoverAsked { answer } => drop(answer.send(Box::new(self.handover()))),
             Wake::Replied { from, reply } => self.see(Event::Replied { from, reply }),
             Wake::RecordRead { sent, record } => self.see(Event::RecordRead { sent, record }),
@@ -315,6 +321,7 @@ impl Agent {
         tell(&self.outside.serves, self.serves());
         self.archive();
         self.tend_backups();
+        self.tend_dumps();
         self.keep_up();
         self.forget_ended_tasks();
     }

@@ -4,6 +4,7 @@
 
 use crate::backup::Asked;
 use crate::config::Folder;
+use crate::dump;
 use crate::http::file::{Opened, Received};
 use crate::http::refusal::{Kind, Refusal};
 use crate::http::routes::Routes;
@@ -11,7 +12,7 @@ use crate::program::Program;
 use crate::tls::holder::Holder;
 use crate::tls::peer::Peer;
 use crate::wake::{Wake, Waker};
-use pgherd_api::agent::{BackupReport, names};
+use pgherd_api::agent::{BackupReport, DumpReport, RestorePointOrder, names};
 use pgherd_core::message::Request;
 use pgherd_core::names::InstanceName;
 use std::fs::File;
@@ -51,6 +52,18 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
             to_loop.ask(|answer| Wake::LogAsked { answer }).await?
         }
     };
+    let (cluster, to_loop) = (me.cluster().clone(), waker.clone());
+    let restore_point = move |peer: Peer, order: RestorePointOrder| {
+        let is_peer =
+            peer.instance().is_some_and(|from| *from.cluster() == cluster) || is_platform(&peer);
+        let to_loop = to_loop.clone();
+        async move {
+            if !is_peer {
+                return Err(not_a_peer());
+            }
+            to_loop.ask(|answer| Wake::RestorePointAsked { order, answer }).await?
+        }
+    };
     let (cluster, wal) = (me.cluster().clone(), pgdata.join("pg_wal"));
     let file = move |peer: Peer, name: String| {
         let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
@@ -69,6 +82,11 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
         .call(names::BACKUP_READ, backup(waker, Asked::Read))
         .call(names::BACKUP_CANCEL, backup(waker, Asked::Cancel))
         .call(names::BACKUP_LOG, log)
+        .call(names::DUMP_BEGIN, dump(waker, dump::Asked::Begin))
+        .call(names::DUMP_RESTORE, dump(waker, dump::Asked::Restore))
+        .call(names::DUMP_READ, dump(waker, dump::Asked::Read))
+        .call(names::DUMP_CANCEL, dump(waker, dump::Asked::Cancel))
+        .call(names::RESTORE_POINT, restore_point)
         .file(names::WAL, file)
 }
 
@@ -89,6 +107,25 @@ fn backup<Question: Send + 'static>(
             }
             let asked = asked(question);
             to_loop.ask(|answer| Wake::BackupAsked { asked, answer }).await?
+        })
+    }
+}
+
+/// So are dumps.
+fn dump<Question: Send + 'static>(
+    waker: &Waker,
+    asked: fn(Question) -> dump::Asked,
+) -> impl Fn(Peer, Question) -> Answering<Option<DumpReport>> + use<Question> {
+    let to_loop = waker.clone();
+    move |peer: Peer, question| {
+        let (is_platform, to_loop) = (is_platform(&peer), to_loop.clone());
+        Box::pin(async move {
+            if !is_platform {
+                let why = format!("{peer} may not ask this agent for dumps: its platform may");
+                return Err(Refusal::new(Kind::Forbidden, why));
+            }
+            let asked = asked(question);
+            to_loop.ask(|answer| Wake::DumpAsked { asked, answer }).await?
         })
     }
 }

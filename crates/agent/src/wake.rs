@@ -3,6 +3,7 @@
 //! Never carries work: a wake says that something happened, and the plan decides what follows.
 
 use crate::backup::Asked;
+use crate::dump;
 use crate::http::refusal::{Kind, Refusal};
 use crate::observe::Look;
 use crate::perform::Ended;
@@ -10,7 +11,9 @@ use crate::perform::upkeep::Duty;
 use crate::process::clock;
 use crate::process::fence::Fenced;
 use crate::reexec::Handover;
-use pgherd_api::agent::{BackupReport, Specification, Status};
+use pgherd_api::agent::{
+    BackupReport, DumpReport, RestorePoint, RestorePointOrder, Specification, Status,
+};
 use pgherd_core::message::{Reply, Request};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Record;
@@ -40,11 +43,21 @@ pub enum Wake {
         asked: Asked,
         answer: oneshot::Sender<Result<Option<BackupReport>, Refusal>>,
     },
+    /// Somebody wants a dump or a restore from one, or to know how it goes.
+    DumpAsked {
+        asked: dump::Asked,
+        answer: oneshot::Sender<Result<Option<DumpReport>, Refusal>>,
+    },
     /// A backup that is taken here waits for log that the primary has not finished.
     LogWanted,
     /// The same of one that is taken elsewhere, if this is the primary.
     LogAsked {
         answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Somebody wants a restore point, if this is the primary.
+    RestorePointAsked {
+        order: RestorePointOrder,
+        answer: oneshot::Sender<Result<RestorePoint, Refusal>>,
     },
     /// Somebody wants to try out whether another program can go on from here.
     HandoverAsked {

@@ -14,6 +14,7 @@ mod postgres {
     mod folder;
     mod fork;
     mod gate;
+    mod import;
     mod initdb;
     mod launch;
     mod log;

@@ -10,16 +10,26 @@ use serde::{Deserialize, Serialize};
 
 mod archive;
 mod backup;
+mod dump;
+mod import;
 mod recovery;
+mod restore_point;
 mod specification;
 mod status;
 mod wanted;
 
 pub use archive::{
     ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived, DataSpec,
+    StreamSpec, StreamStatus,
 };
 pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
+pub use dump::{
+    DumpFormat, DumpNamed, DumpOrder, DumpOwners, DumpPasswords, DumpPhase, DumpReport,
+    DumpRestoreOrder, DumpRoles, DumpTarget, DumpWork,
+};
+pub use import::{ImportChoice, ImportSpec, ImportWhat};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
+pub use restore_point::{RestorePoint, RestorePointOrder};
 pub use specification::{
     ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
     Superuser,
@@ -52,6 +62,22 @@ pub mod names {
     /// To the primary's agent, from another one: `null`, answered by `null` once the segment of the
     /// log that is written to is finished, so that a backup's end is archived soon.
     pub const BACKUP_LOG: &str = "backup/log";
+    /// To an agent: a [`DumpOrder`](super::DumpOrder), answered by a
+    /// [`DumpReport`](super::DumpReport). Refused while it dumps or restores already.
+    pub const DUMP_BEGIN: &str = "dump/begin";
+    /// To the primary's agent: a [`DumpRestoreOrder`](super::DumpRestoreOrder), answered like the
+    /// last one.
+    pub const DUMP_RESTORE: &str = "dump/restore";
+    /// To an agent: a [`DumpNamed`](super::DumpNamed), answered by a
+    /// [`DumpReport`](super::DumpReport), or `null` if this agent has done no such thing.
+    pub const DUMP_READ: &str = "dump/read";
+    /// To an agent: a [`DumpNamed`](super::DumpNamed), answered like the last one; the report says
+    /// `cancelled` once all that was stored is removed.
+    pub const DUMP_CANCEL: &str = "dump/cancel";
+    /// To the primary's agent, from another one or from its platform: a
+    /// [`RestorePointOrder`](super::RestorePointOrder), answered by a
+    /// [`RestorePoint`](super::RestorePoint) once it is in the log.
+    pub const RESTORE_POINT: &str = "restore-point";
     /// To the keeper of the record: `null`, answered by a [`RecordAnswer`](super::RecordAnswer).
     pub const RECORD_READ: &str = "record/read";
     /// To the keeper of the record: a `pgherd_core::record::Write`, answered by a

@@ -13,6 +13,7 @@ pub(crate) mod defaults;
 pub mod external;
 mod ignored;
 pub mod images;
+pub mod import;
 pub mod initdb;
 pub mod managed;
 pub mod monitoring;

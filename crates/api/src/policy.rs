@@ -118,13 +118,14 @@ const NOT_WAVED_THROUGH: (&str, &str) = (
 );
 
 /// All policies.
-pub fn policies() -> [Policy; 5] {
+pub fn policies() -> [Policy; 6] {
     [
         cluster::policy(),
         warnings::policy(),
         pooler::policy(),
         database::policy(),
         scheduled_backup::policy(),
+        scheduled_backup::warnings(),
     ]
 }
 

@@ -46,6 +46,11 @@ pub enum DestinationError {
          https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder"
     )]
     Unknown { given: String },
+    #[error(
+        "{given:?} is relative, and where agents run nobody knows to what: write an absolute folder, \
+         such as /srv/backups, or the address of a store"
+    )]
+    Relative { given: String },
     #[error("{given:?} names no {what}: use the form {form}")]
     Incomplete { given: String, what: &'static str, form: &'static str },
     #[error(
@@ -84,7 +89,10 @@ impl Destination {
             let place = Place::Folder(PathBuf::from(folder));
             return Self::new(given, place, "");
         }
-        Err(DestinationError::Unknown { given: given.to_owned() })
+        if given.is_empty() || given.contains("://") {
+            return Err(DestinationError::Unknown { given: given.to_owned() });
+        }
+        Err(DestinationError::Relative { given: given.to_owned() })
     }
 
     fn new(given: &str, place: Place, path: &str) -> Result<Self, DestinationError> {
@@ -262,7 +270,7 @@ mod tests {
         ];
         expect![[r#"
             "" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
-            "backups/prod" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
+            "backups/prod" is relative, and where agents run nobody knows to what: write an absolute folder, such as /srv/backups, or the address of a store
             "ftp://backups" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder
             "s3:///prod" names no bucket: use the form s3://BUCKET/PATH
             "s3://user@backups/prod" names no bucket: use the form s3://BUCKET/PATH

@@ -4,9 +4,11 @@
 
 use crate::compression::Compression;
 use crate::destination::{Prefix, ServerName};
+use crate::dump::DumpFile;
 use object_store::path::Path;
 use pgherd_core::backup::BackupId;
-use pgherd_core::wal::WalFile;
+use pgherd_core::wal::stream::Piece;
+use pgherd_core::wal::{Segment, WalFile};
 use std::fmt;
 
 /// What an object is stored under.
@@ -109,6 +111,30 @@ impl Layout {
         self.root.with(OWN).with("base").with(id.as_str()).with("taker")
     }
 
+    /// The folder of folders of logical dumps.
+    pub fn dumps(&self) -> Key {
+        self.root.with(OWN).with("dumps")
+    }
+
+    pub fn dump(&self, id: &BackupId) -> Key {
+        self.dumps().with(id.as_str())
+    }
+
+    /// Its presence makes a folder a dump.
+    pub fn dump_description(&self, id: &BackupId) -> Key {
+        self.dump(id).with("dump.json")
+    }
+
+    /// Who takes a dump, as long as that is going on.
+    pub fn dump_taker(&self, id: &BackupId) -> Key {
+        self.dump(id).with("taker")
+    }
+
+    /// A file of a dump.
+    pub(crate) fn dump_file(&self, id: &BackupId, name: &DumpFile) -> Key {
+        self.dump(id).with(name.as_str())
+    }
+
     /// The hold on a backup.
     pub fn keep(&self, id: &BackupId) -> Key {
         self.backup_object(id, "annotations/keep")
@@ -139,6 +165,30 @@ impl Layout {
         (self.wal(file, compression) == *key).then_some((file, compression))
     }
 
+    /// Log that is there before its segment is, in a folder for each timeline. Never under `wals`:
+    /// barman would take what is there of a segment for all of it.
+    pub fn stream(&self) -> Key {
+        self.root.with(OWN).with("stream")
+    }
+
+    /// What is there of one segment.
+    pub fn stream_of(&self, segment: Segment) -> Key {
+        self.stream().with(&format!("{:08X}", segment.timeline().0)).with(&segment.to_string())
+    }
+
+    pub fn piece(&self, piece: Piece) -> Key {
+        let name = format!("{}{}", piece.name(), Compression::Zstd.suffix());
+        self.stream_of(piece.segment).with(&name)
+    }
+
+    /// What is stored under this key, if it is a piece of the log where it belongs.
+    pub fn piece_at(&self, key: &Key) -> Option<Piece> {
+        let (folder, name) = key.as_str().rsplit_once('/')?;
+        let (name, _) = Compression::of(name);
+        let segment = Segment::parse(folder.rsplit('/').next()?).ok()?;
+        Piece::parse(segment, name).filter(|piece| self.piece(*piece) == *key)
+    }
+
     /// An object of our own, which barman's tools neither see nor delete.
     pub fn own(&self, name: OwnObject) -> Key {
         self.root.with(OWN).with(match name {
@@ -160,10 +210,35 @@ pub enum OwnObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::Oid;
     use expect_test::expect;
+    use pgherd_core::units::Lsn;
+    use pgherd_core::wal::SegmentSize;
 
     fn layout(prefix: &str) -> Layout {
         Layout::new(&Prefix::parse(prefix).unwrap(), &ServerName::parse("app-db").unwrap())
+    }
+
+    fn piece() -> Piece {
+        let segment = Segment::parse("0000000100000002000000FF").unwrap();
+        let start = segment.start(SegmentSize::DEFAULT);
+        Piece { segment, from: start, to: Lsn(start.0 + 0x100) }
+    }
+
+    #[test]
+    fn only_what_lies_where_it_belongs_is_a_piece() {
+        let layout = layout("");
+        let whole = layout.piece(piece());
+        assert_eq!(layout.piece_at(&whole), Some(piece()));
+        for other in [
+            whole.as_str().replace("stream", "wals"),
+            whole.as_str().replace("stream/00000001", "stream/00000002"),
+            whole.as_str().replace(".zst", ""),
+            whole.as_str().replace(".zst", ".gz"),
+            whole.as_str().replace("app-db", "other"),
+        ] {
+            assert_eq!(layout.piece_at(&Key(Path::parse(&other).unwrap())), None, "{other}");
+        }
     }
 
     #[test]
@@ -178,7 +253,10 @@ mod tests {
             layout.wal(wal("0000000100000002000000FF.00000028.backup"), Compression::None),
             layout.wal(wal("0000000100000002000000FF.partial"), Compression::Zstd),
             layout.wal(wal("00000002.history"), Compression::Bzip2),
+            layout.piece(piece()),
             layout.own(OwnObject::Probe),
+            layout.dump_description(&id),
+            layout.dump_file(&id, &DumpFile::of_folder(Oid(5), "toc.dat").unwrap()),
         ];
         expect![[r#"
             prod/eu%20/app-db/base/20261122T112233/backup.info
@@ -187,7 +265,10 @@ mod tests {
             prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.00000028.backup
             prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.partial.zst
             prod/eu%20/app-db/wals/00000002.history.bz2
+            prod/eu%20/app-db/pgherd/stream/00000001/0000000100000002000000FF/00000002FF000000-00000002FF000100.zst
             prod/eu%20/app-db/pgherd/probe
+            prod/eu%20/app-db/pgherd/dumps/20261122T112233/dump.json
+            prod/eu%20/app-db/pgherd/dumps/20261122T112233/5/toc.dat
         "#]]
         .assert_eq(&keys.map(|key| format!("{key}\n")).concat());
     }

@@ -16,6 +16,7 @@ pub mod store;
 pub mod wal;
 
 pub mod base;
+pub mod dump;
 pub mod restore;
 
 mod budget;

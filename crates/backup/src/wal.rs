@@ -8,11 +8,15 @@ mod fetch;
 pub mod header;
 mod occupied;
 mod push;
+mod stream;
+mod together;
 mod unpack;
 
 pub use fetch::{Fetched, Partials};
 pub use occupied::Occupied;
 pub use push::Pushed;
+pub use stream::Pieces;
+pub(crate) use stream::pieces;
 
 use crate::compression::Compression;
 use crate::layout::{Key, Layout};

@@ -11,6 +11,7 @@ mod stores {
     mod interchange;
     mod segments;
     mod servers;
+    mod stream;
     mod troubles;
     mod wal;
 }

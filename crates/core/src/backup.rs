@@ -14,7 +14,7 @@ mod fixtures;
 
 use crate::units::{Lsn, Moment, Timeline};
 use crate::wal::{Segment, SegmentSize};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The name of a backup: when it began, `20261122T112233`. Later ones are greater.
@@ -65,7 +65,7 @@ pub enum Status {
 }
 
 /// A hold that keeps retention away from a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Hold {
     /// It is kept, and all log from it on.

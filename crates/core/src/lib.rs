@@ -25,6 +25,7 @@ pub mod rules;
 pub mod switchover;
 
 pub mod backup;
+pub mod dump;
 pub mod wal;
 
 #[cfg(test)]

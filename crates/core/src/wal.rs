@@ -2,8 +2,10 @@
 //!
 //! Never reads one: what a file holds is checked where it is read.
 
+pub mod backlog;
 pub mod prefetch;
 pub mod queue;
+pub mod stream;
 
 use crate::units::{Bytes, Lsn, Timeline};
 use serde::Serialize;

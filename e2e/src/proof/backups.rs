@@ -18,6 +18,7 @@ const SCHEDULE: &str = "at-once";
 const ARCHIVING: &str = "ContinuousArchiving";
 const TOLD_WITHIN: Duration = Duration::from_mins(3);
 const BACKED_UP_WITHIN: Duration = Duration::from_mins(4);
+const ASKED_WITHIN: Duration = Duration::from_mins(2);
 const ROWS: u32 = 1000;
 
 pub(super) fn back_up(place: &Place) -> Result<Round> {
@@ -30,18 +31,24 @@ pub(super) fn back_up(place: &Place) -> Result<Round> {
         "create table ledger (id int primary key); insert into ledger select generate_series(1, 1000)",
     )?;
     let began = Instant::now();
-    place.apply(&backup())?;
+    let said = place.pgherd(&["backup", NAME, "--name", BY_HAND], BACKED_UP_WITHIN)?;
+    round.notes.push(said.trim().to_owned());
     let by_hand = completed(place, BY_HAND)?;
     round.notes.push(format!("a backup by hand: {:.1} s", began.elapsed().as_secs_f64()));
     round.broken.extend(missing(&by_hand));
     place.apply(&schedule())?;
     scheduled(place, &mut round)?;
+    by_command(place, &by_hand, &mut round)?;
     let at = mistake(&kept)?;
     let began = Instant::now();
     let earlier = Cluster { place, name: "earlier" };
-    let source = json!({"source": "origin", "recoveryTarget": {"targetTime": at}});
-    place.apply(&restored(earlier.name, &depot, &source))?;
-    earlier.wait_whole(Operator::Present, UP_WITHIN)?;
+    let words = ["restore", NAME, "--as", earlier.name, "--to-time", &at];
+    let plan = place.pgherd(&[&words[..], &["--plan"]].concat(), ASKED_WITHIN)?;
+    if !plan.contains("stops at") || place.get("cluster", earlier.name).is_some() {
+        round.broken.push(format!("a plan is not one, or made something: {plan}"));
+    }
+    let said = place.pgherd(&words, UP_WITHIN)?;
+    round.notes.push(said.trim().to_owned());
     round.seconds = Some(began.elapsed().as_secs_f64());
     let rows = sql(&earlier, "select count(*) from ledger")?;
     if rows != (ROWS + 1).to_string() {
@@ -62,6 +69,28 @@ pub(super) fn back_up(place: &Place) -> Result<Round> {
     place.kubectl(&["delete", "scheduledbackups,backups", "--all"])?;
     place.kubectl(&["delete", "secret", super::depot::SECRET])?;
     Ok(round)
+}
+
+/// What the commands tell of the repository, which no object says.
+fn by_command(place: &Place, by_hand: &Value, round: &mut Round) -> Result<()> {
+    let ask = |words: &[&str]| place.pgherd(words, ASKED_WITHIN);
+    let id = by_hand.pointer("/status/backupId").and_then(Value::as_str).unwrap_or_default();
+    let listed: Value = serde_json::from_str(&ask(&["backup", "list", NAME, "-o", "json"])?)?;
+    let mut listed = listed.as_array().into_iter().flatten();
+    let is_listed =
+        |one: &Value| one["id"] == id && one["object"] == BY_HAND && one["usable"] == true;
+    if !listed.any(is_listed) {
+        round.broken.push(format!("backup {id} is not listed"));
+    }
+    let verified = ask(&["backup", "verify", NAME, BY_HAND])?;
+    round.notes.push(verified.trim().to_owned());
+    let window: Value = serde_json::from_str(&ask(&["window", NAME, "-o", "json"])?)?;
+    if window.pointer("/intervals/0/until").is_none() {
+        round.broken.push(format!("there is no window: {window}"));
+    }
+    let point = ask(&["restore-point", NAME, "before-the-mistake"])?;
+    round.notes.push(point.trim().to_owned());
+    Ok(())
 }
 
 /// It runs before what opens its archive is there, and says so.
@@ -91,13 +120,6 @@ fn condition(kept: &Cluster<'_>, status: &str) -> Result<String> {
         Ok(said.filter(|_| is_so))
     });
     found.map_err(|error| error.context(kept.told()))
-}
-
-fn backup() -> Value {
-    json!({
-        "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": {"name": BY_HAND},
-        "spec": {"cluster": {"name": NAME}},
-    })
 }
 
 fn schedule() -> Value {

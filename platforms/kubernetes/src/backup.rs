@@ -2,8 +2,10 @@
 //!
 //! Never follows a backup by memory: what was asked of whom is in the object before it is asked.
 
+pub(crate) mod deleted;
 mod look;
 mod order;
+pub mod recoverable;
 pub mod silences;
 mod status;
 
@@ -99,14 +101,17 @@ async fn go(
             page.tell(reported(before), None).await?;
             Ok(Action::requeue(FOLLOW))
         }
-        Step::Anew { attempt, lost } => {
-            let note = format!("Restarting backup for cluster {cluster}: {lost}");
+        Step::Anew { attempt, lost, pause } => {
+            let lost = format!("in {} s, because {lost}", pause.as_secs());
+            let note = format!("Restarting backup for cluster {cluster} {lost}");
             let anew = status::anew(before, (order::name(backup, attempt), &lost), now);
             page.context.silences.forget(backup.metadata.uid.as_deref().unwrap_or_default());
             page.tell(anew, Some(normal("ReStarting", note, attempt))).await?;
-            Ok(Action::requeue(FOLLOW))
+            Ok(Action::requeue(pause))
         }
         Step::Complete => {
+            let since = looked.report.as_ref().and_then(|report| report.recoverable_since);
+            page.context.recoverable.note(backup, since);
             let event = normal("Completed", "Backup completed".to_owned(), 0);
             page.tell(status::ended(reported(before), now), Some(event)).await?;
             Ok(Action::await_change())
@@ -123,6 +128,10 @@ async fn wait_on(
     (before, wait): (BackupStatus, &Wait),
     now: Timestamp,
 ) -> Result<Action, BackupError> {
+    if let Wait::ForPause { left } = wait {
+        // Why is told already.
+        return Ok(Action::requeue(*left));
+    }
     let why = wait.to_string();
     let is_news = before.error.as_ref() != Some(&why);
     let event = Event {
@@ -139,6 +148,7 @@ async fn wait_on(
         | Wait::ForManifest
         | Wait::ForWaking
         | Wait::ForArchiving { .. }
+        | Wait::ForPause { .. }
         | Wait::ForTaker => LOOK_AGAIN,
     }))
 }

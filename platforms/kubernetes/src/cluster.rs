@@ -148,10 +148,15 @@ async fn go_on(
     let status = if realised.is_ok() { report::with_recovery(status, &heard) } else { status };
     let status = report::with_archive(status, &heard, (cluster, told_at));
     let backups = context.backups_of(cluster);
-    let status = report::with_backups(status, &backups, (cluster, told_at));
+    let since = context.recoverable.since(blueprint.namespace, blueprint.name());
+    let status = report::with_backups(status, (&backups, since), (cluster, told_at));
     done.extend(upgrade.done.iter().cloned());
     let status = report::with_upgrade(status, &plan.verdict, (context, &upgrade));
-    let told = report::write_in_time(context, cluster, &status, Instant::now()).await;
+    // What fails is told at once, for what is told of it is told once.
+    let told = match &realised {
+        Ok(()) => report::write_in_time(context, cluster, &status, Instant::now()).await,
+        Err(_) => report::write(context, cluster, &status).await.map(|()| None),
+    };
     let round = Round {
         before: &cluster.status.clone().unwrap_or_default(),
         after: &status,

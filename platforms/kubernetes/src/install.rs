@@ -290,6 +290,8 @@ mod tests {
             ValidatingAdmissionPolicyBinding pgherd-databases
             ValidatingAdmissionPolicy pgherd-scheduledbackups
             ValidatingAdmissionPolicyBinding pgherd-scheduledbackups
+            ValidatingAdmissionPolicy pgherd-scheduledbackups-warned
+            ValidatingAdmissionPolicyBinding pgherd-scheduledbackups-warned
             Namespace pgherd-system
             ServiceAccount pgherd-operator
             ClusterRole pgherd-operator

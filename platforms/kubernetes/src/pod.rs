@@ -18,17 +18,18 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client, Config};
 use lease::LeaseCoordinator;
 use peers::Sought;
-use pgherd_agent::config::{AgentConfig, PeerAddress};
+use pgherd_agent::config::{AgentConfig, Folder, PeerAddress};
 use pgherd_agent::log::Destination;
 use pgherd_agent::platform::{Answer, Lent, Platform, SilentError};
 use pgherd_agent::postgres::install::{self, InstallError};
 use pgherd_agent::run::{self, RunError, Setup};
 use pgherd_agent::tasks::Tasks;
 use pgherd_api::agent::Specification;
-use pgherd_core::names::InstanceName;
+use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
 use pgherd_core::record::{Record, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use surroundings::{Surroundings, SurroundingsError};
@@ -80,6 +81,13 @@ pub fn run() -> Result<(), PodError> {
         Ok(Arc::new(pod))
     })
     .map_err(PodError::Run)
+}
+
+/// The cluster of the pod that this process is in, and where its agent keeps what it knows.
+pub fn own() -> Result<(ClusterName, Folder), PodError> {
+    let surroundings = Surroundings::find().map_err(PodError::LookAround)?;
+    let folder = surroundings.agent_config(PathBuf::new()).folder();
+    Ok((surroundings.cluster, folder))
 }
 
 /// How the API server is asked from here. Whoever asks has a deadline, and asks again by itself:

@@ -4,6 +4,8 @@
 //! Never lets one of them hold up another: what fails is tried again by itself, later each time.
 //! Never works beside another operator, as far as it is told who it is.
 
+use crate::backup::deleted;
+use crate::backup::recoverable::Recoverable;
 use crate::backup::silences::Silences;
 use crate::backup::{self, BackupError};
 use crate::cluster;
@@ -19,7 +21,7 @@ use crate::scheduled_backup::{self, ScheduleError};
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
 use crate::unacted;
-use futures_util::future::{BoxFuture, Shared, join_all};
+use futures_util::future::{BoxFuture, Shared, join_all, join4};
 use futures_util::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config as Pace};
 use kube::runtime::reflector::Store;
@@ -78,6 +80,8 @@ pub struct Context {
     pub warned: Warned,
     /// Whose backups have not been heard of.
     pub silences: Silences,
+    /// From when on clusters can be recovered.
+    pub recoverable: Recoverable,
     /// How often in a row each object has failed.
     failures: Mutex<BTreeMap<Key, u32>>,
 }
@@ -168,7 +172,8 @@ fn look_after(
 ) -> impl Future<Output = ()> + use<> {
     let pace = || Pace::default().debounce(DEBOUNCE).concurrency(at_once);
     let clusters = stores::clusters(&client, scope).with_config(pace());
-    let backups = stores::backups(&client, scope).with_config(pace());
+    let (backups, gone) = stores::backups(&client, scope);
+    let backups = backups.with_config(pace());
     let schedules = stores::schedules(&client, scope).with_config(pace());
     let (clusters, stores) = stores::watch_all(&client, scope, clusters);
     let (clusters, pull) = match settings.pull_secret.clone() {
@@ -192,6 +197,7 @@ fn look_after(
         paced: Paced::default(),
         warned: Warned::default(),
         silences: Silences::default(),
+        recoverable: Recoverable::default(),
         failures: Mutex::default(),
     });
     let clusters = clusters
@@ -202,11 +208,12 @@ fn look_after(
         .graceful_shutdown_on(ended.clone())
         .run(take_backup, after_failure, Arc::clone(&context))
         .for_each(|_ended| std::future::ready(()));
+    let breaking_off = deleted::break_off(gone, Arc::clone(&context));
     let schedules = schedules
         .graceful_shutdown_on(ended)
         .run(schedule_backups, after_failure, context)
         .for_each(|_ended| std::future::ready(()));
-    futures_util::future::join3(clusters, backups, schedules).map(|_ended| ())
+    join4(clusters, backups, schedules, breaking_off).map(|_ended| ())
 }
 
 /// Each namespace that is watched has its share.

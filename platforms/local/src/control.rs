@@ -4,7 +4,7 @@
 
 use crate::failure::Failure;
 use pgherd_agent::postgres::install::Tls;
-use pgherd_api::agent::{BackupOrder, Status};
+use pgherd_api::agent::{BackupOrder, DumpOrder, DumpRestoreOrder, RestorePoint, Status};
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -83,8 +83,27 @@ pub enum Request {
     },
     /// Let the primary finish the segment of the log that it writes to, so that it is archived.
     FinishLog,
+    /// Make a restore point of this name on the primary.
+    RestorePoint {
+        name: String,
+    },
     /// Break off the base backup that is taken under this name.
     CancelBackup {
+        instance: String,
+        name: String,
+    },
+    /// Dump databases, on this instance or on whoever suits.
+    Dump {
+        order: DumpOrder,
+        target: Option<BackupTarget>,
+        instance: Option<String>,
+    },
+    /// Restore a database from a dump, on the primary.
+    RestoreDump {
+        order: DumpRestoreOrder,
+    },
+    /// Break off the dump or the restore that goes on under this name.
+    CancelDump {
         instance: String,
         name: String,
     },
@@ -143,6 +162,8 @@ pub struct Done {
     pub effect: Effect,
     /// What people should know of it besides.
     pub warnings: Vec<String>,
+    /// The restore point that was made, if one was asked for.
+    pub restore_point: Option<RestorePoint>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

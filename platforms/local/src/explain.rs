@@ -53,8 +53,7 @@ fn cluster_facts(view: &View) -> Vec<Fact> {
         let what = "failover, restart and rejoin are paused".to_owned();
         facts.push(Fact { about: about(), what, fix: Some("pgherd local resume".to_owned()) });
     }
-    if let Some(why) = summary::archive_failing(view) {
-        let what = format!("the log is not archived: {why}");
+    for what in summary::archive_complaints(view) {
         facts.push(Fact { about: about(), what, fix: None });
     }
     for cut in &view.cuts {

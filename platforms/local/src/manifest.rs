@@ -199,7 +199,7 @@ mod tests {
             spec.backup.barmanObjectStore names key a of Secret s as its accessKeyId, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
             spec.backup.barmanObjectStore names key b of Secret s as its secretAccessKey, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
             spec.backup.barmanObjectStore is refused: reading where the archive lies: "http:m:9" is no endpoint: use the form https://HOST:PORT
-            spec.backup.barmanObjectStore is refused: reading where the archive lies: "b" is no place for backups: use s3://BUCKET/PATH, gs://BUCKET/PATH, https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH, or an absolute folder"#]]
+            spec.backup.barmanObjectStore is refused: reading where the archive lies: "b" is relative, and where agents run nobody knows to what: write an absolute folder, such as /srv/backups, or the address of a store"#]]
         .assert_eq(
             &[
                 refused(&text),

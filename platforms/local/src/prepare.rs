@@ -58,6 +58,8 @@ pub enum PrepareError {
         "cluster {cluster} has its ports from {present} on already: leave out --port, or destroy the cluster and make it anew"
     )]
     PortsKept { cluster: String, present: u16 },
+    #[error("{path:?} is there already: another command makes that cluster, or left the folder")]
+    Taken { path: PathBuf },
     #[error("another pgherd is busy with cluster {cluster}: wait for its end")]
     Busy { cluster: String },
     #[error("keeping what is known of the cluster")]
@@ -104,8 +106,17 @@ pub fn find_programs(bindir: Option<&Path>) -> Result<(), PrepareError> {
     found.map(|_| ()).map_err(|source| PrepareError::FindPostgres { source })
 }
 
+/// Whether a folder that is there already may be the cluster's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// What is begun may be gone on with.
+    Any,
+    /// It has to be made now: of two who want it one gets it.
+    New,
+}
+
 /// Makes the cluster's folder and gives it to the account that everything in it runs as.
-pub fn claim(folder: &ClusterFolder) -> Result<Account, PrepareError> {
+pub fn claim(folder: &ClusterFolder, claim: Claim) -> Result<Account, PrepareError> {
     let account = account::choose().map_err(|source| PrepareError::ChooseAccount { source })?;
     let path = folder.root();
     let failed = |source| PrepareError::MakeFolder { path: path.to_owned(), source };
@@ -117,7 +128,10 @@ pub fn claim(folder: &ClusterFolder) -> Result<Account, PrepareError> {
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
     }
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match claim {
+            Claim::Any => {}
+            Claim::New => return Err(PrepareError::Taken { path: path.to_owned() }),
+        },
         other => other.map_err(failed)?,
     }
     if is_root {

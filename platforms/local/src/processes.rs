@@ -67,7 +67,7 @@ impl Act {
 }
 
 /// The programs that an agent runs, as the kernel knows their names.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 10] = [
     "postgres",
     "initdb",
     "pg_basebackup",
@@ -75,6 +75,9 @@ const PROGRAMS: [&str; 7] = [
     "pg_controldata",
     "pg_waldump",
     "pg_archivecleanup",
+    "pg_dump",
+    "pg_dumpall",
+    "pg_restore",
 ];
 /// What the kernel adds to the name of a folder that was removed.
 const REMOVED: &str = " (deleted)";

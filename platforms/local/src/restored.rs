@@ -18,7 +18,21 @@ pub fn manifest(
     instances: Option<u32>,
 ) -> Result<String, Failure> {
     let failed = |why: String| Failure::new(Kind::Failed, why);
-    let (mut cluster, _) = Cluster::from_yaml(source).map_err(|error| failed(error.to_string()))?;
+    let (cluster, _) = Cluster::from_yaml(source).map_err(|error| failed(error.to_string()))?;
+    let restored = restored(cluster, new, target, instances)?;
+    let text = serde_json::to_string_pretty(&trimmed(&restored)?);
+    let text = text.map_err(|error| failed(error.to_string()))?;
+    let secrets = secrets(source).map(|secret| format!("\n---\n{secret}"));
+    Ok(text + &secrets.collect::<String>() + "\n")
+}
+
+/// The same as an object.
+pub fn restored(
+    mut cluster: Cluster,
+    new: &ClusterName,
+    target: RecoveryTarget,
+    instances: Option<u32>,
+) -> Result<Cluster, Failure> {
     let name = cluster.metadata.name.clone().unwrap_or_default();
     let backup = cluster.spec.backup.as_mut();
     let store = backup.and_then(|backup| backup.barman_object_store.as_mut());
@@ -55,19 +69,30 @@ pub fn manifest(
     std::mem::take(&mut cluster.metadata);
     cluster.metadata.name = Some(new.to_string());
     cluster.status = None;
-    let text = text(&cluster).map_err(|error| failed(error.to_string()))?;
-    let secrets = secrets(source).map(|secret| format!("\n---\n{secret}"));
-    Ok(text + &secrets.collect::<String>() + "\n")
+    leave_out_what_is_named(&mut cluster.spec);
+    Ok(cluster)
+}
+
+/// What is one cluster's by its name: certificates name its services, and no two Services have one
+/// name. Nor does a copy follow whom the old one followed.
+fn leave_out_what_is_named(spec: &mut ClusterSpec) {
+    (spec.certificates, spec.replica) = (None, None);
+    if let Some(services) = spec.managed.as_mut().and_then(|managed| managed.services.as_mut()) {
+        services.additional.clear();
+    }
 }
 
 /// Only what differs from a manifest without wishes: who reads it is not told of anything else.
-fn text(cluster: &Cluster) -> serde_json::Result<String> {
-    let mut written = serde_json::to_value(cluster)?;
-    let usual = serde_json::to_value(ClusterSpec::default())?;
+pub fn trimmed(cluster: &Cluster) -> Result<Value, Failure> {
+    let value = |value: serde_json::Result<Value>| {
+        value.map_err(|error| Failure::from_error(Kind::Failed, &error))
+    };
+    let mut written = value(serde_json::to_value(cluster))?;
+    let usual = value(serde_json::to_value(ClusterSpec::default()))?;
     if let Some(spec) = written.get_mut("spec") {
         without(spec, &usual);
     }
-    serde_json::to_string_pretty(&written)
+    Ok(written)
 }
 
 fn without(written: &mut Value, usual: &Value) {

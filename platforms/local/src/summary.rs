@@ -171,17 +171,18 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if matches!(present_commits(view), Some(Commits::Waiting { .. })) {
         problems.push(console::COMMITS_WAIT.to_owned());
     }
-    problems.extend(archive_failing(view).map(|why| format!("the log is not archived: {why}")));
+    problems.extend(archive_complaints(view));
     if !view.cuts.is_empty() {
         problems.push(format!("{} ways are cut (pgherd local heal)", view.cuts.len()));
     }
     problems
 }
 
-/// Why the log is not archived, if it should be.
-pub fn archive_failing(view: &View) -> Option<String> {
-    let archive = view.primary()?.status.as_ref()?.archive.as_ref()?;
-    archive.failing.as_ref().map(|failing| failing.why.clone())
+/// What is wrong with the archive, if there should be one.
+pub fn archive_complaints(view: &View) -> Vec<String> {
+    let status = view.primary().and_then(|primary| primary.status.as_ref());
+    let archive = status.and_then(|status| status.archive.as_ref());
+    archive.map(ArchiveStatus::complaints).unwrap_or_default()
 }
 
 /// Whose disk has hardly any room left for the log, in words.

@@ -7,6 +7,7 @@
 mod agents;
 mod apply;
 mod backup;
+mod dump;
 mod faults;
 mod instance;
 mod network;

@@ -2,7 +2,7 @@
 //!
 //! Never a list that can grow old: the shell asks this program at every key.
 
-use super::local::output::say;
+use super::output::say;
 use clap_complete::engine::{CompletionCandidate, complete};
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Zsh};
 use std::ffi::OsString;

@@ -3,7 +3,11 @@
 //! Never run by people: a verb does, by means of `pods/exec`.
 #![expect(clippy::print_stderr, reason = "a program says on stderr why it failed")]
 
+mod agent;
+mod log;
 pub(super) mod probe;
+pub(super) mod repository;
+mod restore_point;
 mod status;
 
 use clap::Subcommand;
@@ -25,6 +29,9 @@ pub(crate) struct Inside {
 enum Question {
     Status(status::Status),
     Probe(probe::Probe),
+    Repository(repository::Repository),
+    Log(log::Log),
+    RestorePoint(restore_point::RestorePoint),
 }
 
 impl Inside {
@@ -33,6 +40,9 @@ impl Inside {
         let ended = match self.question {
             Question::Status(_) => run(status::tell(identity)),
             Question::Probe(probe) => run(probe.measure(identity)),
+            Question::Repository(_) => run(repository::tell()),
+            Question::Log(_) => run(log::finish(identity)),
+            Question::RestorePoint(point) => run(point.make(identity)),
         };
         match ended {
             Ok(()) => ExitCode::SUCCESS,

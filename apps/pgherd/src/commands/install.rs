@@ -2,7 +2,7 @@
 //!
 //! Never talks to a Kubernetes: whoever has the rights applies what is printed.
 
-use super::local::output::say;
+use super::output::say;
 use pgherd_api::crd::yaml;
 use pgherd_kubernetes::install::{self, Installation};
 use std::process::ExitCode;

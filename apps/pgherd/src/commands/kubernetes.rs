@@ -4,10 +4,11 @@
 //! waits, and tells what came of it.
 
 mod ask;
+mod backup;
 mod complete;
 mod explain;
 mod fence;
-mod form;
+mod hint;
 mod history;
 mod logs;
 mod pause;
@@ -15,7 +16,10 @@ mod place;
 mod probe;
 mod psql;
 mod reload;
+mod repository;
 mod restart;
+mod restore;
+mod restore_point;
 mod resume;
 mod status;
 mod switchover;
@@ -25,8 +29,10 @@ mod uninstall;
 mod uri;
 mod version;
 mod wait;
+mod window;
 
-use super::local::output::{Output, tell_failure};
+use super::form;
+use super::output::{Output, tell_failure};
 use clap::Subcommand;
 use pgherd_local::failure::Failure;
 use std::process::ExitCode;
@@ -44,6 +50,10 @@ pub(crate) enum Verb {
     Unfence(unfence::Unfence),
     Pause(pause::Pause),
     Resume(resume::Resume),
+    Backup(backup::Backup),
+    Window(window::Window),
+    Restore(restore::Restore),
+    RestorePoint(restore_point::RestorePoint),
     Psql(psql::Psql),
     Logs(logs::Logs),
     Uri(uri::Uri),
@@ -65,6 +75,10 @@ impl Verb {
             Self::Unfence(verb) => (verb.place.output(), verb.run()),
             Self::Pause(verb) => (verb.place.output(), verb.run()),
             Self::Resume(verb) => (verb.place.output(), verb.run()),
+            Self::Backup(verb) => (verb.output(), verb.run()),
+            Self::Window(verb) => (verb.place.output(), verb.run()),
+            Self::Restore(verb) => (verb.place.output(), verb.run()),
+            Self::RestorePoint(verb) => (verb.place.output(), verb.run()),
             Self::Psql(verb) => (verb.place.output(), verb.run()),
             Self::Logs(verb) => (verb.place.output(), verb.run()),
             Self::Uri(verb) => (verb.place.output(), verb.run()),

@@ -7,6 +7,7 @@ mod backup;
 mod demo;
 mod destroy;
 mod down;
+mod dump;
 mod explain;
 mod fence;
 mod freeze;
@@ -16,16 +17,15 @@ mod kill;
 mod list;
 mod logs;
 mod network;
-pub(crate) mod output;
 mod partition;
 mod pause;
 pub(crate) mod place;
-pub(crate) mod progress;
 mod psql;
 mod reload;
 mod repository;
 pub(crate) mod restart;
 mod restore;
+mod restore_point;
 mod resume;
 mod start;
 pub(crate) mod status;
@@ -39,6 +39,7 @@ mod uri;
 mod wait;
 mod window;
 
+pub(crate) use super::{output, progress};
 use clap::Subcommand;
 use std::process::ExitCode;
 
@@ -70,6 +71,8 @@ enum Verb {
     Backup(backup::Backup),
     Window(window::Window),
     Restore(restore::Restore),
+    Dump(dump::Dump),
+    RestorePoint(restore_point::RestorePoint),
     Kill(kill::Kill),
     Freeze(freeze::Freeze),
     Thaw(thaw::Thaw),
@@ -104,6 +107,8 @@ impl Local {
             Verb::Resume(verb) => (verb.place.output(), verb.run()),
             Verb::Backup(verb) => (verb.output(), verb.run()),
             Verb::Restore(verb) => (verb.place.output(), verb.run()),
+            Verb::Dump(verb) => (verb.output(), verb.run()),
+            Verb::RestorePoint(verb) => (verb.place.output(), verb.run()),
             Verb::Window(verb) => (verb.place.output(), verb.run()),
             Verb::Kill(verb) => (verb.place.output(), verb.run()),
             Verb::Freeze(verb) => (verb.place.output(), verb.run()),

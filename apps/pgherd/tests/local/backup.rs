@@ -5,6 +5,7 @@
 use super::archive::place::folder;
 use super::archive::{sql, up, wait_for};
 use super::home::Home;
+use super::stream::manifest;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ fn a_backup_of_a_standby_is_listed_verified_held_and_removed() {
     assert_eq!((&verified["good"], &verified["checked"]), (&true.into(), &"checksums".into()));
     let window = home.json(&["window"]);
     assert_eq!(window["intervals"][0]["backup"], id);
+    let until = window["intervals"][0]["until"].as_str().unwrap();
+    assert!(until.parse::<jiff::Timestamp>().is_ok(), "{until} is not read by programs");
 
     let primary = home.json(&["backup", "--immediate-checkpoint", "--target", "primary"]);
     assert_eq!(primary["instance"], home.json(&["status"])["primary"]);
@@ -69,7 +72,8 @@ fn a_backup_of_a_standby_is_listed_verified_held_and_removed() {
     assert!(told(&["backup", "delete", &id, "--yes"]).contains("is on hold: release it first"));
     assert!(told(&["backup", "annotate", &id, "--release"]).contains("is released"));
     let expired = home.json(&["backup", "expire", "--policy", "1", "--dry-run"]);
-    assert_eq!(expired["backups"][0][1], serde_json::json!({"removed": "surplus"}));
+    let judged = &expired["backups"][0];
+    assert_eq!((&judged["backup"], &judged["fate"]), (&id.clone().into(), &"removed".into()));
     assert_eq!(folders(&place).0.len(), 2, "a dry run removes nothing");
     let expired = home.run(&["backup", "expire", "--policy", "1"]);
     assert_eq!(expired.code, Some(0), "{expired:?}");
@@ -123,7 +127,10 @@ fn permit(place: &Path, mode: u32) {
 fn a_stored_backup_waits_for_its_log_also_when_the_agent_is_started_again() {
     let mut home = Home::new();
     home.owns("local");
-    let place = cluster(&home);
+    let place = folder(&home);
+    // What is streamed would be enough to restore it.
+    let alone = "annotations: {pgherd.dev/walStream: 'off'}";
+    up(&home, &manifest(&home, alone, &format!("{TWO}, {}", store(&place)), ""));
     sql(&home, "create table t ()");
     sql(&home, "select pg_switch_wal()");
     wait_for("log", || home.json(&["status"])["archive"]["last"]["file"].is_string());
@@ -172,6 +179,9 @@ fn whatever_breaks_a_backup_off_nothing_is_left_of_it() {
     let cancelled = home.run(&["backup", "cancel"]);
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     wait_for("its end", || report(&home, &instance)["phase"] == "cancelled");
+    let again = home.run(&["backup", "--instance", &instance, "--backup-name", "one"]);
+    assert_eq!(again.code, Some(4), "a name is used once: {again:?}");
+    assert!(again.err.contains("was cancelled, and no other one has its name"), "{again:?}");
     assert_eq!(folders(&place).0, Vec::<String>::new());
 
     let instance = begin_slowly(&home, "two");

@@ -131,7 +131,28 @@ fn a_bad_migration_is_undone_and_any_moment_is_reached() {
         assert_eq!(rows_at(&home, &name("name"), &to_name), up_to(point), "point {point}");
     }
     assert_eq!(rows_at(&home, "latest", &["--latest"]), "501/100000");
+    let point = home.json(&["restore-point", "it's a \\ point"]);
+    assert_eq!(point["name"], "it's a \\ point");
+    sql(&home, "truncate ledger");
+    let to_point = ["--to-name", "it's a \\ point", "--backup", &id];
+    assert_eq!(rows_at(&home, "point", &to_point), "501/100000");
+    of_two_restores_to_one_name_one_is_refused(&home);
     what_cannot_be_reached_is_refused(&home, &id);
+}
+
+fn of_two_restores_to_one_name_one_is_refused(home: &Home) {
+    let words = ["restore", "local", "--as", "twin", "--latest", "--instances", "1"];
+    let begin = || {
+        let mut command = home.command(&words);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [begin(), begin()].map(|child| child.wait_with_output().unwrap());
+    let codes = both.each_ref().map(|ended| ended.status.code());
+    let refused = both.iter().find(|ended| ended.status.code() == Some(4));
+    let said = String::from_utf8_lossy(&refused.unwrap_or_else(|| panic!("{both:?}")).stderr);
+    assert!(codes.contains(&Some(0)) && said.contains("cluster twin exists"), "{both:?}");
+    let gone = home.run(&["destroy", "--yes", "--name", "twin"]);
+    assert_eq!(gone.code, Some(0), "{gone:?}");
 }
 
 fn what_cannot_be_reached_is_refused(home: &Home, id: &str) {
@@ -151,7 +172,7 @@ fn what_cannot_be_reached_is_refused(home: &Home, id: &str) {
     assert!(late.contains("the log ends before the target, 2099-01-01"), "{late}");
     assert!(late.contains("the last transaction in it was committed at"), "{late}");
     let name = refused(&["--to-name", "no such point", "--backup", id]);
-    assert!(name.contains("the log ends before the target, restore point"), "{name}");
+    assert!(name.contains("the log holds no restore point \"no such point\""), "{name}");
     let own = home.run(&["restore", "local", "--as", "local", "--latest"]);
     assert!(own.err.contains("cluster local exists"), "{own:?}");
 

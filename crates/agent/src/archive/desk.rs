@@ -8,7 +8,8 @@ use super::opened::Opened;
 use super::queue::Queue;
 use super::repository::OpenError;
 use super::spool::{Got, Spool};
-use super::{Orders, Part, Place, Told, place_of, ready, serve};
+use super::stream::{self, Stream, Tools};
+use super::{Orders, Part, Place, Told, backlog, place_of, ready, serve};
 use crate::chain::chain;
 use crate::http::socket::Socket;
 use crate::process::clock;
@@ -34,6 +35,7 @@ pub(super) enum Event {
     Pushed(WalFile, Result<(), String>),
     Fetched(WalFile, Result<Got, String>),
     CaughtUp(Timeline, Result<(), String>),
+    Streamed(stream::Done),
 }
 
 struct Desk {
@@ -47,6 +49,7 @@ struct Desk {
     size: Option<SegmentSize>,
     queue: Queue,
     spool: Spool,
+    stream: Stream,
     gaps: Gaps,
     /// Since when the server is being stopped.
     stopping: Option<Time>,
@@ -86,6 +89,7 @@ pub(super) async fn work(
         size: None,
         queue: Queue::default(),
         spool,
+        stream: Stream::default(),
         gaps: Gaps::default(),
         stopping: None,
         hindered: None,
@@ -123,7 +127,13 @@ impl Desk {
                 // Who has gone asks again.
                 let _gone = answer.send(reply).is_err();
             }
-            Event::Pushed(file, pushed) => self.queue.ended(file, pushed),
+            Event::Pushed(file, pushed) => {
+                if pushed.is_ok() {
+                    self.stream.landed(file);
+                }
+                self.queue.ended(file, pushed);
+            }
+            Event::Streamed(done) => self.stream.ended(done),
             Event::Fetched(file, fetched) => self.spool.ended(file, fetched),
             Event::CaughtUp(timeline, Ok(())) => {
                 self.gaps = Gaps { filled: Some(timeline), begun: None, why: None };
@@ -142,12 +152,16 @@ impl Desk {
             Part::Standby(_) => {}
             Part::Idle | Part::Primary { .. } | Part::Stopping => self.spool.clear(),
         }
+        if orders.reign.is_none() {
+            self.stream.rest();
+        }
         let archives = matches!(orders.part, Part::Primary { .. } | Part::Stopping);
         if !archives && !self.queue.is_asked() {
             self.queue.rest();
             return Time::NEVER;
         }
         let Some((spec, opened)) = self.open(orders) else {
+            self.stream.rest();
             match self.hindered.clone() {
                 Some(why) => self.queue.refuse(&why),
                 None => self.queue.dismiss(),
@@ -157,6 +171,7 @@ impl Desk {
         if let Part::Primary { timeline } = orders.part {
             self.fill_gaps(&opened, timeline);
         }
+        let streaming = self.stream(&spec, &opened, orders);
         let at_once = usize::try_from(spec.at_once).unwrap_or(1);
         let plan = self.queue.plan(&self.place.data, (at_once, self.stopping));
         let plan = match plan {
@@ -165,14 +180,28 @@ impl Desk {
                 let why = format!("listing what is to be archived: {error}");
                 self.queue.refuse(&why);
                 self.hindered = Some(why);
-                return clock::now().after(AGAIN);
+                return streaming.min(clock::now().after(AGAIN));
             }
         };
         for file in plan.take {
             self.push(&opened, file);
         }
+        let look_again = plan.look_again.min(streaming);
         let gaps = self.gaps.why.as_ref().and(self.gaps.begun);
-        gaps.map_or(plan.look_again, |(_, begun)| plan.look_again.min(begun.after(AGAIN)))
+        gaps.map_or(look_again, |(_, begun)| look_again.min(begun.after(AGAIN)))
+    }
+
+    fn stream(&mut self, spec: &ArchiveSpec, opened: &Arc<Opened>, orders: &Orders) -> Time {
+        let size = self.segment_size();
+        let filled = self.gaps.filled;
+        let reign = orders.reign.filter(|reign| filled == Some(reign.position.timeline));
+        let Some(((reign, spec), size)) = reign.zip(spec.stream).zip(size) else {
+            self.stream.rest();
+            return Time::NEVER;
+        };
+        let Self { place, events, tasks, stream, .. } = self;
+        let mut tools = Tools { opened, data: &place.data, events, tasks };
+        stream.turn(&mut tools, reign, (spec, size))
     }
 
     /// The archive that is wanted, opened with the keys that there are now.
@@ -262,21 +291,17 @@ impl Desk {
 
     fn tell(&mut self, orders: &Orders) {
         self.queue.judge(self.hindered.as_deref().or(self.gaps.why.as_deref()));
-        let status = match (&orders.archive, &orders.part) {
+        let size = self.segment_size().unwrap_or(SegmentSize::DEFAULT);
+        let (status, behind) = match (&orders.archive, &orders.part) {
             (Some(archive), Part::Primary { .. } | Part::Stopping) => {
-                let size = self.segment_size().unwrap_or(SegmentSize::DEFAULT);
-                let (waiting, waiting_bytes) = self.queue.backlog(size);
-                Some(ArchiveStatus {
-                    destination: place_of(archive),
-                    last: self.queue.last.clone(),
-                    waiting,
-                    waiting_bytes,
-                    failing: self.queue.failing.clone(),
-                })
+                let streamed = self.stream.status(&self.queue.segments(), size).unzip();
+                let status =
+                    backlog::status(place_of(archive), &self.queue, &self.place.data, size);
+                (Some(ArchiveStatus { stream: streamed.0, ..status }), streamed.1.flatten())
             }
-            (Some(_) | None, _) => None,
+            (Some(_) | None, _) => (None, None),
         };
-        let told = Told { status, helped: self.spool.helped };
+        let told = Told { status, behind, helped: self.spool.helped };
         self.tell.send_if_modified(|present| {
             let changed = *present != told;
             *present = told;

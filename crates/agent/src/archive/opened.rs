@@ -79,10 +79,15 @@ impl Opened {
         self.spec == *spec && self.system == system && self.changed == changed(spec, keys)
     }
 
+    /// Makes certain, once, that the place is ours.
+    pub(super) async fn make_sure(&self) -> Result<(), PushError> {
+        let claim = self.claimed.get_or_try_init(|| self.claim(&self.scratch));
+        claim.await.copied().map_err(PushError::Claim)
+    }
+
     /// Stores a file, once it is certain that the place is ours.
     pub(super) async fn push(&self, file: WalFile, path: &Path) -> Result<(), PushError> {
-        let claim = self.claimed.get_or_try_init(|| self.claim(&self.scratch));
-        claim.await.map_err(PushError::Claim)?;
+        self.make_sure().await?;
         self.archive.push(file, path).await.map(drop).map_err(PushError::Push)
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use pgherd_api::agent::{ArchiveFailure, Archived};
 use pgherd_core::units::{Bytes, Time};
 use pgherd_core::wal::queue::{Failed, Plan, Sight, plan};
-use pgherd_core::wal::{SegmentSize, WalFile};
+use pgherd_core::wal::{Segment, SegmentSize, WalFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -176,6 +176,21 @@ impl Queue {
         let segments = u64::try_from(segments.count()).unwrap_or(u64::MAX);
         let bytes = Bytes(size.bytes().0.saturating_mul(segments));
         (u64::try_from(self.waiting()).unwrap_or(u64::MAX), bytes)
+    }
+
+    /// The first file that is ready and not stored.
+    pub(super) fn oldest(&self) -> Option<WalFile> {
+        self.ready.0.difference(&self.stored).next().copied()
+    }
+
+    /// The segments that are ready and not stored.
+    pub(super) fn segments(&self) -> BTreeSet<Segment> {
+        let waiting = self.ready.0.difference(&self.stored);
+        let segments = waiting.filter_map(|file| match file {
+            WalFile::Segment(segment) => Some(*segment),
+            WalFile::History(_) | WalFile::Partial(_) | WalFile::Label { .. } => None,
+        });
+        segments.collect()
     }
 
     /// Tells what is wrong, of the oldest file or besides; once for each change.

@@ -2,6 +2,7 @@
 //!
 //! Never touches a status file: those are PostgreSQL's own.
 
+use jiff::Timestamp;
 use pgherd_backup::wal::header::{Expected, Header, LENGTH};
 use pgherd_core::units::{Bytes, SystemId};
 use pgherd_core::wal::{Segment, SegmentSize, WalFile};
@@ -19,6 +20,12 @@ pub(super) fn ready(data: &Path) -> io::Result<BTreeSet<WalFile>> {
     let names = names(&folder(data).join("archive_status"))?;
     let ready = names.iter().filter_map(|name| name.strip_suffix(".ready"));
     Ok(ready.filter_map(|name| WalFile::parse(name).ok()).collect())
+}
+
+/// Since when a file waits.
+pub(super) fn since(data: &Path, file: WalFile) -> Option<Timestamp> {
+    let status = folder(data).join("archive_status").join(format!("{file}.ready"));
+    Timestamp::try_from(std::fs::metadata(status).ok()?.modified().ok()?).ok()
 }
 
 /// All files of the log.

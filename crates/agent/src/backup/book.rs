@@ -94,6 +94,8 @@ mod tests {
             began: None,
             taken: None,
             failure: None,
+            passing: false,
+            recoverable_since: None,
             warnings: Vec::new(),
         }
     }

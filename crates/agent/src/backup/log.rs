@@ -4,7 +4,7 @@
 
 use pgherd_backup::catalogue::{CatalogueError, Repository};
 use pgherd_backup::layout::Layout;
-use pgherd_backup::store::{Store, StoreError};
+use pgherd_backup::store::{Retry, Store, StoreError};
 use pgherd_core::backup::{BackupId, Extent};
 use pgherd_core::wal::{Segment, WalFile};
 use std::collections::BTreeSet;
@@ -48,8 +48,22 @@ pub(super) async fn wait<Asking: Future<Output = ()>>(
 ) -> Result<(), LogError> {
     let mut asked: Option<Instant> = None;
     let mut stuck: Option<(Segment, Instant)> = None;
+    let mut away: Option<Instant> = None;
     loop {
-        let missing = missing(awaited, stuck.map(|(at, _)| at)).await.map_err(LogError::Look)?;
+        let missing = match missing(awaited, stuck.map(|(at, _)| at)).await {
+            Ok(missing) => missing,
+            // What is stored stays: a store that is away for a while costs nothing but time.
+            Err(error) if error.retry() == Retry::Soon => {
+                let since = *away.get_or_insert_with(Instant::now);
+                if since.elapsed() >= PATIENCE {
+                    return Err(LogError::Look(error));
+                }
+                sleep(LOOK).await;
+                continue;
+            }
+            Err(error) => return Err(LogError::Look(error)),
+        };
+        away = None;
         tell(missing);
         let Some(missing) = missing else { return Ok(()) };
         let since = match stuck {

@@ -38,6 +38,8 @@ pub(super) fn ordered(
         began: None,
         taken: None,
         failure: None,
+        passing: false,
+        recoverable_since: None,
         warnings: Vec::new(),
     }
 }

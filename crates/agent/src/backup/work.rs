@@ -5,8 +5,9 @@
 use super::log::{self, Awaited};
 use super::report::{ended, id, tell_begun, tell_taken};
 use super::session::{BackupSession, Checkpoint};
-use super::{Place, Stop, Subject, WorkError, retention};
+use super::{Place, Stop, Subject, WorkError, after};
 use crate::archive::{Opened, repository};
+use crate::aside::{self, StartError};
 use crate::chain::chain;
 use crate::postgres::session::Session;
 use crate::wake::{Wake, Waker};
@@ -16,32 +17,20 @@ use pgherd_api::cluster::object_store::Compression;
 use pgherd_backup::base::{self, BackupError, Left, Options, Packing, Progress, Request, Taken};
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::layout::Layout;
-use pgherd_backup::store::{Patience, Store};
-use pgherd_core::backup::retention::Policy;
+use pgherd_backup::store::{Patience, Retry, Store, StoreError};
 use pgherd_core::backup::{BackupId, Extent};
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
-use std::io;
+use std::error::Error;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-/// Threads that read the disk for a store that is a folder.
-const BLOCKING: usize = 8;
-const STACK_BYTES: usize = 512 * 1024;
 const CONNECT: Duration = Duration::from_secs(30);
 /// A part that is on its way to the store.
 const PART: Bytes = Bytes(64 << 20);
 /// How often another second is tried as an id.
 const IDS: u32 = 5;
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    #[error("starting the runtime of a backup")]
-    Runtime(#[source] io::Error),
-    #[error("starting the thread of a backup")]
-    Thread(#[source] io::Error),
-}
 
 /// Of what, where to, and whom to ask for help.
 pub(super) struct Job {
@@ -67,7 +56,7 @@ pub(super) fn start(
     let (progress, shown) = watch::channel(Progress::default());
     let (stop, stopped) = watch::channel(None);
     let course = Course { job, tell, progress, stopped };
-    on_a_thread(move || course.run(order, subject))?;
+    aside::on_a_thread("backup", move || course.run(order, subject))?;
     Ok(Handles { report: told, progress: shown, stop })
 }
 
@@ -77,13 +66,13 @@ pub(super) fn resume(job: Job, report: BackupReport) -> Result<Handles, StartErr
     let (progress, shown) = watch::channel(Progress::default());
     let (stop, stopped) = watch::channel(None);
     let course = Course { job, tell, progress, stopped };
-    on_a_thread(move || course.resume())?;
+    aside::on_a_thread("backup", move || course.resume())?;
     Ok(Handles { report: told, progress: shown, stop })
 }
 
 /// Ends what an earlier agent began: removes half a backup, and lets a whole one be.
 pub(super) fn clear(job: Job, report: BackupReport) -> Result<(), StartError> {
-    on_a_thread(async move || match cleared(&job, &report).await {
+    aside::on_a_thread("backup", async move || match cleared(&job, &report).await {
         Ok(left) => info!(backup = report.name, ?left, "an interrupted backup is dealt with"),
         Err(why) => warn!(backup = report.name, why, "what an interrupted backup left stays"),
     })
@@ -94,20 +83,6 @@ async fn cleared(job: &Job, report: &BackupReport) -> Result<Left, String> {
     let (store, layout) = open(job).map_err(|error| chain(&error).to_string())?;
     let cleared = base::clear(&store, &layout, &id, &job.place.by).await;
     cleared.map_err(|error| chain(&error).to_string())
-}
-
-fn on_a_thread<Work: Future<Output = ()>>(
-    work: impl FnOnce() -> Work + Send + 'static,
-) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING)
-        .thread_stack_size(STACK_BYTES)
-        .build()
-        .map_err(StartError::Runtime)?;
-    let thread = std::thread::Builder::new().name("backup".to_owned());
-    let _detached = thread.spawn(move || runtime.block_on(work())).map_err(StartError::Thread)?;
-    Ok(())
 }
 
 /// The archive as data goes there.
@@ -196,7 +171,11 @@ impl Course {
             Some(Stop::Hindered(why)) => {
                 (BackupPhase::Failed, Some(format!("{why}: take another one")))
             }
-            None => (BackupPhase::Failed, Some(chain(error).to_string())),
+            None => {
+                let passing = passes(error);
+                self.tell.send_modify(|report| report.passing = passing);
+                (BackupPhase::Failed, Some(chain(error).to_string()))
+            }
         }
     }
 
@@ -312,7 +291,9 @@ impl Course {
                 return (BackupPhase::Failed, Some(chain(&error).to_string()));
             }
         }
-        self.retain(stored).await;
+        let repository = Repository::new(stored.store.clone(), stored.layout.clone());
+        after::retain(&repository, self.job.archive.retention.as_deref(), &self.tell).await;
+        after::look_back(&repository, &self.tell).await;
         (BackupPhase::Completed, None)
     }
 
@@ -340,26 +321,18 @@ impl Course {
             }
         }
     }
+}
 
-    /// The new backup may make others superfluous.
-    async fn retain(&self, stored: &Stored) {
-        let Some(Ok(policy)) = self.job.archive.retention.as_deref().map(Policy::parse) else {
-            return;
-        };
-        let repository = Repository::new(stored.store.clone(), stored.layout.clone());
-        match retention::apply(&repository, policy).await {
-            Ok(pruned) if pruned.backups.is_empty() && pruned.log == 0 => {}
-            Ok(pruned) => {
-                let backups: Vec<_> = pruned.backups.iter().map(ToString::to_string).collect();
-                info!(?backups, log = pruned.log, "what retention gives up is removed");
-            }
-            Err(error) => {
-                let why = format!("retention was not applied: {}", chain(&error));
-                warn!(why, "old backups stay");
-                self.tell.send_modify(|report| report.warnings.push(why));
-            }
+/// Whether it failed at a store that may answer again soon.
+fn passes(error: &WorkError) -> bool {
+    let mut below: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = below {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return error.retry() == Retry::Soon;
         }
+        below = error.source();
     }
+    false
 }
 
 fn options(archive: &ArchiveSpec) -> Options {
@@ -401,6 +374,7 @@ mod tests {
                 compression: None,
                 encryption: None,
                 at_once: 1,
+                stream: None,
                 data,
                 retention: None,
             };

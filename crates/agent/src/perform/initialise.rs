@@ -8,6 +8,7 @@ use crate::durable::{self, Access, DurableError};
 use crate::perform::clone::Teller;
 use crate::postgres::config::{Password, Settings};
 use crate::postgres::external::{self, ExternalError, NewCopy, Source};
+use crate::postgres::import::Import;
 use crate::postgres::initdb::{self, Application, InitError, Locale, NewCluster, Patience};
 use crate::postgres::scram::Verifier;
 use crate::recovery::{self, NewFromBackup, RecoveryError};
@@ -52,7 +53,11 @@ pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
     if let Some(spec) = &bench.specification.postgres.recovery {
         return recover(bench, spec, settings).await;
     }
-    let new = new_cluster(bench).map_err(Error::Gather)?;
+    let mut new = new_cluster(bench).map_err(Error::Gather)?;
+    if let Some(spec) = &bench.specification.postgres.import {
+        let source = source(bench, &spec.server)?;
+        new.import = Some(Import { spec: (**spec).clone(), source });
+    }
     let created = initdb::create(&bench.site, &new, &settings, Patience::default()).await;
     created.map(drop).map_err(Error::Create)
 }
@@ -178,6 +183,7 @@ fn new_cluster(bench: &Bench) -> Result<NewCluster, SettingsError> {
         },
         statements: asked.post_init_sql.clone(),
         template_statements: asked.post_init_template_sql.clone(),
+        import: None,
     })
 }
 

@@ -180,7 +180,7 @@ async fn fill(
 }
 
 /// Writes the file that libpq reads the password from.
-fn write_key(site: &Site, password: Option<&Password>) -> Result<(), ExternalError> {
+pub(crate) fn write_key(site: &Site, password: Option<&Password>) -> Result<(), ExternalError> {
     let path = site.external_passfile();
     let kept = match password {
         None => durable::remove(&path),
@@ -192,8 +192,18 @@ fn write_key(site: &Site, password: Option<&Password>) -> Result<(), ExternalErr
     kept.map_err(|source| ExternalError::KeepKey { source })
 }
 
-/// What the user says, between what is usual and what is ours.
 fn parameters(site: &Site, settings: &Settings, source: &Source) -> BTreeMap<String, String> {
+    let mut all = reaching(site, settings, source);
+    all.insert("replication".to_owned(), "true".to_owned());
+    all
+}
+
+/// What the user says, between what is usual and what is ours.
+pub(crate) fn reaching(
+    site: &Site,
+    settings: &Settings,
+    source: &Source,
+) -> BTreeMap<String, String> {
     // A server that is gone is found out within half a minute.
     let usual = [
         ("connect_timeout", "10".to_owned()),
@@ -205,14 +215,13 @@ fn parameters(site: &Site, settings: &Settings, source: &Source) -> BTreeMap<Str
     let mut all: BTreeMap<String, String> =
         usual.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     all.extend(source.parameters.clone());
-    all.insert("replication".to_owned(), "true".to_owned());
     if source.password.is_some() {
         all.insert("passfile".to_owned(), site.external_passfile().display().to_string());
     }
     all
 }
 
-fn text(parameters: &BTreeMap<String, String>) -> String {
+pub(crate) fn text(parameters: &BTreeMap<String, String>) -> String {
     let parts = parameters.iter().map(|(name, value)| format!("{name}={}", conninfo(value)));
     parts.collect::<Vec<_>>().join(" ")
 }

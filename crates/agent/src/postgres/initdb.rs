@@ -2,9 +2,11 @@
 //!
 //! Never puts a password into SQL, and never leaves a half-made cluster under the final name.
 
+use crate::durable;
 use crate::postgres::config::{self, Archive, ConfigError, Receive, Settings};
 use crate::postgres::control::{self, Control, ControlError};
 use crate::postgres::folder::{self, FolderError};
+use crate::postgres::import::{self, Import, ImportError};
 use crate::postgres::roles::{self, RolesError};
 use crate::postgres::scram::Verifier;
 use crate::postgres::server::{self, Mode, Postmaster, ServerError, Stop};
@@ -27,6 +29,8 @@ pub struct NewCluster {
     /// The user's statements, in the databases `postgres` and `template1`.
     pub statements: Vec<String>,
     pub template_statements: Vec<String>,
+    /// What is brought from a server outside.
+    pub import: Option<Import>,
 }
 
 /// A database with the role that owns it.
@@ -93,6 +97,8 @@ pub enum InitError {
     MakeRoles { source: RolesError },
     #[error("running statement {number} of {list}: correct it in the cluster's definition")]
     RunStatement { list: &'static str, number: usize, source: SessionError },
+    #[error("importing from {name}")]
+    Import { name: String, source: Box<ImportError> },
     #[error("stopping the new server")]
     Stop { source: ServerError },
     #[error("reading the new control file")]
@@ -124,7 +130,10 @@ pub async fn create(
     let postmaster = server::start(&staged, Mode::ReadWrite)
         .await
         .map_err(|source| InitError::Start { source })?;
-    let filled = fill_and_stop(&staged, &postmaster, new, patience).await;
+    let filled = fill_and_stop((&staged, settings), &postmaster, new, patience).await;
+    if new.import.is_some() {
+        let _first_error_counts = durable::remove(&site.external_passfile());
+    }
     if let Err(error) = filled {
         // The folder is of no use, but a server that nobody knows of must not stay.
         let _first_error_counts = server::sweep(&staged, patience.stop).await;
@@ -172,13 +181,13 @@ async fn initdb(staged: &Site, new: &NewCluster, within: Duration) -> Result<(),
 }
 
 async fn fill_and_stop(
-    staged: &Site,
+    (staged, settings): (&Site, &Settings),
     postmaster: &Postmaster,
     new: &NewCluster,
     patience: Patience,
 ) -> Result<(), InitError> {
     postmaster.ready(staged, patience.start).await.map_err(|source| InitError::Start { source })?;
-    fill(staged, new, patience).await?;
+    fill((staged, settings), new, patience).await?;
     postmaster
         .stop(staged, Stop::Fast, patience.stop)
         .await
@@ -186,8 +195,15 @@ async fn fill_and_stop(
         .map_err(|source| InitError::Stop { source })
 }
 
-async fn fill(staged: &Site, new: &NewCluster, patience: Patience) -> Result<(), InitError> {
+async fn fill(
+    (staged, settings): (&Site, &Settings),
+    new: &NewCluster,
+    patience: Patience,
+) -> Result<(), InitError> {
     let within = patience.statement;
+    if let Some(import) = &new.import {
+        import::import_roles(staged, settings, import).await.map_err(|it| failed(import, it))?;
+    }
     let mut session = connect(staged, SUPERUSER, patience).await?;
     let made = roles::make(&mut session, &new.replication_password, &new.application);
     made.await.map_err(|source| InitError::MakeRoles { source })?;
@@ -196,15 +212,26 @@ async fn fill(staged: &Site, new: &NewCluster, patience: Patience) -> Result<(),
         let mut session = connect(staged, "template1", patience).await?;
         run_all(&mut session, "postInitTemplateSQL", &new.template_statements, within).await?;
     }
-    // After the template, so that it has all that the template has.
     let application = &new.application;
-    let made = roles::make_database(&mut session, application);
-    made.await.map_err(|source| InitError::MakeRoles { source })?;
-    if !application.statements.is_empty() {
-        let mut session = connect(staged, &application.database, patience).await?;
-        run_all(&mut session, "postInitApplicationSQL", &application.statements, within).await?;
+    if new.import.as_ref().is_none_or(Import::fills_application) {
+        // After the template, so that it has all that the template has.
+        let made = roles::make_database(&mut session, application);
+        made.await.map_err(|source| InitError::MakeRoles { source })?;
+        if !application.statements.is_empty() {
+            let mut session = connect(staged, &application.database, patience).await?;
+            let list = &application.statements;
+            run_all(&mut session, "postInitApplicationSQL", list, within).await?;
+        }
+    }
+    if let Some(import) = &new.import {
+        let imported = import::import_databases(staged, settings, import, application).await;
+        imported.map_err(|error| failed(import, error))?;
     }
     Ok(())
+}
+
+fn failed(import: &Import, error: ImportError) -> InitError {
+    InitError::Import { name: import.spec.server.name.clone(), source: Box::new(error) }
 }
 
 async fn connect(staged: &Site, database: &str, patience: Patience) -> Result<Session, InitError> {

@@ -35,7 +35,7 @@ pub(crate) enum Life {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// The server, or a tool of PostgreSQL's that writes to a data folder.
+    /// The server, or a tool of PostgreSQL's that writes to a folder that it works in.
     Postgres,
     Other,
 }
@@ -137,7 +137,9 @@ fn parse(id: i32, line: &[u8]) -> Option<Process> {
     let session = number(fields.nth(1)?)?;
     let started = std::str::from_utf8(fields.nth(15)?).ok()?.trim_end().parse().ok()?;
     let program = match name {
-        b"postgres" | b"pg_rewind" | b"pg_basebackup" | b"initdb" => Program::Postgres,
+        b"postgres" | b"pg_rewind" | b"pg_basebackup" | b"initdb" | b"pg_dump" | b"pg_restore" => {
+            Program::Postgres
+        }
         _ => Program::Other,
     };
     Some(Process { id, parent, session, started, life, program, chosen: false })

@@ -27,6 +27,14 @@ pub struct Tool {
     environment: Vec<(OsString, OsString)>,
     folder: PathBuf,
     owner: Option<Owner>,
+    input: Input,
+}
+
+/// Whether it is given something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Nothing,
+    Fed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +89,18 @@ impl Tool {
             environment: Vec::new(),
             folder: PathBuf::from("/"),
             owner: None,
+            input: Input::Nothing,
         }
+    }
+
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// It reads what a [`Flow`](super::flow::Flow) gives it.
+    pub fn fed(mut self) -> Self {
+        self.input = Input::Fed;
+        self
     }
 
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -150,7 +169,10 @@ impl Tool {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
-            .stdin(Stdio::null())
+            .stdin(match self.input {
+                Input::Nothing => Stdio::null(),
+                Input::Fed => Stdio::piped(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
@@ -162,13 +184,13 @@ impl Tool {
 }
 
 /// Kills the whole group of a tool that has not ended.
-struct Running {
-    child: Child,
+pub(super) struct Running {
+    pub(super) child: Child,
     group: Option<Pid>,
 }
 
 impl Running {
-    fn start(tool: &Tool) -> Result<Self, ToolError> {
+    pub(super) fn start(tool: &Tool) -> Result<Self, ToolError> {
         let child = tool
             .command()
             .kill_on_drop(true)
@@ -184,53 +206,68 @@ impl Running {
         complaint: &mut Vec<u8>,
         listen: &mut (dyn FnMut(Stream, &[u8]) -> Next + Send),
     ) -> io::Result<Option<ExitStatus>> {
-        let mut stdout = Pipe::new(self.child.stdout.take());
-        let mut stderr = Pipe::new(self.child.stderr.take());
+        let mut stdout = Pipe::new(self.child.stdout.take(), CHUNK);
+        let mut stderr = Pipe::new(self.child.stderr.take(), CHUNK);
         while stdout.is_open() || stderr.is_open() {
             let (stream, piece) = tokio::select! {
                 piece = stdout.read(), if stdout.is_open() => (Stream::Stdout, piece?),
                 piece = stderr.read(), if stderr.is_open() => (Stream::Stderr, piece?),
             };
             if stream == Stream::Stderr {
-                complaint.extend_from_slice(piece);
-                let excess = complaint.len().saturating_sub(COMPLAINT_LIMIT);
-                complaint.drain(..excess);
+                keep_end(complaint, piece);
             }
             if !piece.is_empty() && listen(stream, piece) == Next::Stop {
                 return Ok(None);
             }
         }
+        self.wait().await.map(Some)
+    }
+
+    /// Until it has ended by itself.
+    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
         self.group = None;
-        Ok(Some(status))
+        Ok(status)
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
+    /// Tells it and all that it has started.
+    pub(super) fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            let _gone = rustix::process::kill_process_group(group, Signal::KILL);
+            let _gone = rustix::process::kill_process_group(group, signal);
         }
     }
 }
 
+/// The end of what it complains of says why it failed.
+pub(super) fn keep_end(complaint: &mut Vec<u8>, piece: &[u8]) {
+    complaint.extend_from_slice(piece);
+    let excess = complaint.len().saturating_sub(COMPLAINT_LIMIT);
+    complaint.drain(..excess);
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
 /// One output of a tool, until it is closed.
-struct Pipe<R> {
+pub(super) struct Pipe<R> {
     from: Option<R>,
     buffer: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Pipe<R> {
-    fn new(from: Option<R>) -> Self {
-        Self { from, buffer: vec![0; CHUNK] }
+    pub(super) fn new(from: Option<R>, piece: usize) -> Self {
+        Self { from, buffer: vec![0; piece] }
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.from.is_some()
     }
 
     /// The next piece; an empty one at the end.
-    async fn read(&mut self) -> io::Result<&[u8]> {
+    pub(super) async fn read(&mut self) -> io::Result<&[u8]> {
         let Some(from) = &mut self.from else { return Ok(&[]) };
         let length = from.read(&mut self.buffer).await?;
         if length == 0 {

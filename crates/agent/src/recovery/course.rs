@@ -94,7 +94,7 @@ pub async fn recover(
     let planned = plan(&source.repository(), &new.spec, staged.installation.version.major).await;
     let planned = planned.map_err(RecoveryError::Plan)?;
     if let Some(last) = before.and_then(|before| futile(before, &planned, told)) {
-        return Err(RecoveryError::NotReached { target: words(&new.spec), last });
+        return Err(short(&new.spec, last));
     }
     info!(choice = planned.because(), "recovery");
     folder::begin_staging(site).map_err(prepare)?;
@@ -154,6 +154,20 @@ fn futile(before: RecoveryReport, planned: &Plan, told: &Told) -> Option<String>
         }
     });
     Some(last)
+}
+
+/// The replay ended, and the target was not there.
+fn short(spec: &RecoverySpec, last: String) -> RecoveryError {
+    let target = words(spec);
+    match &spec.target {
+        RecoveryTarget::Name(_) | RecoveryTarget::Transaction(_) => {
+            RecoveryError::NotFound { target, last }
+        }
+        RecoveryTarget::Latest
+        | RecoveryTarget::Immediate
+        | RecoveryTarget::Time(_)
+        | RecoveryTarget::Lsn(_) => RecoveryError::NotReached { target, last },
+    }
 }
 
 struct Work<'a> {
@@ -260,6 +274,7 @@ impl Work<'_> {
         let (store, layout) = (self.source.store.clone(), self.source.layout.clone());
         let feed = Feed {
             archive: archive(store, layout, self.plan.backup.system),
+            repository: self.source.repository(),
             size: self.plan.extent.segment_size,
             data: self.staged.data.clone(),
             spool: spool.clone(),
@@ -300,7 +315,7 @@ impl Work<'_> {
         }
         let last = last_seen(&said);
         self.tell(|report| report.fell_short = Some(last.clone()));
-        RecoveryError::NotReached { target: words(&self.new.spec), last }
+        short(&self.new.spec, last)
     }
 
     async fn fill(&self, postmaster: &Postmaster) -> Result<(), RecoveryError> {

@@ -51,6 +51,11 @@ pub enum RecoveryError {
          more log is archived"
     )]
     NotReached { target: String, last: String },
+    #[error(
+        "the log holds no {target} that can be reached from the backup: {last}; correct it, begin \
+         with an earlier backup, or wait until more log is archived"
+    )]
+    NotFound { target: String, last: String },
     #[error("replaying the log")]
     Replay { source: ServerError },
     #[error("the log was not replayed within {within:?}")]

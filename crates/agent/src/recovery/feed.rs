@@ -7,6 +7,7 @@ use crate::archive::exchange::{LONGEST, Reply, Request};
 use crate::chain::chain;
 use crate::http::socket::Socket;
 use crate::process::clock;
+use pgherd_backup::catalogue::Repository;
 use pgherd_backup::store::Retry;
 use pgherd_backup::wal::{Archive, Fetched, Partials, WalError};
 use pgherd_core::units::{Bytes, Time};
@@ -35,6 +36,7 @@ const AT_ONCE: usize = 4;
 /// The log on its way to one server.
 pub(super) struct Feed {
     pub(super) archive: Archive,
+    pub(super) repository: Repository,
     pub(super) size: SegmentSize,
     /// PostgreSQL's data folder.
     pub(super) data: PathBuf,
@@ -129,7 +131,10 @@ impl Feed {
         let found = if ahead.fetched.remove(&segment) {
             Found::It
         } else {
-            self.fetch(WalFile::Segment(segment)).await?
+            match self.fetch(WalFile::Segment(segment)).await? {
+                Found::It => Found::It,
+                Found::Nothing => self.put_together(segment).await?,
+            }
         };
         let replay_of_one = replay.unwrap_or_default();
         let fetch_of_one = ahead.pace.map_or(Duration::ZERO, |pace| pace.fetch_of_one);
@@ -170,23 +175,54 @@ impl Feed {
         }
     }
 
-    /// Tries as long as there is hope.
     async fn fetch(&self, file: WalFile) -> Result<Found, WalError> {
-        let until = Instant::now() + STUBBORN;
-        loop {
-            match self.archive.fetch(file, Partials::Never, &self.path(file)).await {
-                Ok(fetched) => return Ok(found(&fetched)),
-                Err(error) if error.retry() == Retry::Soon && Instant::now() < until => {
-                    info!(%file, error = %chain(&error), "trying once more");
-                    sleep(BETWEEN_TRIES).await;
+        let attempt = async || {
+            let fetched = self.archive.fetch(file, Partials::Never, &self.path(file)).await;
+            fetched.map(|fetched| found(&fetched))
+        };
+        stubbornly(file, attempt).await
+    }
+
+    /// The log may end in a segment that was never finished.
+    async fn put_together(&self, segment: Segment) -> Result<Found, WalError> {
+        let file = WalFile::Segment(segment);
+        let path = self.path(file);
+        let attempt = async || {
+            let end = self.repository.end_in(segment, self.size).await;
+            let end = end.map_err(|source| WalError::Fetch { file, source })?;
+            if let Some(end) = end {
+                let put = self.archive.put_together(segment, (self.size, end), &path);
+                if let Some(end) = put.await? {
+                    info!(%segment, %end, "put together from what was streamed");
+                    return Ok(Found::It);
                 }
-                Err(error) => return Err(error),
             }
-        }
+            // It may have been finished meanwhile, and its pieces have gone.
+            let fetched = self.archive.fetch(file, Partials::Never, &path).await;
+            fetched.map(|fetched| found(&fetched))
+        };
+        stubbornly(file, attempt).await
     }
 
     fn path(&self, file: WalFile) -> PathBuf {
         self.spool.join(file.to_string())
+    }
+}
+
+/// Tries as long as there is hope.
+async fn stubbornly(
+    file: WalFile,
+    attempt: impl AsyncFn() -> Result<Found, WalError>,
+) -> Result<Found, WalError> {
+    let until = Instant::now() + STUBBORN;
+    loop {
+        match attempt().await {
+            Err(error) if error.retry() == Retry::Soon && Instant::now() < until => {
+                info!(%file, error = %chain(&error), "trying once more");
+                sleep(BETWEEN_TRIES).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Never waits for it: it has a thread of its own.
 
 use super::Agent;
-use crate::archive::{Archiver, Orders, Part, Permit, Place};
+use crate::archive::{Archiver, Orders, Part, Permit, Place, Reign, Told};
 use crate::chain::chain;
 use crate::process::clock;
 use pgherd_core::plan::Task;
@@ -29,7 +29,14 @@ pub(super) struct Archiving {
 
 impl Archiving {
     pub(super) fn status(&self) -> Option<pgherd_api::agent::ArchiveStatus> {
-        self.archiver.as_ref()?.told().status
+        let Told { status, behind, .. } = self.archiver.as_ref()?.told();
+        let mut status = status?;
+        if let (Some(stream), Some(behind)) = (&mut status.stream, behind) {
+            // It grows while nothing else happens.
+            let lag = clock::now().since(behind).as_millis();
+            stream.lag_milliseconds = u64::try_from(lag).unwrap_or(u64::MAX);
+        }
+        Some(status)
     }
 }
 
@@ -44,7 +51,25 @@ impl Agent {
             archive: wanted,
             system: self.seen.record.value.as_ref().map(|record| record.system_id),
             part: self.part(),
+            reign: self.reign(),
         });
+    }
+
+    /// Only who holds the office may store what is not finished, and only of its own timeline.
+    fn reign(&self) -> Option<Reign> {
+        let task = self.seen.task.as_ref().map(|running| &running.task);
+        if matches!(task, Some(Task::Stop { .. } | Task::Promote { .. })) {
+            return None;
+        }
+        let epoch = self.serves()?;
+        match &self.seen.server {
+            Server::Primary(primary) => Some(Reign { epoch, position: primary.position }),
+            Server::Standby(_)
+            | Server::Unknown
+            | Server::Absent
+            | Server::Down { .. }
+            | Server::Starting => None,
+        }
     }
 
     fn start_archiver(&mut self) {

@@ -41,12 +41,12 @@ impl Agent {
         let _gone = answer.send(answered).is_err();
     }
 
-    fn archive_spec(&self) -> Option<ArchiveSpec> {
+    pub(super) fn archive_spec(&self) -> Option<ArchiveSpec> {
         self.specification.as_ref()?.postgres.archive.clone()
     }
 
     /// The server that a backup can be taken of.
-    fn subject(&self) -> Option<Subject> {
+    pub(super) fn subject(&self) -> Option<Subject> {
         let task = self.seen.task.as_ref().map(|running| &running.task);
         if matches!(task, Some(Task::Stop { .. } | Task::Promote { .. })) {
             return None;

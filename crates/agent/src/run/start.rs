@@ -6,6 +6,7 @@ use super::{Agent, Outside, Setup};
 use crate::backup::{self, Backups};
 use crate::chain::chain;
 use crate::config::{AgentConfig, Folder};
+use crate::dump::{self, Dumps};
 use crate::durable;
 use crate::events::Events;
 use crate::http::client::Client;
@@ -221,6 +222,14 @@ fn assemble(
         scratch: folder.scratch(),
         book: folder.backups(),
     });
+    let dumps = Dumps::new(dump::Place {
+        me: taken.seen.me.instance.clone(),
+        by: format!("{} {}", taken.seen.me.instance, taken.seen.me.volume),
+        site: site.clone(),
+        keys: folder.archive(),
+        scratch: folder.scratch(),
+        spool: folder.dumps(),
+    });
     let mut agent = Agent {
         me: taken.seen.me.instance.clone(),
         folder,
@@ -241,6 +250,7 @@ fn assemble(
         upkeep: super::upkeep::Upkeep::default(),
         archiving: super::archive::Archiving::default(),
         backups,
+        dumps,
         recovery,
         events: taken.events,
         started: taken.started,

@@ -55,6 +55,7 @@ impl Agent {
             pending_restart_of: self.upkeep.looked_at(),
             archive: self.archiving.status(),
             backup: self.backups.report(None),
+            dump: self.dumps.report(None).map(Box::new),
             recovery: self.recovery.borrow().clone(),
             happenings: self.events.past().cloned().collect(),
         }

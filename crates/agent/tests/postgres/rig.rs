@@ -376,6 +376,7 @@ pub(crate) fn new_cluster() -> NewCluster {
         },
         statements: vec!["create role extra".to_owned()],
         template_statements: vec!["create table everywhere (n int)".to_owned()],
+        import: None,
     }
 }
 

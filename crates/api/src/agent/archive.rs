@@ -4,7 +4,7 @@
 
 use crate::cluster::object_store::{Compression, Encryption, WalCompression};
 use jiff::Timestamp;
-use pgherd_core::units::Bytes;
+use pgherd_core::units::{Bytes, Lsn};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -28,12 +28,29 @@ pub struct ArchiveSpec {
     pub encryption: Option<Encryption>,
     /// How many files are on their way at once.
     pub at_once: u32,
+    /// How the log is stored before its segments are finished; not at all when absent.
+    #[serde(default)]
+    pub stream: Option<StreamSpec>,
     /// How base backups are taken.
     #[serde(default)]
     pub data: DataSpec,
     /// How far back recovery has to be possible, `30d`; backups are kept for ever when absent.
     #[serde(default)]
     pub retention: Option<String>,
+}
+
+/// How the log is stored before its segments are finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamSpec {
+    /// How long something new may wait.
+    pub interval_milliseconds: u32,
+}
+
+impl Default for StreamSpec {
+    fn default() -> Self {
+        Self { interval_milliseconds: 1000 }
+    }
 }
 
 /// How base backups are taken.
@@ -141,6 +158,47 @@ pub struct ArchiveStatus {
     pub waiting: u64,
     /// How much they are.
     pub waiting_bytes: Bytes,
+    /// Since when the oldest of them waits.
+    #[serde(default)]
+    pub waiting_since: Option<Timestamp>,
+    /// Why somebody has to see to what waits; none while it is not much.
+    #[serde(default)]
+    pub alarm: Option<String>,
+    /// Why it does not go on; none while it does.
+    pub failing: Option<ArchiveFailure>,
+    /// How far what is not finished is in the store; none unless it is streamed.
+    #[serde(default)]
+    pub stream: Option<StreamStatus>,
+}
+
+impl ArchiveStatus {
+    /// What somebody has to see to, the worst first.
+    pub fn complaints(&self) -> Vec<String> {
+        let why = |failing: &Option<ArchiveFailure>| failing.as_ref().map(|it| it.why.clone());
+        let archived = why(&self.failing);
+        // A store that is away is told once.
+        let streamed = self.stream.as_ref().filter(|_| archived.is_none());
+        let streamed = streamed.and_then(|stream| why(&stream.failing));
+        let archived = archived.map(|why| format!("the log is not archived: {why}"));
+        let streamed = streamed.map(|why| format!("the log is not streamed: {why}"));
+        archived.into_iter().chain(self.alarm.clone()).chain(streamed).collect()
+    }
+}
+
+/// How far the log is in the store, finished or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamStatus {
+    /// Nothing before is missing there.
+    pub stored: Lsn,
+    /// How much PostgreSQL has flushed since.
+    pub lag_bytes: Bytes,
+    /// For how long the oldest of that is missing.
+    pub lag_milliseconds: u64,
+    /// How many pieces this agent has stored.
+    pub pieces: u64,
+    /// How long the last of them took.
+    pub took_milliseconds: Option<u64>,
     /// Why it does not go on; none while it does.
     pub failing: Option<ArchiveFailure>,
 }

@@ -79,6 +79,12 @@ pub struct BackupReport {
     pub taken: Option<BackupTaken>,
     /// Why it failed or what cancelled it, and what to do about it.
     pub failure: Option<String>,
+    /// Whether what it failed at may have passed soon: a store that did not answer.
+    #[serde(default)]
+    pub passing: bool,
+    /// The earliest moment that can be gone back to, as the repository was when it was completed.
+    #[serde(default)]
+    pub recoverable_since: Option<Timestamp>,
     /// What is wrong although it is completed: bad pages, files that were left out, log or retention
     /// that did not go on.
     #[serde(default)]

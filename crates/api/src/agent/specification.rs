@@ -2,7 +2,7 @@
 //!
 //! Never holds a secret: passwords are files beside the data folder.
 
-use super::{ArchiveSpec, RecoverySpec};
+use super::{ArchiveSpec, ImportSpec, RecoverySpec};
 use pgherd_core::intent::Intent;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,9 @@ pub struct PostgresSpec {
     /// and owner count then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoverySpec>,
+    /// What the first instance brings into the new cluster from a server outside of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<Box<ImportSpec>>,
     /// Whether `postgres` may log in with a password.
     pub superuser: Superuser,
     /// Where the log is archived to; nowhere when absent.

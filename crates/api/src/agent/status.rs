@@ -2,7 +2,7 @@
 //!
 //! Never older than the agent's last turn; `at` says when that was.
 
-use super::{ArchiveStatus, BackupReport, RecoveryReport};
+use super::{ArchiveStatus, BackupReport, DumpReport, RecoveryReport};
 use jiff::Timestamp;
 use pgherd_core::backup::taker::{Candidate, Part};
 use pgherd_core::message::Known;
@@ -78,6 +78,9 @@ pub struct Status {
     /// The base backup that it takes, or took last.
     #[serde(default)]
     pub backup: Option<BackupReport>,
+    /// What it dumps or restores from a dump, or did last.
+    #[serde(default)]
+    pub dump: Option<Box<DumpReport>>,
     /// How the cluster comes, or came, out of a backup; on the instance that made it.
     #[serde(default)]
     pub recovery: Option<RecoveryReport>,

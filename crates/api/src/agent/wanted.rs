@@ -157,6 +157,13 @@ mod tests {
             ICU,
             "bootstrap: {initdb: {localeProvider: icu, icuLocale: en, icuRules: '&a<g'}}",
         ),
+        (
+            "spec.bootstrap.initdb.import",
+            "",
+            "bootstrap: {initdb: {import: {type: monolith, databases: ['*'], \
+             source: {externalCluster: a}}}}, \
+             externalClusters: [{name: a, connectionParameters: {host: b}}]",
+        ),
         ("spec.bootstrap.initdb.locale", "", "bootstrap: {initdb: {locale: C}}"),
         ("spec.bootstrap.initdb.localeCType", "", "bootstrap: {initdb: {localeCType: C}}"),
         ("spec.bootstrap.initdb.localeCollate", "", "bootstrap: {initdb: {localeCollate: C}}"),

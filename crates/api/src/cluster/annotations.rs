@@ -4,6 +4,7 @@
 
 pub use self::requests::Requests;
 use super::problem::{Findings, Refusal};
+use crate::agent::StreamSpec;
 use crate::field::FieldPath;
 use crate::guess::closest;
 use crate::quantity::parse_bytes;
@@ -23,6 +24,9 @@ pub const RECONCILIATION_LOOP: &str = "cnpg.io/reconciliationLoop";
 /// How much WAL an asynchronous standby may lack and still be promoted, as a quantity such as
 /// `16Mi`. Default: 16Mi, a segment of WAL; more may be lost only with a person's consent.
 pub const MAX_LAG: &str = "pgherd.dev/maxLag";
+/// How often log that is in no finished segment yet goes to the archive: seconds, from 0.2 to 10,
+/// or `off`. Default: 1.
+pub const STREAM: &str = "pgherd.dev/walStream";
 
 /// Asks for another primary: `{"number":N,"target":"db-2","epoch":E}`, with or without a target. A
 /// request counts once, if its number is higher than that of the last one, and only while nobody has
@@ -52,6 +56,8 @@ pub enum AnnotationRefusal {
     FencedName { given: String, cluster: ClusterName },
     #[error("is {given:?}: write on or off")]
     Hibernation { given: String },
+    #[error("is {given:?}: write off, or seconds from 0.2 to 10, such as 1")]
+    Stream { given: String },
     #[error(
         "is {given:?}, which is not a request: write {{\"number\":1,\"target\":\"{cluster}-2\"}}, with a number that is higher than the last one"
     )]
@@ -106,6 +112,8 @@ pub struct Annotations {
     pub care: Care,
     /// How far behind an asynchronous standby may be promoted, if it is said.
     pub max_lag: Option<Bytes>,
+    /// How log that is in no finished segment goes to the archive; not at all if it is switched off.
+    pub stream: Option<StreamSpec>,
     /// What is asked for, once each.
     pub requests: Requests,
 }
@@ -121,7 +129,7 @@ pub(super) fn checked(
     findings: &mut Findings,
 ) -> Annotations {
     for name in annotations.keys().filter(|name| name.starts_with("pgherd.dev/")) {
-        const KNOWN: [&str; 4] = [MAX_LAG, SWITCHOVER, RESTART, RELOAD];
+        const KNOWN: [&str; 5] = [MAX_LAG, STREAM, SWITCHOVER, RESTART, RELOAD];
         if !KNOWN.contains(&name.as_str()) {
             let guess = closest(name, KNOWN);
             findings.warn(&place(name), Caution::UnknownAnnotation { guess });
@@ -141,6 +149,8 @@ pub(super) fn checked(
                 None
             }
         }),
+        stream: given(STREAM)
+            .map_or_else(|| Some(StreamSpec::default()), |value| stream(value, findings)),
         requests: requests::checked(annotations, cluster, findings),
     }
 }
@@ -184,6 +194,31 @@ fn hibernation(value: &str, findings: &mut Findings) -> Hibernation {
     }
 }
 
+fn stream(value: &str, findings: &mut Findings) -> Option<StreamSpec> {
+    if value == "off" {
+        return None;
+    }
+    let Some(interval_milliseconds) = milliseconds(value) else {
+        let refusal = AnnotationRefusal::Stream { given: value.to_owned() };
+        findings.refuse(&place(STREAM), Refusal::Annotation(refusal));
+        return None;
+    };
+    Some(StreamSpec { interval_milliseconds })
+}
+
+/// Of a number of seconds with up to three digits behind the point.
+fn milliseconds(value: &str) -> Option<u32> {
+    let (whole, rest) = value.split_once('.').unwrap_or((value, "0"));
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = (1..=2).contains(&whole.len()) && (1..=3).contains(&rest.len());
+    if !fits || !is_plain(whole) || !is_plain(rest) {
+        return None;
+    }
+    let (whole, rest): (u32, u32) = (whole.parse().ok()?, format!("{rest:0<3}").parse().ok()?);
+    let milliseconds = whole * 1000 + rest;
+    (200..=10_000).contains(&milliseconds).then_some(milliseconds)
+}
+
 fn care(value: &str, findings: &mut Findings) -> Care {
     match value {
         "disabled" => Care::Paused,
@@ -217,6 +252,30 @@ mod tests {
         let warnings = findings.warnings.iter().map(|warning| format!("warning: {warning}\n"));
         let said = format!("fenced {fenced}, {:?}, {:?}, {lag:?}\n", said.hibernation, said.care);
         problems.chain(warnings).chain([said]).collect()
+    }
+
+    #[test]
+    fn the_stream_has_an_interval_or_is_off() {
+        let said = |value: &str| {
+            let annotations = BTreeMap::from([(STREAM.to_owned(), value.to_owned())]);
+            let mut findings = Findings::default();
+            let cluster = ClusterName::parse("db").unwrap();
+            let said = checked(&annotations, &cluster, &mut findings).stream;
+            findings.problems.is_empty().then_some(said.map(|it| it.interval_milliseconds))
+        };
+        for (value, milliseconds) in [("0.2", 200), ("1", 1000), ("2.75", 2750), ("10.000", 10_000)]
+        {
+            assert_eq!(said(value), Some(Some(milliseconds)), "{value}");
+        }
+        assert_eq!(said("off"), Some(None));
+        for bad in ["", "on", "0.1", "10.1", "1s", "-1", "+1", "1.", ".5", "1.0000", "100"] {
+            assert_eq!(said(bad), None, "{bad}");
+        }
+        expect![[r#"
+            refused: metadata.annotations["pgherd.dev/walStream"] is "0.1": write off, or seconds from 0.2 to 10, such as 1
+            fenced [], Awake, Active, None
+        "#]]
+        .assert_eq(&outcome(&[(STREAM, "0.1")]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::object_store::{
 };
 use super::problem::{Findings, Refusal};
 use super::references::SecretKeySelector;
-use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec, DataSpec};
+use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec, DataSpec, StreamSpec};
 use crate::field::FieldPath;
 use crate::warning::Caution;
 use pgherd_core::backup::retention::{Policy, PolicyError};
@@ -92,6 +92,7 @@ impl BarmanObjectStore {
 pub(super) fn checked(
     cluster: &Cluster,
     name: &ClusterName,
+    stream: Option<StreamSpec>,
     findings: &mut Findings,
 ) -> Option<ArchiveSpec> {
     let (place, store) = cluster.archive()?;
@@ -103,7 +104,7 @@ pub(super) fn checked(
         findings.refuse(&path, Refusal::Archive(ArchiveRefusal::Retention(error)));
     }
     let told = told(store, name.as_str(), &place, findings)?;
-    Some(ArchiveSpec { retention, ..told })
+    Some(ArchiveSpec { stream, retention, ..told })
 }
 
 /// What agents are told of one archive, whose folder is called `usual` unless it says otherwise.
@@ -132,6 +133,7 @@ pub(super) fn told(
         compression: wal.compression,
         encryption: wal.encryption,
         at_once: at_once.unwrap_or(1).max(1),
+        stream: None,
         data: data(store, place, findings),
         retention: None,
     })

@@ -7,8 +7,8 @@ use super::backup::BackupTarget;
 use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
-use super::{Cluster, access, archive, external, ignored, initdb, recovery, synchronous};
-use crate::agent::{PostgresSpec, Superuser};
+use super::{Cluster, access, archive, external, ignored, import, initdb, recovery, synchronous};
+use crate::agent::{PostgresSpec, StreamSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
 use crate::warning::{Caution, Warning};
@@ -80,7 +80,8 @@ impl Cluster {
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
         let owner_secret = self.checked_bootstrap(findings).and_then(Bootstrap::owner_secret);
         self.check_images(findings);
-        let postgres = self.checked_postgres(&name, (instances.unwrap_or(1), durability), findings);
+        let around = (instances.unwrap_or(1), durability, annotations.stream);
+        let postgres = self.checked_postgres(&name, around, findings);
         Checked {
             name,
             instances: instances.unwrap_or(1),
@@ -115,7 +116,7 @@ impl Cluster {
     fn checked_postgres(
         &self,
         name: &ClusterName,
-        (instances, durability): (u32, Durability),
+        (instances, durability, stream): (u32, Durability, Option<StreamSpec>),
         findings: &mut Findings,
     ) -> PostgresSpec {
         let postgresql = &self.spec.postgresql;
@@ -127,7 +128,9 @@ impl Cluster {
         let bootstrap = self.spec.bootstrap.as_ref();
         let copy = bootstrap.and_then(|it| it.pg_basebackup.as_ref());
         let restored = bootstrap.and_then(|it| it.recovery.as_ref());
-        let initdb = initdb::checked(bootstrap.and_then(|it| it.initdb.as_ref()), findings);
+        let made = bootstrap.and_then(|it| it.initdb.as_ref());
+        let imported = made.and_then(|it| it.import.as_ref());
+        let initdb = initdb::checked(made, findings);
         PostgresSpec {
             parameters: parameters::checked(postgresql, &around, findings),
             hba: access::rules(&postgresql.pg_hba, findings),
@@ -138,8 +141,12 @@ impl Cluster {
                 (None, None) => initdb,
             },
             recovery: restored.and_then(|it| recovery::checked(self, it, findings)),
-            copy_of: copy.and_then(|copy| external::checked(self, &copy.source, findings)),
-            archive: archive::checked(self, name, findings),
+            copy_of: copy.and_then(|copy| {
+                let named = FieldPath::of("spec.bootstrap.pg_basebackup.source");
+                external::checked(self, (&named, &copy.source), findings)
+            }),
+            import: imported.and_then(|it| import::checked(self, it, findings)).map(Box::new),
+            archive: archive::checked(self, name, stream, findings),
             superuser: if self.spec.enable_superuser_access {
                 Superuser::Allowed
             } else {
@@ -181,10 +188,6 @@ impl Cluster {
         }
         let bootstrap = self.spec.bootstrap.as_ref()?;
         let place = FieldPath::of("spec.bootstrap");
-        let import = bootstrap.initdb.as_ref().is_some_and(|initdb| initdb.import.is_some());
-        if import {
-            findings.refuse(&place.name("initdb").name("import"), Refusal::WithoutItsData);
-        }
         let ways = [
             ("initdb", bootstrap.initdb.is_some()),
             ("recovery", bootstrap.recovery.is_some()),
@@ -386,11 +389,8 @@ spec:
 
     #[test]
     fn a_cluster_that_should_start_with_data_does_not_start_without() {
-        let import = "{type: monolith, databases: [a], source: {externalCluster: b}}";
-        let import = format!("bootstrap: {{initdb: {{import: {import}}}}}");
         expect![[r#"
             refused: spec.bootstrap.recovery.volumeSnapshots is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
-            refused: spec.bootstrap.initdb.import is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
             warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
             ignored: spec.replica
             ignored: spec.replica
@@ -399,7 +399,6 @@ spec:
         "#]].assert_eq(
             &[
                 "bootstrap: {recovery: {volumeSnapshots: {storage: {kind: PersistentVolumeClaim, name: a}}}}",
-                &import,
                 "replica: {source: a, enabled: true}",
                 "replica: {source: a, enabled: false}",
                 "replica: {source: a, primary: b}",

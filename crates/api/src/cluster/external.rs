@@ -49,7 +49,7 @@ pub enum ExternalRefusal {
     )]
     Unlisted { given: String },
     #[error(
-        "says nothing of how its server is reached, and pg_basebackup copies from a running one: add connectionParameters, for example host, user and dbname"
+        "says nothing of how its server is reached, and data comes from a running one: add connectionParameters, for example host, user and dbname"
     )]
     Unreachable,
     #[error("is not the name of a parameter: use those of libpq, such as host, port and sslmode")]
@@ -65,11 +65,15 @@ pub enum ExternalRefusal {
 }
 
 impl Cluster {
-    /// The entry of `spec.externalClusters` that the cluster begins as a copy of, and its place.
+    /// The entry of `spec.externalClusters` whose server the cluster begins as a copy of or with
+    /// databases of, and its place.
     pub fn copied(&self) -> Option<(FieldPath, &ExternalCluster)> {
-        let copy = self.spec.bootstrap.as_ref()?.pg_basebackup.as_ref()?;
+        let bootstrap = self.spec.bootstrap.as_ref()?;
+        let copy = bootstrap.pg_basebackup.as_ref().map(|copy| &copy.source);
+        let import = bootstrap.initdb.as_ref().and_then(|initdb| initdb.import.as_ref());
+        let source = copy.or_else(|| import.map(|import| &import.source.external_cluster))?;
         let mut entries = self.spec.external_clusters.iter().enumerate();
-        let (index, entry) = entries.find(|(_, entry)| entry.name == copy.source)?;
+        let (index, entry) = entries.find(|(_, entry)| entry.name == *source)?;
         Some((FieldPath::of("spec.externalClusters").item(index), entry))
     }
 }
@@ -105,10 +109,11 @@ impl ExternalCluster {
     }
 }
 
-/// How the server is reached that the cluster begins as a copy of.
+/// How the server is reached that the cluster begins as a copy of or with databases of; a field names
+/// it.
 pub(super) fn checked(
     cluster: &Cluster,
-    source: &str,
+    (named, source): (&FieldPath, &str),
     findings: &mut Findings,
 ) -> Option<ExternalServer> {
     let mut refuse = |path: &FieldPath, refusal| {
@@ -116,7 +121,7 @@ pub(super) fn checked(
     };
     let Some((place, entry)) = cluster.copied() else {
         let unlisted = ExternalRefusal::Unlisted { given: source.to_owned() };
-        refuse(&FieldPath::of("spec.bootstrap.pg_basebackup.source"), unlisted);
+        refuse(named, unlisted);
         return None;
     };
     if entry.connection_parameters.is_empty() {
@@ -181,7 +186,7 @@ mod tests {
     fn what_cannot_be_copied_is_refused() {
         expect![[r#"
             spec.bootstrap.pg_basebackup.source is "a", but there is no such entry in externalClusters: add it or correct the name
-            spec.externalClusters[0] says nothing of how its server is reached, and pg_basebackup copies from a running one: add connectionParameters, for example host, user and dbname
+            spec.externalClusters[0] says nothing of how its server is reached, and data comes from a running one: add connectionParameters, for example host, user and dbname
             spec.externalClusters[0].connectionParameters["host "] is not the name of a parameter: use those of libpq, such as host, port and sslmode
             spec.externalClusters[0].connectionParameters.password is a secret, and whoever may read the cluster could read it: put it into a Secret, and name that in password
             spec.externalClusters[0].connectionParameters.sslpassword is a secret, and whoever may read the cluster could read it: keep the key without a passphrase in the Secret that sslKey names

@@ -39,6 +39,7 @@ pub const ACTED_UPON: &[&str] = &[
     "spec.bootstrap.initdb.encoding",
     "spec.bootstrap.initdb.icuLocale",
     "spec.bootstrap.initdb.icuRules",
+    "spec.bootstrap.initdb.import",
     "spec.bootstrap.initdb.locale",
     "spec.bootstrap.initdb.localeCType",
     "spec.bootstrap.initdb.localeCollate",
@@ -83,7 +84,7 @@ const NO_WISH: &[&str] = &[
     "spec.description",
 ];
 
-/// Of the entry of `spec.externalClusters` that the cluster begins as a copy of.
+/// Of the entry of `spec.externalClusters` that the cluster begins as a copy of or with databases of.
 const OF_COPIED: [&str; 2] = ["name", "connectionParameters"];
 
 /// Of the entry that the cluster begins with a backup of.

@@ -4,6 +4,7 @@ use super::access::LineRefusal;
 use super::annotations::AnnotationRefusal;
 use super::archive::ArchiveRefusal;
 use super::external::ExternalRefusal;
+use super::import::ImportRefusal;
 use super::initdb::InitDbRefusal;
 use super::parameters::ParameterRefusal;
 use super::recovery::RecoveryRefusal;
@@ -60,6 +61,8 @@ pub enum Refusal {
     InitDb(InitDbRefusal),
     #[error(transparent)]
     External(ExternalRefusal),
+    #[error(transparent)]
+    Import(ImportRefusal),
     #[error(transparent)]
     Annotation(AnnotationRefusal),
     #[error(transparent)]

@@ -3,7 +3,7 @@
 //! Never looks at annotations of others.
 
 use super::Check;
-use crate::cluster::annotations::{FENCED_INSTANCES, HIBERNATION, MAX_LAG};
+use crate::cluster::annotations::{FENCED_INSTANCES, HIBERNATION, MAX_LAG, STREAM};
 
 const PLACE: &str = "metadata.annotations: ";
 
@@ -30,6 +30,12 @@ pub(super) fn checks() -> Vec<Check> {
             "cluster-greatest-lag-is-a-quantity",
             "(!isQuantity(value) || quantity(value).isLessThan(quantity('0')))",
             "is not a quantity: write a number and a unit, such as 16Mi",
+        ),
+        of(
+            STREAM,
+            "cluster-streams-its-log-in-time",
+            "!value.matches('^(off|0[.][2-9][0-9]{0,2}|[1-9]([.][0-9]{1,3})?|10([.]0{1,3})?)$')",
+            "is neither off nor seconds from 0.2 to 10: write one of them, such as 1",
         ),
     ]
 }

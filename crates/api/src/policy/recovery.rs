@@ -12,6 +12,12 @@ pub(super) const CHECKS: &[Check] = &[
         "and volumeSnapshots are both set, but only one of them can be meant: remove one",
     ),
     Check::new(
+        "cluster-recovers-from-one-place",
+        "spec.bootstrap.recovery.",
+        "['backup'].filter(field, field in variables.recovery && variables.recovery.?source.orValue('') != '')",
+        "and source are both set, but only one of them can be meant: remove one",
+    ),
+    Check::new(
         "cluster-follows-by-one-word",
         "spec.replica.",
         "['enabled'].filter(field, field in variables.replica && variables.replica.?primary.orValue('') != '')",

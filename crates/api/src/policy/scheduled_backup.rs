@@ -1,4 +1,4 @@
-//! Refuses schedules that never come.
+//! Refuses schedules that never come, and warns of those that come otherwise than they look.
 //!
 //! Never reads the clock.
 
@@ -25,6 +25,18 @@ pub(super) fn policy() -> Policy {
     };
     let (kind, plural) = ("ScheduledBackup", "scheduledbackups");
     Policy { kind, plural, effect: Effect::Refused, parts: &[], checks: vec![check] }
+}
+
+/// What users of `crontab` write means another moment than they think.
+pub(super) fn warnings() -> Policy {
+    let check = Check {
+        name: "scheduled-backup-six-fields".into(),
+        place: "spec.schedule: ".into(),
+        offenders: r"[object.spec.schedule].filter(schedule, schedule.matches(r'^(TZ=\S+\s+)?\s*[^@\s]\S*(\s+\S+){4}\s*$') && !schedule.matches(r'^TZ=\S+(\s+\S+){4}\s*$'))".into(),
+        refusal: "has five fields, which are second, minute, hour, day and month here, not those of crontab, so that it comes more often than it looks: write six fields, for example 0 0 3 * * * for three every night".into(),
+    };
+    let (kind, plural) = ("ScheduledBackup", "scheduledbackups");
+    Policy { kind, plural, effect: Effect::Warned, parts: &[], checks: vec![check] }
 }
 
 /// One field: a list of values, ranges and steps.

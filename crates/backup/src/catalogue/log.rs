@@ -1,4 +1,5 @@
-//! Looks through the log of a server: which segments are there, and how timelines came about.
+//! Looks through the log of a server: which segments are there, whole or in pieces, and how
+//! timelines came about.
 //!
 //! Never holds more than the runs, as long as the store lists in order.
 
@@ -6,25 +7,44 @@ use super::{CatalogueError, Repository, history};
 use crate::compression::{Compression, unpacked};
 use crate::layout::Key;
 use crate::store::StoreError;
+use crate::wal::pieces;
 use futures_util::{StreamExt, TryStreamExt};
-use pgherd_core::backup::window::{Archive, Fork, Runs};
-use pgherd_core::units::{Bytes as Size, Timeline};
-use pgherd_core::wal::{SegmentSize, WalFile};
+use pgherd_core::backup::window::{Archive, Fork, Runs, Streamed};
+use pgherd_core::units::{Bytes as Size, Lsn, Timeline};
+use pgherd_core::wal::stream::cover;
+use pgherd_core::wal::{Segment, SegmentSize, WalFile};
 use std::collections::BTreeMap;
 
 const AT_ONCE: usize = 8;
 const LARGEST_HISTORY: Size = Size(1 << 20);
 
 impl Repository {
-    /// Takes in all names under `wals`, and reads the history files.
     pub async fn log(&self, size: SegmentSize) -> Result<Archive, CatalogueError> {
-        let failed = |source| CatalogueError::Log { server: self.server(), source };
+        let log = self.look(size).await;
+        log.map_err(|source| CatalogueError::Log { server: self.server(), source })
+    }
+
+    /// Up to where a segment may be put together from pieces: it was never archived, and the log
+    /// goes on nowhere else.
+    pub async fn end_in(
+        &self,
+        segment: Segment,
+        size: SegmentSize,
+    ) -> Result<Option<Lsn>, StoreError> {
+        if pieces(&self.store, &self.layout, Some(segment)).await?.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.look(size).await?.put_together(segment))
+    }
+
+    /// Takes in all names under `wals`, and of pieces, and reads the history files.
+    async fn look(&self, size: SegmentSize) -> Result<Archive, StoreError> {
         let mut runs = Runs::new(size);
         let mut histories: BTreeMap<Timeline, (Key, Compression)> = BTreeMap::new();
         let wals = self.layout.wals();
         let mut objects = std::pin::pin!(self.store.list(&wals, None));
         while let Some(object) = objects.next().await {
-            let object = object.map_err(failed)?;
+            let object = object?;
             match self.layout.wal_at(&object.key) {
                 Some((WalFile::Segment(segment), _)) if segment.exists_with(size) => {
                     runs.add(segment, object.modified);
@@ -36,12 +56,33 @@ impl Repository {
                 | None => {}
             }
         }
+        let streams = self.streams(size, &mut runs).await?;
         let forks = futures_util::stream::iter(histories).map(|(timeline, stored)| async move {
             Ok::<_, StoreError>(self.fork(stored).await?.map(|fork| (timeline, fork)))
         });
         let forks: Vec<Option<(Timeline, Fork)>> =
-            forks.buffer_unordered(AT_ONCE).try_collect().await.map_err(failed)?;
-        Ok(Archive { size, runs: runs.joined(), forks: forks.into_iter().flatten().collect() })
+            forks.buffer_unordered(AT_ONCE).try_collect().await?;
+        let forks = forks.into_iter().flatten().collect();
+        Ok(Archive { size, runs: runs.joined(), forks, streams })
+    }
+
+    /// What was streamed of each segment. One that is whole is as good as an archived one.
+    async fn streams(
+        &self,
+        size: SegmentSize,
+        runs: &mut Runs,
+    ) -> Result<BTreeMap<Segment, Streamed>, StoreError> {
+        let mut streams = BTreeMap::new();
+        for (segment, pieces) in pieces(&self.store, &self.layout, None).await? {
+            let (chosen, to) = cover(pieces.keys(), segment, size);
+            let stored = chosen.iter().filter_map(|piece| pieces.get(piece)).max();
+            let Some(stored) = stored.copied() else { continue };
+            if to == segment.end(size) {
+                runs.add(segment, stored);
+            }
+            streams.insert(segment, Streamed { to, stored });
+        }
+        Ok(streams)
     }
 
     /// A history that cannot be read is as good as none: its timeline is out of reach.

@@ -10,6 +10,7 @@ use crate::store::StoreError;
 use futures_util::StreamExt;
 use pgherd_core::backup::BackupId;
 use pgherd_core::backup::retention::{Cut, Fate, Plan};
+use pgherd_core::wal::WalFile;
 
 /// What was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,7 +59,14 @@ impl Repository {
         }
         let is_useless =
             |key: &Key| self.layout.wal_at(key).is_some_and(|(file, _)| cut.removes(file));
-        self.remove_all(&self.layout.wals(), is_useless).await
+        let removed = self.remove_all(&self.layout.wals(), is_useless).await?;
+        // Of timelines that were left, mostly: others drop their own.
+        let is_useless = |key: &Key| {
+            let piece = self.layout.piece_at(key);
+            piece.is_some_and(|piece| cut.removes(WalFile::Segment(piece.segment)))
+        };
+        self.remove_all(&self.layout.stream(), is_useless).await?;
+        Ok(removed)
     }
 
     async fn remove_all(

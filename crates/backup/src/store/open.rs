@@ -261,5 +261,6 @@ fn opened_folder(folder: &Path) -> Result<Arc<dyn ObjectStore>, Trouble> {
         return Err(Trouble::NoFolder);
     }
     let opened = LocalFileSystem::new_with_prefix(folder).map_err(|error| Trouble::of(&error))?;
-    Ok(Arc::new(opened.with_fsync(true)))
+    // A folder of each segment that was streamed would stay behind, and be listed for ever.
+    Ok(Arc::new(opened.with_fsync(true).with_automatic_cleanup(true)))
 }

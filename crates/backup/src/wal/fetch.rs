@@ -135,14 +135,14 @@ impl Archive {
 }
 
 /// A file that is not in place yet; it goes away unless it is published.
-struct Draft {
+pub(super) struct Draft {
     file: tempfile::NamedTempFile,
     folder: PathBuf,
     target: PathBuf,
 }
 
 impl Draft {
-    fn beside(target: &Path) -> Result<Self, WalError> {
+    pub(super) fn beside(target: &Path) -> Result<Self, WalError> {
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             Some(_) | None => PathBuf::from("."),
@@ -169,8 +169,12 @@ impl Draft {
         }
     }
 
+    pub(super) fn file(&self) -> &File {
+        self.file.as_file()
+    }
+
     /// On disk first, then under its name, and the name on disk.
-    fn publish(self) -> Result<(), WalError> {
+    pub(super) fn publish(self) -> Result<(), WalError> {
         let failed = |source| WalError::Write { path: self.target.clone(), source };
         self.file.as_file().sync_all().map_err(failed)?;
         self.file.persist(&self.target).map_err(|error| failed(error.error))?;

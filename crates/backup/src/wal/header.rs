@@ -50,6 +50,41 @@ pub enum Damage {
     System { found: SystemId, ours: SystemId },
     #[error("it is larger than such a file can be, {0}")]
     TooLarge(Bytes),
+    #[error("its page at {0} does not say that it is that page")]
+    Page(Lsn),
+}
+
+/// So much of each page is needed.
+pub const PAGE: usize = 24;
+
+/// How large pages are, as a segment's first one says.
+pub fn page_size(begin: &[u8]) -> Result<u32, Damage> {
+    let size = field(begin, 36).map(u32::from_ne_bytes).ok_or(Damage::Short(begin.len()))?;
+    let fits = size.is_power_of_two() && (1 << 10..=1 << 16).contains(&size);
+    if fits { Ok(size) } else { Err(Damage::ShortHeader) }
+}
+
+/// What the begin of a page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// It says so.
+    Itself,
+    /// What follows the end of a segment that was finished early.
+    Empty,
+}
+
+/// Whether the page at this position of a segment is it.
+pub fn page(begin: &[u8], segment: Segment, at: Lsn) -> Result<Page, Damage> {
+    if begin.iter().all(|byte| *byte == 0) {
+        return Ok(Page::Empty);
+    }
+    let magic = field(begin, 0).map(u16::from_ne_bytes);
+    let timeline = field(begin, 4).map(u32::from_ne_bytes);
+    let address = field(begin, 8).map(u64::from_ne_bytes);
+    let is_it = magic.is_some_and(|magic| magic >> 8 == MAGIC)
+        && timeline.is_some_and(|timeline| Timeline(timeline) <= segment.timeline())
+        && address == Some(at.0);
+    if is_it { Ok(Page::Itself) } else { Err(Damage::Page(at)) }
 }
 
 impl Header {

@@ -31,7 +31,7 @@ async fn put(store: &Store, key: &pgherd_backup::layout::Key, content: &str) {
 }
 
 /// A backup of November 2026 that lies within one segment.
-async fn backup(store: &Store, day: u32, timeline: u32, number: u64) {
+pub(super) async fn backup(store: &Store, day: u32, timeline: u32, number: u64) {
     let at = |offset: u64, micros: i64| Point {
         lsn: Some(Lsn((number << 24) + offset)),
         segment: None,
@@ -92,7 +92,11 @@ async fn names(store: &Store) -> String {
     keys.iter().map(|key| format!("{key}\n")).collect::<Vec<_>>().concat()
 }
 
-fn plan(catalogue: &Catalogue, unusable: &BTreeSet<BackupId>, policy: &str) -> retention::Plan {
+pub(super) fn plan(
+    catalogue: &Catalogue,
+    unusable: &BTreeSet<BackupId>,
+    policy: &str,
+) -> retention::Plan {
     let (backups, unreadable) = (catalogue.backups(), catalogue.unreadable());
     let sight = Sight {
         policy: Policy::parse(policy).unwrap(),

@@ -14,6 +14,16 @@ pub const BEGIN_WITHIN: Duration = Duration::from_hours(1);
 pub const SILENT_AT_MOST: Duration = Duration::from_mins(10);
 /// How often it is begun if what takes it is lost on the way.
 pub const ATTEMPTS: u32 = 3;
+/// How often it is begun if what keeps it from its end may have passed by itself.
+pub const PASSING_ATTEMPTS: u32 = 6;
+/// Before each attempt but the first: eight minutes in all.
+const PAUSES: [Duration; 5] = [
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+    Duration::from_mins(2),
+    Duration::from_mins(4),
+];
 
 /// All that the decision is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +75,16 @@ pub enum Heard<'a> {
         why: &'a str,
         /// How far it had come.
         at: Before,
+        nature: Nature,
     },
+}
+
+/// Whether what it failed at is there as long as nobody does anything about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    Lasting,
+    /// A store that did not answer, for example.
+    Passing,
 }
 
 /// Whether it had begun in PostgreSQL.
@@ -84,10 +103,11 @@ pub enum Step {
         attempt: u32,
     },
     Follow,
-    /// What took it is lost: look for another one.
+    /// What took it is lost, or did not get on: look for another one, after a pause.
     Anew {
         attempt: u32,
         lost: String,
+        pause: Duration,
     },
     Complete,
     Fail(String),
@@ -106,6 +126,10 @@ pub enum Wait {
         why: String,
     },
     ForTaker,
+    /// It is begun again a little later.
+    ForPause {
+        left: Duration,
+    },
     /// The agent that was asked refused.
     ForAgent {
         why: String,
@@ -114,7 +138,10 @@ pub enum Wait {
 
 pub fn next(sight: &Sight<'_>) -> Step {
     match &sight.stage {
-        Stage::Waiting { turn, attempt } => begin(sight, *turn, *attempt),
+        Stage::Waiting { turn, attempt } => match pause(*attempt).checked_sub(*turn) {
+            Some(left) if !left.is_zero() => Step::Wait(Wait::ForPause { left }),
+            Some(_) | None => begin(sight, *turn, *attempt),
+        },
         Stage::Begun { attempt, heard } => follow(*heard, *attempt, sight),
     }
 }
@@ -125,7 +152,8 @@ fn begin(sight: &Sight<'_>, turn: Duration, attempt: u32) -> Step {
             "the cluster has no archive: add spec.backup.barmanObjectStore to it".to_owned(),
         );
     }
-    if let Some(behind) = sight.behind {
+    // One of a cluster that does not exist holds up nobody.
+    if let Some(behind) = sight.behind.filter(|_| sight.home != Home::Missing) {
         return Step::Wait(Wait::ForTurn { behind: behind.to_owned() });
     }
     let wait = match &sight.home {
@@ -159,8 +187,9 @@ fn follow(heard: Heard<'_>, attempt: u32, sight: &Sight<'_>) -> Step {
         Heard::Cancelled => Step::Fail("it was cancelled".to_owned()),
         // What was asked may not have arrived.
         Heard::Nothing(Before::Begin) => begin(sight, Duration::ZERO, attempt),
-        Heard::Failed { why, at: Before::Begin } => Step::Fail(why.to_owned()),
-        Heard::Failed { why, at: Before::End } => anew(attempt, why),
+        Heard::Failed { why, nature: Nature::Passing, .. } => again(attempt, why, PASSING_ATTEMPTS),
+        Heard::Failed { why, at: Before::Begin, .. } => Step::Fail(why.to_owned()),
+        Heard::Failed { why, at: Before::End, .. } => anew(attempt, why),
         Heard::Nothing(Before::End) => {
             anew(attempt, "its instance lost its data, and with it the memory of the backup")
         }
@@ -174,10 +203,24 @@ fn follow(heard: Heard<'_>, attempt: u32, sight: &Sight<'_>) -> Step {
 }
 
 fn anew(attempt: u32, lost: &str) -> Step {
-    if attempt < ATTEMPTS {
-        return Step::Anew { attempt: attempt + 1, lost: lost.to_owned() };
+    again(attempt, lost, ATTEMPTS)
+}
+
+fn again(attempt: u32, lost: &str, most: u32) -> Step {
+    if attempt < most {
+        let attempt = attempt + 1;
+        return Step::Anew { attempt, lost: lost.to_owned(), pause: pause(attempt) };
     }
-    Step::Fail(format!("{lost} (attempt {attempt} of {ATTEMPTS})"))
+    Step::Fail(format!("{lost} (attempt {attempt} of {most})"))
+}
+
+/// How long after the last attempt this one begins.
+fn pause(attempt: u32) -> Duration {
+    let before = usize::try_from(attempt.saturating_sub(2)).unwrap_or(usize::MAX);
+    match attempt {
+        0 | 1 => Duration::ZERO,
+        _ => PAUSES.get(before).or(PAUSES.last()).copied().unwrap_or_default(),
+    }
 }
 
 /// Of all backups of a cluster those that have begun come first, then those that were asked for
@@ -199,6 +242,7 @@ impl fmt::Display for Wait {
             Self::ForWaking => f.write_str("the cluster is hibernated, so nobody can take it"),
             Self::ForArchiving { why } => write!(f, "the log is not archived: {why}"),
             Self::ForTaker => write!(f, "{NoTaker}"),
+            Self::ForPause { left } => write!(f, "it is begun anew in {} s", left.as_secs()),
             Self::ForAgent { why } => f.write_str(why),
         }
     }
@@ -218,7 +262,7 @@ mod tests {
             Step::Wait(wait) => format!("wait: {wait}\n"),
             Step::Begin { instance, attempt } => format!("begin {attempt} on {instance}\n"),
             Step::Follow => "follow\n".to_owned(),
-            Step::Anew { attempt, lost } => format!("anew {attempt}: {lost}\n"),
+            Step::Anew { attempt, lost, pause } => format!("anew {attempt} in {pause:?}: {lost}\n"),
             Step::Complete => "complete\n".to_owned(),
             Step::Fail(why) => format!("fail: {why}\n"),
         }
@@ -263,6 +307,44 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_is_away_is_given_time_within_a_bound() {
+        let second = name(2);
+        let at = |stage| told(&Sight { behind: None, home: there(&second, None), stage });
+        let waiting =
+            |turn, attempt| at(Stage::Waiting { turn: Duration::from_secs(turn), attempt });
+        let failed = |attempt, at_which| {
+            let (why, nature) = ("nobody answers", Nature::Passing);
+            at(Stage::Begun { attempt, heard: Heard::Failed { why, at: at_which, nature } })
+        };
+        expect![[r#"
+            anew 2 in 10s: nobody answers
+            wait: it is begun anew in 7 s
+            begin 2 on db-2
+            anew 3 in 30s: nobody answers
+            anew 6 in 240s: nobody answers
+            fail: nobody answers (attempt 6 of 6)
+        "#]]
+        .assert_eq(
+            &[
+                failed(1, Before::Begin),
+                waiting(3, 2),
+                waiting(10, 2),
+                failed(2, Before::End),
+                failed(5, Before::End),
+                failed(6, Before::Begin),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_exist_makes_nobody_wait_for_another_backup() {
+        let stage = Stage::Waiting { turn: MINUTE, attempt: 1 };
+        let sight = Sight { behind: Some("nightly"), home: Home::Missing, stage };
+        assert_eq!(next(&sight), Step::Wait(Wait::ForCluster));
+    }
+
+    #[test]
     fn an_agent_that_refuses_is_asked_again_for_as_long() {
         let busy = || "db-2 takes backup old already".to_owned();
         assert_eq!(refused(busy(), MINUTE), Step::Wait(Wait::ForAgent { why: busy() }));
@@ -276,19 +358,20 @@ mod tests {
             let home = there(&third, None);
             told(&Sight { behind: None, home, stage: Stage::Begun { attempt, heard } })
         };
-        let failed = |at| Heard::Failed { why: "PostgreSQL was stopped", at };
+        let failed =
+            |at| Heard::Failed { why: "PostgreSQL was stopped", at, nature: Nature::Lasting };
         expect![[r#"
             follow
             complete
             fail: it was cancelled
             begin 2 on db-3
             fail: PostgreSQL was stopped
-            anew 2: PostgreSQL was stopped
+            anew 2 in 10s: PostgreSQL was stopped
             fail: PostgreSQL was stopped (attempt 3 of 3)
-            anew 2: its instance lost its data, and with it the memory of the backup
-            anew 2: its instance was removed from the cluster
+            anew 2 in 10s: its instance lost its data, and with it the memory of the backup
+            anew 2 in 10s: its instance was removed from the cluster
             follow
-            anew 3: its instance has not answered for 10 minutes
+            anew 3 in 30s: its instance has not answered for 10 minutes
         "#]]
         .assert_eq(
             &[

@@ -2,10 +2,11 @@
 //!
 //! Never used outside tests.
 
-use super::window::{Archive, Fork, Run};
+use super::window::{Archive, Fork, Run, Streamed};
 use super::{Backup, BackupId, Extent, Status};
 use crate::units::{Lsn, Moment, Timeline};
 use crate::wal::{Segment, SegmentSize};
+use std::collections::BTreeMap;
 
 pub(crate) const DAY: i64 = 86_400_000_000;
 
@@ -48,5 +49,15 @@ pub(crate) fn archive(runs: &[(u32, u64, u64)], forks: &[(u32, u32, u64)]) -> Ar
         size: SegmentSize::DEFAULT,
         runs: runs.iter().map(run).collect(),
         forks: forks.iter().map(fork).collect(),
+        streams: BTreeMap::new(),
     }
+}
+
+/// The same, with pieces of segments of these timelines up to these positions.
+pub(crate) fn streaming(archive: Archive, streams: &[(u32, u64)]) -> Archive {
+    let streamed = |(timeline, to): &(u32, u64)| {
+        let segment = Segment::holding(Timeline(*timeline), Lsn(to - 1), archive.size);
+        (segment, Streamed { to: Lsn(*to), stored: Moment(3_600_000_000) })
+    };
+    Archive { streams: streams.iter().map(streamed).collect(), ..archive }
 }

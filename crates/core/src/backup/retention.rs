@@ -47,7 +47,7 @@ impl Policy {
     }
 
     /// The moment that the window begins at.
-    fn begins(self, now: Moment) -> Option<Moment> {
+    pub(crate) fn begins(self, now: Moment) -> Option<Moment> {
         const DAY: u64 = 86_400;
         match self {
             Self::Days(days) => Some(now.before(Duration::from_secs(u64::from(days) * DAY))),

@@ -34,15 +34,27 @@ pub struct Fork {
     pub at: Lsn,
 }
 
+/// How much of a segment can be put together from what was streamed of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Streamed {
+    /// Without a hole from its begin.
+    pub to: Lsn,
+    /// When the last part of that was stored.
+    pub stored: Moment,
+}
+
 /// The log that a repository holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Archive {
     pub size: SegmentSize,
-    /// In the order of their names.
+    /// In the order of their names; with segments that are whole when they are put together.
     pub runs: Vec<Run>,
     /// What the history files say; a timeline without one begins by itself.
     pub forks: BTreeMap<Timeline, Fork>,
+    /// Segments of which there are pieces.
+    pub streams: BTreeMap<Segment, Streamed>,
 }
 
 impl Archive {
@@ -56,6 +68,33 @@ impl Archive {
 
     fn end(&self, run: &Run) -> Lsn {
         run.last.end(self.size)
+    }
+
+    /// How far the log goes from this segment on without a gap, and until when.
+    fn reach(&self, segment: Segment) -> Option<(Lsn, Moment)> {
+        let Some(run) = self.run(segment) else { return self.tail(segment) };
+        let tail = self.tail(run.last.next(self.size));
+        Some(tail.unwrap_or((self.end(run), run.archived)))
+    }
+
+    /// The end of a timeline that is in no finished segment. None when the log goes on elsewhere:
+    /// what an old primary wrote after it was left belongs to nobody.
+    fn tail(&self, segment: Segment) -> Option<(Lsn, Moment)> {
+        let timeline = segment.timeline();
+        let Streamed { to, stored } = *self.streams.get(&segment)?;
+        let goes_on = self.on(timeline).any(|run| run.last >= segment);
+        let left = self.forks.values().filter(|fork| fork.parent == timeline).map(|fork| fork.at);
+        let to = left.fold(to, Lsn::min);
+        (!goes_on && to > segment.start(self.size)).then_some((to, stored))
+    }
+
+    /// Up to where a segment that was never archived as a whole may be put together from pieces.
+    pub fn put_together(&self, segment: Segment) -> Option<Lsn> {
+        let streamed = self.streams.get(&segment)?;
+        if streamed.to == segment.end(self.size) {
+            return Some(streamed.to);
+        }
+        self.tail(segment).map(|(to, _)| to)
     }
 }
 
@@ -196,10 +235,12 @@ fn start(id: &BackupId, extent: Extent, archive: &Archive) -> Result<Interval, S
         Some(run) => Some(run.last.next(archive.size)),
         None => Some(first),
     };
-    let (to, until) = match (missing, run) {
-        (None, Some(run)) => (archive.end(run), run.archived),
-        (None, None) => return Err(first),
-        (Some(missing), _) => copied(extent, missing, archive).ok_or(missing)?,
+    let (to, until) = match missing {
+        None => archive.reach(last).ok_or(last)?,
+        Some(missing) => {
+            let tail = archive.tail(missing).filter(|(to, _)| *to >= extent.end);
+            tail.or_else(|| copied(extent, missing, archive)).ok_or(missing)?
+        }
     };
     let (timeline, backup) = (extent.timeline, id.clone());
     Ok(Interval { timeline, backup, from: extent.end, since: extent.ended, to, until })
@@ -229,8 +270,8 @@ fn left_within(segment: Segment, from: Lsn, archive: &Archive) -> Option<(Lsn, M
     });
     let copies = children.filter_map(|(timeline, fork)| {
         let copy = segment.on(*timeline);
-        let archived = match archive.run(copy) {
-            Some(run) => run.archived,
+        let archived = match archive.reach(copy) {
+            Some((_, archived)) => archived,
             None => left_within(copy, fork.at, archive)?.1,
         };
         Some((fork.at, archived))
@@ -252,8 +293,8 @@ fn enter(
             && interval.from <= fork.at
             && first.start(archive.size) <= interval.to
     })?;
-    let (to, until) = match archive.run(first) {
-        Some(run) => (archive.end(run), run.archived),
+    let (to, until) = match archive.reach(first).filter(|(to, _)| *to > fork.at) {
+        Some(reached) => reached,
         // It was left before it had finished one: what it has is in the copy.
         None => left_within(first, fork.at, archive)?,
     };
@@ -315,7 +356,7 @@ impl fmt::Display for Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::fixtures::{archive, backup};
+    use crate::backup::fixtures::{archive, backup, streaming};
     use expect_test::{Expect, expect};
 
     fn check(backups: &[Backup], archive: &Archive, expected: &Expect) {
@@ -457,6 +498,65 @@ mod tests {
             missing: 000000010000000000000006 to 000000010000000000000006, after 1970-01-01 00:05:00 UTC
         "#]],
         );
+    }
+
+    #[test]
+    fn what_was_streamed_is_the_end_of_a_timeline_that_nobody_left() {
+        let backups = [backup(1, 1, 3)];
+        let streamed =
+            |runs: &[(u32, u64, u64)], forks: &[(u32, u32, u64)], streams: &[(u32, u64)]| {
+                window(&backups, &streaming(archive(runs, forks), streams)).to_string()
+            };
+        expect![[r#"
+            timeline 1: 0/3000100 to 0/A000300 (1970-01-02 00:00:00 UTC to 1970-01-01 01:00:00 UTC) from backup 19700102T000000
+        "#]]
+        .assert_eq(&streamed(&[(1, 2, 9)], &[], &[(1, 0xA00_0300)]));
+        // Behind a hole, or before one, it is of no use.
+        expect![[r#"
+            timeline 1: 0/3000100 to 0/A000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:09:00 UTC) from backup 19700102T000000
+        "#]]
+        .assert_eq(&streamed(&[(1, 2, 9)], &[], &[(1, 0xB00_0300)]));
+        expect![[r#"
+            timeline 1: 0/3000100 to 0/5000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:04:00 UTC) from backup 19700102T000000
+            missing: 000000010000000000000005 to 000000010000000000000005, after 1970-01-01 00:04:00 UTC
+        "#]]
+        .assert_eq(&streamed(&[(1, 2, 4), (1, 6, 9)], &[], &[(1, 0x500_0300)]));
+        // Not even the segment that makes the backup consistent had landed.
+        expect![[r#"
+            timeline 1: 0/3000100 to 0/3000300 (1970-01-02 00:00:00 UTC to 1970-01-01 01:00:00 UTC) from backup 19700102T000000
+        "#]]
+        .assert_eq(&streamed(&[], &[], &[(1, 0x300_0300)]));
+        expect![[r#"
+            backup 19700102T000000 cannot be recovered: 000000010000000000000003 is missing
+        "#]]
+        .assert_eq(&streamed(&[], &[], &[(1, 0x300_0080)]));
+    }
+
+    #[test]
+    fn what_an_old_primary_streamed_ends_where_it_was_left() {
+        let backups = [backup(1, 1, 3)];
+        let forks = [(2, 1, 0x600_0100)];
+        let streams = [(1, 0x600_0900), (2, 0x600_0700)];
+        let both = streaming(archive(&[(1, 3, 5)], &forks), &streams);
+        check(
+            &backups,
+            &both,
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/6000100 (1970-01-02 00:00:00 UTC to 1970-01-01 01:00:00 UTC) from backup 19700102T000000
+            timeline 2: 0/6000100 to 0/6000700 (1970-01-02 00:00:00 UTC to 1970-01-01 01:00:00 UTC) from backup 19700102T000000
+        "#]],
+        );
+        let segment =
+            |timeline| Segment::holding(Timeline(timeline), Lsn(0x600_0000), SegmentSize::DEFAULT);
+        assert_eq!(both.put_together(segment(1)), Some(Lsn(0x600_0100)));
+        assert_eq!(both.put_together(segment(2)), Some(Lsn(0x600_0700)));
+        // It was left before this segment, or the segment after it is there.
+        let forks = [(2, 1, 0x5FF_0000)];
+        let left = streaming(archive(&[(1, 3, 5), (2, 5, 7)], &forks), &streams);
+        assert_eq!(left.put_together(segment(1)), None);
+        assert_eq!(left.put_together(segment(2)), None);
+        let whole = streaming(archive(&[(1, 3, 9)], &forks), &[(1, 0x700_0000)]);
+        assert_eq!(whole.put_together(segment(1)), Some(Lsn(0x700_0000)));
     }
 
     #[test]

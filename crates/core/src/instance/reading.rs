@@ -4,7 +4,7 @@
 
 use super::View;
 use crate::record::Phase;
-use crate::seen::Heard;
+use crate::seen::{Change, Heard};
 use crate::units::Time;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ pub(super) fn is_due(view: View<'_>) -> bool {
 fn next(view: View<'_>, asked: Time) -> Time {
     let seen = view.seen;
     if let Some(outstanding) = &seen.outstanding {
-        // Its answer usually comes before that.
-        return asked.max(outstanding.first_sent).after(SOON);
+        // Its answer usually comes before that; a store that many share may be slow.
+        let pause = if awaited(outstanding.change) { SOON } else { NOW_AND_THEN };
+        return asked.max(outstanding.first_sent).after(pause);
     }
     let Some(record) = seen.record.value.as_ref().filter(|_| seen.record.regressed.is_none())
     else {
@@ -46,6 +47,20 @@ fn next(view: View<'_>, asked: Time) -> Time {
         SOON
     };
     asked.after(pause)
+}
+
+/// Whether clients may wait for the fate of such a write.
+fn awaited(change: Change) -> bool {
+    match change {
+        Change::Claim
+        | Change::Retake
+        | Change::HandOver
+        | Change::AbortHandOver
+        | Change::Vacate
+        | Change::Bump
+        | Change::Restore => true,
+        Change::Create | Change::Amend => false,
+    }
 }
 
 /// What the holder that this instance has granted said last, unless it has been silent since.
@@ -70,7 +85,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{NOW, asynchronous, deserted, intent, ms, record, serving, streaming};
     use crate::record::{Revision, Write};
-    use crate::seen::{Change, Outstanding, Seen, Server};
+    use crate::seen::{Outstanding, Seen, Server};
 
     /// How long after the last reading the next one is due.
     fn pause(seen: &Seen) -> Duration {
@@ -122,8 +137,11 @@ mod tests {
         let mut seen = serving(&record(3));
         let write = Write::over(None, record(3));
         let (first_sent, last_sent) = (NOW.after(ms(300)), NOW.after(ms(300)));
-        seen.outstanding =
-            Some(Outstanding { write, change: Change::Amend, first_sent, last_sent });
+        let mut outstanding = Outstanding { write, change: Change::Claim, first_sent, last_sent };
+        seen.outstanding = Some(outstanding.clone());
         assert_eq!(pause(&seen), ms(500));
+        outstanding.change = Change::Amend;
+        seen.outstanding = Some(outstanding);
+        assert_eq!(pause(&seen), ms(1_300));
     }
 }

@@ -217,12 +217,13 @@ fn archive(asked: &Asked) -> Result<()> {
         at_once: 4,
         data: DataSpec::default(),
         retention: None,
+        stream: None,
     };
     let (data, socket, access) = (asked.data.clone(), socket(&asked.data), Access::PRIVATE);
     let archiver = Archiver::start(Place { data, socket, access, spool, keys })?;
     let system = Some(system(&asked.data)?);
     let part = Part::Primary { timeline: Timeline(1) };
-    archiver.order(Orders { archive: Some(spec), system, part });
+    archiver.order(Orders { archive: Some(spec), system, part, reign: None });
     loop {
         std::thread::sleep(Duration::from_mins(1));
     }

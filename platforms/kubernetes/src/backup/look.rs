@@ -11,7 +11,7 @@ use pgherd_api::agent::{BackupNamed, BackupPhase, BackupReport, Status, names};
 use pgherd_api::backup::{Backup, BackupStatus};
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::backup::BackupTarget;
-use pgherd_core::backup::course::{Before, Heard, Home, Sight, Stage};
+use pgherd_core::backup::course::{Before, Heard, Home, Nature, Sight, Stage};
 use pgherd_core::backup::taker::{Candidate, Prefer, taker};
 use pgherd_core::names::InstanceName;
 use std::sync::Arc;
@@ -179,6 +179,7 @@ fn said(report: &BackupReport) -> Heard<'_> {
         BackupPhase::Failed => Heard::Failed {
             why: report.failure.as_deref().unwrap_or("its agent does not say why"),
             at: if report.began.is_some() { Before::End } else { Before::Begin },
+            nature: if report.passing { Nature::Passing } else { Nature::Lasting },
         },
     }
 }

@@ -50,10 +50,12 @@ pub(super) fn waiting(before: BackupStatus, wait: &Wait, now: Timestamp) -> Back
         | Wait::ForManifest
         | Wait::ForWaking
         | Wait::ForAgent { .. }
+        | Wait::ForPause { .. }
         | Wait::ForTaker => PENDING,
     };
+    // Whoever waits for others has its whole time once they have ended.
     let is_its_turn = !matches!(wait, Wait::ForTurn { .. });
-    let since = before.reconciliation_started_at.clone();
+    let since = before.reconciliation_started_at.clone().filter(|_| is_its_turn);
     let session_id = before.instance_id.as_ref().and_then(|it| it.session_id.clone());
     let session = |id| InstanceId { session_id: Some(id), ..InstanceId::default() };
     BackupStatus {
@@ -122,7 +124,7 @@ pub(super) fn anew(
     let instance = InstanceId { session_id: Some(session), ..InstanceId::default() };
     BackupStatus {
         phase: Some(PENDING.to_owned()),
-        error: Some(format!("begun anew: {lost}")),
+        error: Some(format!("begun anew {lost}")),
         method: before.method,
         reconciliation_started_at: Some(second(now)),
         instance_id: Some(instance),
@@ -237,11 +239,11 @@ mod tests {
         assert_eq!(last.phase.as_deref(), Some("running"));
         let told = anew(
             last,
-            ("nightly.4f3a21bc.2".to_owned(), "PostgreSQL was stopped"),
+            ("nightly.4f3a21bc.2".to_owned(), "in 10 s, because PostgreSQL was stopped"),
             at(1_800_000_000),
         );
         expect![[r#"
-            {"phase":"pending","error":"begun anew: PostgreSQL was stopped","reconciliationStartedAt":"2027-01-15T08:00:00Z","instanceID":{"sessionID":"nightly.4f3a21bc.2"}}
+            {"phase":"pending","error":"begun anew in 10 s, because PostgreSQL was stopped","reconciliationStartedAt":"2027-01-15T08:00:00Z","instanceID":{"sessionID":"nightly.4f3a21bc.2"}}
         "#]]
         .assert_eq(&(serde_json::to_string(&told).unwrap() + "\n"));
         assert_eq!(taker(&told), None);

@@ -77,7 +77,7 @@ pub(super) enum Archive {
     None,
     /// The primary does not say.
     Unknown,
-    Known(ArchiveStatus),
+    Known(Box<ArchiveStatus>),
 }
 
 /// What clients get of the primary.
@@ -153,7 +153,7 @@ pub(super) async fn hear(
     }
     let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
     heard.unreached = unheard >= UNREACHED_AFTER;
-    heard.archive = archived.map_or_else(|| nothing().archive, Archive::Known);
+    heard.archive = archived.map_or_else(|| nothing().archive, |it| Archive::Known(Box::new(it)));
     heard
 }
 
@@ -332,7 +332,10 @@ impl Heard {
 
 impl Archive {
     fn is_failing(&self) -> bool {
-        matches!(self, Self::Known(ArchiveStatus { failing: Some(_), .. }))
+        match self {
+            Self::Known(status) => status.failing.is_some() || status.alarm.is_some(),
+            Self::None | Self::Unknown => false,
+        }
     }
 }
 

@@ -200,6 +200,7 @@ mod tests {
                 "compression": null,
                 "encryption": null,
                 "atOnce": 1,
+                "stream": null,
                 "data": {
                   "compression": null,
                   "encryption": null,

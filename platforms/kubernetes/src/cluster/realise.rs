@@ -35,6 +35,7 @@ use pgherd_api::agent::{Specification, Superuser};
 use pgherd_core::fleet::settings::Next;
 use pgherd_core::fleet::{Plan, Verdict};
 use pgherd_core::names::InstanceName;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tracing::{debug, info};
 
@@ -124,27 +125,28 @@ pub(super) async fn realise(
     let ensured = |done: Result<(), EnsureError>| done.map_err(RealiseError::Ensure);
     let state = looked::state(blueprint, (seen, wanted, plan));
     let is_good = |state: &String| context.looked.is_recent(uid, state, Instant::now());
+    let mut made = Vec::new();
     if !state.as_ref().is_some_and(is_good) {
-        let ending = certified::realise(&objects, blueprint, (seen, wanted), now).await?;
-        done.extend(context.warned.news(uid, ending).into_iter().map(Done::FoundEnding));
+        let certified = certified::realise(&objects, blueprint, (seen, wanted), now).await?;
+        made = certified.made;
+        done.extend(context.warned.news(uid, certified.ending).into_iter().map(Done::FoundEnding));
         given_passwords(&objects, blueprint).await?;
         external::keys(&objects, blueprint, wanted).await?;
         if let Some(state) = state {
             context.looked.note(uid, state, Instant::now());
         }
     }
-    ensured(passwords(&objects, blueprint).await)?;
+    made.extend(passwords(&objects, blueprint).await.map_err(RealiseError::Ensure)?);
     ensured(pulled_with(&objects, blueprint, context.pull.as_ref()).await)?;
     ensured(access_and_ways(&objects, blueprint).await)?;
     ensured(objects.ensure_all(budgets::budgets(blueprint, succession(seen, plan))).await)?;
     // What was decided is kept before it is acted upon.
     tell(&objects, blueprint, wanted).await?;
     done.extend(events::asked(wanted.before.as_ref(), &wanted.specification));
-    let Some(identity) = identity::secret(blueprint, &seen.secrets) else {
-        debug!(cluster = blueprint.name(), "what was made is not seen yet: no pod is made of it");
+    if !identities(&objects, blueprint, (seen, wanted), made).await? {
+        debug!(cluster = blueprint.name(), "what pods are shown is not all known yet");
         return Ok(());
-    };
-    ensured(objects.ensure(identity).await)?;
+    }
     ensured(instances::realise(&objects, blueprint, (seen, plan), done).await)?;
     let forgotten = instances::forget(plan, &wanted.wishes);
     if let Some(wishes) = forgotten {
@@ -152,6 +154,25 @@ pub(super) async fn realise(
         ensured(objects.ensure(map.map_err(RealiseError::Tell)?).await)?;
     }
     first::look(blueprint, (seen, wanted, plan), now).await
+}
+
+/// What each instance is shown. Whether there is all of it: what was made just now, or is `seen`.
+async fn identities(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+    (seen, wanted): (&Seen, &Wanted),
+    made: Vec<Secret>,
+) -> Result<bool, RealiseError> {
+    let mut known = seen.secrets.clone();
+    let named = made.into_iter().filter_map(|made| Some((made.metadata.name.clone()?, made)));
+    known.extend(named.map(|(name, made)| (name, Arc::new(made))));
+    for instance in wanted.wishes.instances.keys() {
+        let Some(identity) = identity::secret(blueprint, instance, &known) else {
+            return Ok(false);
+        };
+        objects.ensure(identity).await.map_err(RealiseError::Ensure)?;
+    }
+    Ok(true)
 }
 
 async fn tell(
@@ -207,7 +228,7 @@ async fn given_passwords(
         Superuser::Allowed => superuser,
         Superuser::Refused => None,
     };
-    let owner = if blueprint.cluster.copied().is_some() {
+    let owner = if blueprint.checked.postgres.copy_of.is_some() {
         "spec.bootstrap.pg_basebackup.secret"
     } else if blueprint.cluster.recovered().is_some() {
         "spec.bootstrap.recovery.secret"
@@ -235,28 +256,32 @@ fn complaint(secret: Option<&Secret>) -> Option<&'static str> {
     password.is_none_or(|password| password.0.is_empty()).then_some("has no password")
 }
 
-/// Passwords that nobody has given are made up, once.
-async fn passwords(objects: &Objects<'_>, blueprint: &Blueprint<'_>) -> Result<(), EnsureError> {
+/// Passwords that nobody has given are made up, once. What was made comes back.
+async fn passwords(
+    objects: &Objects<'_>,
+    blueprint: &Blueprint<'_>,
+) -> Result<Vec<Secret>, EnsureError> {
     let initdb = &blueprint.checked.postgres.initdb;
+    let mut made = Vec::new();
     if blueprint.checked.owner_secret.is_none() {
-        objects
-            .ensure_once::<Secret>(&blueprint.app_secret(), |password| {
-                secrets::app(blueprint, &initdb.owner, &initdb.database, password)
-            })
-            .await?;
+        let name = blueprint.app_secret();
+        let app = objects.ensure_once::<Secret>(&name, |password| {
+            secrets::app(blueprint, &initdb.owner, &initdb.database, password)
+        });
+        made.extend(app.await?);
     }
     match blueprint.checked.postgres.superuser {
         Superuser::Allowed if blueprint.cluster.spec.superuser_secret.is_none() => {
-            objects
-                .ensure_once::<Secret>(&blueprint.superuser_secret(), |password| {
-                    secrets::superuser(blueprint, password)
-                })
-                .await
+            let name = blueprint.superuser_secret();
+            let superuser = objects
+                .ensure_once::<Secret>(&name, |password| secrets::superuser(blueprint, password));
+            made.extend(superuser.await?);
         }
-        Superuser::Allowed => Ok(()),
+        Superuser::Allowed => {}
         // What was made up for it is of no use any more; one that the user gave is the user's.
-        Superuser::Refused => objects.delete_own::<Secret>(&blueprint.named("superuser")).await,
+        Superuser::Refused => objects.delete_own::<Secret>(&blueprint.named("superuser")).await?,
     }
+    Ok(made)
 }
 
 async fn access_and_ways(

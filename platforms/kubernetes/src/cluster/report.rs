@@ -256,14 +256,15 @@ pub(super) fn with_recovery(status: ClusterStatus, heard: &Heard) -> ClusterStat
 /// How backups went, as their objects say.
 pub(super) fn with_backups(
     status: ClusterStatus,
-    backups: &[Arc<Backup>],
+    (backups, since): (&[Arc<Backup>], Option<Timestamp>),
     (cluster, now): (&Cluster, Timestamp),
 ) -> ClusterStatus {
     let before = cluster.status.clone().unwrap_or_default();
     let policy = cluster.spec.backup.as_ref().and_then(|it| it.retention_policy.as_deref());
     let backups: Vec<&Backup> = backups.iter().map(|backup| &**backup).collect();
     let about = (cluster.metadata.generation, now);
-    backup::with_backups(status, &before, (&backups, policy), about)
+    let known = backup::Known { backups: &backups, policy, since };
+    backup::with_backups(status, &before, &known, about)
 }
 
 fn unserved(

@@ -32,7 +32,7 @@ pub fn explain(view: &View) -> Explanation {
     let mut facts = manifest(view);
     facts.extend(office(view));
     facts.extend(requests(view));
-    facts.extend(summary::archive_failing(view).map(|why| archive(view, &why)));
+    facts.extend(summary::archive_complaints(view).into_iter().map(|what| archive(view, what)));
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
     facts.extend(view.agents.iter().flat_map(|(name, agent)| said(view, name, agent)));
     let is_told = |fact: &Fact| {
@@ -208,8 +208,7 @@ fn requests(view: &View) -> Vec<Fact> {
         .collect()
 }
 
-fn archive(view: &View, why: &str) -> Fact {
-    let what = format!("the log is not archived: {why}");
+fn archive(view: &View, what: String) -> Fact {
     Fact { about: format!("cluster/{}", view.name), what, fix: None }
 }
 

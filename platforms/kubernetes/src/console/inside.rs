@@ -21,7 +21,8 @@ use tokio::time::timeout;
 const PROGRAM: &str = "/controller/pgherd";
 /// From asking until the program has ended; the kubelet alone takes a quarter of a second.
 const DEADLINE: Duration = Duration::from_secs(5);
-const ANSWER_LIMIT: u64 = 1 << 20;
+/// A list of some ten thousand backups, or a line every other second for days.
+const ANSWER_LIMIT: u64 = 16 << 20;
 const COMPLAINT_LIMIT: u64 = 4 << 10;
 /// What is not read at once must not keep the rest from arriving.
 const BUFFER: usize = 64 << 10;

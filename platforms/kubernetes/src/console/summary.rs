@@ -169,19 +169,21 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if let Some(wanted) = wanted.filter(|_| view.sees(Part::Record) && view.sees(Part::Pods)) {
         problems.push(format!("{there} of {wanted} instances exist"));
     }
-    problems.extend(archive_failing(view).map(|why| format!("the log is not archived: {why}")));
+    problems.extend(archive_complaints(view));
     problems
 }
 
-/// Why the log is not archived, if it should be: as the primary's agent says, or else the operator.
-pub fn archive_failing(view: &View) -> Option<String> {
+/// What is wrong with the archive, if there should be one: as the primary's agent says, or else the
+/// operator.
+pub fn archive_complaints(view: &View) -> Vec<String> {
     let agent = view.primary().and_then(|name| view.agents.get(&name));
     if let Some(archive) = agent.and_then(|agent| agent.archive.as_ref()) {
-        return archive.failing.as_ref().map(|failing| failing.why.clone());
+        return archive.complaints();
     }
-    let conditions = &view.cluster.status.as_ref()?.conditions;
+    let conditions = view.cluster.status.iter().flat_map(|status| &status.conditions);
     let failing = |it: &&Condition| it.type_ == ARCHIVING && it.status == "False";
-    conditions.iter().find(failing).map(|it| it.message.clone())
+    let failing = conditions.filter(failing).take(1);
+    failing.map(|it| format!("the log is not archived: {}", it.message)).collect()
 }
 
 /// Commits that wait by the rule that the primary obeys, as its agent says.

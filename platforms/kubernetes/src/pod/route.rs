@@ -77,17 +77,16 @@ pub async fn point(
         Some(Ok(Turned::Not(_)) | Err(_)) | None => None,
     };
     for _ in 0..PUTS {
-        let replacement = match next.take() {
-            Some(replacement) => replacement,
-            None => {
-                let slice = answer(api.get(name)).await;
-                let slice =
-                    slice.map_err(|source| RouteError::Get { slice: name.to_owned(), source })?;
-                let version = slice.metadata.resource_version.clone();
-                match turn(slice)? {
-                    Turned::Replacement(replacement) => replacement,
-                    Turned::Not(pointed) => return Ok((pointed, version)),
-                }
+        let replacement = if let Some(replacement) = next.take() {
+            replacement
+        } else {
+            let slice = answer(api.get(name)).await;
+            let slice =
+                slice.map_err(|source| RouteError::Get { slice: name.to_owned(), source })?;
+            let version = slice.metadata.resource_version.clone();
+            match turn(slice)? {
+                Turned::Replacement(replacement) => replacement,
+                Turned::Not(pointed) => return Ok((pointed, version)),
             }
         };
         match answer(api.replace(name, &PostParams::default(), &replacement)).await {

@@ -4,19 +4,35 @@
 //! Never holds them twice: the controller of backups has them.
 
 use super::{Namespaced, Scope, fingerprint, news};
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt};
 use kube::{Client, ResourceExt};
 use pgherd_api::backup::Backup;
 use pgherd_api::cluster::Cluster;
 use pgherd_api::scheduled_backup::ScheduledBackup;
+use tokio::sync::mpsc;
+use tracing::warn;
 
-/// All backups, and a controller that is woken by their changes.
-pub fn backups(client: &Client, scope: &Scope) -> Controller<Backup> {
-    let (touched, store) = all(client, scope);
-    Controller::for_stream(touched, store)
+/// Deleted ones that may wait to be looked after.
+const DELETED: usize = 256;
+
+/// All backups, a controller that is woken by their changes, and those that are deleted, which no
+/// controller sees.
+pub fn backups(client: &Client, scope: &Scope) -> (Controller<Backup>, mpsc::Receiver<Backup>) {
+    let (tell, deleted) = mpsc::channel(DELETED);
+    let (store, writer) = reflector::store();
+    let events = watcher(scope.api(client), watcher::Config::default());
+    let events = events.inspect_ok(move |event| {
+        if let Event::Delete(backup) = event
+            && tell.try_send(Backup::clone(backup)).is_err()
+        {
+            warn!(backup = backup.name_any(), "too many are deleted at once: its work goes on");
+        }
+    });
+    let touched = news(reflector::reflector(writer, events));
+    (Controller::for_stream(touched, store), deleted)
 }
 
 /// All schedules of backups, and a controller that is woken by their changes.

@@ -2,6 +2,7 @@
 //!
 //! Never changes anything for a manifest it refuses.
 
+use super::requests::about;
 use super::{Leave, Supervisor};
 use crate::control::{Done, Effect};
 use crate::failure::{Failure, Kind};
@@ -51,7 +52,7 @@ impl Supervisor {
         self.publish()?;
         self.push_network().await?;
         let effect = if unchanged { Effect::Unchanged } else { Effect::Changed };
-        Ok(Done { instances: self.wishes.belonging(), effect, warnings, number: None })
+        Ok(Done { effect, warnings, ..about(self.wishes.belonging()) })
     }
 
     /// The manifest that counts from now on, and the number of instances in its stead.

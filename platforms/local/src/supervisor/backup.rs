@@ -6,18 +6,26 @@ use super::Supervisor;
 use super::requests::about;
 use crate::control::Done;
 use crate::failure::{Failure, Kind};
+use jiff::Timestamp;
 use pgherd_agent::chain::chain;
 use pgherd_agent::http::client::{CallError, Endpoint};
-use pgherd_api::agent::{BackupNamed, BackupOrder, BackupReport, Status, names};
+use pgherd_api::agent::{
+    BackupNamed, BackupOrder, BackupPhase, BackupReport, RestorePoint, RestorePointOrder, Status,
+    names,
+};
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::backup::taker::{Because, Candidate, Prefer, taker};
 use pgherd_core::names::InstanceName;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// An agent writes down what it was asked for, and answers.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A record of the log, and a segment that is finished.
+const RESTORE_POINT: Duration = Duration::from_secs(25);
 
 impl Supervisor {
     pub(super) async fn back_up(
@@ -26,19 +34,39 @@ impl Supervisor {
         target: Option<BackupTarget>,
         instance: Option<&str>,
     ) -> Result<Done, Failure> {
-        let kept = self.manifest.as_ref();
-        if kept.is_none_or(|kept| kept.checked.postgres.archive.is_none()) {
-            let what = format!("cluster {} has no archive to back up to", self.folder.name());
-            return Err(Failure::new(Kind::Refused, what)
-                .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"));
-        }
-        let usual = kept.map(|kept| kept.checked.backup_target).unwrap_or_default();
-        let (name, warnings) = match instance {
-            Some(given) => (self.find(given)?, Vec::new()),
-            None => self.choose(target.unwrap_or(usual)).await?,
-        };
-        self.ask_agent(&name, names::BACKUP_BEGIN, &order).await?;
+        self.refuse_without_archive()?;
+        let (name, warnings) = self.taker(target, instance).await?;
+        let asked = Timestamp::now();
+        let report: Option<BackupReport> =
+            self.ask_agent(&name, names::BACKUP_BEGIN, &order).await?;
+        // Agents are on this machine: its clock tells whether they knew the name before.
+        let earlier = report.filter(|report| report.ordered < asked);
+        let goes_on = earlier.as_ref().map(again).transpose()?;
+        let warnings = warnings.into_iter().chain(goes_on).collect();
         Ok(Done { warnings, ..about(BTreeSet::from([name])) })
+    }
+
+    pub(super) fn refuse_without_archive(&self) -> Result<(), Failure> {
+        let kept = self.manifest.as_ref();
+        if kept.is_some_and(|kept| kept.checked.postgres.archive.is_some()) {
+            return Ok(());
+        }
+        let what = format!("cluster {} has no archive to back up to", self.folder.name());
+        Err(Failure::new(Kind::Refused, what)
+            .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"))
+    }
+
+    /// The instance that is named, or whoever suits.
+    pub(super) async fn taker(
+        &self,
+        target: Option<BackupTarget>,
+        instance: Option<&str>,
+    ) -> Result<(InstanceName, Vec<String>), Failure> {
+        let usual = self.manifest.as_ref().map(|kept| kept.checked.backup_target);
+        match instance {
+            Some(given) => Ok((self.find(given)?, Vec::new())),
+            None => self.choose(target.or(usual).unwrap_or_default()).await,
+        }
     }
 
     pub(super) async fn cancel_backup(
@@ -48,7 +76,8 @@ impl Supervisor {
     ) -> Result<Done, Failure> {
         let instance = self.find(instance)?;
         let named = BackupNamed { name: Some(name) };
-        self.ask_agent(&instance, names::BACKUP_CANCEL, &named).await?;
+        let _cancelled: Option<BackupReport> =
+            self.ask_agent(&instance, names::BACKUP_CANCEL, &named).await?;
         Ok(about(BTreeSet::from([instance])))
     }
 
@@ -66,6 +95,26 @@ impl Supervisor {
             Failure::new(Kind::Failed, what).because(chain(&error).to_string())
         };
         done.map_err(failed).map(|()| about(BTreeSet::from([primary.clone()])))
+    }
+
+    pub(super) async fn restore_point(&self, name: String) -> Result<Done, Failure> {
+        let holder = self.record.as_ref().map(|record| record.holder.instance.clone());
+        let Some(primary) = holder else {
+            return Err(Failure::new(Kind::Refused, "nobody has been primary yet"));
+        };
+        let Some(agent) = self.agent(&primary) else {
+            return Err(Failure::new(Kind::Refused, format!("{primary} does not run")));
+        };
+        let order = RestorePointOrder { name };
+        let made: Result<RestorePoint, CallError> =
+            self.client.call(&agent, names::RESTORE_POINT, &order, RESTORE_POINT).await;
+        let made = made.map_err(|error| {
+            let what = format!("{primary} made no restore point");
+            Failure::new(Kind::Failed, what)
+                .because(chain(&error).to_string())
+                .fix("pgherd local explain")
+        })?;
+        Ok(Done { restore_point: Some(made), ..about(BTreeSet::from([primary])) })
     }
 
     /// Who takes it, and what people should know of that.
@@ -89,18 +138,18 @@ impl Supervisor {
         Ok((chosen.name.clone(), warning.into_iter().collect()))
     }
 
-    async fn ask_agent(
+    pub(super) async fn ask_agent<Report: DeserializeOwned>(
         &self,
         name: &InstanceName,
         route: &str,
         question: &impl Serialize,
-    ) -> Result<Option<BackupReport>, Failure> {
+    ) -> Result<Option<Report>, Failure> {
         let Some(endpoint) = self.agent(name) else {
             let what = format!("the agent of {name} does not run");
             let fix = format!("pgherd local start {}", name.serial());
             return Err(Failure::new(Kind::Refused, what).fix(fix));
         };
-        let asked: Result<Option<BackupReport>, CallError> =
+        let asked: Result<Option<Report>, CallError> =
             self.client.call(&endpoint, route, question, PATIENCE).await;
         asked.map_err(|error| match &error {
             CallError::Refused { source, .. } => Failure::new(Kind::Refused, source.why.clone()),
@@ -114,4 +163,25 @@ impl Supervisor {
         self.instances.get(name)?.pid()?;
         Some(self.agent_at(name))
     }
+}
+
+/// What is told of a backup that was asked for under this name before: one that is over is not taken
+/// again, and the other one is followed.
+fn again(earlier: &BackupReport) -> Result<String, Failure> {
+    let (name, at) = (&earlier.name, earlier.ordered.strftime("%Y-%m-%d %H:%M:%SZ"));
+    let became = match earlier.phase {
+        BackupPhase::Starting | BackupPhase::Checkpoint | BackupPhase::Copy | BackupPhase::Wal => {
+            return Ok(format!("backup {name} goes on since {at}: nothing new is begun"));
+        }
+        BackupPhase::Completed => "is completed",
+        BackupPhase::Failed => "has failed",
+        BackupPhase::Cancelled => "was cancelled",
+    };
+    let what = format!("the backup {name} of {at} {became}, and no other one has its name");
+    let failure =
+        Failure::new(Kind::Refused, what).fix("leave --backup-name out, or choose another");
+    Err(match &earlier.failure {
+        Some(why) => failure.because(why.clone()),
+        None => failure,
+    })
 }

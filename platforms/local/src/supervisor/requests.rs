@@ -38,7 +38,13 @@ impl Supervisor {
                 self.back_up(order, target, instance.as_deref()).await
             }
             Request::FinishLog => self.finish_log().await,
+            Request::RestorePoint { name } => self.restore_point(name).await,
             Request::CancelBackup { instance, name } => self.cancel_backup(&instance, name).await,
+            Request::Dump { order, target, instance } => {
+                self.dump(order, target, instance.as_deref()).await
+            }
+            Request::RestoreDump { order } => self.restore_dump(order).await,
+            Request::CancelDump { instance, name } => self.cancel_dump(&instance, name).await,
         }
     }
 

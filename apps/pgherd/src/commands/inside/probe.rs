@@ -3,7 +3,7 @@
 //!
 //! Never leaves anything behind: what it writes are messages in the log, not rows.
 
-use super::super::local::output::say;
+use super::super::output::say;
 use anyhow::{Context, bail};
 use pgherd_local::ledger::{Address, Ledger, Settings, Trace};
 use pgherd_local::uri::escaped;

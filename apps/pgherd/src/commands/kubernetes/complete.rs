@@ -26,7 +26,12 @@ async fn find(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let access = Access {
         context: given(words, &["--context"]),
         kubeconfig: given(words, &["--kubeconfig"]).map(Into::into),
-        user: given(words, &["--as"]),
+        // There the word is the new cluster's.
+        user: if words.iter().any(|word| word == "restore") {
+            given(words, &["--as-user"])
+        } else {
+            given(words, &["--as"])
+        },
     };
     let (client, usual) = access.client().await?;
     let namespace = given(words, &["--namespace", "-n"]).unwrap_or(usual);

@@ -3,7 +3,7 @@
 //! Never invents a time: only what an agent's log or the Lease still tells has one.
 
 use super::super::local::history::lines;
-use super::super::local::output::remark;
+use super::super::output::remark;
 use super::form::tell;
 use super::place::{Place, Reached};
 use k8s_openapi::api::core::v1::Pod;

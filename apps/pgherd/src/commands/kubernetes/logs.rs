@@ -2,8 +2,8 @@
 //!
 //! Never reads a whole log to show its end.
 
-use super::super::local::output::{Output, remark, say};
 use super::super::local::place::duration;
+use super::super::output::{Output, remark, say};
 use super::place::{Place, Reached, refused, unread};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{AsyncBufReadExt, StreamExt};

@@ -2,7 +2,7 @@
 //!
 //! Never falls back to another Kubernetes than the one that was named.
 
-use super::super::local::output::{Output, remark};
+use super::super::output::{Output, remark};
 use super::complete::clusters;
 use super::form::Form;
 use clap_complete::engine::ArgValueCompleter;
@@ -17,7 +17,9 @@ use std::future::Future;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
-#[derive(clap::Args)]
+// Whether a place is given at all is seen by its cluster.
+#[derive(Clone, clap::Args)]
+#[group(args = ["cluster"])]
 pub(super) struct Place {
     /// The cluster
     #[arg(value_name = "CLUSTER", value_parser = name, add = ArgValueCompleter::new(clusters))]
@@ -33,7 +35,7 @@ pub(super) struct Place {
 }
 
 /// How the API server is reached.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(super) struct Access {
     /// The context of the kubeconfig (default: the current one)
     #[arg(long, value_name = "NAME")]

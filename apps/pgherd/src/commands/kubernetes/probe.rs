@@ -3,7 +3,7 @@
 //! Never in the way of what is measured: without it the verb does the same.
 
 use super::super::inside::probe::Told;
-use super::super::local::output::remark;
+use super::super::output::remark;
 use super::place::Reached;
 use pgherd_agent::chain::chain;
 use pgherd_core::names::InstanceName;

@@ -2,7 +2,7 @@
 //!
 //! Never restarts anything.
 
-use super::super::local::output::remark;
+use super::super::output::remark;
 use super::ask::{told, write};
 use super::place::Place;
 use super::wait::{Sight, Waiting, until, until_agents};

@@ -2,8 +2,8 @@
 //!
 //! Never restarts one twice for one request.
 
-use super::super::local::output::remark;
 use super::super::local::restart::Processes;
+use super::super::output::remark;
 use super::ask::{named, told, write};
 use super::place::Place;
 use super::wait::{Sight, Waiting, until, until_agents};

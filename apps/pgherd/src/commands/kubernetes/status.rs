@@ -2,8 +2,8 @@
 //!
 //! Never an exit code for how the cluster is: it tells, and whoever could read it did what it is for.
 
-use super::super::local::output::remark;
 use super::super::local::status::{archive, table};
+use super::super::output::remark;
 use super::form::{Form, tell};
 use super::place::Place;
 use pgherd_core::units::Bytes;

@@ -2,8 +2,8 @@
 //!
 //! Never begins when no standby is ready.
 
-use super::super::local::output::remark;
-use super::super::local::progress::Progress;
+use super::super::output::remark;
+use super::super::progress::Progress;
 use super::ask::{Written, told, write};
 use super::form::{Form, tell};
 use super::place::{Place, Reached, refused};

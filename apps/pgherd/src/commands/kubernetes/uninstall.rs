@@ -3,7 +3,7 @@
 //! Never lists anything while there are clusters, nor the kinds, unless that is asked for: with the
 //! kinds go all clusters.
 
-use super::super::local::output::{remark, say};
+use super::super::output::{remark, say};
 use super::form::written;
 use super::place::{Access, run, unread};
 use pgherd_kubernetes::console::read::{self, ReadError};

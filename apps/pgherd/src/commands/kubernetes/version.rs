@@ -2,7 +2,7 @@
 //!
 //! Never fails because there is no Kubernetes.
 
-use super::super::local::output::{Output, remark, say, say_json};
+use super::super::output::{Output, remark, say, say_json};
 use super::place::{Access, run};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;

@@ -2,9 +2,9 @@
 //!
 //! Never waits without end, and never takes one failed look for an answer.
 
-use super::super::local::output::remark;
 use super::super::local::place::duration;
-use super::super::local::progress::Progress;
+use super::super::output::remark;
+use super::super::progress::Progress;
 use super::place::Reached;
 use futures_util::future::join_all;
 use pgherd_api::agent::{Specification, Status};

@@ -2,17 +2,13 @@
 //!
 //! Never believes a book of its own: what the repository holds is what is told.
 
-mod annotate;
 mod cancel;
-mod delete;
-mod details;
-mod expire;
-pub(super) mod listed;
-pub(super) mod take;
-mod verify;
+mod take;
 
+use super::super::repository::{Asked, annotate, delete, details, expire, list, verify};
 use super::output::Output;
 use super::place::Place;
+use super::repository;
 use clap::Subcommand;
 use pgherd_local::failure::Failure;
 
@@ -39,11 +35,29 @@ pub(crate) struct Backup {
 
 #[derive(Subcommand)]
 enum Verb {
-    List(listed::List),
+    #[command(after_help = "Example:\n  pgherd local backup list")]
+    List(list::List),
+    #[command(after_help = "Example:\n  pgherd local backup info latest")]
     Info(details::Details),
+    #[command(after_help = "\
+Ends with 1 when anything is damaged or missing.
+
+Example:
+  pgherd local backup verify 20261122T112233")]
     Verify(verify::Verify),
+    #[command(after_help = "\
+Examples:
+  pgherd local backup annotate latest --keep full
+  pgherd local backup annotate 20261122T112233 --release")]
     Annotate(annotate::Annotate),
+    #[command(after_help = "\
+The same happens after each backup.
+
+Examples:
+  pgherd local backup expire --dry-run
+  pgherd local backup expire --policy 7d")]
     Expire(expire::Expire),
+    #[command(after_help = "Example:\n  pgherd local backup delete 20261122T112233 --yes")]
     Delete(delete::Delete),
     Cancel(cancel::Cancel),
 }
@@ -55,15 +69,16 @@ impl Backup {
 
     pub(super) fn run(self) -> Result<(), Failure> {
         let place = self.place;
-        match self.verb {
-            None => self.take.run(&place),
-            Some(Verb::List(listed::List {})) => listed::List::run(&place),
-            Some(Verb::Info(verb)) => verb.run(&place),
-            Some(Verb::Verify(verb)) => verb.run(&place),
-            Some(Verb::Annotate(verb)) => verb.run(&place),
-            Some(Verb::Expire(verb)) => verb.run(&place),
-            Some(Verb::Delete(verb)) => verb.run(&place),
-            Some(Verb::Cancel(cancel::Cancel {})) => cancel::Cancel::run(&place),
-        }
+        let asked = match self.verb {
+            None => return self.take.run(&place),
+            Some(Verb::Cancel(cancel::Cancel {})) => return cancel::Cancel::run(&place),
+            Some(Verb::List(asked)) => Asked::List(asked),
+            Some(Verb::Info(asked)) => Asked::Info(asked),
+            Some(Verb::Verify(asked)) => Asked::Verify(asked),
+            Some(Verb::Annotate(asked)) => Asked::Annotate(asked),
+            Some(Verb::Expire(asked)) => Asked::Expire(asked),
+            Some(Verb::Delete(asked)) => Asked::Delete(asked),
+        };
+        repository::ask(&place, &asked)
     }
 }

@@ -110,7 +110,8 @@ impl Demo {
         let name = name.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
         let home = Home::at(stage.root.clone());
         let folder = super::place::folder(&home, &name)?;
-        let account = prepare::claim(&folder).map_err(|error| up::told(&error))?;
+        let account =
+            prepare::claim(&folder, prepare::Claim::Any).map_err(|error| up::told(&error))?;
         let text = manifest::built_in(&name, INSTANCES);
         let wanted = Some(manifest::understand(&text, None)?);
         let work = Work { home, folder, account: account.clone(), wanted };

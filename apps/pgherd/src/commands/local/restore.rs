@@ -3,28 +3,25 @@
 //! Never touches the source, and never begins anything that cannot be brought to its end.
 
 mod check;
-mod plan;
 
-use super::backup::take;
+use super::super::recovery::{Wish, sentence, words};
+use super::super::repository::{Asked, Teller, Told, answer, plan};
 use super::destroy;
-use super::output::{Output, remark, say, say_all, say_json, warn};
+use super::output::{Output, remark, say, say_json, warn};
 use super::place::{self, Place};
 use super::progress::Progress;
 use super::repository;
 use super::up::{self, Work};
 use super::wait::Sight;
-use jiff::Timestamp;
-use pgherd_api::agent::{RecoveryPhase, RecoveryReport, RecoverySpec};
-use pgherd_api::cluster::bootstrap::RecoveryTarget;
-use pgherd_api::cluster::recovery::{parse_time, parse_transaction};
+use pgherd_api::agent::{RecoveryPhase, RecoveryReport};
 use pgherd_core::names::ClusterName;
-use pgherd_core::units::Lsn;
 use pgherd_local::client::{self, Supervisor};
 use pgherd_local::control::{Request, View};
 use pgherd_local::failure::{Failure, Kind};
-use pgherd_local::folder::ClusterFolder;
+use pgherd_local::folder::{ClusterFolder, Home};
+use pgherd_local::hint;
 use pgherd_local::manifest::{self, Manifest};
-use pgherd_local::prepare::{self, Placing};
+use pgherd_local::prepare::{self, Claim, Placing, PrepareError};
 use pgherd_local::restored;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -54,91 +51,43 @@ pub(crate) struct Restore {
     #[arg(long = "as", value_name = "NEW", value_parser = place::name)]
     new: ClusterName,
     #[command(flatten)]
-    target: Target,
-    /// Just before the target instead of just after it
-    #[arg(long, conflicts_with_all = ["immediate", "latest", "to_name"])]
-    exclusive: bool,
-    /// The timeline to follow (default: the newest)
-    #[arg(long, value_name = "N")]
-    timeline: Option<u32>,
-    /// The backup to begin with (default: the nearest before the target)
-    #[arg(long, value_name = "BACKUP")]
-    backup: Option<String>,
-    /// How many instances the new cluster has (default: as many as the source)
-    #[arg(long, value_name = "N")]
-    instances: Option<u32>,
-    /// Only show how it would go
-    #[arg(long)]
-    plan: bool,
+    wish: Wish,
     /// Statements that have to succeed in the new cluster, and not to return false
     #[arg(long, value_name = "FILE")]
     sql_check: Option<PathBuf>,
-}
-
-/// Where it stops: one of these.
-#[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-struct Target {
-    /// As it was at this moment; UTC without a zone
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    to_time: Option<Timestamp>,
-    /// As it was at this position of the log
-    #[arg(long, value_name = "LSN", value_parser = lsn)]
-    to_lsn: Option<Lsn>,
-    /// As it was when this transaction was committed
-    #[arg(long, value_name = "XID", value_parser = xid, requires = "backup")]
-    to_xid: Option<u32>,
-    /// As it was at this restore point
-    #[arg(long, value_name = "NAME", requires = "backup")]
-    to_name: Option<String>,
-    /// As it was when the backup ended
-    #[arg(long)]
-    immediate: bool,
-    /// As far as the log goes
-    #[arg(long)]
-    latest: bool,
-}
-
-fn time(given: &str) -> Result<Timestamp, String> {
-    parse_time(given).ok_or_else(|| "write it like 2026-11-22T14:31:00Z".to_owned())
-}
-
-fn lsn(given: &str) -> Result<Lsn, String> {
-    Lsn::parse(given).map_err(|error| error.to_string())
-}
-
-fn xid(given: &str) -> Result<u32, String> {
-    parse_transaction(given).ok_or_else(|| "write a number from 3 to 4294967295".to_owned())
 }
 
 /// What is known before anything is made.
 struct Prepared {
     text: String,
     manifest: Manifest,
-    plan: plan::Shown,
+    plan: Told,
     major: PathBuf,
 }
 
 impl Restore {
     pub(super) fn run(self) -> Result<(), Failure> {
         let home = self.place.home()?;
-        let (source, new) = (place::folder(&home, &self.source)?, place::folder(&home, &self.new)?);
+        let source = place::folder(&home, &self.source)?;
+        let root = source.root().to_owned();
+        self.restore(home, &source).map_err(|failure| failure.addressed(&root))
+    }
+
+    fn restore(self, home: Home, source: &ClusterFolder) -> Result<(), Failure> {
+        let new = place::folder(&home, &self.new)?;
         self.refuse_existing(&new)?;
         let check = self.sql_check.as_deref().map(check::read).transpose()?;
-        let account = place::owner(&source)?;
+        let account = place::owner(source)?;
         let prepared = place::as_account(&account, || self.prepare(source.clone()))?;
         let output = self.place.output();
-        if self.plan {
-            return match output {
-                Output::Json => say_json(&prepared.plan),
-                Output::Text => {
-                    say_all(&prepared.plan.lines());
-                    Ok(())
-                }
-            };
+        if self.wish.plan {
+            return prepared.plan.tell(output.form(), &|text| hint::addressed(text, source.root()));
         }
         prepared.plan.lines().iter().for_each(|line| remark(line));
-        let owner = prepare::claim(&new).map_err(|error| up::told(&error))?;
+        let owner = prepare::claim(&new, Claim::New).map_err(|error| match error {
+            PrepareError::Taken { .. } => self.taken().because(error.to_string()),
+            error => up::told(&error),
+        })?;
         let began = Instant::now();
         let (work, placing) = (
             Work {
@@ -170,41 +119,46 @@ impl Restore {
             prepare::owner(new).map_err(|error| Failure::from_error(Kind::Refused, &error))?;
         match owner {
             None => Ok(()),
-            Some(_) => Err(Failure::new(Kind::Refused, format!("cluster {} exists", self.new))
-                .because("a restore makes a new cluster, and leaves every other one alone")
-                .fix("choose another name")),
+            Some(_) => Err(self
+                .taken()
+                .because("a restore makes a new cluster, and leaves every other one alone")),
         }
+    }
+
+    fn taken(&self) -> Failure {
+        Failure::new(Kind::Refused, format!("cluster {} exists", self.new))
+            .fix("choose another name")
     }
 
     /// The plan, or why there is none.
     async fn prepare(&self, source: ClusterFolder) -> Result<Prepared, Failure> {
         let (text, kept) = repository::kept(&source)?;
         let registration = client::registered(&source)?;
-        repository::open(&source)?.refuse_other(&source).await?;
-        self.finish_log(&source, &kept).await?;
-        let text = restored::manifest(&text, &self.new, self.aim(&source).await?, self.instances)?;
+        repository::open(&source)?.refuse_other().await?;
+        if !self.wish.plan {
+            self.finish_log(&source, &kept).await?;
+        }
+        let aim = self.wish.aim(self.backup(&source).await?);
+        let text = restored::manifest(&text, &self.new, aim, self.wish.instances)?;
         let manifest = manifest::understand(&text, None)?;
         let Some(spec) = manifest.checked.postgres.recovery.clone() else {
             return Err(Failure::new(Kind::Failed, "the manifest of the new cluster is wrong"));
         };
-        let opened = repository::open_with(spec.source.clone(), &manifest.recovery_keys)?;
+        let place = (spec.source.clone(), &manifest.recovery_keys);
+        let opened = repository::open_for(place, &source, None)?;
         if let Some(own) = manifest.checked.postgres.archive.clone() {
-            plan::refuse_occupied(&repository::open_with(own, &manifest.keys)?).await?;
+            let own = repository::open_for((own, &manifest.keys), &source, None)?;
+            plan::refuse_occupied(&own).await?;
         }
-        let sight = plan::Sight {
-            new: &self.new,
-            spec: &spec,
-            major: registration.major,
-            instances: manifest.checked.instances,
-            folder: source.root(),
-        };
-        let plan = plan::shown(&opened, &sight).await?;
+        let instances = manifest.checked.instances;
+        let asked = plan::Plan { new: self.new.clone(), instances, spec, own: None };
+        let plan = answer(&opened, &Asked::Plan(Box::new(asked)), &Teller::default()).await?;
         Ok(Prepared { text, manifest, plan, major: registration.bindir })
     }
 
     /// The segment that a running source writes to may hold the target.
     async fn finish_log(&self, source: &ClusterFolder, kept: &Manifest) -> Result<(), Failure> {
-        if self.target.immediate || kept.checked.postgres.archive.is_none() {
+        if !self.wish.needs_log() || kept.checked.postgres.archive.is_none() {
             return Ok(());
         }
         let Some(supervisor) = client::present(source).await? else { return Ok(()) };
@@ -228,22 +182,11 @@ impl Restore {
         }
     }
 
-    /// The target as the manifest has it.
-    async fn aim(&self, source: &ClusterFolder) -> Result<RecoveryTarget, Failure> {
-        let backup_id = match &self.backup {
-            Some(wanted) => Some(repository::open(source)?.find(wanted).await?.1.to_string()),
-            None => None,
-        };
-        Ok(RecoveryTarget {
-            target_time: self.target.to_time.map(|time| time.to_string()),
-            target_lsn: self.target.to_lsn.map(|lsn| lsn.to_string()),
-            target_xid: self.target.to_xid.map(|xid| xid.to_string()),
-            target_name: self.target.to_name.clone(),
-            target_immediate: self.target.immediate.then_some(true),
-            target_tli: self.timeline.map(|timeline| timeline.to_string()),
-            exclusive: self.exclusive.then_some(true),
-            backup_id,
-        })
+    /// The backup to begin with, if one is named.
+    async fn backup(&self, source: &ClusterFolder) -> Result<Option<String>, Failure> {
+        let Some(wanted) = &self.wish.backup else { return Ok(None) };
+        let (_, id) = repository::open(source)?.find(wanted).await?;
+        Ok(Some(id.to_string()))
     }
 
     /// What was made in vain is removed; what only takes longer goes on.
@@ -290,7 +233,7 @@ impl Restore {
                 "check": checked,
             }))?;
         } else {
-            say(&sentence(&self.new, &self.source, report, seconds));
+            say(&sentence((self.new.as_str(), self.source.as_str()), report, seconds));
             if checked.is_some() && failed.is_none() {
                 say("  the SQL checks passed");
             }
@@ -303,24 +246,6 @@ impl Restore {
             }
         }
     }
-}
-
-fn sentence(
-    new: &ClusterName,
-    source: &ClusterName,
-    report: &RecoveryReport,
-    seconds: f64,
-) -> String {
-    let backup = report.backup.as_deref().unwrap_or("?");
-    let last = match report.last_commit {
-        Some(at) => format!("last commit {at}"),
-        None => "no commit after the backup".to_owned(),
-    };
-    format!(
-        "cluster/{new} restored from backup/{backup} of cluster/{source} to {} in {seconds:.1}s: \
-         {last}, {} files of log",
-        report.target, report.log_files
-    )
 }
 
 /// Until every instance is ready.
@@ -372,24 +297,3 @@ fn hopeless(view: &View) -> Option<String> {
     let mut failures = statuses.filter_map(|status| status.failure.as_ref());
     failures.next().map(|failure| failure.why.clone())
 }
-
-fn words(report: &RecoveryReport) -> (String, String) {
-    match report.phase {
-        RecoveryPhase::Planning => ("choosing the backup".to_owned(), String::new()),
-        RecoveryPhase::Restoring => {
-            let pace = take::pace(report.rate, report.left_milliseconds);
-            let detail = format!("{} of {}{pace}", report.done, report.total);
-            ("restoring files".to_owned(), detail)
-        }
-        RecoveryPhase::Replaying => {
-            let file = report.log.clone().unwrap_or_default();
-            let detail = format!("{} files so far, {file}", report.log_files);
-            ("replaying log".to_owned(), detail)
-        }
-        RecoveryPhase::Opening => ("opening".to_owned(), String::new()),
-        RecoveryPhase::Completed => ("completed".to_owned(), String::new()),
-    }
-}
-
-/// What the plan is made for.
-type Spec = RecoverySpec;

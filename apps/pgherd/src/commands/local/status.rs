@@ -4,7 +4,7 @@
 
 use super::output::{Output, say, say_all, say_json};
 use super::place::Place;
-use pgherd_api::agent::ArchiveStatus;
+use pgherd_api::agent::{ArchiveStatus, StreamStatus};
 use pgherd_core::units::Bytes;
 use pgherd_core::wishes::Shall;
 use pgherd_local::client;
@@ -131,10 +131,24 @@ pub(crate) fn archive(archive: &ArchiveStatus) -> String {
     if archive.waiting > 0 {
         parts.push(format!("{} waiting ({})", archive.waiting, archive.waiting_bytes));
     }
+    parts.extend(archive.stream.as_ref().map(streamed));
     if archive.failing.is_some() {
         parts.push("FAILING".to_owned());
     }
     parts.join("   ")
+}
+
+/// How far what is not finished is there.
+fn streamed(stream: &StreamStatus) -> String {
+    let StreamStatus { stored, lag_bytes, lag_milliseconds, failing, .. } = stream;
+    match failing {
+        Some(_) => format!("streamed to {stored}, FAILING"),
+        None if *lag_bytes == Bytes(0) => format!("streamed to {stored}, all of it"),
+        None => {
+            let (seconds, tenths) = (lag_milliseconds / 1000, lag_milliseconds / 100 % 10);
+            format!("streamed to {stored}, {lag_bytes} and {seconds}.{tenths}s behind")
+        }
+    }
 }
 
 fn header(width: Width) -> Vec<&'static str> {

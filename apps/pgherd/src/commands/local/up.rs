@@ -16,7 +16,7 @@ use pgherd_local::folder::{ClusterFolder, Home};
 use pgherd_local::hint::{self, USUAL_NAME};
 use pgherd_local::manifest::{self, Manifest};
 use pgherd_local::ports::PortsError;
-use pgherd_local::prepare::{self, Placing, PrepareError};
+use pgherd_local::prepare::{self, Claim, Placing, PrepareError};
 use pgherd_local::summary::{self, is_ready};
 use pgherd_local::uri;
 use std::error::Error;
@@ -82,7 +82,7 @@ impl Up {
             // Whatever stands against it is told before a folder is made.
             let found = prepare::find_programs(self.pg_bindir.as_deref());
             found.map_err(|error| told(&error))?;
-            prepare::claim(&folder).map_err(|error| told(&error))?
+            prepare::claim(&folder, Claim::Any).map_err(|error| told(&error))?
         };
         let work = Work { home, folder, account: account.clone(), wanted };
         place::as_account(&account, || self.bring_up(work, text))

@@ -1,21 +1,15 @@
-//! Makes the one Secret in which instances find what the operator has made for them, and says which
+//! Makes the one Secret in which an instance finds what the operator has made for it, and says which
 //! files come from it.
 //!
 //! Never with what only signs: the keys of authorities stay where no pod, and so no node, reads them.
 
-use super::Blueprint;
-use super::secrets;
+use super::{Blueprint, labels, secrets};
 use crate::cluster::certificates::REPLICATION_PASSWORD;
 use k8s_openapi::api::core::v1::Secret;
 use pgherd_api::agent::Superuser;
-use pgherd_core::names::ClusterName;
+use pgherd_core::names::InstanceName;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-
-/// The Secret's name.
-pub fn name(cluster: &ClusterName) -> String {
-    format!("{cluster}-identity")
-}
 
 /// One file of an instance, and where its content is.
 pub(super) struct File {
@@ -26,12 +20,12 @@ pub(super) struct File {
     pub(super) need: Need,
 }
 
-/// Which Secret pods see.
+/// Which Secret a pod sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
     /// The user's own: nothing of it is copied.
     ByUser,
-    /// The one with everything, under this key.
+    /// The one of the instance, under this key.
     Together(&'static str),
 }
 
@@ -50,6 +44,9 @@ pub(super) enum Need {
     Required,
     Optional,
 }
+
+/// What an agent shows to others, by the same names in its Secret.
+pub(super) const OWN: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
 
 /// Every file that all instances have alike.
 pub(super) fn files(blueprint: &Blueprint<'_>) -> Vec<File> {
@@ -108,31 +105,38 @@ pub(super) fn files(blueprint: &Blueprint<'_>) -> Vec<File> {
     ]
 }
 
-/// The Secret, once all that belongs into it is known.
+/// The Secret of an instance, once all that belongs into it is `known`: its agent's own identity is in
+/// the Secret of that name already, or in one that is about to be written.
 pub fn secret<S: Borrow<Secret>>(
     blueprint: &Blueprint<'_>,
+    instance: &InstanceName,
     known: &BTreeMap<String, S>,
 ) -> Option<Secret> {
+    let name = secrets::agent_name(instance);
+    let entry = |secret: &str, key: &str| {
+        let secret: &Secret = known.get(secret)?.borrow();
+        secret.data.as_ref()?.get(key).cloned()
+    };
     let mut data = BTreeMap::new();
+    for key in OWN {
+        data.insert(key.to_owned(), entry(&name, key)?);
+    }
     for file in files(blueprint) {
         let Some(key) = file.held.key() else { continue };
-        let (original, entry) = &file.original;
-        let secret: Option<&Secret> = known.get(original).map(Borrow::borrow);
-        let content = secret.and_then(|secret| secret.data.as_ref()?.get(*entry));
-        match (file.need, content) {
-            (Need::Required, content) => data.insert(key.to_owned(), content?.clone()),
+        let (original, of_original) = &file.original;
+        match (file.need, entry(original, of_original)) {
+            (Need::Required, content) => data.insert(key.to_owned(), content?),
             (Need::Optional, Some(content)) if allows_superuser(blueprint) => {
-                data.insert(key.to_owned(), content.clone())
+                data.insert(key.to_owned(), content)
             }
             (Need::Optional, _) => None,
         };
     }
-    Some(Secret {
-        metadata: blueprint.metadata(name(&blueprint.checked.name)),
-        data: Some(data),
-        type_: Some("Opaque".to_owned()),
-        ..Secret::default()
-    })
+    let mut metadata = blueprint.metadata(name);
+    let of_instance = [(labels::INSTANCE, &*instance.to_string())];
+    labels::add_labels(&mut metadata, labels::texts(of_instance));
+    let type_ = Some("kubernetes.io/tls".to_owned());
+    Some(Secret { metadata, data: Some(data), type_, ..Secret::default() })
 }
 
 fn allows_superuser(blueprint: &Blueprint<'_>) -> bool {
@@ -159,14 +163,15 @@ mod tests {
     }
 
     fn told(sample: &Sample, names: &[&str]) -> Option<String> {
-        let secret = sample.made(|it| secret(it, &known(names)))?;
+        let secret = sample.made(|it| secret(it, &sample.instance(1), &known(names)))?;
         let line = |(key, value): (String, ByteString)| {
             format!("{key}={} ", String::from_utf8(value.0).unwrap())
         };
         Some(secret.data.unwrap().into_iter().map(line).collect())
     }
 
-    const ALL: [&str; 5] = ["db-server", "db-ca", "db-replication", "db-agents", "db-app"];
+    const ALL: [&str; 6] =
+        ["db-server", "db-ca", "db-replication", "db-agents", "db-app", "db-1-agent"];
 
     #[test]
     fn it_has_no_key_of_an_authority_and_waits_for_all_it_has() {
@@ -174,10 +179,11 @@ mod tests {
         let with_superuser = [&ALL[..], &["db-superuser"]].concat();
         assert_eq!(
             told(&sample, &with_superuser).unwrap(),
-            "app-password=db-app/password client-ca.crt=db-ca/ca.crt \
+            "app-password=db-app/password ca.crt=db-1-agent/ca.crt client-ca.crt=db-ca/ca.crt \
              replication-password=db-agents/replication-password \
              replication.crt=db-replication/tls.crt replication.key=db-replication/tls.key \
-             server-ca.crt=db-ca/ca.crt server.crt=db-server/tls.crt server.key=db-server/tls.key "
+             server-ca.crt=db-ca/ca.crt server.crt=db-server/tls.crt server.key=db-server/tls.key \
+             tls.crt=db-1-agent/tls.crt tls.key=db-1-agent/tls.key "
         );
         for missing in ALL {
             let others: Vec<&str> = ALL.into_iter().filter(|name| *name != missing).collect();
@@ -201,7 +207,11 @@ mod tests {
              certificates: {serverTLSSecret: a, serverCASecret: b, clientCASecret: c, \
              replicationTLSSecret: d}",
         );
-        let told = told(&sample, &["a", "b", "c", "d", "login", "mine", "db-agents"]);
-        assert_eq!(told.unwrap(), "replication-password=db-agents/replication-password ");
+        let given = ["a", "b", "c", "d", "login", "mine", "db-agents", "db-1-agent"];
+        assert_eq!(
+            told(&sample, &given).unwrap(),
+            "ca.crt=db-1-agent/ca.crt replication-password=db-agents/replication-password \
+             tls.crt=db-1-agent/tls.crt tls.key=db-1-agent/tls.key "
+        );
     }
 }

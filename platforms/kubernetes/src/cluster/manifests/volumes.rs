@@ -100,19 +100,18 @@ fn temporary(medium: Option<&str>, size_limit: Option<Quantity>) -> Volume {
 
 /// All certificates and passwords of an instance, in the folders where its agent looks for them.
 fn identity_of(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedVolumeSource {
-    let mut sources = vec![secret(
-        secrets::agent_name(instance),
-        &[("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key"), ("ca.crt", "tls/ca.crt")],
-    )];
-    let together = identity::name(&blueprint.checked.name);
+    let own = secrets::agent_name(instance);
     let files = identity::files(blueprint);
     let common = files.iter().filter(|file| file.need == Need::Required);
-    let common: Vec<_> = common.filter_map(|file| Some((file.held.key()?, file.path))).collect();
-    sources.push(secret(together.clone(), &common));
+    let common = common.filter_map(|file| Some((file.held.key()?, file.path)));
+    let of_agent =
+        [("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key"), ("ca.crt", "tls/ca.crt")];
+    let all: Vec<_> = of_agent.into_iter().chain(common).collect();
+    let mut sources = vec![secret(own.clone(), &all)];
     sources.extend(files.iter().filter_map(|file| match (file.held, file.need) {
         (Held::Together(_), Need::Required) => None,
         (Held::Together(key), Need::Optional) => {
-            Some(optional(secret(together.clone(), &[(key, file.path)])))
+            Some(optional(secret(own.clone(), &[(key, file.path)])))
         }
         (Held::ByUser, need) => {
             let given = secret(file.original.0.clone(), &[(file.original.1, file.path)]);

@@ -5,7 +5,7 @@
 use super::super::certificates::{
     self, CertificateError, Complaint, Content, Issued, Kind, Life, Present,
 };
-use super::super::manifests::{Blueprint, labels, secrets};
+use super::super::manifests::{Blueprint, secrets};
 use super::super::observe::Seen;
 use super::super::wanted::Wanted;
 use super::RealiseError;
@@ -14,16 +14,23 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use pgherd_agent::tls::files::Parts;
 use pgherd_api::cluster::status::CertificatesStatus;
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 use tracing::info;
 
-/// What the user is to be warned of comes back.
+/// What was issued, and what the user is to be warned of.
+pub(super) struct Certified {
+    pub(super) made: Vec<Secret>,
+    pub(super) ending: Vec<Complaint>,
+}
+
+/// Writes all but what agents show to each other: that is a part of the Secret of an instance.
 pub(super) async fn realise(
     objects: &Objects<'_>,
     blueprint: &Blueprint<'_>,
     (seen, wanted): (&Seen, &Wanted),
     now: SystemTime,
-) -> Result<Vec<Complaint>, RealiseError> {
+) -> Result<Certified, RealiseError> {
     let wanted = wanted_certificates(blueprint, wanted);
     let mut present = present(seen);
     for name in supplied(&wanted) {
@@ -36,11 +43,18 @@ pub(super) async fn realise(
         return Err(RealiseError::Supplied(told.join("; ")));
     }
     let issued = certificates::next(&present, &wanted, now).map_err(RealiseError::Certify)?;
+    let of_agents: BTreeSet<String> = wanted.instances.iter().map(secrets::agent_name).collect();
+    let mut made = Vec::new();
     for one in issued {
         info!(secret = %one.secret, reason = ?one.reason, "certificate is issued");
-        objects.ensure(secret(blueprint, &wanted, one)).await.map_err(RealiseError::Ensure)?;
+        let is_of_agent = of_agents.contains(&one.secret);
+        let secret = secret(blueprint, one);
+        if !is_of_agent {
+            objects.ensure(secret.clone()).await.map_err(RealiseError::Ensure)?;
+        }
+        made.push(secret);
     }
-    Ok(certificates::ending(&present, &wanted, now))
+    Ok(Certified { made, ending: certificates::ending(&present, &wanted, now) })
 }
 
 /// What this operator calls the agents of the cluster as, once their authority is made.
@@ -97,23 +111,14 @@ fn wanted_certificates(blueprint: &Blueprint<'_>, wanted: &Wanted) -> certificat
     }
 }
 
-fn secret(blueprint: &Blueprint<'_>, wanted: &certificates::Wanted, issued: Issued) -> Secret {
+fn secret(blueprint: &Blueprint<'_>, issued: Issued) -> Secret {
     let kind = match issued.kind {
         Kind::Tls => "kubernetes.io/tls",
         Kind::Opaque => "Opaque",
     };
     let entries = issued.content.into_iter().map(|(key, value)| (key, ByteString(value)));
-    let mut holders = wanted.instances.iter();
-    let holder = holders.find(|instance| secrets::agent_name(instance) == issued.secret);
-    let mut metadata = blueprint.metadata(issued.secret);
-    if let Some(instance) = holder {
-        labels::add_labels(
-            &mut metadata,
-            labels::texts([(labels::INSTANCE, &instance.to_string())]),
-        );
-    }
     Secret {
-        metadata,
+        metadata: blueprint.metadata(issued.secret),
         type_: Some(kind.to_owned()),
         data: Some(entries.collect()),
         ..Secret::default()

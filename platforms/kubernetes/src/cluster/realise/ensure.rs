@@ -137,19 +137,24 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// The same for what is made with a password that is drawn only when it is needed.
+    /// The same for what is made with a password that is drawn only when it is needed. What was made
+    /// comes back.
     pub(super) async fn ensure_once<K: Part + Serialize>(
         &self,
         name: &str,
         make: impl FnOnce(&str) -> K,
-    ) -> Result<(), EnsureError> {
+    ) -> Result<Option<K>, EnsureError> {
         if self.has::<K>(name)? {
-            return Ok(());
+            return Ok(None);
         }
         let drawn = password();
         let drawn =
             drawn.map_err(|_| EnsureError::DrawPassword { object: self.called::<K>(name) })?;
-        self.create(make(&drawn)).await.map(drop)
+        let made = make(&drawn);
+        Ok(match self.create(made.clone()).await? {
+            Created::Now { .. } => Some(made),
+            Created::Before => None,
+        })
     }
 
     /// Writes these fields whatever they were.

@@ -31,16 +31,23 @@ fn said(status: &ArchiveStatus) -> Option<Told> {
     if let Some(failing) = &status.failing {
         return Some(told(KIND, ["False", "ContinuousArchivingFailing"], &failing.why));
     }
+    if let Some(alarm) = &status.alarm {
+        return Some(told(KIND, ["False", "ContinuousArchivingBehind"], alarm));
+    }
     let works = ["True", "ContinuousArchivingSuccess"];
-    status.last.as_ref().map(|_| told(KIND, works, "Continuous archiving is working"))
+    let streamed = status.stream.as_ref().and_then(|stream| stream.failing.as_ref());
+    let streamed =
+        streamed.map(|failing| format!(", but the log is not streamed: {}", failing.why));
+    let message = format!("Continuous archiving is working{}", streamed.unwrap_or_default());
+    status.last.as_ref().map(|_| told(KIND, works, &message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use expect_test::expect;
-    use pgherd_api::agent::{ArchiveFailure, Archived};
-    use pgherd_core::units::Bytes;
+    use pgherd_api::agent::{ArchiveFailure, Archived, StreamStatus};
+    use pgherd_core::units::{Bytes, Lsn};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -51,7 +58,48 @@ mod tests {
         let failing = failing.map(|why| ArchiveFailure { since: at(5), why: why.to_owned() });
         let (waiting, waiting_bytes) = (0, Bytes(0));
         let destination = "s3://b".to_owned();
-        Archive::Known(ArchiveStatus { destination, last, waiting, waiting_bytes, failing })
+        Archive::Known(Box::new(ArchiveStatus {
+            destination,
+            last,
+            waiting,
+            waiting_bytes,
+            waiting_since: None,
+            alarm: None,
+            failing,
+            stream: None,
+        }))
+    }
+
+    fn with(change: impl FnOnce(&mut ArchiveStatus)) -> Archive {
+        let mut archive = status(Some("000000010000000000000003"), None);
+        if let Archive::Known(status) = &mut archive {
+            change(status);
+        }
+        archive
+    }
+
+    #[test]
+    fn what_is_behind_or_not_streamed_is_told_too() {
+        let alarm = with(|it| it.alarm = Some("2.0 GiB of log wait".to_owned()));
+        let stream = with(|it| {
+            it.stream = Some(StreamStatus {
+                stored: Lsn(5),
+                lag_bytes: Bytes(0),
+                lag_milliseconds: 0,
+                pieces: 1,
+                took_milliseconds: None,
+                failing: Some(ArchiveFailure { since: at(5), why: "it is slow".to_owned() }),
+            });
+        });
+        let said = [alarm, stream].map(|archive| {
+            let told = condition(&archive, &[], (Some(1), at(9))).unwrap();
+            format!("{} {}: {}\n", told.status, told.reason, told.message)
+        });
+        expect![[r#"
+            False ContinuousArchivingBehind: 2.0 GiB of log wait
+            True ContinuousArchivingSuccess: Continuous archiving is working, but the log is not streamed: it is slow
+        "#]]
+        .assert_eq(&said.concat());
     }
 
     #[test]

@@ -15,11 +15,19 @@ use std::collections::BTreeMap;
 const KIND: &str = "LastBackupSucceeded";
 const METHOD: &str = "barmanObjectStore";
 
+/// What is known of the backups of a cluster.
+pub(super) struct Known<'a> {
+    pub(super) backups: &'a [&'a Backup],
+    pub(super) policy: Option<&'a str>,
+    /// From when on it can be recovered, as the repository was at the end of the last one.
+    pub(super) since: Option<Timestamp>,
+}
+
 /// The status with all that is known of backups, given what was told before.
 pub(super) fn with_backups(
     mut status: ClusterStatus,
     before: &ClusterStatus,
-    (backups, policy): (&[&Backup], Option<&str>),
+    &Known { backups, policy, since }: &Known<'_>,
     about: (Option<i64>, Timestamp),
 ) -> ClusterStatus {
     let ends = |phase, end: fn(&BackupStatus) -> Option<&Time>| {
@@ -30,7 +38,11 @@ pub(super) fn with_backups(
     let completed = ends(COMPLETED, |status| status.stopped_at.as_ref());
     let failed = ends(FAILED, |status| status.reconciliation_terminated_at.as_ref());
     let last = completed.iter().max().copied();
-    let first = last.and_then(|last| first(&completed, policy, last));
+    let is_news = last.is_some_and(|last| before.last_successful_backup != Some(last.to_string()));
+    let kept = before.first_recoverability_point.as_ref().filter(|_| !is_news);
+    let kept = kept.and_then(|kept| kept.parse().ok());
+    // The repository knows better than the objects, of which some may be gone.
+    let first = last.and_then(|last| since.or(kept).or_else(|| first(&completed, policy, last)));
     let text = |at: Option<Timestamp>, known: &Option<String>| {
         at.map(|at| at.to_string()).or_else(|| known.clone())
     };
@@ -110,8 +122,8 @@ mod tests {
 
     fn told(before: &ClusterStatus, backups: &[Backup]) -> (ClusterStatus, String) {
         let backups: Vec<&Backup> = backups.iter().collect();
-        let known = (&backups[..], Some("1d"));
-        let status = with_backups(ClusterStatus::default(), before, known, (Some(1), at(0)));
+        let known = Known { backups: &backups, policy: Some("1d"), since: None };
+        let status = with_backups(ClusterStatus::default(), before, &known, (Some(1), at(0)));
         let (first, last) = (&status.first_recoverability_point, &status.last_successful_backup);
         let text = format!("{first:?} to {last:?}, {:?}", status.last_failed_backup);
         let conditions = status
@@ -120,6 +132,22 @@ mod tests {
             .map(|it| format!(" {} {} {}: {}", it.type_, it.status, it.reason, it.message));
         let text = text + &conditions.collect::<String>() + "\n";
         (status, text)
+    }
+
+    #[test]
+    fn the_repository_knows_better_than_the_objects() {
+        let all = [over("b", COMPLETED, 2), over("c", COMPLETED, 3)];
+        let backups: Vec<&Backup> = all.iter().collect();
+        let told = |before: &ClusterStatus, since| {
+            let known = Known { backups: &backups, policy: None, since };
+            with_backups(ClusterStatus::default(), before, &known, (Some(1), at(0)))
+        };
+        let first = |status: &ClusterStatus| status.first_recoverability_point.clone();
+        let status = told(&ClusterStatus::default(), Some(at(1)));
+        assert_eq!(first(&status), Some(at(1).to_string()));
+        // An operator that leads since a moment ago has not heard of it.
+        assert_eq!(first(&told(&status, None)), Some(at(1).to_string()));
+        assert_eq!(first(&told(&ClusterStatus::default(), None)), Some(at(2).to_string()));
     }
 
     #[test]

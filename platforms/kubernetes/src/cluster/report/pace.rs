@@ -38,9 +38,15 @@ impl Paced {
     }
 }
 
-/// What of a status is news at once.
+/// What of a status is news at once: not how far something is, but that something else is so.
 fn without_details(status: &ClusterStatus) -> ClusterStatus {
+    let mut conditions = status.conditions.clone();
+    for condition in &mut conditions {
+        condition.message.clear();
+    }
     ClusterStatus {
+        conditions,
+        phase_reason: None,
         instances_reported_state: BTreeMap::new(),
         topology: None,
         certificates: None,

@@ -1,0 +1,132 @@
+//! What people are told of a base backup while it is taken, and at its end.
+//!
+//! Never calls one completed that its agent does not.
+
+use super::repository::counted;
+use pgherd_api::agent::{BackupPhase, BackupReport};
+use pgherd_api::cluster::backup::BackupTarget;
+use pgherd_core::units::Bytes;
+use pgherd_local::failure::{Failure, Kind};
+
+/// Whom to take it from.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Target {
+    Primary,
+    PreferStandby,
+}
+
+impl Target {
+    pub(crate) fn wanted(self) -> BackupTarget {
+        match self {
+            Self::Primary => BackupTarget::Primary,
+            Self::PreferStandby => BackupTarget::PreferStandby,
+        }
+    }
+}
+
+/// The report of one that is over, if there is a backup.
+pub(crate) fn ended(report: BackupReport) -> Result<BackupReport, Failure> {
+    let why = report.failure.clone().unwrap_or_default();
+    match report.phase {
+        BackupPhase::Cancelled => {
+            let what = format!("backup {} was cancelled, and nothing is kept of it", report.name);
+            Err(Failure::new(Kind::Failed, what).because(why))
+        }
+        BackupPhase::Failed => {
+            let what = format!("backup {} failed on {}", report.name, report.instance);
+            Err(Failure::new(Kind::Failed, what).because(why))
+        }
+        BackupPhase::Starting
+        | BackupPhase::Checkpoint
+        | BackupPhase::Copy
+        | BackupPhase::Wal
+        | BackupPhase::Completed => Ok(report),
+    }
+}
+
+/// What it does, and how far that is.
+pub(crate) fn words(report: &BackupReport) -> (String, String) {
+    let step = match report.phase {
+        BackupPhase::Starting => "opening the archive".to_owned(),
+        BackupPhase::Checkpoint => format!("checkpoint on {}", report.instance),
+        BackupPhase::Copy => "copy".to_owned(),
+        BackupPhase::Wal => match &report.waits_for {
+            Some(file) => format!("stored; waiting for {file} in the archive"),
+            None => "stored; looking for its log in the archive".to_owned(),
+        },
+        BackupPhase::Completed => "completed".to_owned(),
+        BackupPhase::Failed => "failed".to_owned(),
+        BackupPhase::Cancelled => "cancelled".to_owned(),
+    };
+    if report.phase != BackupPhase::Copy || report.total.0 == 0 {
+        return (step, String::new());
+    }
+    let percent = (u128::from(report.done.0) * 100 / u128::from(report.total.0)).min(100);
+    let pace = pace(report.rate, report.left_milliseconds);
+    (step, format!("{percent}%  {} of {}{pace}", report.done, report.total))
+}
+
+/// How fast it goes, and how long it still takes.
+pub(crate) fn pace(rate: Option<Bytes>, left_milliseconds: Option<u64>) -> String {
+    let rate = rate.map(|rate| format!("  {rate}/s"));
+    let left = left_milliseconds.map(|left| format!("  eta {}s", left.div_ceil(1000)));
+    [rate, left].into_iter().flatten().collect()
+}
+
+pub(crate) fn completed(cluster: &str, report: &BackupReport) -> String {
+    let id = report.id.as_deref().unwrap_or("?");
+    let took = report.ended.map_or(0.0, |ended| ended.duration_since(report.ordered).as_secs_f64());
+    let size = report.taken.as_ref().map(|taken| {
+        let files = counted(taken.files, "file");
+        format!(", {} in {files}, {} stored", taken.bytes, taken.stored)
+    });
+    format!(
+        "backup/{id} of cluster/{cluster} completed in {took:.1}s{} (from {})",
+        size.unwrap_or_default(),
+        report.instance
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use pgherd_core::names::InstanceName;
+
+    #[test]
+    fn a_copy_is_told_with_its_rate_and_what_is_left() {
+        let report = BackupReport {
+            name: "db-1".to_owned(),
+            id: Some("20261122T112233".to_owned()),
+            instance: InstanceName::parse("db-2").unwrap(),
+            destination: "/b".to_owned(),
+            endpoint: None,
+            server: "db".to_owned(),
+            phase: BackupPhase::Copy,
+            since: Timestamp::UNIX_EPOCH,
+            ordered: Timestamp::UNIX_EPOCH,
+            ended: None,
+            done: Bytes(28 << 30),
+            total: Bytes(48 << 30),
+            stored: Bytes(0),
+            rate: Some(Bytes(412 << 20)),
+            left_milliseconds: Some(48_100),
+            waits_for: None,
+            began: None,
+            taken: None,
+            failure: None,
+            passing: false,
+            recoverable_since: None,
+            warnings: Vec::new(),
+        };
+        let told = words(&report);
+        assert_eq!(told.1, "58%  28.0 GiB of 48.0 GiB  412.0 MiB/s  eta 49s");
+        let waits = BackupReport {
+            phase: BackupPhase::Wal,
+            waits_for: Some("000000010000000000000003".to_owned()),
+            ..report
+        };
+        let words = words(&waits);
+        assert_eq!(words.0, "stored; waiting for 000000010000000000000003 in the archive");
+    }
+}

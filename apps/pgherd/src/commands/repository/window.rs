@@ -1,0 +1,173 @@
+//! To which moments a cluster can be taken back, and where there are gaps.
+//!
+//! Never promises more than the repository holds.
+
+use super::{Answer, Opened, second, timestamp};
+use jiff::Timestamp;
+use pgherd_core::backup::window::{self, Window as Known};
+use pgherd_local::failure::Failure;
+use serde::{Deserialize, Serialize};
+
+/// Show to which moments the cluster can be taken back, and where there are gaps
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+pub(crate) struct Window {}
+
+/// All that can be gone back to.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Found {
+    #[serde(default)]
+    cluster: String,
+    repository: String,
+    retention: Option<String>,
+    intervals: Vec<Interval>,
+    gaps: Vec<Gap>,
+    unusable: Vec<Unusable>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Interval {
+    timeline: u32,
+    backup: String,
+    from: String,
+    since: Timestamp,
+    to: String,
+    until: Timestamp,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Gap {
+    first: String,
+    last: String,
+    since: Timestamp,
+    at: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Unusable {
+    backup: String,
+    missing: String,
+}
+
+pub(super) async fn answer(opened: &Opened) -> Result<Found, Failure> {
+    let failed = |error| opened.failed(&error);
+    let catalogue = opened.repository.list().await.map_err(failed)?;
+    let (_, window) = opened.repository.window(&catalogue).await.map_err(failed)?;
+    Ok(found(opened.around.cluster.clone(), opened.place(), (&opened.spec.retention, &window)))
+}
+
+fn found(
+    cluster: String,
+    repository: String,
+    (retention, window): (&Option<String>, &Known),
+) -> Found {
+    let interval = |it: &window::Interval| Interval {
+        timeline: it.timeline.0,
+        backup: it.backup.to_string(),
+        from: it.from.to_string(),
+        since: timestamp(it.since),
+        to: it.to.to_string(),
+        until: timestamp(it.until),
+    };
+    let gap = |it: &window::Gap| Gap {
+        first: it.first.to_string(),
+        last: it.last.to_string(),
+        since: timestamp(it.since),
+        at: it.at.to_string(),
+    };
+    let unusable = |it: &window::Unusable| Unusable {
+        backup: it.backup.to_string(),
+        missing: it.missing.to_string(),
+    };
+    Found {
+        cluster,
+        repository,
+        retention: retention.clone(),
+        intervals: window.intervals.iter().map(interval).collect(),
+        gaps: window.gaps.iter().map(gap).collect(),
+        unusable: window.unusable.iter().map(unusable).collect(),
+    }
+}
+
+impl Answer for Found {
+    type Document = Self;
+
+    fn document(&self) -> &Self {
+        self
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![format!("cluster.postgresql.cnpg.io/{}", self.cluster)]
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let retention = self.retention.as_deref().unwrap_or("none: backups are kept for ever");
+        let mut lines = vec![format!("{}   retention {retention}", self.repository)];
+        if self.intervals.is_empty() && self.unusable.is_empty() {
+            let nothing = "  nothing can be recovered: take a backup (pgherd local backup)";
+            lines.push(nothing.to_owned());
+            return lines;
+        }
+        lines.extend(self.intervals.iter().map(interval));
+        if self.gaps.is_empty() {
+            lines.push("  no gaps".to_owned());
+        }
+        lines.extend(self.gaps.iter().map(gap));
+        lines.extend(self.unusable.iter().map(|Unusable { backup, missing }| {
+            format!("  backup {backup} cannot be restored: {missing} is missing")
+        }));
+        lines
+    }
+}
+
+fn interval(interval: &Interval) -> String {
+    let Interval { timeline, backup, from, since, to, until } = interval;
+    let timeline = pgherd_core::units::Timeline(*timeline);
+    format!(
+        "  timeline {timeline}   {} to {}   {from} to {to}   from backup {backup}",
+        second(*since),
+        second(*until)
+    )
+}
+
+fn gap(gap: &Gap) -> String {
+    let Gap { first, last, since, .. } = gap;
+    let what = if first == last { format!("{first} is") } else { format!("{first} to {last} are") };
+    format!("  GAP: {what} missing, after {}", second(*since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use pgherd_core::backup::BackupId;
+    use pgherd_core::units::{Lsn, Moment, Timeline};
+
+    #[test]
+    fn moments_are_written_as_programs_read_them() {
+        let window = Known {
+            intervals: vec![window::Interval {
+                timeline: Timeline(2),
+                backup: BackupId::parse("20261122T112233").unwrap(),
+                from: Lsn(0x300_0000),
+                since: Moment(1_795_346_553_250_000),
+                to: Lsn(0x500_0000),
+                until: Moment(1_795_346_853_000_000),
+            }],
+            gaps: Vec::new(),
+            unusable: Vec::new(),
+        };
+        let found = found("shop".to_owned(), "/b/shop".to_owned(), (&None, &window));
+        let document = serde_json::to_string(&found).unwrap();
+        expect![[r#"
+            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z"}],"gaps":[],"unusable":[]}
+            /b/shop   retention none: backups are kept for ever
+              timeline 2   2026-11-22 11:22:33Z to 2026-11-22 11:27:33Z   0/3000000 to 0/5000000   from backup 20261122T112233
+              no gaps
+        "#]]
+        .assert_eq(&format!("{document}\n{}\n", found.lines().join("\n")));
+    }
+}

@@ -1,0 +1,40 @@
+//! What is told of a dump or a restore while it goes on.
+//!
+//! Never tells more than has happened.
+
+use super::Place;
+use jiff::Timestamp;
+use pgherd_api::agent::{DumpPhase, DumpReport, DumpWork};
+use pgherd_core::units::Bytes;
+
+pub(super) fn ordered(place: &Place, name: &str, work: DumpWork) -> DumpReport {
+    let now = Timestamp::now();
+    DumpReport {
+        name: name.to_owned(),
+        work,
+        id: None,
+        instance: place.me.clone(),
+        phase: DumpPhase::Starting,
+        since: now,
+        ordered: now,
+        ended: None,
+        database: None,
+        databases_done: 0,
+        databases: 0,
+        moved: Bytes(0),
+        total: None,
+        snapshot_seconds: 0,
+        snapshot_transactions: 0,
+        failure: None,
+        warnings: Vec::new(),
+    }
+}
+
+pub(super) fn ended(report: DumpReport, phase: DumpPhase, failure: Option<String>) -> DumpReport {
+    let now = Timestamp::now();
+    DumpReport { phase, since: now, ended: Some(now), failure, ..report }
+}
+
+pub(super) fn failed(report: DumpReport, why: String) -> DumpReport {
+    ended(report, DumpPhase::Failed, Some(why))
+}
