@@ -152,6 +152,8 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
         let rest = BackRest::prepare(&self.subject, packing)?;
         let repository = rest.repository.join("backup");
         self.measure((Act::Backup, &kind, Who::PgBackRest), rest.take(), &repository)?;
+        // It restores only into a folder that is there.
+        fs::create_dir(&target)?;
         let restore = rest.restore(&target);
         self.measure((Act::Restore, &kind, Who::PgBackRest), restore, &repository)?;
         let again = rest.restore_again(&target);

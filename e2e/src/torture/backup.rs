@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use herd::{Herd, Running, SOURCE};
 use pgherd_local::ledger::{Ledger, Settings};
 use plan::{Doing, Planned, Victim};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -142,7 +143,7 @@ impl Siege<'_> {
         let part = match planned.victim {
             Victim::Store => {
                 self.store.kill()?;
-                let away = seeded.between(Duration::from_millis(50), Duration::from_millis(4_000));
+                let away = seeded.between(Duration::from_millis(50), Duration::from_secs(4));
                 wait::pass(away)?;
                 return self.store.resume();
             }
@@ -162,27 +163,29 @@ impl Siege<'_> {
         let began = Instant::now();
         let settled = self.ledger.settle(began, Duration::from_secs(1), CALM_WITHIN);
         self.runtime.block_on(settled)?;
-        let mut status = serde_json::Value::Null;
+        let mut status = Value::Null;
         let calm = wait::find_seldom("all log in the archive", CALM_WITHIN, || {
             self.note_archived()?;
             status = self.herd.json(&["status"])?;
-            let archive = &status["archive"];
-            let is_well = archive["failing"].is_null() && archive["waiting"] == 0;
+            let failing = status.pointer("/archive/failing");
+            let waiting = status.pointer("/archive/waiting").and_then(Value::as_u64);
+            let is_well = failing.is_none_or(Value::is_null) && waiting == Some(0);
             Ok(is_well.then_some(()))
         });
-        calm.with_context(|| format!("status says {}", status["archive"]))
+        calm.with_context(|| format!("status says {:?}", status.get("archive")))
     }
 
     /// Everything that was promised is in the store.
     fn judge(&mut self, number: usize) -> Result<()> {
-        let stored = self.herd.stored(&self.store);
+        let stored = Herd::stored(&self.store);
         let lost: Vec<&String> = self.archived.difference(&stored).collect();
         if !lost.is_empty() && number < ROUNDS_PER_EXPIRY {
             bail!("PostgreSQL was told that these are archived, and they are not: {lost:?}");
         }
         let window = self.herd.json(&["window"])?;
         for wrong in ["gaps", "unusable"] {
-            if window[wrong].as_array().is_none_or(|all| !all.is_empty()) {
+            let all = window.get(wrong).and_then(Value::as_array);
+            if all.is_none_or(|all| !all.is_empty()) {
                 bail!("the repository has {wrong}: {window}");
             }
         }
@@ -204,7 +207,7 @@ impl Siege<'_> {
         let listed = listed.as_array().context("the list of backups is none")?;
         let chosen = seeded.below(listed.len() as u64);
         let chosen = usize::try_from(chosen).ok().and_then(|at| listed.get(at));
-        let id = chosen.and_then(|one| one["id"].as_str()).context("no backup is listed")?;
+        let id = chosen.and_then(|one| one.get("id")?.as_str()).context("no backup is listed")?;
         let acknowledged = self.ledger.counts().acknowledged;
         let rows = self.herd.rows_restored(id)?;
         if rows < acknowledged {

@@ -108,7 +108,7 @@ impl Barman<'_> {
         list.args(["--format", "json"]);
         self.place(&mut list);
         let said: serde_json::Value = serde_json::from_str(&run::succeed(list, WITHIN)?)?;
-        let id = said["backups_list"][0]["backup_id"].as_str();
+        let id = said.pointer("/backups_list/0/backup_id").and_then(serde_json::Value::as_str);
         let id = id.context("barman-cloud lists no backup")?.to_owned();
         let mut command = self.command("restore");
         self.place(&mut command);

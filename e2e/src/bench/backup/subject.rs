@@ -105,7 +105,7 @@ impl Subject {
         let mut pgbench = self.program("pgbench");
         pgbench.args(["-i", "-q", "-s", &scale]);
         run::succeed(pgbench, WITHIN)?;
-        let uuids = vec!["gen_random_uuid()"; 8].join(", ");
+        let uuids = ["gen_random_uuid()"; 8].join(", ");
         for sql in [
             format!(
                 "create table noise as select array[{uuids}] as all from generate_series(1, {})",

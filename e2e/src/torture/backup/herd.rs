@@ -126,7 +126,7 @@ impl Herd {
     }
 
     /// The names of all files of the log in the store.
-    pub(super) fn stored(&self, store: &ObjectStore) -> BTreeSet<String> {
+    pub(super) fn stored(store: &ObjectStore) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         let mut folders = vec![store.files(&format!("siege/{SOURCE}/wals"))];
         while let Some(folder) = folders.pop() {

@@ -66,7 +66,7 @@ pub(super) fn plan(seed: u64, count: usize) -> Vec<Planned> {
             let longest = match doing {
                 Doing::Archive => Duration::from_millis(2_500),
                 Doing::Backup => Duration::from_millis(1_500),
-                Doing::Restore => Duration::from_millis(5_000),
+                Doing::Restore => Duration::from_secs(5),
             };
             Planned { doing, victim, after: seeded.between(Duration::ZERO, longest) }
         }));
