@@ -136,7 +136,8 @@ impl Take {
     }
 
     fn order(&self, cluster: &str, usual: String) -> DumpOrder {
-        let stamp = Timestamp::now().strftime("%Y%m%d%H%M%S").to_string();
+        // Finer than a second: to ask under the same name is to ask how that dump is.
+        let stamp = Timestamp::now().strftime("%Y%m%d%H%M%S%3f").to_string();
         let format = match self.format {
             Some(Format::Directory) => DumpFormat::Directory,
             Some(Format::Custom) | None => DumpFormat::Custom,
