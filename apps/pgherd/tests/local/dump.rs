@@ -40,7 +40,8 @@ fn stored(server: &Path) -> Vec<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if !path.display().to_string().contains('#') {
+                // With such a sign: what a folder has of an upload that was killed, and never lists.
                 found.push(path.strip_prefix(server).unwrap().display().to_string());
             }
         }
