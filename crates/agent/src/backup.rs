@@ -15,6 +15,7 @@ use crate::archive::repository::OpenError;
 use crate::aside::StartError;
 use crate::chain::chain;
 use crate::http::refusal::{Kind, Refusal};
+use crate::order;
 use crate::postgres::session::SessionError;
 use crate::postgres::site::Site;
 use crate::wake::Waker;
@@ -23,7 +24,6 @@ use pgherd_api::agent::{ArchiveSpec, BackupNamed, BackupOrder, BackupPhase, Back
 use pgherd_backup::base::Progress;
 use pgherd_backup::catalogue::CatalogueError;
 use pgherd_backup::store::StoreError;
-use pgherd_core::backup::BackupId;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::{SystemId, Timeline};
 use std::path::PathBuf;
@@ -235,18 +235,7 @@ impl Backups {
             );
             return Err(Refusal::new(Kind::Conflict, why));
         }
-        let archive = archive.ok_or_else(|| {
-            let why =
-                "the cluster has no archive: add spec.backup.barmanObjectStore to its manifest";
-            Refusal::new(Kind::Absent, why)
-        })?;
-        let subject = subject.ok_or_else(|| {
-            let why = format!(
-                "PostgreSQL of {} does not run, or not as it should: choose another instance",
-                self.place.me
-            );
-            Refusal::new(Kind::Unavailable, why)
-        })?;
+        let (archive, subject) = order::ready(&self.place.me, archive, subject)?;
         let job =
             work::Job { place: self.place.clone(), archive: archive.clone(), waker: waker.clone() };
         let report = report::ordered((&self.place, archive), &order);
@@ -271,23 +260,9 @@ impl Backups {
     }
 }
 
-/// Names stand in file names of others and on command lines, and must not be taken for ids.
 fn check_name(name: &str) -> Result<(), Refusal> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let is_word = ["first", "oldest", "last", "latest", "last-failed", "auto"].contains(&name);
-    if starts
-        && name.len() <= 253
-        && name.bytes().all(plain)
-        && !is_word
-        && BackupId::parse(name).is_err()
-    {
-        return Ok(());
-    }
-    let why = format!(
-        "{name:?} cannot be the name of a backup: use letters, digits, '.', '-' and '_', and no id"
-    );
-    Err(Refusal::new(Kind::Malformed, why))
+    let words = ["first", "oldest", "last", "latest", "last-failed", "auto"];
+    order::check_name("backup", name, &words)
 }
 
 fn with_progress(report: BackupReport, now: Progress) -> BackupReport {

@@ -21,6 +21,7 @@ mod watch;
 use crate::aside::StartError;
 use crate::chain::chain;
 use crate::http::refusal::{Kind, Refusal};
+use crate::order;
 use crate::postgres::site::Site;
 use crate::wake::Waker;
 use pgherd_api::agent::{
@@ -214,19 +215,7 @@ impl Dumps {
             );
             return Err(Refusal::new(Kind::Conflict, why));
         }
-        let archive = archive.ok_or_else(|| {
-            let why =
-                "the cluster has no archive: add spec.backup.barmanObjectStore to its manifest";
-            Refusal::new(Kind::Absent, why)
-        })?;
-        let subject = subject.ok_or_else(|| {
-            let why = format!(
-                "PostgreSQL of {} does not run, or not as it should: choose another instance",
-                self.place.me
-            );
-            Refusal::new(Kind::Unavailable, why)
-        })?;
-        Ok((archive, subject))
+        order::ready(&self.place.me, archive, subject)
     }
 
     fn begin(
@@ -271,19 +260,8 @@ fn check_jobs(jobs: u32) -> Result<(), Refusal> {
     Err(Refusal::new(Kind::Malformed, format!("jobs are {jobs}: use 1 to {MOST_JOBS}")))
 }
 
-/// Names stand on command lines, and must not be taken for ids.
 fn check_name(name: &str) -> Result<(), Refusal> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let is_word = ["first", "oldest", "last", "latest"].contains(&name);
-    let is_id = pgherd_core::backup::BackupId::parse(name).is_ok();
-    if starts && name.len() <= 253 && name.bytes().all(plain) && !is_word && !is_id {
-        return Ok(());
-    }
-    let why = format!(
-        "{name:?} cannot be the name of a dump: use letters, digits, '.', '-' and '_', and no id"
-    );
-    Err(Refusal::new(Kind::Malformed, why))
+    order::check_name("dump", name, &["first", "oldest", "last", "latest"])
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod events;
 pub mod http;
 pub mod log;
 pub mod observe;
+mod order;
 pub mod perform;
 pub mod platform;
 pub mod postgres;
