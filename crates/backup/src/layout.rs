@@ -135,6 +135,10 @@ impl Layout {
         self.dump(id).with(name.as_str())
     }
 
+    pub(crate) fn annotations(&self, id: &BackupId) -> Key {
+        self.backup_object(id, "annotations")
+    }
+
     /// The hold on a backup.
     pub fn keep(&self, id: &BackupId) -> Key {
         self.backup_object(id, "annotations/keep")

@@ -60,6 +60,15 @@ pub struct Store {
     place: Arc<str>,
     patience: Patience,
     exclusive: Arc<OnceLock<Exclusive>>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    /// Never says that something it was to delete is missing.
+    S3,
+    OtherServer,
 }
 
 /// Whether the store itself refuses to create what is there already.
@@ -301,16 +310,25 @@ impl Store {
         })
     }
 
-    /// What lies directly in a folder; a folder that is not there is empty.
+    /// What lies directly in a folder; one that is not there is empty. A server of objects lists
+    /// what it has not, too: a 404 instead comes from something that stands in front of it.
     pub async fn folder(&self, folder: &Key) -> Result<Folder, StoreError> {
         match self.within(self.objects.list_with_delimiter(Some(folder.path()))).await {
             Ok(found) => Ok(Folder {
                 folders: found.common_prefixes.into_iter().map(Key::from_path).collect(),
                 objects: found.objects.into_iter().map(object).collect(),
             }),
-            Err(Trouble::Missing) => Ok(Folder::default()),
+            Err(Trouble::Missing) if self.kind == Kind::Folder => Ok(Folder::default()),
+            Err(Trouble::Missing) => Err(self.listing(folder, Trouble::NoStore)),
             Err(trouble) => Err(self.listing(folder, trouble)),
         }
+    }
+
+    /// Whether an object is in the listing of its folder. Before something is removed because
+    /// another object is missing: that a listing lacks it is told by a store, and a 404 by anybody.
+    pub async fn is_listed(&self, folder: &Key, key: &Key) -> Result<bool, StoreError> {
+        let listed = self.folder(folder).await?;
+        Ok(listed.objects.iter().any(|object| object.key == *key))
     }
 
     /// Deletes objects, as many at once as the store takes; those that are gone are no error.
@@ -320,11 +338,11 @@ impl Store {
             let paths: Vec<_> = batch.iter().map(|key| Ok(key.path().clone())).collect();
             let deleted = self.objects.delete_stream(futures_util::stream::iter(paths).boxed());
             let gone = deleted.map(|done| match done {
-                Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(object_store::Error::NotFound { .. }) if self.kind != Kind::S3 => Ok(()),
                 done => done.map(drop),
             });
             let done = self.within(gone.try_collect::<Vec<()>>()).await;
-            done.map_err(|source| StoreError::Delete { place: self.place.to_string(), source })?;
+            done.map_err(|source| self.deleting(source))?;
         }
         Ok(())
     }
@@ -338,6 +356,21 @@ impl Store {
             Ok(done) => done.map_err(|error| Trouble::of(&error)),
             Err(_elapsed) => Err(Trouble::TimedOut),
         }
+    }
+
+    fn deleting(&self, source: Trouble) -> StoreError {
+        let source = if source == Trouble::Missing { Trouble::NoStore } else { source };
+        StoreError::Delete { place: self.place.to_string(), source }
+    }
+
+    /// What to say of an object that a listing has and that cannot be had.
+    pub(crate) fn vanished(&self, key: &Key) -> StoreError {
+        self.reading(key, Trouble::Vanished)
+    }
+
+    /// What to say of an object that was deleted and that a listing has.
+    pub(crate) fn remains(&self, key: &Key) -> StoreError {
+        self.writing(key, Trouble::Remains)
     }
 
     fn writing(&self, key: &Key, source: Trouble) -> StoreError {

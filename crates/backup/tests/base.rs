@@ -6,6 +6,7 @@
 mod base {
     mod barman;
     mod failures;
+    mod faults;
     mod folders;
     mod postgres;
     mod real;
@@ -16,3 +17,7 @@ mod base {
 #[expect(dead_code, reason = "the contract of stores needs more of it")]
 #[path = "stores/servers.rs"]
 mod servers;
+
+#[cfg(test)]
+#[path = "stores/relay.rs"]
+mod relay;

@@ -8,7 +8,9 @@
 mod stores {
     mod catalogue;
     mod contract;
+    mod faults;
     mod interchange;
+    mod relay;
     mod segments;
     mod servers;
     mod stream;

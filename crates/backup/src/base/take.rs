@@ -60,8 +60,7 @@ pub async fn take(
     progress: watch::Sender<Progress>,
     cancelled: impl Future<Output = ()>,
 ) -> Result<Taken, BackupError> {
-    let key = request.layout.backup_info(request.id);
-    if request.store.head(&key).await.map_err(BackupError::store)?.is_some() {
+    if is_listed(request.store, request.layout, request.id).await.map_err(BackupError::store)? {
         return Err(BackupError::AlreadyThere(request.id.clone()));
     }
     let taker = request.layout.taker(request.id);
@@ -163,9 +162,17 @@ pub async fn sweep(store: &Store, layout: &Layout, id: &BackupId) -> Result<(), 
     let folder = layout.backup(id);
     let listed = store.list(&folder, None);
     let keys: Vec<Key> = listed.map_ok(|object| object.key).try_collect().await?;
+    let described = layout.backup_info(id);
+    if keys.contains(&described) {
+        return Err(store.remains(&described));
+    }
     store.delete(keys).await?;
     store.delete(vec![layout.index(id)]).await?;
     store.delete(vec![layout.taker(id)]).await
+}
+
+async fn is_listed(store: &Store, layout: &Layout, id: &BackupId) -> Result<bool, StoreError> {
+    store.is_listed(&layout.backup(id), &layout.backup_info(id)).await
 }
 
 /// What was found of a backup whose taker has gone.
@@ -187,7 +194,7 @@ pub async fn clear(
     by: &str,
 ) -> Result<Left, StoreError> {
     let taker = layout.taker(id);
-    let is_listed = store.head(&layout.backup_info(id)).await?.is_some();
+    let is_listed = is_listed(store, layout, id).await?;
     match store.get(&taker, LARGEST_TAKER).await? {
         Some(found) if found == by.as_bytes() && is_listed => {
             store.delete(vec![taker]).await?;

@@ -52,7 +52,12 @@ impl Repository {
     }
 
     async fn entry(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
-        let Some(text) = self.store.get(&self.layout.backup_info(&id), LARGEST_INFO).await? else {
+        let key = self.layout.backup_info(&id);
+        let Some(text) = self.store.get(&key, LARGEST_INFO).await? else {
+            // What is overlooked here is log that nobody needs.
+            if self.store.is_listed(&self.layout.backup(&id), &key).await? {
+                return Err(self.store.vanished(&key));
+            }
             return Ok(None);
         };
         let info = BackupInfo::read(&String::from_utf8_lossy(&text));

@@ -44,13 +44,19 @@ impl Repository {
 
     async fn remove(&self, id: &BackupId) -> Result<(), CatalogueError> {
         let failed = |source| CatalogueError::Remove { backup: id.clone(), source };
-        if self.hold(id).await.map_err(failed)?.is_some() {
+        if self.is_held(id).await.map_err(failed)? {
             return Err(CatalogueError::HeldSince { backup: id.clone() });
         }
         let info = self.layout.backup_info(id);
         let is_data = |key: &Key| *key != info;
         self.remove_all(&self.layout.backup(id), is_data).await.map_err(failed)?;
         self.store.delete(vec![info, self.layout.index(id)]).await.map_err(failed)
+    }
+
+    async fn is_held(&self, id: &BackupId) -> Result<bool, StoreError> {
+        let keep = self.layout.keep(id);
+        let folder = self.layout.annotations(id);
+        self.store.is_listed(&folder, &keep).await
     }
 
     async fn remove_log(&self, cut: &Cut) -> Result<u64, StoreError> {

@@ -4,7 +4,7 @@
 //! gone.
 
 use super::{Description, DumpError, DumpFile, DumpedFile, Dumps, Upload};
-use crate::store::Created;
+use crate::store::{Created, StoreError};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -38,8 +38,7 @@ impl Dumps {
         let text = serde_json::to_vec(marker).map_err(|source| DumpError::Encode { source })?;
         let failed =
             |source| DumpError::Store { dump: id.clone(), what: "who takes it".to_owned(), source };
-        let described = self.store.head(&self.layout.dump_description(id)).await.map_err(failed)?;
-        if described.is_some() {
+        if self.is_described(id).await.map_err(failed)? {
             return Ok(None);
         }
         let created = self.store.create(&self.layout.dump_taker(id), text.into()).await;
@@ -63,8 +62,7 @@ impl Dumps {
             if marker.by != by && now < marker.until {
                 continue;
             }
-            let described = self.store.head(&self.layout.dump_description(&id)).await;
-            if described.map_err(failed)?.is_some() {
+            if self.is_described(&id).await.map_err(failed)? {
                 // It is whole, and only this was left.
                 self.store.delete(vec![taker]).await.map_err(failed)?;
             } else {
@@ -73,6 +71,10 @@ impl Dumps {
             }
         }
         Ok(cleared)
+    }
+
+    async fn is_described(&self, id: &BackupId) -> Result<bool, StoreError> {
+        self.store.is_listed(&self.layout.dump(id), &self.layout.dump_description(id)).await
     }
 }
 

@@ -3,7 +3,7 @@
 //! Never asks the environment, and never sends a secret over a connection that is not encrypted
 //! unless the endpoint says `http://` itself.
 
-use super::{Patience, Store, StoreError, Trouble};
+use super::{Kind, Patience, Store, StoreError, Trouble};
 use crate::credentials::{self, Addressing, Azure, Credentials, Google, S3Encryption, S3Identity};
 use crate::destination::{Destination, Endpoint, Place};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -29,7 +29,13 @@ impl Store {
         let place = destination.place.to_string();
         let failed = |source| StoreError::Open { place: place.clone(), source };
         let objects = objects(destination, credentials, patience).map_err(failed)?;
-        Ok(Self { objects, place: place.into(), patience, exclusive: Arc::new(OnceLock::new()) })
+        let kind = match destination.place {
+            Place::Folder(_) => Kind::Folder,
+            Place::S3 { .. } => Kind::S3,
+            Place::Azure { .. } | Place::Google { .. } => Kind::OtherServer,
+        };
+        let exclusive = Arc::new(OnceLock::new());
+        Ok(Self { objects, place: place.into(), patience, exclusive, kind })
     }
 }
 

@@ -59,6 +59,15 @@ impl StoreError {
 pub enum Trouble {
     #[error("there is nothing under this name")]
     Missing,
+    #[error("a listing has it, and there is nothing under this name: try again")]
+    Vanished,
+    #[error("it was deleted, and a listing still has it: try again")]
+    Remains,
+    #[error(
+        "what answers there is no store of objects: check the endpoint, and what stands in front \
+         of the store"
+    )]
+    NoStore,
     #[error("there is something under this name already")]
     Exists,
     #[error("others write the same object at the same time")]
@@ -118,7 +127,10 @@ const QUOTED: usize = 300;
 impl Trouble {
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Contended
+            Self::Vanished
+            | Self::Remains
+            | Self::NoStore
+            | Self::Contended
             | Self::TimedOut
             | Self::Busy
             | Self::Failing(_)

@@ -61,16 +61,22 @@ impl Archive {
         };
         if let Some((key, compression)) = there(file) {
             *self.seen() = compression;
-            let size = self.take(file, &key, target).await?;
-            return Ok(size.map_or(Fetched::Absent, |size| Fetched::Whole { key, size }));
+            let size = self.take_listed(file, &key, target).await?;
+            return Ok(Fetched::Whole { key, size });
         }
         let partial = match (partials, file) {
             (Partials::WhenAlone, WalFile::Segment(segment)) => there(WalFile::Partial(segment)),
             (Partials::Never | Partials::WhenAlone, _) => None,
         };
         let Some((key, _)) = partial else { return Ok(Fetched::Absent) };
-        let size = self.take(file, &key, target).await?;
-        Ok(size.map_or(Fetched::Absent, |size| Fetched::Partial { key, size }))
+        let size = self.take_listed(file, &key, target).await?;
+        Ok(Fetched::Partial { key, size })
+    }
+
+    /// What was listed a moment ago and is not there is no end of the log.
+    async fn take_listed(&self, file: WalFile, key: &Key, target: &Path) -> Result<Size, WalError> {
+        let size = self.take(file, key, target).await?;
+        size.ok_or_else(|| WalError::Fetch { file, source: self.store.vanished(key) })
     }
 
     /// Fetches this object; one more time if it broke on the way.

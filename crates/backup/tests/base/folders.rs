@@ -145,7 +145,7 @@ impl Target {
 }
 
 /// What was restored is what was there, but for what belongs to an instance alone.
-fn check(fake: &Fake, data: &Path, space: &Path) {
+pub(crate) fn check(fake: &Fake, data: &Path, space: &Path) {
     let mut restored = read(data);
     assert_eq!(
         restored.remove("backup_label").unwrap().unwrap(),

@@ -43,7 +43,7 @@ impl Take {
         let (output, patience) = (place.output(), place.timeout());
         place.with(|supervisor| async move {
             let cluster = supervisor.folder().name().to_string();
-            let stamp = Timestamp::now().strftime("%Y%m%d%H%M%S").to_string();
+            let stamp = Timestamp::now().strftime("%Y%m%d%H%M%S%3f").to_string();
             let name = self.backup_name.unwrap_or_else(|| format!("{cluster}-{stamp}"));
             let order = BackupOrder {
                 name: name.clone(),
