@@ -4,6 +4,7 @@
 
 use super::{Catalogue, CatalogueError, Entry, Repository};
 use crate::backup_info::BackupInfo;
+use crate::encryption::refuse_other_form;
 use crate::store::StoreError;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -22,6 +23,11 @@ impl Repository {
     pub async fn list(&self) -> Result<Catalogue, CatalogueError> {
         let failed = |source| CatalogueError::List { server: self.server(), source };
         let base = self.store.folder(&self.layout.base()).await.map_err(failed)?;
+        if base.folders.is_empty() {
+            // What is of the other form would look like nothing.
+            let looked = refuse_other_form(&self.store, &self.layout).await;
+            looked.map_err(|source| CatalogueError::Form { server: self.server(), source })?;
+        }
         let ids = base.folders.iter().filter_map(|folder| BackupId::parse(folder.name()).ok());
         let entries = futures_util::stream::iter(ids).map(|id| self.entry(id));
         let entries: Vec<Option<Entry>> =
@@ -53,7 +59,9 @@ impl Repository {
 
     async fn entry(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
         let key = self.layout.backup_info(&id);
-        let Some(text) = self.store.get(&key, LARGEST_INFO).await? else {
+        // One that was tampered with is as good as empty, and does not hide the others.
+        let read = or_damaged(self.store.get(&key, LARGEST_INFO).await)?;
+        let Some(text) = read else {
             // What is overlooked here is log that nobody needs.
             if self.store.is_listed(&self.layout.backup(&id), &key).await? {
                 return Err(self.store.vanished(&key));
@@ -67,7 +75,8 @@ impl Repository {
     }
 
     pub(super) async fn hold(&self, id: &BackupId) -> Result<Option<Hold>, StoreError> {
-        let text = self.store.get(&self.layout.keep(id), LARGEST_HOLD).await?;
+        let text = self.store.get(&self.layout.keep(id), LARGEST_HOLD).await;
+        let text = or_damaged(text)?;
         // What is not understood holds as much as can be held.
         let hold = |text: Bytes| match text.trim_ascii() {
             b"standalone" => Hold::Standalone,
@@ -88,4 +97,15 @@ impl Repository {
         };
         done.map_err(|source| CatalogueError::Hold { backup: id.clone(), source })
     }
+}
+
+/// Nothing in it if it is damaged; what keeps it from being read stays an error.
+fn or_damaged(read: Result<Option<Bytes>, StoreError>) -> Result<Option<Bytes>, StoreError> {
+    read.or_else(|error| match error.damage() {
+        Some(damage) => {
+            tracing::warn!(damage, "what describes a backup is damaged");
+            Ok(Some(Bytes::new()))
+        }
+        None => Err(error),
+    })
 }
