@@ -149,9 +149,9 @@ pub(super) async fn hear(
     let mut heard = gather(said.into_iter(), &asked, record);
     let all_serve = due.len() == wanted.wishes.belonging().len()
         && due.iter().all(|(_, service)| *service == Service::Ready);
-    let Heard { restarted, primary, refused, .. } = &heard;
-    let (restarted, primary, refused) = (restarted.clone(), primary.clone(), refused.clone());
-    if all_serve && heard == (Heard { restarted, primary, refused, ..Heard::default() }) {
+    let Heard { refused, restarted, primary, .. } = &heard;
+    let (refused, restarted, primary) = (refused.clone(), restarted.clone(), primary.clone());
+    if all_serve && heard == (Heard { refused, restarted, primary, ..Heard::default() }) {
         context.taken_up.note(uid, asked);
     }
     let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
