@@ -11,6 +11,7 @@ mod local {
     mod encryption;
     mod full_disk;
     mod home;
+    mod increment;
     mod lifetime;
     mod refusals;
     mod removed;

@@ -19,7 +19,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::store::WriterDropped;
 use look::Looked;
 use pgherd_api::agent::{BackupOrder, BackupReport, names};
-use pgherd_api::backup::{Backup, BackupMethod, BackupStatus};
+use pgherd_api::backup::{Backup, BackupMethod, BackupStatus, mode};
 use pgherd_core::backup::course::{self, Step, Wait};
 use pgherd_core::names::InstanceName;
 use serde_json::json;
@@ -59,8 +59,8 @@ pub async fn reconcile(backup: &Backup, context: &Context) -> Result<Action, Bac
     context.backups.wait_until_ready().await.map_err(BackupError::Wait)?;
     let now = Timestamp::now();
     let mut page = Page::of(backup, context);
-    if let Some(why) = unable(backup.spec.method) {
-        page.tell(status::failed(before, why, now), Some(failure(why))).await?;
+    if let Some(why) = unable(backup) {
+        page.tell(status::failed(before, &why, now), Some(failure(&why))).await?;
         return Ok(Action::await_change());
     }
     let looked = look::look(context, backup, &before, now).await;
@@ -69,16 +69,17 @@ pub async fn reconcile(backup: &Backup, context: &Context) -> Result<Action, Bac
 }
 
 /// Why it is not taken, whatever the cluster is.
-fn unable(method: BackupMethod) -> Option<&'static str> {
-    match method {
-        BackupMethod::BarmanObjectStore => None,
+fn unable(backup: &Backup) -> Option<String> {
+    let why = match backup.spec.method {
+        BackupMethod::BarmanObjectStore => {
+            return mode::incremental(&backup.metadata).err().map(|refusal| refusal.to_string());
+        }
         BackupMethod::VolumeSnapshot => {
-            Some("method volumeSnapshot is not acted upon yet: write method: barmanObjectStore")
+            "method volumeSnapshot is not acted upon yet: write method: barmanObjectStore"
         }
-        BackupMethod::Plugin => {
-            Some("no plugin takes backups here: write method: barmanObjectStore")
-        }
-    }
+        BackupMethod::Plugin => "no plugin takes backups here: write method: barmanObjectStore",
+    };
+    Some(why.to_owned())
 }
 
 async fn go(
@@ -169,6 +170,8 @@ async fn begin(
         name: order::name(backup, attempt),
         immediate_checkpoint: None,
         wait_for_archive: true,
+        // What is refused is told before this.
+        incremental: mode::incremental(&backup.metadata).unwrap_or_default(),
     };
     let said = reach.ask((instance, names::BACKUP_BEGIN), &order, ASK_WITHIN).await;
     let said: Said<Option<BackupReport>> = said;

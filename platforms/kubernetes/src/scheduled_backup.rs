@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Resource};
-use pgherd_api::backup::{Backup, BackupSpec};
+use pgherd_api::backup::{Backup, BackupSpec, mode};
 use pgherd_api::scheduled_backup::{BackupOwner, Schedule, ScheduledBackup, ScheduledBackupStatus};
 use pgherd_core::backup::schedule::{self, Last, Sight, Step, Why, Wish};
 use pgherd_core::units::Moment;
@@ -211,6 +211,7 @@ fn backup(
             name: Some(format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))),
             namespace: metadata.namespace.clone(),
             labels: Some(BTreeMap::from(labels)),
+            annotations: handed_on(metadata),
             owner_references: (!owners.is_empty()).then_some(owners),
             ..ObjectMeta::default()
         },
@@ -224,6 +225,17 @@ fn backup(
         },
         status: None,
     }
+}
+
+/// What the schedule says of how its backups are taken.
+fn handed_on(schedule: &ObjectMeta) -> Option<BTreeMap<String, String>> {
+    let said = |name: &str| {
+        let value = schedule.annotations.as_ref()?.get(name)?;
+        Some((name.to_owned(), value.clone()))
+    };
+    let all: BTreeMap<_, _> =
+        [mode::BACKUP_MODE, mode::FULL_EVERY].into_iter().filter_map(said).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 /// Whether it exists now and is of this schedule.
@@ -321,7 +333,10 @@ mod tests {
     fn a_backup_is_named_by_its_moment_and_knows_its_schedule() {
         let scheduled: ScheduledBackup = serde_json::from_value(json!({
             "apiVersion": "postgresql.cnpg.io/v1", "kind": "ScheduledBackup",
-            "metadata": {"name": "nightly", "namespace": "shop", "uid": "5f2c"},
+            "metadata": {
+                "name": "nightly", "namespace": "shop", "uid": "5f2c",
+                "annotations": {"pgherd.dev/backupMode": "incremental", "other": "no"},
+            },
             "spec": {
                 "schedule": "0 0 3 * * *", "cluster": {"name": "db"}, "target": "primary",
                 "backupOwnerReference": "self",
@@ -337,6 +352,9 @@ mod tests {
               "apiVersion": "postgresql.cnpg.io/v1",
               "kind": "Backup",
               "metadata": {
+                "annotations": {
+                  "pgherd.dev/backupMode": "incremental"
+                },
                 "labels": {
                   "cnpg.io/cluster": "db",
                   "cnpg.io/immediateBackup": "false",

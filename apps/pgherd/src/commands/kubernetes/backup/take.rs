@@ -2,7 +2,7 @@
 //!
 //! Never ends a backup because nobody follows it any more.
 
-use super::super::super::backup::{Target, completed, words};
+use super::super::super::backup::{Build, Target, completed, words};
 use super::super::super::form::{Form, write};
 use super::super::super::output::{remark, warn};
 use super::super::super::progress::Progress;
@@ -16,7 +16,7 @@ use kube::api::PostParams;
 use kube::{Api, Resource};
 use pgherd_agent::chain::chain;
 use pgherd_api::agent::{BackupPhase, BackupReport};
-use pgherd_api::backup::{Backup, BackupMethod, BackupSpec};
+use pgherd_api::backup::{Backup, BackupMethod, BackupSpec, mode};
 use pgherd_api::cluster::references::LocalObjectReference;
 use pgherd_core::names::InstanceName;
 use pgherd_kubernetes::console::inside;
@@ -33,6 +33,8 @@ pub(super) struct Take {
     /// The name of the Backup object (default: the cluster's name and the time)
     #[arg(long, value_name = "NAME", alias = "backup-name")]
     name: Option<String>,
+    #[command(flatten)]
+    build: Build,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -69,6 +71,7 @@ impl Take {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(reached.namespace.clone()),
+                annotations: mode::annotations(self.build.wanted()),
                 ..ObjectMeta::default()
             },
             spec: BackupSpec {
