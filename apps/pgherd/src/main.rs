@@ -26,6 +26,7 @@ enum Command {
     Completion(commands::completion::Completion),
     Inside(commands::inside::Inside),
     Install(commands::install::Install),
+    Repository(commands::repository::key::Repository),
     #[command(flatten)]
     Kubernetes(commands::kubernetes::Verb),
 }
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Completion(completion) => completion.run(),
         Command::Inside(inside) => inside.run(),
         Command::Install(install) => install.run(),
+        Command::Repository(repository) => repository.run(),
         Command::Kubernetes(verb) => verb.run(),
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod annotate;
 pub(crate) mod delete;
 pub(crate) mod details;
 pub(crate) mod expire;
+pub(crate) mod key;
 pub(crate) mod list;
 mod opened;
 pub(crate) mod plan;
