@@ -25,7 +25,7 @@ pub use archive::{
 pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
 pub use dump::{
     DumpFormat, DumpNamed, DumpOrder, DumpOwners, DumpPasswords, DumpPhase, DumpReport,
-    DumpRestoreOrder, DumpRoles, DumpTarget, DumpWork,
+    DumpRestoreOrder, DumpRoles, DumpTaken, DumpTarget, DumpWork,
 };
 pub use import::{ImportChoice, ImportSpec, ImportWhat};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
