@@ -1,24 +1,24 @@
-//! Remembers since when agents that take backups have not been heard.
+//! Remembers since when agents that do long work have not been heard.
 //!
-//! Never longer than the backup lasts.
+//! Never longer than the work lasts.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// By the unique id of the Backup.
+/// By the unique id of the object that asks for it.
 #[derive(Debug, Default)]
-pub struct Silences(Mutex<BTreeMap<String, Instant>>);
+pub(crate) struct Silences(Mutex<BTreeMap<String, Instant>>);
 
 impl Silences {
     /// For how long it has not been heard, now included.
-    pub(super) fn lasts(&self, backup: &str, now: Instant) -> Duration {
+    pub(super) fn lasts(&self, errand: &str, now: Instant) -> Duration {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        now.saturating_duration_since(*all.entry(backup.to_owned()).or_insert(now))
+        now.saturating_duration_since(*all.entry(errand.to_owned()).or_insert(now))
     }
 
-    pub(super) fn forget(&self, backup: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(backup);
+    pub(super) fn forget(&self, errand: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(errand);
     }
 }
 

@@ -1,17 +1,17 @@
-//! Gathers what a backup's next step is decided from: its cluster, its agents and its taker's report.
+//! Gathers what the next step is decided from: the cluster, its agents and the report of who does it.
 //!
-//! Never asks more agents than it needs to: one that is being taken concerns one alone.
+//! Never asks more agents than it needs to: work that goes on concerns one alone.
 
-use super::{order, status};
+use super::{Archive, Work, order, status};
 use crate::cluster::reach::{self, Reach, Said};
 use crate::run::Context;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
-use pgherd_api::agent::{BackupNamed, BackupPhase, BackupReport, Status, names};
-use pgherd_api::backup::{Backup, BackupStatus};
+use pgherd_api::agent::Status;
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::backup::BackupTarget;
-use pgherd_core::backup::course::{Before, Heard, Home, Nature, Sight, Stage};
+use pgherd_api::errand::Going;
+use pgherd_core::backup::course::{Before, Heard, Home, Sight, Stage};
 use pgherd_core::backup::taker::{Candidate, Prefer, taker};
 use pgherd_core::names::InstanceName;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 const WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) struct Looked {
+pub(super) struct Looked<E: Work> {
     pub(super) cluster: Option<Arc<Cluster>>,
     /// None: the cluster does not exist, or its manifest is refused.
     pub(super) reach: Option<Reach>,
@@ -30,8 +30,8 @@ pub(super) struct Looked {
     failing: Option<String>,
     attempt: u32,
     stage: Known,
-    /// What the agent says that takes it.
-    pub(super) report: Option<BackupReport>,
+    /// What the agent says that does it.
+    pub(super) report: Option<E::Report>,
 }
 
 enum Known {
@@ -39,24 +39,20 @@ enum Known {
     Begun { silent: Option<Duration>, is_gone: bool, at: Before },
 }
 
-pub(super) async fn look(
-    context: &Context,
-    backup: &Backup,
-    before: &BackupStatus,
-    now: Timestamp,
-) -> Looked {
-    let namespace = backup.metadata.namespace.as_deref().unwrap_or_default();
-    let named = ObjectRef::new(&backup.spec.cluster.name).within(namespace);
+pub(super) async fn look<E: Work>(context: &Context, errand: &E, now: Timestamp) -> Looked<E> {
+    let namespace = errand.meta().namespace.as_deref().unwrap_or_default();
+    let named = ObjectRef::new(errand.cluster()).within(namespace);
     let cluster = context.clusters.get(&named);
     let reach = cluster.as_deref().and_then(|cluster| reach::reach(context, cluster));
-    let all = context.backups.state();
-    let behind = order::behind(backup, all.iter().map(|it| &**it)).map(ToOwned::to_owned);
+    let all = E::store(context).state();
+    let behind = order::behind(errand, all.iter().map(|it| &**it));
+    let behind = behind.map(|name| format!("{} {name}", E::SINGULAR));
     let usual = reach.as_ref().map(|reach| reach.checked.backup_target).unwrap_or_default();
-    let prefer = match backup.spec.target.unwrap_or(usual) {
+    let prefer = match errand.target().unwrap_or(usual) {
         BackupTarget::Primary => Prefer::Primary,
         BackupTarget::PreferStandby => Prefer::Standby,
     };
-    let attempt = order::attempt(backup);
+    let (attempt, before) = (order::attempt(errand), errand.going());
     let mut looked = Looked {
         cluster,
         reach,
@@ -65,11 +61,11 @@ pub(super) async fn look(
         prefer,
         failing: None,
         attempt,
-        stage: Known::Waiting { turn: status::turn(before, now) },
+        stage: Known::Waiting { turn: status::turn(&before, now) },
         report: None,
     };
-    if let Some(instance) = status::taker(before) {
-        looked.hear(context, backup, (&instance, before)).await;
+    if let Some(instance) = before.taker() {
+        looked.hear(context, errand, (&instance, &before)).await;
     }
     let asks_nobody = match &looked.stage {
         Known::Waiting { .. } => looked.behind.is_some(),
@@ -84,19 +80,19 @@ pub(super) async fn look(
     looked
 }
 
-impl Looked {
+impl<E: Work> Looked<E> {
     async fn hear(
         &mut self,
         context: &Context,
-        backup: &Backup,
-        (instance, before): (&InstanceName, &BackupStatus),
+        errand: &E,
+        (instance, before): (&InstanceName, &Going),
     ) {
-        let uid = backup.metadata.uid.as_deref().unwrap_or_default();
+        let uid = errand.meta().uid.as_deref().unwrap_or_default();
         let at = if before.started_at.is_some() { Before::End } else { Before::Begin };
         let is_gone = self.reach.as_ref().is_some_and(|reach| !reach.belongs(instance));
-        let named = BackupNamed { name: Some(order::name(backup, self.attempt)) };
-        let said: Said<Option<BackupReport>> = match &self.reach {
-            Some(reach) => reach.ask((instance, names::BACKUP_READ), &named, WITHIN).await,
+        let named = E::named(order::name(errand.meta(), self.attempt));
+        let said: Said<Option<E::Report>> = match &self.reach {
+            Some(reach) => reach.ask((instance, E::READ), &named, WITHIN).await,
             None => Said::Silent,
         };
         let silent = match said {
@@ -134,7 +130,7 @@ impl Looked {
             Home::Asleep
         } else {
             let taker = taker(self.prefer, &self.candidates);
-            Home::There { taker, failing: self.failing.as_deref() }
+            Home::There { taker, failing: self.failing.as_deref().filter(|_| E::NEEDS_LOG) }
         }
     }
 
@@ -144,7 +140,7 @@ impl Looked {
             Known::Waiting { turn } => Stage::Waiting { turn: *turn, attempt },
             Known::Begun { silent, is_gone, at } => {
                 let heard = match (&self.report, silent) {
-                    (Some(report), _) => said(report),
+                    (Some(report), _) => E::heard(report),
                     (None, _) if *is_gone => Heard::Gone,
                     (None, Some(since)) => Heard::Silent { since: *since },
                     (None, None) => Heard::Nothing(*at),
@@ -157,29 +153,14 @@ impl Looked {
     /// What is written before an agent is asked.
     pub(super) fn begun(
         &self,
-        backup: &Backup,
-        (before, instance, attempt): (BackupStatus, &InstanceName, u32),
+        errand: &E,
+        (before, instance, attempt): (E::Status, &InstanceName, u32),
         now: Timestamp,
-    ) -> BackupStatus {
+    ) -> E::Status {
         let store = self.cluster.as_deref().and_then(|cluster| Some(cluster.archive()?.1));
         let told = self.reach.as_ref().and_then(|reach| reach.checked.postgres.archive.as_ref());
         let pod = self.reach.as_ref().and_then(|reach| reach.pod(instance)).map(|pod| &**pod);
-        let instance = status::instance((instance, pod), order::name(backup, attempt));
-        status::begun(before, (store, told), instance, now)
-    }
-}
-
-fn said(report: &BackupReport) -> Heard<'_> {
-    match report.phase {
-        BackupPhase::Starting | BackupPhase::Checkpoint | BackupPhase::Copy | BackupPhase::Wal => {
-            Heard::Goes
-        }
-        BackupPhase::Completed => Heard::Completed,
-        BackupPhase::Cancelled => Heard::Cancelled,
-        BackupPhase::Failed => Heard::Failed {
-            why: report.failure.as_deref().unwrap_or("its agent does not say why"),
-            at: if report.began.is_some() { Before::End } else { Before::Begin },
-            nature: if report.passing { Nature::Passing } else { Nature::Lasting },
-        },
+        let instance = status::instance((instance, pod), order::name(errand.meta(), attempt));
+        E::addressed(status::begun(before, instance, now), &Archive { store, told })
     }
 }

@@ -1,10 +1,13 @@
-//! Makes Backup objects when ScheduledBackup objects say that one is due.
+//! Makes objects, such as Backups, when the objects that schedule them say that one is due.
 //!
-//! Never two of the same moment: a Backup's name is that of its moment.
+//! Never two of the same moment: the name of what is made is that of its moment.
 
 use crate::cluster::events::{Event, Kind, publish};
 use crate::cluster::manifests::labels;
+use crate::errand::Work;
 use crate::run::Context;
+use crate::stores::Namespaced;
+use k8s_openapi::Resource as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -12,8 +15,11 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Resource};
-use pgherd_api::backup::{Backup, BackupSpec};
-use pgherd_api::scheduled_backup::{BackupOwner, Schedule, ScheduledBackup, ScheduledBackupStatus};
+use pgherd_api::errand::Errand;
+use pgherd_api::kind::Kind as _;
+use pgherd_api::schedule::{Begins, Owner, Schedule, ScheduleStatus, Scheduled};
+use pgherd_api::scheduled_backup::ScheduledBackup;
+use pgherd_api::scheduled_dump::ScheduledDump;
 use pgherd_core::backup::schedule::{self, Last, Sight, Step, Why, Wish};
 use pgherd_core::units::Moment;
 use serde_json::json;
@@ -21,10 +27,30 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tracing::info;
 
-/// The label with the name of the ScheduledBackup.
-const OF: &str = "cnpg.io/scheduled-backup";
-/// The label that says whether it was taken at once.
-const AT_ONCE: &str = "cnpg.io/immediateBackup";
+/// One kind of schedule: by what that which it makes is known, and the reasons of its events.
+pub(crate) trait Maker: Scheduled<Made: Work> + Namespaced {
+    /// The label with the name of the schedule.
+    const OF: &'static str;
+    /// The label that says whether it was made at once.
+    const AT_ONCE: &'static str;
+    const DUE: &'static str;
+    const REFUSED: &'static str;
+}
+
+impl Maker for ScheduledBackup {
+    const OF: &'static str = "cnpg.io/scheduled-backup";
+    const AT_ONCE: &'static str = "cnpg.io/immediateBackup";
+    const DUE: &'static str = "BackupSchedule";
+    const REFUSED: &'static str = "BackupAdoptionRefused";
+}
+
+impl Maker for ScheduledDump {
+    const OF: &'static str = "pgherd.dev/scheduled-dump";
+    const AT_ONCE: &'static str = "pgherd.dev/immediate-dump";
+    const DUE: &'static str = "DumpSchedule";
+    const REFUSED: &'static str = "DumpAdoptionRefused";
+}
+
 /// A clock may jump.
 const LOOK_AGAIN: Duration = Duration::from_mins(10);
 /// While the last one has to end, or the cluster has to come.
@@ -32,12 +58,12 @@ const LOOK_SOON: Duration = Duration::from_secs(30);
 const WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
-pub enum ScheduleError {
+pub(crate) enum ScheduleError {
     #[error("knowing what exists")]
     Wait(#[source] WriterDropped),
-    #[error("making backup {name}")]
+    #[error("making {name}")]
     Make { name: String, source: kube::Error },
-    #[error("reading backup {name}, which is there already")]
+    #[error("reading {name}, which is there already")]
     Read { name: String, source: kube::Error },
     #[error("writing what is scheduled")]
     Write(#[source] kube::Error),
@@ -45,24 +71,24 @@ pub enum ScheduleError {
     Late { attempt: &'static str },
 }
 
-/// Makes the backup that is due, if one is.
-pub async fn reconcile(
-    scheduled: &ScheduledBackup,
+/// Makes what is due, if anything is.
+pub(crate) async fn reconcile<S: Maker>(
+    scheduled: &S,
     context: &Context,
 ) -> Result<Action, ScheduleError> {
-    if scheduled.metadata.deletion_timestamp.is_some() {
+    if scheduled.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    context.backups.wait_until_ready().await.map_err(ScheduleError::Wait)?;
+    S::Made::store(context).wait_until_ready().await.map_err(ScheduleError::Wait)?;
     context.clusters.wait_until_ready().await.map_err(ScheduleError::Wait)?;
-    let before = scheduled.status.clone().unwrap_or_default();
-    let now = Timestamp::now();
-    let told = match scheduled.schedule() {
+    let before = scheduled.status().cloned().unwrap_or_default();
+    let (now, written) = (Timestamp::now(), scheduled.timing().schedule);
+    let told = match Schedule::parse(written) {
         Ok(known) => schedule::next(&sight(scheduled, context, &known, now)).map(|it| (known, it)),
         Err(error) => return refuse(scheduled, context, (before, error.to_string())).await,
     };
     let Some((known, step)) = told else {
-        let why = format!("{:?} does not come again", scheduled.spec.schedule);
+        let why = format!("{written:?} does not come again");
         return refuse(scheduled, context, (before, why)).await;
     };
     let next = known.after(now);
@@ -71,39 +97,32 @@ pub async fn reconcile(
         Step::WaitForLast => Ok(Action::requeue(LOOK_SOON)),
         Step::Wait { until } => Ok(wait(until, now)),
         Step::Note { until } => {
-            let note = format!("Scheduled first backup by {}", shown(next));
-            let noted = ScheduledBackupStatus {
+            let note = format!("Scheduled first {} by {}", S::Made::SINGULAR, shown(next));
+            let noted = ScheduleStatus {
                 last_check_time: Some(second(now)),
                 next_schedule_time: next.map(second),
                 error: None,
                 ..before
             };
-            tell(scheduled, context, (noted, vec![normal(note)])).await?;
+            tell(scheduled, context, (noted, vec![normal::<S>(note)])).await?;
             Ok(wait(until, now))
         }
         Step::Take { due, why } => take(scheduled, context, (before, due, why), (now, next)).await,
     }
 }
 
-fn sight(
-    scheduled: &ScheduledBackup,
-    context: &Context,
-    schedule: &Schedule,
-    now: Timestamp,
-) -> Sight {
-    let spec = &scheduled.spec;
-    let checked = scheduled.status.as_ref().and_then(|status| status.last_check_time.as_ref());
-    let is = |flag: Option<bool>| flag.unwrap_or_default();
-    let own = context.backups.state();
-    let mut own = own.iter().filter(|backup| is_of(backup, scheduled)).peekable();
+fn sight<S: Maker>(scheduled: &S, context: &Context, schedule: &Schedule, now: Timestamp) -> Sight {
+    let checked = scheduled.status().and_then(|status| status.last_check_time.as_ref());
+    let own = S::Made::store(context).state();
+    let mut own = own.iter().filter(|made| is_of(&***made, scheduled)).peekable();
     let any = own.peek().is_some();
-    let goes = own.any(|backup| !backup.status.as_ref().is_some_and(crate::backup::is_over));
+    let goes = own.any(|made| !made.going().is_over());
     Sight {
         now: moment(now),
-        wish: match (is(spec.suspend), is(spec.immediate)) {
-            (true, _) => Wish::Suspended,
-            (false, true) => Wish::AtOnceAndScheduled,
-            (false, false) => Wish::Scheduled,
+        wish: match scheduled.timing().begins {
+            Begins::Suspended => Wish::Suspended,
+            Begins::AtOnce => Wish::AtOnceAndScheduled,
+            Begins::Scheduled => Wish::Scheduled,
         },
         checked: checked.map(|checked| moment(checked.0)),
         due: checked.and_then(|checked| schedule.after(checked.0)).map(moment),
@@ -116,55 +135,57 @@ fn sight(
     }
 }
 
-fn is_of(backup: &Backup, scheduled: &ScheduledBackup) -> bool {
-    let labels = backup.metadata.labels.as_ref();
-    let of = labels.and_then(|labels| labels.get(OF));
-    backup.metadata.namespace == scheduled.metadata.namespace
+fn is_of<S: Maker>(made: &S::Made, scheduled: &S) -> bool {
+    let labels = made.meta().labels.as_ref();
+    let of = labels.and_then(|labels| labels.get(S::OF));
+    made.meta().namespace == scheduled.meta().namespace
         && of.is_some()
-        && of == scheduled.metadata.name.as_ref()
+        && of == scheduled.meta().name.as_ref()
 }
 
-async fn take(
-    scheduled: &ScheduledBackup,
+async fn take<S: Maker>(
+    scheduled: &S,
     context: &Context,
-    (before, due, why): (ScheduledBackupStatus, Moment, Why),
+    (before, due, why): (ScheduleStatus, Moment, Why),
     (now, next): (Timestamp, Option<Timestamp>),
 ) -> Result<Action, ScheduleError> {
     // The first one is named by the moment at which its schedule was made: it stays the same.
-    let made = scheduled.metadata.creation_timestamp.as_ref().map(|made| made.0);
+    let made = scheduled.meta().creation_timestamp.as_ref().map(|made| made.0);
     let due = Timestamp::from_microsecond(due.0).unwrap_or(now);
     let at = match why {
         Why::AtOnce => made.unwrap_or(due),
         Why::Due => due,
     };
     let Some(owners) = owners(scheduled, context) else {
-        let why = format!("there is no cluster {} to own backups", scheduled.spec.cluster.name);
-        let waits = ScheduledBackupStatus { error: Some(why), ..before };
+        let (cluster, noun) = (scheduled.timing().cluster, S::Made::SINGULAR);
+        let why = format!("there is no cluster {cluster} to own {noun}s");
+        let waits = ScheduleStatus { error: Some(why), ..before };
         tell(scheduled, context, (waits, vec![])).await?;
         return Ok(Action::requeue(LOOK_SOON));
     };
-    let backup = backup(scheduled, (at, why), owners);
+    let due = scheduled.made(metadata(scheduled, (at, why), owners));
     let mut events = Vec::new();
-    let is_ours = make(context, scheduled, &backup).await?;
-    let name = backup.metadata.name.clone().unwrap_or_default();
+    let is_ours = make(context, scheduled, &due).await?;
+    let (kind, noun) = (S::Made::KIND, S::Made::SINGULAR);
+    let name = due.meta().name.clone().unwrap_or_default();
     if is_ours {
-        info!(backup = name, "a backup is due");
+        info!(kind, name, "it is due");
         if why == Why::AtOnce {
-            events.push(normal(format!("Scheduled immediate backup now: {at}")));
+            events.push(normal::<S>(format!("Scheduled immediate {noun} now: {at}")));
         }
-        events.push(normal(format!("Next backup scheduled by {}", shown(next))));
+        events.push(normal::<S>(format!("Next {noun} scheduled by {}", shown(next))));
     } else {
         events.push(Event {
             kind: Kind::Warning,
-            reason: "BackupAdoptionRefused",
+            reason: S::REFUSED,
             note: format!(
-                "Backup {name} is there already and not of this schedule: none is taken for {at}"
+                "{kind} {name} is there already and not of this schedule: none is taken for {at}"
             ),
             mark: String::new(),
         });
     }
     let last = before.last_schedule_time.clone();
-    let taken = ScheduledBackupStatus {
+    let taken = ScheduleStatus {
         last_check_time: Some(second(now)),
         last_schedule_time: if is_ours { Some(second(at)) } else { last },
         next_schedule_time: next.map(second),
@@ -175,74 +196,61 @@ async fn take(
 }
 
 /// None: it is to be the cluster, and that does not exist.
-fn owners(scheduled: &ScheduledBackup, context: &Context) -> Option<Vec<OwnerReference>> {
-    match scheduled.spec.backup_owner_reference {
-        BackupOwner::None => Some(Vec::new()),
-        BackupOwner::ScheduledBackup => Some(vec![scheduled.controller_owner_ref(&())?]),
-        BackupOwner::Cluster => {
-            let namespace = scheduled.metadata.namespace.as_deref().unwrap_or_default();
-            let named = ObjectRef::new(&scheduled.spec.cluster.name).within(namespace);
+fn owners<S: Maker>(scheduled: &S, context: &Context) -> Option<Vec<OwnerReference>> {
+    let timing = scheduled.timing();
+    match timing.owner {
+        Owner::None => Some(Vec::new()),
+        Owner::Schedule => Some(vec![scheduled.controller_owner_ref(&())?]),
+        Owner::Cluster => {
+            let namespace = scheduled.meta().namespace.as_deref().unwrap_or_default();
+            let named = ObjectRef::new(timing.cluster).within(namespace);
             Some(vec![context.clusters.get(&named)?.controller_owner_ref(&())?])
         }
     }
 }
 
-fn backup(
-    scheduled: &ScheduledBackup,
+fn metadata<S: Maker>(
+    scheduled: &S,
     (at, why): (Timestamp, Why),
     owners: Vec<OwnerReference>,
-) -> Backup {
-    let (spec, metadata) = (&scheduled.spec, &scheduled.metadata);
-    let schedule = metadata.name.clone().unwrap_or_default();
+) -> ObjectMeta {
+    let schedule = scheduled.meta().name.clone().unwrap_or_default();
     let at_once = match why {
         Why::AtOnce => "true",
         Why::Due => "false",
     };
     let labels = [
-        (labels::CLUSTER, spec.cluster.name.clone()),
-        (AT_ONCE, at_once.to_owned()),
-        (OF, schedule.clone()),
+        (labels::CLUSTER, scheduled.timing().cluster.to_owned()),
+        (S::AT_ONCE, at_once.to_owned()),
+        (S::OF, schedule.clone()),
     ];
     let labels = labels.map(|(name, value)| (name.to_owned(), value));
-    Backup {
-        api_version: Backup::api_version(&()).into_owned(),
-        kind: Backup::kind(&()).into_owned(),
-        metadata: ObjectMeta {
-            name: Some(format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))),
-            namespace: metadata.namespace.clone(),
-            labels: Some(BTreeMap::from(labels)),
-            owner_references: (!owners.is_empty()).then_some(owners),
-            ..ObjectMeta::default()
-        },
-        spec: BackupSpec {
-            cluster: spec.cluster.clone(),
-            method: spec.method,
-            target: spec.target,
-            online: spec.online,
-            online_configuration: spec.online_configuration.clone(),
-            plugin_configuration: spec.plugin_configuration.clone(),
-        },
-        status: None,
+    ObjectMeta {
+        name: Some(format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))),
+        namespace: scheduled.meta().namespace.clone(),
+        labels: Some(BTreeMap::from(labels)),
+        owner_references: (!owners.is_empty()).then_some(owners),
+        ..ObjectMeta::default()
     }
 }
 
 /// Whether it exists now and is of this schedule.
-async fn make(
+async fn make<S: Maker>(
     context: &Context,
-    scheduled: &ScheduledBackup,
-    backup: &Backup,
+    scheduled: &S,
+    due: &S::Made,
 ) -> Result<bool, ScheduleError> {
-    let namespace = scheduled.metadata.namespace.as_deref().unwrap_or_default();
-    let backups: Api<Backup> = Api::namespaced(context.client.clone(), namespace);
-    let name = backup.metadata.name.clone().unwrap_or_default();
+    let namespace = scheduled.meta().namespace.as_deref().unwrap_or_default();
+    let all: Api<S::Made> = Api::namespaced(context.client.clone(), namespace);
+    let name = due.meta().name.clone().unwrap_or_default();
     let post = PostParams::default();
-    let made = tokio::time::timeout(WITHIN, backups.create(&post, backup)).await;
-    match made.map_err(|_late| ScheduleError::Late { attempt: "making a backup" })? {
+    let made = tokio::time::timeout(WITHIN, all.create(&post, due)).await;
+    match made.map_err(|_late| ScheduleError::Late { attempt: "making what is due" })? {
         Ok(_made) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            let found = tokio::time::timeout(WITHIN, backups.get(&name)).await;
+            let found = tokio::time::timeout(WITHIN, all.get(&name)).await;
             let found =
-                found.map_err(|_late| ScheduleError::Late { attempt: "reading a backup" })?;
+                found.map_err(|_late| ScheduleError::Late { attempt: "reading what is due" })?;
             found
                 .map(|found| is_of(&found, scheduled))
                 .map_err(|source| ScheduleError::Read { name, source })
@@ -251,30 +259,30 @@ async fn make(
     }
 }
 
-async fn refuse(
-    scheduled: &ScheduledBackup,
+async fn refuse<S: Maker>(
+    scheduled: &S,
     context: &Context,
-    (before, why): (ScheduledBackupStatus, String),
+    (before, why): (ScheduleStatus, String),
 ) -> Result<Action, ScheduleError> {
     let event =
         Event { kind: Kind::Warning, reason: "NoSchedule", note: why.clone(), mark: String::new() };
-    let refused = ScheduledBackupStatus { error: Some(why), next_schedule_time: None, ..before };
+    let refused = ScheduleStatus { error: Some(why), next_schedule_time: None, ..before };
     tell(scheduled, context, (refused, vec![event])).await?;
     Ok(Action::await_change())
 }
 
-async fn tell(
-    scheduled: &ScheduledBackup,
+async fn tell<S: Maker>(
+    scheduled: &S,
     context: &Context,
-    (status, events): (ScheduledBackupStatus, Vec<Event>),
+    (status, events): (ScheduleStatus, Vec<Event>),
 ) -> Result<(), ScheduleError> {
-    if scheduled.status.as_ref() != Some(&status) {
-        let namespace = scheduled.metadata.namespace.as_deref().unwrap_or_default();
-        let name = scheduled.metadata.name.as_deref().unwrap_or_default();
-        let all: Api<ScheduledBackup> = Api::namespaced(context.client.clone(), namespace);
-        let version = &scheduled.metadata.resource_version;
+    if scheduled.status() != Some(&status) {
+        let namespace = scheduled.meta().namespace.as_deref().unwrap_or_default();
+        let name = scheduled.meta().name.as_deref().unwrap_or_default();
+        let all: Api<S> = Api::namespaced(context.client.clone(), namespace);
+        let version = &scheduled.meta().resource_version;
         let whole = json!({
-            "apiVersion": scheduled.api_version, "kind": scheduled.kind,
+            "apiVersion": S::API_VERSION, "kind": S::KIND,
             "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
             "status": status,
         });
@@ -288,8 +296,8 @@ async fn tell(
     Ok(())
 }
 
-fn normal(note: String) -> Event {
-    Event { kind: Kind::Normal, reason: "BackupSchedule", note, mark: String::new() }
+fn normal<S: Maker>(note: String) -> Event {
+    Event { kind: Kind::Normal, reason: S::DUE, note, mark: String::new() }
 }
 
 fn moment(at: Timestamp) -> Moment {
@@ -330,7 +338,7 @@ mod tests {
         .unwrap();
         let at = "2026-11-29T03:00:00Z".parse().unwrap();
         let owner = scheduled.controller_owner_ref(&()).unwrap();
-        let made = backup(&scheduled, (at, Why::Due), vec![owner]);
+        let made = scheduled.made(metadata(&scheduled, (at, Why::Due), vec![owner]));
         assert!(is_of(&made, &scheduled));
         expect![[r#"
             {
@@ -360,6 +368,50 @@ mod tests {
                 },
                 "method": "barmanObjectStore",
                 "target": "primary"
+              }
+            }
+        "#]]
+        .assert_eq(&(serde_json::to_string_pretty(&made).unwrap() + "\n"));
+    }
+
+    #[test]
+    fn a_scheduled_dump_is_of_the_databases_that_its_schedule_names() {
+        let scheduled: ScheduledDump = serde_json::from_value(json!({
+            "apiVersion": "pgherd.dev/v1alpha1", "kind": "ScheduledDump",
+            "metadata": {"name": "weekly", "namespace": "shop", "uid": "5f2c"},
+            "spec": {
+                "schedule": "0 0 4 * * 0", "cluster": {"name": "db"}, "databases": ["app"],
+                "format": "directory", "jobs": 4, "retentionPolicy": "8",
+            },
+        }))
+        .unwrap();
+        let at = "2026-11-29T04:00:00Z".parse().unwrap();
+        let made = scheduled.made(metadata(&scheduled, (at, Why::AtOnce), vec![]));
+        assert!(is_of(&made, &scheduled));
+        expect![[r#"
+            {
+              "apiVersion": "pgherd.dev/v1alpha1",
+              "kind": "Dump",
+              "metadata": {
+                "labels": {
+                  "cnpg.io/cluster": "db",
+                  "pgherd.dev/immediate-dump": "true",
+                  "pgherd.dev/scheduled-dump": "weekly"
+                },
+                "name": "weekly-20261129040000",
+                "namespace": "shop"
+              },
+              "spec": {
+                "cluster": {
+                  "name": "db"
+                },
+                "databases": [
+                  "app"
+                ],
+                "format": "directory",
+                "jobs": 4,
+                "rolePasswords": "kept",
+                "retentionPolicy": "8"
               }
             }
         "#]]

@@ -1,13 +1,11 @@
-//! Breaks off the work of Backup objects that are deleted while an agent takes them.
+//! Breaks off the work of objects that are deleted while an agent does it.
 //!
-//! Never touches what is in the repository: a backup that is completed stays there.
+//! Never touches what is in the repository: what is completed stays there.
 
-use super::status::{is_over, taker};
+use super::Work;
 use crate::cluster::reach::{self, Said};
 use crate::run::Context;
 use kube::runtime::reflector::ObjectRef;
-use pgherd_api::agent::{BackupNamed, BackupReport, names};
-use pgherd_api::backup::Backup;
 use pgherd_core::names::InstanceName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,54 +18,61 @@ const PAUSE: Duration = Duration::from_secs(5);
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// One after the other, until nobody tells of deleted ones any more.
-pub(crate) async fn break_off(mut deleted: mpsc::Receiver<Backup>, context: Arc<Context>) {
-    while let Some(backup) = deleted.recv().await {
-        if let Some((instance, session)) = work(&backup) {
-            cancel(&context, &backup, (&instance, session)).await;
+pub(crate) async fn break_off<E: Work>(mut deleted: mpsc::Receiver<E>, context: Arc<Context>) {
+    while let Some(errand) = deleted.recv().await {
+        if let Some((instance, session)) = work(&errand) {
+            cancel(&context, &errand, (&instance, session)).await;
         }
     }
 }
 
-/// Who takes it, and under which name; none if nobody does.
-fn work(backup: &Backup) -> Option<(InstanceName, String)> {
-    let status = backup.status.as_ref().filter(|status| !is_over(status))?;
-    Some((taker(status)?, status.instance_id.as_ref()?.session_id.clone()?))
+/// Who does it, and under which name; none if nobody does.
+fn work<E: Work>(errand: &E) -> Option<(InstanceName, String)> {
+    let going = errand.going();
+    if going.is_over() {
+        return None;
+    }
+    Some((going.taker()?, going.session()?.to_owned()))
 }
 
-async fn cancel(context: &Context, backup: &Backup, (instance, session): (&InstanceName, String)) {
-    let namespace = backup.metadata.namespace.as_deref().unwrap_or_default();
-    let name = backup.metadata.name.as_deref().unwrap_or_default();
-    let named = ObjectRef::new(&backup.spec.cluster.name).within(namespace);
-    let asked = BackupNamed { name: Some(session) };
+async fn cancel<E: Work>(
+    context: &Context,
+    errand: &E,
+    (instance, session): (&InstanceName, String),
+) {
+    let kind = E::KIND;
+    let namespace = errand.meta().namespace.as_deref().unwrap_or_default();
+    let name = errand.meta().name.as_deref().unwrap_or_default();
+    let named = ObjectRef::new(errand.cluster()).within(namespace);
+    let asked = E::named(session);
     for _ in 0..ATTEMPTS {
         // A cluster that is gone takes its agents with it.
         let Some(cluster) = context.clusters.get(&named) else { return };
         let Some(reach) = reach::reach(context, &cluster) else { return };
-        let said: Said<Option<BackupReport>> =
-            reach.ask((instance, names::BACKUP_CANCEL), &asked, WITHIN).await;
+        let said: Said<Option<E::Report>> = reach.ask((instance, E::CANCEL), &asked, WITHIN).await;
         match said {
             Said::Answered(_) => {
-                info!(namespace, backup = name, %instance, "it is deleted, and so broken off");
+                info!(kind, namespace, name, %instance, "it is deleted, and so broken off");
                 return;
             }
             Said::Refused(refusal) => {
-                warn!(namespace, backup = name, why = refusal.why, "it is taken to its end");
+                warn!(kind, namespace, name, why = refusal.why, "it is done to its end");
                 return;
             }
             Said::Silent => tokio::time::sleep(PAUSE).await,
         }
     }
-    warn!(namespace, backup = name, %instance, "its agent is silent: it is taken to its end");
+    warn!(kind, namespace, name, %instance, "its agent is silent: it is done to its end");
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::backup;
     use super::*;
+    use crate::backup::fixtures::backup;
     use serde_json::json;
 
     #[test]
-    fn only_what_an_agent_takes_is_broken_off() {
+    fn only_what_an_agent_does_is_broken_off() {
         let of = |status: serde_json::Value| {
             let mut backup = backup("nightly", 1);
             backup.status = serde_json::from_value(status).unwrap();

@@ -1,7 +1,7 @@
-//! Watches Backup and ScheduledBackup objects; that a backup has come further wakes its
-//! cluster.
+//! Watches the objects that ask for long work, and their schedules; that a backup has come further
+//! wakes its cluster.
 //!
-//! Never holds them twice: the controller of backups has them.
+//! Never holds them twice: their controller has them.
 
 use super::{Namespaced, Scope, fingerprint, news};
 use futures_util::{Stream, TryStreamExt};
@@ -11,32 +11,35 @@ use kube::runtime::{Controller, PredicateConfig, WatchStreamExt};
 use kube::{Client, ResourceExt};
 use pgherd_api::backup::Backup;
 use pgherd_api::cluster::Cluster;
-use pgherd_api::scheduled_backup::ScheduledBackup;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 /// Deleted ones that may wait to be looked after.
 const DELETED: usize = 256;
 
-/// All backups, a controller that is woken by their changes, and those that are deleted, which no
+/// All of a kind, a controller that is woken by their changes, and those that are deleted, which no
 /// controller sees.
-pub fn backups(client: &Client, scope: &Scope) -> (Controller<Backup>, mpsc::Receiver<Backup>) {
+pub fn errands<E: Namespaced>(
+    client: &Client,
+    scope: &Scope,
+) -> (Controller<E>, mpsc::Receiver<E>) {
     let (tell, deleted) = mpsc::channel(DELETED);
     let (store, writer) = reflector::store();
-    let events = watcher(scope.api(client), watcher::Config::default());
+    let events = watcher(scope.api::<E>(client), watcher::Config::default());
     let events = events.inspect_ok(move |event| {
-        if let Event::Delete(backup) = event
-            && tell.try_send(Backup::clone(backup)).is_err()
+        if let Event::Delete(errand) = event
+            && tell.try_send(E::clone(errand)).is_err()
         {
-            warn!(backup = backup.name_any(), "too many are deleted at once: its work goes on");
+            let (kind, name) = (E::kind(&()).into_owned(), errand.name_any());
+            warn!(kind, name, "too many are deleted at once: its work goes on");
         }
     });
     let touched = news(reflector::reflector(writer, events));
     (Controller::for_stream(touched, store), deleted)
 }
 
-/// All schedules of backups, and a controller that is woken by their changes.
-pub fn schedules(client: &Client, scope: &Scope) -> Controller<ScheduledBackup> {
+/// All schedules of a kind, and a controller that is woken by their changes.
+pub fn schedules<S: Namespaced>(client: &Client, scope: &Scope) -> Controller<S> {
     let (touched, store) = all(client, scope);
     Controller::for_stream(touched, store)
 }

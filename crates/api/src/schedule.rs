@@ -1,12 +1,97 @@
-//! Understands when backups are taken.
+//! Understands when something is to come regularly, and what kinds have in common that say so.
 //!
 //! Never reads the clock: it is asked what comes after a moment.
 
+use crate::errand::Errand;
+use crate::kind::Kind;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// A kind whose objects make others at regular moments.
+pub trait Scheduled: Kind {
+    /// What they make.
+    type Made: Errand;
+
+    /// When, and for which cluster.
+    fn timing(&self) -> Timing<'_>;
+    /// When it was done last.
+    fn status(&self) -> Option<&ScheduleStatus>;
+    /// One that is due.
+    fn made(&self, metadata: ObjectMeta) -> Self::Made;
+}
+
+/// When something is wanted, and for which cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing<'a> {
+    /// As [`Schedule::parse`] reads it.
+    pub schedule: &'a str,
+    /// The cluster's name, in the same namespace.
+    pub cluster: &'a str,
+    /// Whether the first one is made at once, and whether any is.
+    pub begins: Begins,
+    /// Whose deletion deletes what is made.
+    pub owner: Owner,
+}
+
+/// When the first one is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// Nothing is made for now.
+    Suspended,
+    /// When it is due.
+    Scheduled,
+    /// As soon as the schedule is there.
+    AtOnce,
+}
+
+impl Begins {
+    pub(crate) fn of(suspend: Option<bool>, immediate: Option<bool>) -> Self {
+        match (suspend.unwrap_or_default(), immediate.unwrap_or_default()) {
+            (true, _) => Self::Suspended,
+            (false, true) => Self::AtOnce,
+            (false, false) => Self::Scheduled,
+        }
+    }
+}
+
+/// Whose deletion deletes the objects that are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Owner {
+    /// Nobody's: they stay.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// That of this object.
+    #[serde(rename = "self")]
+    Schedule,
+    /// The cluster's.
+    #[serde(rename = "cluster")]
+    Cluster,
+}
+
+/// When something was made, and when it is the next time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ScheduleStatus {
+    /// When the schedule was looked at last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_check_time: Option<Time>,
+    /// When one was due last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<Time>,
+    /// When the next one is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_schedule_time: Option<Time>,
+    /// Why nothing is scheduled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
 
 /// The moments at which something is due.
 #[derive(Debug, Clone)]
