@@ -1,45 +1,51 @@
-//! Follows a dump or a restore to its end.
+//! Follows a dump or a restore to its end, by what its agent says of it.
 //!
 //! Never ends it because nobody follows it any more.
 
 use super::super::progress::Progress;
-use pgherd_api::agent::{DumpPhase, DumpReport, DumpWork};
+use super::word;
+use pgherd_api::agent::{DumpPhase, DumpReport, DumpWork, Status};
 use pgherd_core::names::InstanceName;
-use pgherd_local::client::Supervisor;
 use pgherd_local::failure::{Failure, Kind};
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// An agent that does not know of it has lost it; one that does not answer may come back.
 const UNKNOWN: Duration = Duration::from_secs(5);
 
-/// It may take as long as it likes while it gets on.
-pub(super) async fn follow(
-    supervisor: &Supervisor,
-    (instance, name): (&InstanceName, &str),
+/// What was seen of one last.
+pub(crate) struct Follower<'a> {
+    instance: &'a InstanceName,
+    name: &'a str,
     patience: Duration,
-) -> Result<DumpReport, Failure> {
-    let mut progress = Progress::new();
-    let mut last: Option<(DumpPhase, u64, u64, u32)> = None;
-    let mut moved = Instant::now();
-    loop {
-        let view = supervisor.view().await?;
-        let status = view.instance(instance).and_then(|it| it.status.as_ref());
-        let report = status.map(|status| status.dump.as_deref().filter(|it| it.name == name));
+    progress: Progress,
+    last: Option<(DumpPhase, u64, u64, u32)>,
+    moved: Instant,
+}
+
+impl<'a> Follower<'a> {
+    /// It may take as long as it likes while it gets on.
+    pub(crate) fn new(instance: &'a InstanceName, name: &'a str, patience: Duration) -> Self {
+        let (progress, moved) = (Progress::new(), Instant::now());
+        Self { instance, name, patience, progress, last: None, moved }
+    }
+
+    /// What it has come to, once it is over; its agent says this now, if anything.
+    pub(crate) fn look(&mut self, status: Option<&Status>) -> Result<Option<DumpReport>, Failure> {
+        let Self { instance, name, patience, progress, .. } = self;
+        let report = status.map(|status| status.dump.as_deref().filter(|it| it.name == *name));
         match report {
-            Some(Some(report)) if report.phase.is_over() => return ended(report.clone()),
+            Some(Some(report)) if report.phase.is_over() => return ended(report.clone()).map(Some),
             Some(Some(report)) => {
                 let (step, detail) = words(report);
                 progress.tell_step(&step, &detail);
                 // PostgreSQL may work for long on what it was given, and say nothing.
                 let now =
                     (report.phase, report.moved.0, report.snapshot_seconds, report.databases_done);
-                if last.as_ref() != Some(&now) || report.work == DumpWork::Restore {
-                    (last, moved) = (Some(now), Instant::now());
+                if self.last.as_ref() != Some(&now) || report.work == DumpWork::Restore {
+                    (self.last, self.moved) = (Some(now), Instant::now());
                 }
             }
-            Some(None) if moved.elapsed() >= UNKNOWN => {
+            Some(None) if self.moved.elapsed() >= UNKNOWN => {
                 let what = format!("{instance} knows of no dump or restore {name} any more");
                 return Err(Failure::new(Kind::Failed, what)
                     .because("its agent was restarted, and nothing is kept of it")
@@ -48,12 +54,12 @@ pub(super) async fn follow(
             Some(None) => progress.tell_step("waiting for it to begin", ""),
             None => progress.tell_step(&format!("waiting for the agent of {instance}"), ""),
         }
-        if moved.elapsed() >= patience {
+        if self.moved.elapsed() >= *patience {
             let what = format!("{name} has not got on for {patience:?}");
             return Err(Failure::new(Kind::TimedOut, what)
                 .fix("it goes on: pgherd local dump list; pgherd local dump cancel ends it"));
         }
-        sleep(BETWEEN_LOOKS).await;
+        Ok(None)
     }
 }
 
@@ -77,15 +83,8 @@ fn ended(report: DumpReport) -> Result<DumpReport, Failure> {
     }
 }
 
-pub(super) fn word(work: DumpWork) -> &'static str {
-    match work {
-        DumpWork::Dump => "dump",
-        DumpWork::Restore => "restore",
-    }
-}
-
 /// What it does, and how far that is.
-fn words(report: &DumpReport) -> (String, String) {
+pub(crate) fn words(report: &DumpReport) -> (String, String) {
     let database = report.database.as_deref().unwrap_or("?");
     let step = match (report.phase, report.work) {
         (DumpPhase::Starting, _) => "looking whether it can be done".to_owned(),
