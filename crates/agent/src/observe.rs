@@ -24,14 +24,27 @@ pub struct Look {
     pub postmaster: Pid,
     pub server: Server,
     pub health: Health,
+    /// Whether somebody changed its configuration past its agent.
+    pub overruled: Overruled,
     /// Bytes of log, when a recovery has just come to its end.
     pub replayed_per_second: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overruled {
+    No,
+    ByAlterSystem,
 }
 
 impl Look {
     /// The look, completed by what only we know: how the server was set up.
     pub fn with(self, manner: &Manner) -> (Server, Health) {
-        let Manner { configuration, pending, .. } = *manner;
+        let Manner { mut configuration, pending, .. } = *manner;
+        let overruled = self.overruled == Overruled::ByAlterSystem;
+        if overruled {
+            // It runs with none of ours: that of now is to be loaded again.
+            configuration = configuration.wrapping_sub(1);
+        }
         let health = Health { configuration, pending, ..self.health };
         let server = match self.server {
             Server::Standby(mut standby) => {
@@ -40,7 +53,7 @@ impl Look {
             }
             Server::Primary(mut primary) => {
                 primary.gate = manner.gate;
-                primary.obeys.clone_from(&manner.obeys);
+                primary.obeys = manner.obeys.clone().filter(|_| !overruled);
                 Server::Primary(primary)
             }
             other @ (Server::Unknown | Server::Absent | Server::Down { .. } | Server::Starting) => {

@@ -102,6 +102,7 @@ fn heartbeat(
         knows,
         standing: standing(intent, seen),
         wants_restart: restarts::is_wanted(intent, seen),
+        restarted: Some(seen.durable.restarted),
     };
     let heard = granted.then(|| Event::Heard {
         from: from.clone(),

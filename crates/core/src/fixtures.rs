@@ -126,6 +126,7 @@ pub(crate) fn serving(record: &Record) -> Seen {
             knows: seen.durable.known,
             standing,
             wants_restart: false,
+            restarted: Some(0),
         };
         let asked = Some(NOW.before(ms(100)));
         seen.peers.insert(other.clone(), Peer { asked, answer: Some(answer) });

@@ -55,6 +55,9 @@ pub struct HeartbeatReply {
     /// It has settings to take up that need a restart, or was asked to start again.
     #[serde(default)]
     pub wants_restart: bool,
+    /// The last restart that was asked for and that it has begun; earlier versions do not say.
+    #[serde(default)]
+    pub restarted: Option<u64>,
 }
 
 /// What an instance has durably seen and promised.

@@ -159,6 +159,7 @@ fn heartbeat_replied(seen: &mut Seen, from: InstanceName, reply: HeartbeatReply,
         knows: reply.knows,
         standing: reply.standing,
         wants_restart: reply.wants_restart,
+        restarted: reply.restarted,
     });
 }
 

@@ -174,6 +174,8 @@ pub struct Answer {
     pub standing: Standing,
     #[serde(default)]
     pub wants_restart: bool,
+    #[serde(default)]
+    pub restarted: Option<u64>,
 }
 
 /// A candidate's attempt: first a survey, then a seal.

@@ -39,6 +39,7 @@ const LOOK_AGAIN_SOON: Duration = Duration::from_secs(10);
 /// Phases in which nothing goes on by itself.
 pub(crate) const UNABLE: &str = "Unable to create required cluster objects";
 pub(crate) const INVALID: &str = "Invalid cluster definition";
+pub(crate) const HEALTHY: &str = "Cluster in healthy state";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
 pub use realise::Looked;

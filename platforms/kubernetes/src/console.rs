@@ -66,6 +66,7 @@ pub struct Warned {
     pub about: String,
     /// Of that object: a later one of its name is another one.
     pub uid: Option<String>,
+    pub reason: String,
     pub what: String,
 }
 

@@ -1,5 +1,6 @@
 //! Settings that do not take effect are told, and so are commits that wait.
 
+use super::archive::sql;
 use super::home::Home;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,9 @@ fn settings_that_postgresql_refuses_or_takes_up_later_are_told() {
     let mut home = Home::new();
     home.owns("local");
     let up = |parameters: &str| {
-        let spec = format!("instances: 1, postgresql: {{parameters: {{{parameters}}}}}");
+        let spec = format!(
+            "instances: 1, enableSuperuserAccess: true, postgresql: {{parameters: {{{parameters}}}}}"
+        );
         let path = home.manifest("local", &spec);
         let said = home.run(&["up", "--file", path.to_str().unwrap()]);
         assert_eq!(said.code, Some(0), "{said:?}");
@@ -27,6 +30,38 @@ fn settings_that_postgresql_refuses_or_takes_up_later_are_told() {
     assert!(!told.contains("wrk_mem"), "{told}");
     assert_eq!(home.run(&["restart"]).code, Some(0));
     wait_for("no warning any more", || warnings() == "[]");
+    // Its log was written with more.
+    up("max_connections: '50'");
+    wait_for("a value that stays", || {
+        warnings().contains("max_connections = 50 is less than the 150")
+    });
+    assert_eq!(home.run(&["restart"]).code, Some(0));
+    assert_eq!(sql(&home, "show max_connections"), "150");
+    up("max_connections: '150'");
+    wait_for("no warning in the end", || warnings() == "[]");
+}
+
+#[test]
+fn what_a_superuser_changes_past_the_agent_is_taken_back() {
+    let mut home = Home::new();
+    home.owns("local");
+    let required = "synchronous: {method: any, number: 1, dataDurability: required}";
+    let spec = format!("instances: 2, enableSuperuserAccess: true, postgresql: {{{required}}}");
+    let path = home.manifest("local", &spec);
+    let said = home.run(&["up", "--file", path.to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let rule = sql(&home, "show synchronous_standby_names");
+    assert!(rule.starts_with("ANY 1"), "{rule}");
+    sql(&home, "alter system set synchronous_standby_names = ''");
+    sql(&home, "alter system set work_mem = '77MB'");
+    sql(&home, "select pg_reload_conf()");
+    wait_for("the rule for commits", || sql(&home, "show synchronous_standby_names") == rule);
+    wait_for("the setting", || sql(&home, "show work_mem") == "4MB");
+    sql(&home, "set synchronous_commit = local; alter role streaming_replica nologin");
+    sql(&home, "select pg_terminate_backend(pid) from pg_stat_replication");
+    wait_for("the standby", || {
+        sql(&home, "select count(*) from pg_stat_replication where state = 'streaming'") == "1"
+    });
 }
 
 #[test]

@@ -5,12 +5,12 @@
 use super::complaints::Complaints;
 use super::probe::{self, PrimarySaid, Receiver, Said, StandbySaid};
 use super::recovery::Recovery;
-use super::{Look, disk, wal};
-use crate::postgres::control;
+use super::{Look, Overruled, disk, wal};
 use crate::postgres::server::{Readiness, readiness};
 use crate::postgres::session::{Session, SessionError};
 use crate::postgres::site::Site;
 use crate::postgres::wal::history;
+use crate::postgres::{config, control};
 use crate::process::clock;
 use crate::wake::{Wake, Waker};
 use pgherd_core::seen::{Gate, Health, Pending, Primary, Server, Standby, Upstream};
@@ -19,7 +19,7 @@ use rustix::process::Pid;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// A server that takes longer is counted as not answering.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -134,6 +134,7 @@ struct Watcher {
     /// Since this server started, it has received something or replayed all it has. Until then
     /// there may be more log here than its position says.
     position_known: bool,
+    overruled: Overruled,
 }
 
 impl Watcher {
@@ -152,6 +153,7 @@ impl Watcher {
             complaints: Complaints::from_now(site),
             recovery: Recovery::of(site, postmaster),
             position_known: false,
+            overruled: Overruled::No,
         }
     }
 
@@ -183,7 +185,18 @@ impl Watcher {
             upstream: Upstream::InPlace,
             redo_milliseconds: None,
         };
-        Look { began, postmaster: self.postmaster, server, health, replayed_per_second }
+        let overruled = self.overruled(site);
+        Look { began, postmaster: self.postmaster, server, health, overruled, replayed_per_second }
+    }
+
+    fn overruled(&mut self, site: &Site) -> Overruled {
+        let before = self.overruled;
+        self.overruled =
+            if config::is_overruled(&site.data) { Overruled::ByAlterSystem } else { Overruled::No };
+        if (before, self.overruled) == (Overruled::No, Overruled::ByAlterSystem) {
+            warn!("ALTER SYSTEM is taken back: settings belong into the cluster's manifest");
+        }
+        self.overruled
     }
 
     /// Asks over the present session. It is renewed often: a server whose postmaster stands still

@@ -3,7 +3,7 @@
 //! Never starts it any other way: only a promotion opens it.
 
 use super::{Bench, Hands, Manner};
-use crate::postgres::config::{self, ConfigError};
+use crate::postgres::config::{self, ConfigError, Opens};
 use crate::postgres::server::{self, Mode, ServerError};
 use crate::settings::{self, SettingsError};
 use pgherd_core::seen::Gate;
@@ -36,7 +36,8 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
         ..Manner::default()
     };
     let settings = settings::settings(bench, &manner).await.map_err(Error::Gather)?;
-    config::apply(&bench.site, &bench.site.data, &settings).map_err(Error::Configure)?;
+    config::apply(&bench.site, &bench.site.data, (&settings, Opens::AsStandby))
+        .map_err(Error::Configure)?;
     let postmaster = server::start(&bench.site, Mode::Standby).await.map_err(Error::Start)?;
     bench.fence.watch(Some(postmaster.pid()));
     if let Err(error) = postmaster.replaying(&bench.site, REPLAYING).await {

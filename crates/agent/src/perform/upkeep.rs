@@ -27,6 +27,8 @@ const OF_SUPERUSER: &str = "superuser";
 pub enum UpkeepError {
     #[error("connecting to the server")]
     Connect(#[source] SessionError),
+    #[error("letting standbys in")]
+    AdmitStandbys(#[source] RolesError),
     #[error("looking at the slots of standbys")]
     ListSlots(#[source] SessionError),
     #[error("changing slot {slot}")]
@@ -123,6 +125,8 @@ pub async fn keep(bench: &Bench, duty: &Duty, round: Round) -> Result<Vec<String
                 Round::First => Holding::FromNowIfNew,
                 Round::Later => Holding::FromNow,
             };
+            let admitted = roles::admit_standbys(&mut session).await;
+            admitted.map_err(UpkeepError::AdmitStandbys)?;
             keep_slots(&mut session, slots, holding).await?;
             keep_superuser(bench, &mut session, (*superuser, round)).await?;
             if round == Round::First {

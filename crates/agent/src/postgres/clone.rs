@@ -3,7 +3,9 @@
 //! Never gives an unfinished copy the final name, and keeps the old folder until the copy is whole.
 
 use crate::durable::{self, DurableError};
-use crate::postgres::config::{self, ConfigError, Receive, Settings, Upstream, connection_to};
+use crate::postgres::config::{
+    self, ConfigError, Opens, Receive, Settings, Upstream, connection_to,
+};
 use crate::postgres::control::{self, Control, ControlError};
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::server::{self, ServerError};
@@ -137,7 +139,7 @@ async fn make(
     if let Some(expected) = copy.system_id.filter(|expected| *expected != control.system_id) {
         return Err(CloneError::MatchSystem { expected, found: control.system_id });
     }
-    config::apply(staged, &staged.data, settings)
+    config::apply(staged, &staged.data, (settings, Opens::AsStandby))
         .map_err(|source| CloneError::Configure { source })?;
     durable::write(&staged.data.join("standby.signal"), b"", staged.private())
         .map_err(|source| CloneError::SetMode { source })?;

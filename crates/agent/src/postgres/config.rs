@@ -10,6 +10,7 @@ pub mod trial;
 
 use crate::config::ServerName;
 use crate::durable::{self, DurableError};
+use crate::postgres::control::{self, Floors};
 use crate::postgres::site::{Site, SocketPathError};
 use pgherd_backup::restore::recovery;
 use pgherd_core::names::InstanceName;
@@ -154,9 +155,19 @@ pub struct File {
     pub text: String,
 }
 
-/// The files of this configuration, for a server of that site.
-pub fn render(site: &Site, settings: &Settings) -> Vec<File> {
-    render::files(site, settings)
+/// The files of this configuration, for a server of that site. With `floors` it has no less of
+/// anything than it needs to start as a standby.
+pub fn render(site: &Site, settings: &Settings, floors: Option<&Floors>) -> Vec<File> {
+    render::files(site, settings, floors)
+}
+
+/// How a server is going to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opens {
+    /// It starts as a standby, and may have no less than the log was written with.
+    AsStandby,
+    /// Nobody can look on before it has opened: it may be smaller than what it was made from.
+    ByItself,
 }
 
 /// Writes the files that differ into `data`, and tells which. A running server takes notice when
@@ -165,12 +176,18 @@ pub fn render(site: &Site, settings: &Settings) -> Vec<File> {
 pub fn apply(
     site: &Site,
     data: &Path,
-    settings: &Settings,
+    (settings, opens): (&Settings, Opens),
 ) -> Result<Vec<&'static str>, ConfigError> {
     site.socket().map_err(|source| ConfigError::PlaceSocket { source })?;
     set_key(site, settings)?;
     let mut changed = Vec::new();
-    for File { name, text } in render(site, settings) {
+    let control = match opens {
+        // One that cannot be read does not start either, whatever is written.
+        Opens::AsStandby => control::read_file(data).ok(),
+        Opens::ByItself => None,
+    };
+    let floors = control.map(|control| control.floors);
+    for File { name, text } in render(site, settings, floors.as_ref()) {
         let path = data.join(name);
         let present =
             durable::read(&path).map_err(|source| ConfigError::ReadFile { name, source })?;
@@ -183,10 +200,19 @@ pub fn apply(
     Ok(changed)
 }
 
+/// Whether ALTER SYSTEM overrules what was written, or would with the next reload. One that cannot
+/// be read overrules nothing: PostgreSQL does not take it either.
+pub fn is_overruled(data: &Path) -> bool {
+    let path = data.join(render::OVERRULING);
+    std::fs::read(path).is_ok_and(|text| text != render::HEAD.as_bytes())
+}
+
 /// The same without holding up whoever else runs on this thread: the disk may be slow.
 pub async fn apply_aside(site: &Site, settings: &Settings) -> Result<(), ConfigError> {
     let (site, settings) = (site.clone(), settings.clone());
-    let work = tokio::task::spawn_blocking(move || apply(&site, &site.data, &settings).map(drop));
+    let work = tokio::task::spawn_blocking(move || {
+        apply(&site, &site.data, (&settings, Opens::AsStandby)).map(drop)
+    });
     work.await.unwrap_or(Err(ConfigError::Finish))
 }
 

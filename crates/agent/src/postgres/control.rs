@@ -33,6 +33,17 @@ pub struct Control {
     pub page_checksums: Setting,
     pub wal_log_hints: Setting,
     pub segment_size: Bytes,
+    pub floors: Floors,
+}
+
+/// What the primary's log was written with: a standby that had less of one could not start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floors {
+    pub max_connections: u32,
+    pub max_locks_per_transaction: u32,
+    pub max_prepared_transactions: u32,
+    pub max_wal_senders: u32,
+    pub max_worker_processes: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +134,13 @@ fn parse(content: &[u8]) -> Option<Control> {
         wal_log_hints: setting(*content.get(176)? != 0),
         segment_size: Bytes(u64::from(file.u32(228)?)),
         page_checksums: setting(file.u32(252)? != 0),
+        floors: Floors {
+            max_connections: file.u32(180)?,
+            max_worker_processes: file.u32(184)?,
+            max_wal_senders: file.u32(188)?,
+            max_prepared_transactions: file.u32(192)?,
+            max_locks_per_transaction: file.u32(196)?,
+        },
     })
 }
 
@@ -204,7 +222,8 @@ pub fn parse_report(text: &str) -> Result<Control, &'static str> {
     let find = |label: &'static str| lines.get(label).copied().ok_or(label);
     let lsn = |label| Lsn::parse(find(label)?).map_err(|_| label);
     let number = |label| find(label)?.parse::<u64>().map_err(|_| label);
-    let timeline = |label| find(label)?.parse().map(Timeline).map_err(|_| label);
+    let small = |label| find(label)?.parse::<u32>().map_err(|_| label);
+    let timeline = |label| small(label).map(Timeline);
     let state = "Database cluster state";
     Ok(Control {
         system_id: SystemId(number("Database system identifier")?),
@@ -219,5 +238,12 @@ pub fn parse_report(text: &str) -> Result<Control, &'static str> {
         page_checksums: setting(number("Data page checksum version")? != 0),
         wal_log_hints: setting(find("wal_log_hints setting")? == "on"),
         segment_size: Bytes(number("Bytes per WAL segment")?),
+        floors: Floors {
+            max_connections: small("max_connections setting")?,
+            max_worker_processes: small("max_worker_processes setting")?,
+            max_wal_senders: small("max_wal_senders setting")?,
+            max_prepared_transactions: small("max_prepared_xacts setting")?,
+            max_locks_per_transaction: small("max_locks_per_xact setting")?,
+        },
     })
 }

@@ -6,7 +6,7 @@
 use crate::durable::{self, DurableError};
 use crate::postgres::clone::{self, CloneError, Copy, OldFolder, Progress, Tablespaces};
 use crate::postgres::config::quote::conninfo;
-use crate::postgres::config::{self, ConfigError, Password, Receive, Settings};
+use crate::postgres::config::{self, ConfigError, Opens, Password, Receive, Settings};
 use crate::postgres::control::{self, Control, ControlError};
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::initdb::{Application, alone};
@@ -142,7 +142,7 @@ async fn make(
         .await
         .map_err(|source| ExternalError::Copy { source })?;
     let configure = |settings: &Settings| {
-        let applied = config::apply(staged, &staged.data, settings);
+        let applied = config::apply(staged, &staged.data, (settings, Opens::ByItself));
         applied.map(drop).map_err(|source| ExternalError::Configure { source })
     };
     configure(&Settings { receive: Receive::FromCopy, ..alone(settings) })?;

@@ -3,7 +3,7 @@
 //! Never puts a password into SQL, and never leaves a half-made cluster under the final name.
 
 use crate::durable;
-use crate::postgres::config::{self, Archive, ConfigError, Receive, Settings};
+use crate::postgres::config::{self, Archive, ConfigError, Opens, Receive, Settings};
 use crate::postgres::control::{self, Control, ControlError};
 use crate::postgres::folder::{self, FolderError};
 use crate::postgres::import::{self, Import, ImportError};
@@ -122,7 +122,7 @@ pub async fn create(
     folder::begin_staging(site).map_err(|source| InitError::PrepareFolder { source })?;
     initdb(&staged, new, patience.initdb).await?;
     let configure = |settings: &Settings| {
-        config::apply(&staged, &staged.data, settings)
+        config::apply(&staged, &staged.data, (settings, Opens::ByItself))
             .map(drop)
             .map_err(|source| InitError::Configure { source })
     };

@@ -4,7 +4,7 @@
 
 use crate::durable::{self, DurableError};
 use crate::postgres::config::{
-    self, Archive, ConfigError, Receive, Settings, Upstream, connection_to,
+    self, Archive, ConfigError, Opens, Receive, Settings, Upstream, connection_to,
 };
 use crate::postgres::control::{self, ControlError};
 use crate::postgres::folder::{self, FolderError};
@@ -140,7 +140,7 @@ async fn copy(
 async fn finish(site: &Site, settings: &Settings, upstream: &Upstream) -> Result<(), RewindError> {
     let slots = site.data.join("pg_replslot");
     folder::empty(&slots).map_err(|source| RewindError::RemoveSlots { source })?;
-    config::apply(site, &site.data, settings)
+    config::apply(site, &site.data, (settings, Opens::AsStandby))
         .map_err(|source| RewindError::Configure { source })?;
     durable::write(&site.data.join("standby.signal"), b"", site.private())
         .map_err(|source| RewindError::SetMode { source })?;
@@ -159,7 +159,7 @@ async fn become_consistent(
     // Nobody may count on what is received here: until the marker is gone, it may be thrown away.
     let receive = Receive::Uncounted(Upstream { slot: None, ..upstream.clone() });
     let settings = Settings { receive, ..alone(settings) };
-    config::apply(site, &site.data, &settings)
+    config::apply(site, &site.data, (&settings, Opens::AsStandby))
         .map_err(|source| RewindError::Configure { source })?;
     let started = server::start(site, Mode::Standby).await;
     let postmaster = started.map_err(|source| RewindError::StartCopy { source })?;
@@ -187,7 +187,7 @@ async fn replay_own_log(
     if control.state.is_clean() {
         return Ok(());
     }
-    config::apply(site, &site.data, &alone(settings))
+    config::apply(site, &site.data, (&alone(settings), Opens::AsStandby))
         .map_err(|source| RewindError::Configure { source })?;
     let postmaster = server::start(site, Mode::Standby)
         .await

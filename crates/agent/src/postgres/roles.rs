@@ -87,6 +87,26 @@ pub(crate) async fn set_password(
     set.map_err(|source| RolesError::SetPassword { role: role.to_owned(), source })
 }
 
+/// Lets standbys in again if somebody shut them out: those who could confirm that are shut out, too.
+pub(crate) async fn admit_standbys(session: &mut Session) -> Result<(), RolesError> {
+    let role = literal(REPLICATION_ROLE);
+    let look = format!(
+        "SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = {role} AND NOT (rolcanlogin AND \
+         rolreplication AND rolconnlimit = -1 AND coalesce(rolvaliduntil > now(), true))"
+    );
+    if !exists(session, &look, format!("the role {REPLICATION_ROLE:?}")).await? {
+        return Ok(());
+    }
+    tracing::warn!(role = REPLICATION_ROLE, "standbys were shut out: letting them in again");
+    let name = identifier(REPLICATION_ROLE);
+    let statement = format!(
+        "SET synchronous_commit = local; ALTER ROLE {name} LOGIN REPLICATION CONNECTION LIMIT -1 \
+         VALID UNTIL 'infinity'"
+    );
+    let altered = session.run(&statement, WITHIN).await;
+    altered.map_err(|source| RolesError::MakeRole { role: REPLICATION_ROLE.to_owned(), source })
+}
+
 async fn role_exists(session: &mut Session, role: &str) -> Result<bool, RolesError> {
     let look =
         format!("SELECT count(*) FROM pg_catalog.pg_roles WHERE rolname = {}", literal(role));

@@ -10,7 +10,7 @@ use super::target::{replayed, words};
 use crate::chain::chain;
 use crate::durable;
 use crate::http::socket::{self, Socket};
-use crate::postgres::config::{self, Receive, Settings};
+use crate::postgres::config::{self, Opens, Receive, Settings};
 use crate::postgres::control::{self, Control};
 use crate::postgres::folder;
 use crate::postgres::initdb::{Application, alone};
@@ -185,7 +185,8 @@ impl Work<'_> {
         self.restore().await?;
         give_away(self.staged)?;
         let configure = |settings: &Settings| {
-            let applied = config::apply(self.staged, &self.staged.data, settings);
+            let applied =
+                config::apply(self.staged, &self.staged.data, (settings, Opens::ByItself));
             applied.map(drop).map_err(|source| RecoveryError::Configure { source })
         };
         let receive = Receive::FromArchive(recovery::settings(&recovery::Recovery {

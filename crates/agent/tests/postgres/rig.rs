@@ -7,7 +7,8 @@ use pgherd_agent::postgres::clone;
 use pgherd_agent::postgres::config::hba::Lines;
 use pgherd_agent::postgres::config::trial;
 use pgherd_agent::postgres::config::{
-    self, Archive, Parameters, Password, Profile, Receive, Settings, TlsFiles, Transport, Upstream,
+    self, Archive, Opens, Parameters, Password, Profile, Receive, Settings, TlsFiles, Transport,
+    Upstream,
 };
 use pgherd_agent::postgres::follow;
 use pgherd_agent::postgres::initdb::{self, Application, Locale, NewCluster, Patience};
@@ -271,7 +272,7 @@ impl Instance {
     }
 
     pub(crate) fn configure(&self) -> Vec<&'static str> {
-        config::apply(&self.site, &self.site.data, &self.settings).unwrap()
+        config::apply(&self.site, &self.site.data, (&self.settings, Opens::AsStandby)).unwrap()
     }
 
     pub(crate) async fn start(&mut self, mode: Mode) {

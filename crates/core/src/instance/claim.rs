@@ -54,7 +54,8 @@ pub(super) fn plan(
     if !record.members.contains(seen.name()) && !broken(Rule::OnlyMembersClaim) {
         return None;
     }
-    if view.intent.paused {
+    // An office that its holder gave up is free: nobody would serve until somebody resumes.
+    if view.intent.paused && released.is_none() {
         return waiting(Reason::Paused);
     }
     if is_leaving(view) {

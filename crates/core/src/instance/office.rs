@@ -327,6 +327,7 @@ fn upkeep(
         return open_gate(view, record, (primary, wanted), steps);
     }
     if let Some(restart) = restarts::asked(view.intent, view.seen)
+        && !view.intent.paused
         && restarts::is_last(view, restart)
         && view.seen.task.is_none()
     {

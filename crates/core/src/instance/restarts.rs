@@ -48,8 +48,13 @@ pub(super) fn turn(view: View<'_>) -> Option<InstanceName> {
 
 /// Whether nobody else of `restart` that can be heard has it before them.
 pub(super) fn is_last(view: View<'_>, restart: &Restart) -> bool {
-    let mut others = view.seen.others(&restart.instances).filter_map(|name| answer(view, name));
-    others.all(|answer| streams(answer) && !answer.wants_restart)
+    let others = view.seen.others(&restart.instances).filter(|name| !view.intent.is_fenced(name));
+    let mut answers = others.filter_map(|name| answer(view, name));
+    answers.all(|answer| {
+        // One that does not want to may not have heard of it yet.
+        let done = answer.restarted.is_none_or(|number| number >= restart.number);
+        streams(answer) && !answer.wants_restart && done
+    })
 }
 
 fn answer<'a>(view: View<'a>, name: &InstanceName) -> Option<&'a Answer> {
@@ -121,10 +126,17 @@ mod tests {
         let mut intent = intent(3, asynchronous());
         intent.restart = Some(Restart { number: 1, instances: names([1, 2, 3]) });
         let mut seen = serving(&record(3));
+        // Nobody else has heard of it yet.
+        expect!["serving: nothing to do"].assert_eq(&told(&plan(&intent, &seen, NOW)));
         wants(&mut seen, 2);
         expect!["serving: nothing to do"].assert_eq(&told(&plan(&intent, &seen, NOW)));
-        let answer = seen.peers.get_mut(&name(2)).unwrap().answer.as_mut().unwrap();
-        answer.wants_restart = false;
+        for serial in [2, 3] {
+            let answer = seen.peers.get_mut(&name(serial)).unwrap().answer.as_mut().unwrap();
+            (answer.wants_restart, answer.restarted) = (false, Some(1));
+        }
+        intent.paused = true;
+        expect!["serving: nothing to do"].assert_eq(&told(&plan(&intent, &seen, NOW)));
+        intent.paused = false;
         expect![[r#"
             serving: restarting in place
             persist promise 2 seal 0 served 2

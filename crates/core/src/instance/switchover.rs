@@ -60,7 +60,9 @@ fn prepare(
     let wish = request.and_then(|request| request.target.as_ref());
     let number = request.map_or(record.switchover, |request| request.number);
     let anybody = || choose(view, record, primary, None).filter(|_| shall_go(view));
-    let Some(target) = choose(view, record, primary, wish).or_else(anybody) else {
+    // The old primary would stay down as long as it is paused: nobody starts one again.
+    let wished = if view.intent.paused { None } else { choose(view, record, primary, wish) };
+    let Some(target) = wished.or_else(anybody) else {
         if shall_go(view) {
             return leave_alone(view, record, steps);
         }

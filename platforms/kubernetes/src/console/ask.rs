@@ -41,12 +41,7 @@ pub enum Insistence {
 /// Another primary: the named one, or the standby that is furthest.
 pub fn switchover(view: &View, target: Option<&InstanceName>) -> Result<Asked, Refusal> {
     let refused = |what: String| Refusal::Refused { what, fix: view.command("explain") };
-    if view.is_asleep() {
-        return Err(Refusal::Refused {
-            what: format!("{} is hibernated: there is no primary to switch from", view.name),
-            fix: view.waking(),
-        });
-    }
+    stands_still(view, "there is no primary to switch from")?;
     let Some(record) = &view.record else {
         return Err(match view.hidden.get(&Part::Record) {
             Some(why) => unseen(view, Part::Record, why),
@@ -113,8 +108,23 @@ pub fn unfit(view: &View, instance: &InstanceName) -> Option<String> {
     stands_still.then(|| format!("it does not stream ({})", agent.verdict.reason))
 }
 
+/// Nobody starts the PostgreSQL of a cluster that is hibernated or paused, so nobody may end it.
+fn stands_still(view: &View, asleep: &str) -> Result<(), Refusal> {
+    let name = &view.name;
+    if view.is_asleep() {
+        let what = format!("{name} is hibernated: {asleep}");
+        return Err(Refusal::Refused { what, fix: view.waking() });
+    }
+    if view.is_paused() {
+        let what = format!("{name} is paused: what is stopped would stay down");
+        return Err(Refusal::Refused { what, fix: view.command("resume") });
+    }
+    Ok(())
+}
+
 /// A restart of PostgreSQL of those named, or of all.
 pub fn restart(view: &View, instances: &BTreeSet<InstanceName>) -> Result<Asked, Refusal> {
+    stands_still(view, "there is no PostgreSQL to restart")?;
     let wishes = kept(view)?;
     let written = requests(view).restart.map_or(0, |last| last.number);
     let number =
@@ -289,6 +299,7 @@ mod tests {
         let mut single = Sample::healthy();
         single.only_the_first();
         let asleep = Sample::annotated("cnpg.io/hibernation", "on");
+        let paused = Sample::annotated("cnpg.io/reconciliationLoop", "disabled");
         let mut still = Sample::healthy();
         still.agents([1, 1, 1]);
         still.view.agents.get_mut(&instance(2)).unwrap().server.streaming = Some(false);
@@ -303,6 +314,7 @@ mod tests {
             what was asked of contract before cannot be seen: it may not be read (fix: get the right to get leases.coordination.k8s.io in shop)
             contract has one instance: nobody else could take over (fix: raise spec.instances first)
             contract is hibernated: there is no primary to switch from (fix: kubectl annotate clusters.postgresql.cnpg.io contract -n shop --overwrite cnpg.io/hibernation=off)
+            contract is paused: what is stopped would stay down (fix: pgherd resume contract -n shop)
             contract-2 cannot take over: it does not stream (as it shall) (fix: pgherd explain contract -n shop)
             Some(1) {"pgherd.dev/switchover":"{\"epoch\":1,\"number\":1}"}
         "#]].assert_eq(
@@ -317,6 +329,7 @@ mod tests {
                 ask(&hidden, None),
                 ask(&single, None),
                 ask(&asleep, None),
+                ask(&paused, None),
                 ask(&still, Some(2)),
                 ask(&still, None),
             ]

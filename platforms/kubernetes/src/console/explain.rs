@@ -4,7 +4,7 @@
 
 use super::{Part, View, Warned, summary};
 use crate::cluster::manifests::{claims, services};
-use crate::cluster::{INVALID, INVALID_CATALOG, UNABLE, UNRECOVERABLE};
+use crate::cluster::{HEALTHY, INVALID, INVALID_CATALOG, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -43,10 +43,15 @@ pub fn explain(view: &View) -> Explanation {
     facts.extend(volumes);
     let sentence = sentence(view, &facts);
     // Warnings may be about what is over: they are told, and count for nothing. A pod that is
-    // ready has got over its own.
-    let is_over = |warned: &&Warned| {
-        let pod = warned.about.strip_prefix("pod/").and_then(|it| InstanceName::parse(it).ok());
-        pod.is_some_and(|name| view.is_ready(&name))
+    // ready has got over its own, and a healthy cluster over what was in the way of it.
+    let is_healthy = view.cluster.status.as_ref().and_then(|status| status.phase.as_deref());
+    let is_healthy = is_healthy == Some(HEALTHY);
+    let is_over = |warned: &&Warned| match warned.about.split_once('/') {
+        Some(("pod", name)) => InstanceName::parse(name).is_ok_and(|name| view.is_ready(&name)),
+        Some(("cluster", name)) => {
+            is_healthy && *name == *view.name.as_str() && is_obstacle(warned)
+        }
+        Some(_) | None => false,
     };
     let status = view.cluster.status.as_ref();
     let known = status.and_then(|status| status.phase_reason.as_deref()).unwrap_or_default();
@@ -54,6 +59,19 @@ pub fn explain(view: &View) -> Explanation {
     let open = view.warnings.iter().filter(|it| !is_over(it) && !is_told(it) && !is_gone(view, it));
     facts.extend(open.take(WARNINGS).map(warned));
     Explanation { sentence, facts, hidden: view.notes() }
+}
+
+/// Whether it is of a kind that the cluster cannot be healthy with.
+fn is_obstacle(warned: &Warned) -> bool {
+    const OBSTACLES: [&str; 6] = [
+        "UnableToCreateObjects",
+        "SecretNotFound",
+        "InvalidCertificate",
+        "InvalidClusterDefinition",
+        "DiscoverImage",
+        "BootstrapFailed",
+    ];
+    OBSTACLES.contains(&warned.reason.as_str())
 }
 
 /// Whether what it is about does not exist any more, or is another one by now.
@@ -70,6 +88,9 @@ fn is_gone(view: &View, warned: &Warned) -> bool {
         }
         Some(("persistentvolumeclaim", name)) if view.sees(Part::Claims) => {
             is_other(view.claims.get(name).map(|claim| &claim.metadata))
+        }
+        Some(("cluster", name)) if *name == *view.name.as_str() => {
+            is_other(Some(&view.cluster.metadata))
         }
         Some(_) | None => false,
     }
@@ -256,10 +277,8 @@ fn said(view: &View, name: &InstanceName, agent: &Status) -> Vec<Fact> {
     let refused = agent.refused_settings.iter();
     let refused = refused.map(|refused| fact(format!("{refused}; it is left out"), None));
     let pending = agent.pending_restart.join(", ");
-    let restart = || {
-        let what = format!("{pending}: waits for a restart");
-        fact(what, Some(view.command_for("restart", name)))
-    };
+    let restart =
+        || fact(format!("{pending}: waits for a restart, one instance after another"), None);
     let stands_still = agent.role == Role::Standby && agent.server.streaming == Some(false);
     let still = || {
         let what = format!("it does not stream: {}", agent.verdict.reason);
@@ -370,7 +389,7 @@ mod tests {
             contract-1 serves writes, and something is waiting
               pod/contract-2: its disk is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
               pod/contract-2: it does not stream: as it shall (fix: pgherd logs contract contract-2 -n shop)
-              pod/contract-3: max_connections: waits for a restart (fix: pgherd restart contract contract-3 -n shop)
+              pod/contract-3: max_connections: waits for a restart, one instance after another
               pod/contract-3: work_mem: it is no number; it is left out
         "#]].assert_eq(&told(&sample.view));
     }
@@ -388,6 +407,7 @@ mod tests {
             at: Timestamp::from_second(1_800_000_000).unwrap(),
             about: about.to_owned(),
             uid: Some("5f2c".to_owned()),
+            reason: "BackOff".to_owned(),
             what: "so it is".to_owned(),
         };
         let claim = |uid: &str| PersistentVolumeClaim {

@@ -286,6 +286,7 @@ fn warned(name: &ClusterName, events: Vec<Event>, now: Timestamp) -> Vec<Warned>
                 at,
                 about: format!("{kind}/{about}"),
                 uid: object.uid.clone(),
+                reason: event.reason.unwrap_or_default(),
                 what,
             })
         })

@@ -231,7 +231,7 @@ fn warnings(view: &View) -> Vec<String> {
     let refused = refused.into_iter().map(|refused| format!("{refused}; it is left out"));
     let restart = (!pending.is_empty()).then(|| {
         let names = pending.into_iter().collect::<Vec<_>>().join(", ");
-        format!("{names} waits for a restart ({})", view.command("restart"))
+        format!("{names} waits for a restart, one instance after another")
     });
     ignored.map(|condition| condition.message.clone()).chain(refused).chain(restart).collect()
 }
@@ -328,7 +328,7 @@ mod tests {
               contract-1 primary ready (as it shall) -
               contract-2 async ready (as it shall) yes
               contract-3 async ready (as it shall) no: 32.0 MiB behind, limit 16.0 MiB
-            max_connections waits for a restart (pgherd restart contract -n shop)
+            max_connections waits for a restart, one instance after another
         "#]].assert_eq(&format!("{}{warnings}\n", told(&sample.view)));
     }
 
@@ -361,8 +361,8 @@ mod tests {
             Degraded Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               ! failover and repair are paused (pgherd resume contract -n shop)
               contract-1 primary ready (its PostgreSQL answers) -
-              contract-2 async ready (its PostgreSQL answers) on request only: failover is paused
-              contract-3 async ready (its PostgreSQL answers) on request only: failover is paused
+              contract-2 async ready (its PostgreSQL answers) no: failover is paused
+              contract-3 async ready (its PostgreSQL answers) no: failover is paused
             Stopped Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
               ! it is hibernated (annotation cnpg.io/hibernation)
               contract-1 primary ready (its PostgreSQL answers) -

@@ -39,7 +39,9 @@ impl Unfence {
             let unfence = |view: &View| ask::unfence(view, &named(view, &instances)?);
             let written = write(&reached, unfence).await?;
             let meant = meant(&written.before, &instances).map_err(refused)?;
-            if !waiting.no_wait && written.asked.is_some() {
+            // One that is hibernated starts when it is woken.
+            let is_to_start = written.asked.is_some() && !written.before.is_asleep();
+            if !waiting.no_wait && is_to_start {
                 until(&reached, waiting.timeout, |view| up(view, &meant)).await?;
             }
             told(form, &written, ("unfenced", "is not fenced"))

@@ -3,6 +3,7 @@
 //! Never accepts a user's value that would make a failover unsafe.
 
 use crate::postgres::config::Profile;
+use crate::postgres::control::Floors;
 use pgherd_api::cluster::parameters::{self, Owner};
 use pgherd_core::units::Bytes;
 use std::borrow::Cow;
@@ -103,15 +104,44 @@ pub(super) const FIXED: [(&str, &str); 18] = [
     ("wal_retrieve_retry_interval", "100ms"),
 ];
 
-/// The values that PostgreSQL writes into its control file and that a standby may not undercut:
-/// raise them on the standbys first, lower them on the primary first.
-pub const NOT_BELOW_PRIMARY: [&str; 5] = [
-    "max_connections",
-    "max_locks_per_transaction",
-    "max_prepared_transactions",
-    "max_wal_senders",
-    "max_worker_processes",
-];
+/// What is raised because a standby with less could not start, by name. PostgreSQL's own value
+/// counts where neither a user nor we name one.
+pub(super) fn raised(
+    floors: &Floors,
+    suggested: &BTreeMap<&'static str, String>,
+    user: &BTreeMap<String, String>,
+) -> BTreeMap<&'static str, u32> {
+    let all = [
+        ("max_connections", floors.max_connections, 100),
+        ("max_locks_per_transaction", floors.max_locks_per_transaction, 64),
+        ("max_prepared_transactions", floors.max_prepared_transactions, 0),
+        ("max_wal_senders", floors.max_wal_senders, 10),
+        ("max_worker_processes", floors.max_worker_processes, 8),
+    ];
+    let wanted = |name: &str| {
+        let of_user = user.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+        of_user.map(|(_, value)| value).or_else(|| suggested.get(name))
+    };
+    let is_less = |(name, floor, usual): &(&'static str, u32, u32)| match wanted(name) {
+        // A number in words of its own is left to PostgreSQL.
+        Some(value) => value.trim().parse().is_ok_and(|value: u32| value < *floor),
+        None => usual < floor,
+    };
+    all.into_iter().filter(is_less).map(|(name, floor, _)| (name, floor)).collect()
+}
+
+/// What of the user's parameters stays larger than they ask for, in words.
+pub fn kept(floors: &Floors, user: &Parameters) -> Vec<String> {
+    let raised = raised(floors, &BTreeMap::new(), user.get());
+    let told = |(name, floor): (&str, u32)| {
+        let (_, value) = user.get().iter().find(|(given, _)| given.eq_ignore_ascii_case(name))?;
+        Some(format!(
+            "{name} = {value} is less than the {floor} that the log was written with, and a \
+             standby with less cannot start: it stays {floor}"
+        ))
+    };
+    raised.into_iter().filter_map(told).collect()
+}
 
 /// What of the user's parameters cannot be accepted by any server; empty when all is well.
 pub fn check(parameters: &BTreeMap<String, String>) -> Vec<Refused> {

@@ -3,11 +3,12 @@
 //! Never reads the disk.
 
 use crate::config::ServerName;
-use crate::postgres::config::parameters::{FIXED, suggested};
+use crate::postgres::config::parameters::{FIXED, raised, suggested};
 use crate::postgres::config::quote::{conninfo, identifier, setting};
 use crate::postgres::config::{
     File, Profile, REPLICATION_ROLE, Receive, Settings, Transport, Upstream, hba,
 };
+use crate::postgres::control::Floors;
 use crate::postgres::said;
 use crate::postgres::site::Site;
 use pgherd_backup::restore::recovery;
@@ -16,7 +17,9 @@ use pgherd_core::record::Pair;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const HEAD: &str = "# Written by pgherd; changes are lost.\n";
+pub(super) const HEAD: &str = "# Written by pgherd; changes are lost.\n";
+/// ALTER SYSTEM writes it, and it would overrule everything else.
+pub(super) const OVERRULING: &str = "postgresql.auto.conf";
 /// Nobody has this name: a rule without voters must block, not be ignored.
 const NOBODY: &str = "_nobody_";
 /// Seconds to reach a primary, and milliseconds to wait for it to acknowledge what we sent.
@@ -25,11 +28,14 @@ const CONNECT_SECONDS: &str = "2";
 pub(crate) const UNCOUNTED: &str = "-uncounted";
 const USER_TIMEOUT_MILLISECONDS: &str = "3000";
 
-pub(super) fn files(site: &Site, settings: &Settings) -> Vec<File> {
+pub(super) fn files(site: &Site, settings: &Settings, floors: Option<&Floors>) -> Vec<File> {
     let user =
         settings.parameters.get().iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let suggestions = suggested(settings.profile, settings.volume, settings.parameters.get());
-    let ours = own(site, settings);
+    let mut ours = own(site, settings);
+    let raised = floors.map(|floors| raised(floors, &suggestions, settings.parameters.get()));
+    let raised = raised.into_iter().flatten();
+    ours.extend(raised.map(|(name, value)| (name, value.to_string())));
     vec![
         File {
             name: "pgherd.defaults.conf",
@@ -40,8 +46,7 @@ pub(super) fn files(site: &Site, settings: &Settings) -> Vec<File> {
             name: "pgherd.conf",
             text: lines(ours.iter().map(|(name, value)| (*name, value.as_str()))),
         },
-        // ALTER SYSTEM would overrule everything above.
-        File { name: "postgresql.auto.conf", text: HEAD.to_owned() },
+        File { name: OVERRULING, text: HEAD.to_owned() },
         File { name: "pg_hba.conf", text: hba::hba(settings) },
         File { name: "pg_ident.conf", text: hba::ident(settings) },
         File {
@@ -261,7 +266,7 @@ mod tests {
     }
 
     fn text(file: &str, settings: &Settings) -> String {
-        let files = files(&site(17), settings);
+        let files = files(&site(17), settings, None);
         files.into_iter().find(|other| other.name == file).unwrap().text
     }
 
@@ -400,7 +405,7 @@ mod tests {
 
     #[test]
     fn only_servers_that_know_a_parameter_get_it() {
-        let old = files(&site(16), &settings());
+        let old = files(&site(16), &settings(), None);
         assert!(!old.iter().any(|file| file.text.contains("allow_alter_system")));
     }
 }

@@ -5,6 +5,7 @@
 use super::super::events::{FAILING_OVER, UPGRADE_DELAYED};
 use super::super::heard::{Heard, Primary};
 use super::super::observe::Seen;
+use crate::cluster::HEALTHY;
 use crate::pod::AGENT_PORT;
 use pgherd_api::cluster::status::ClusterStatus;
 use pgherd_api::console;
@@ -16,7 +17,6 @@ use pgherd_core::record::Record;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-const HEALTHY: &str = "Cluster in healthy state";
 pub(super) const SETTING_UP: &str = "Setting up primary";
 const SWITCHING_OVER: &str = "Switchover in progress";
 const APPLYING: &str = "Applying configuration";

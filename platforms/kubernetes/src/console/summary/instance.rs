@@ -212,7 +212,7 @@ fn can_take_over(view: &View, name: &InstanceName) -> String {
         return format!("no: {why}");
     }
     if view.is_paused() {
-        return "on request only: failover is paused".to_owned();
+        return "no: failover is paused".to_owned();
     }
     let durability = view.checked.as_ref().map(|checked| checked.durability);
     let lag = view.agents.get(name).and_then(|agent| lag(view, agent));
