@@ -225,15 +225,16 @@ fn a_switchover(console: &Console) {
 fn a_fence(console: &Console) {
     let primary = console.status()["primary"].as_str().unwrap().to_owned();
     let standby = if primary == "shop-db-3" { "shop-db-2" } else { "shop-db-3" };
-    assert_eq!(console.done("fence", &[standby]).trim(), "cluster/shop-db fenced");
+    let of_standby = |done| format!("{standby} of cluster/shop-db {done}");
+    assert_eq!(console.done("fence", &[standby]).trim(), of_standby("fenced"));
     let fenced = console.instance(standby);
     assert_eq!((&fenced["state"], &fenced["ready"]), (&json!("fenced"), &json!(false)));
     let others = ["shop-db-1", "shop-db-2", "shop-db-3"].into_iter().filter(|it| *it != standby);
     let others: Vec<&str> = others.collect();
     assert_eq!(console.verb("fence", &others).code, Some(REFUSED), "that ends all service");
     let again = console.done("fence", &[standby]);
-    assert_eq!(again.trim(), "cluster/shop-db is fenced already");
-    assert_eq!(console.done("unfence", &[standby]).trim(), "cluster/shop-db unfenced");
+    assert_eq!(again.trim(), of_standby("is fenced already"));
+    assert_eq!(console.done("unfence", &[standby]).trim(), of_standby("unfenced"));
     console.wait_healthy();
 }
 

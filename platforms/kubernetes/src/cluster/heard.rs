@@ -54,6 +54,8 @@ pub(super) struct Heard {
     pub(super) silent: Vec<InstanceName>,
     /// Which settings wait for a restart of whom.
     pub(super) pending: BTreeMap<InstanceName, Vec<String>>,
+    /// What of the settings the primary leaves out, and why.
+    pub(super) refused: Vec<String>,
     /// Whose disk is full.
     pub(super) full: Vec<InstanceName>,
     /// Who is to start again as it was asked to, or is not up again yet.
@@ -147,8 +149,9 @@ pub(super) async fn hear(
     let mut heard = gather(said.into_iter(), &asked, record);
     let all_serve = due.len() == wanted.wishes.belonging().len()
         && due.iter().all(|(_, service)| *service == Service::Ready);
-    let (restarted, primary) = (heard.restarted.clone(), heard.primary.clone());
-    if all_serve && heard == (Heard { restarted, primary, ..Heard::default() }) {
+    let Heard { refused, restarted, primary, .. } = &heard;
+    let (refused, restarted, primary) = (refused.clone(), restarted.clone(), primary.clone());
+    if all_serve && heard == (Heard { refused, restarted, primary, ..Heard::default() }) {
         context.taken_up.note(uid, asked);
     }
     let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
@@ -245,6 +248,7 @@ fn gather(said: impl Iterator<Item = Said>, asked: &Asked, record: &Record) -> H
         };
         if name == record.holder.instance && said.holds == Some(record.epoch) {
             heard.primary = Some(primary(&name, &said));
+            heard.refused.clone_from(&said.refused_settings);
         }
         let looked_at = said.pending_restart_of.unwrap_or(configuration);
         let is_late = said.configuration_done.min(looked_at) < configuration;

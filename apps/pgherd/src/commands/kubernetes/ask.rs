@@ -56,21 +56,35 @@ struct Told<'a> {
     changed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u64>,
+    /// Those that were named; the whole cluster if none was.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    instances: BTreeSet<InstanceName>,
 }
 
 /// Says in kubectl's form what is different now.
-pub(super) fn told(
+pub(super) fn told(form: Form, written: &Written, words: (&str, &str)) -> Result<(), Failure> {
+    told_of(form, written, BTreeSet::new(), words)
+}
+
+/// The same of these instances, if any are named.
+pub(super) fn told_of(
     form: Form,
     written: &Written,
+    instances: BTreeSet<InstanceName>,
     (changed, unchanged): (&str, &str),
 ) -> Result<(), Failure> {
     let Written { before, asked } = written;
     let done = if asked.is_some() { changed } else { unchanged };
     let cluster = before.name.to_string();
-    let line = format!("cluster/{cluster} {done}");
+    let named: Vec<String> = instances.iter().map(ToString::to_string).collect();
+    let line = if named.is_empty() {
+        format!("cluster/{cluster} {done}")
+    } else {
+        format!("{} of cluster/{cluster} {done}", named.join(", "))
+    };
     let number = asked.as_ref().and_then(|asked| asked.number);
     let changed = asked.is_some();
-    let told =
-        Told { cluster: cluster.clone(), namespace: &before.namespace, done, changed, number };
+    let (namespace, cluster_told) = (before.namespace.as_str(), cluster.clone());
+    let told = Told { cluster: cluster_told, namespace, done, changed, number, instances };
     tell(form, (&cluster, &[line]), &told)
 }

@@ -2,7 +2,7 @@
 //!
 //! Never fences the last healthy instance unless that is said twice.
 
-use super::ask::{named, told, write};
+use super::ask::{named, told_of, write};
 use super::place::Place;
 use super::wait::{Sight, Waiting, until};
 use pgherd_core::names::InstanceName;
@@ -45,7 +45,9 @@ impl Fence {
             if !waiting.no_wait {
                 until(&reached, waiting.timeout, |view| down(view, &meant)).await?;
             }
-            told(form, &written, ("fenced", "is fenced already"))
+            let done = if waiting.no_wait { "is asked to be fenced" } else { "fenced" };
+            let of = if instances.is_empty() { BTreeSet::new() } else { meant };
+            told_of(form, &written, of, (done, "is fenced already"))
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Never opens more fences than are named.
 
-use super::ask::{named, told, write};
+use super::ask::{named, told_of, write};
 use super::fence::meant;
 use super::place::{Place, refused};
 use super::wait::{Sight, Waiting, until};
@@ -44,7 +44,8 @@ impl Unfence {
             if !waiting.no_wait && is_to_start {
                 until(&reached, waiting.timeout, |view| up(view, &meant)).await?;
             }
-            told(form, &written, ("unfenced", "is not fenced"))
+            let of = if instances.is_empty() { BTreeSet::new() } else { meant };
+            told_of(form, &written, of, ("unfenced", "is not fenced"))
         })
     }
 }

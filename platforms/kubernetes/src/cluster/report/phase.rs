@@ -121,10 +121,19 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
         ),
         Pod::Unready | Pod::Ready if is_alone => (WAITING, format!("not ready: {holder}")),
         Pod::Going => (SWITCHING_OVER, format!("{holder} hands over, for its pod is removed")),
+        // Nobody is there to take over, as when all of them wake up.
+        Pod::Absent | Pod::Unready | Pod::Ended if !is_any_ready(situation) => {
+            (WAITING, format!("not ready: {}", listed(situation.names)))
+        }
         Pod::Absent | Pod::Unready | Pod::Ended | Pod::Ready => {
             (FAILING_OVER, format!("Initiating a failover from {holder}"))
         }
     }
+}
+
+fn is_any_ready(situation: &Situation<'_>) -> bool {
+    let mut pods = situation.seen.places.values().map(|place| place.pod);
+    pods.any(|pod| pod == Pod::Ready)
 }
 
 fn restarts(primary: &impl Display) -> String {
@@ -210,7 +219,10 @@ pub(super) fn heard(
     let (names, settings) = (listed(&names), settings.join(", "));
     let changed = "PostgreSQL configuration changed";
     match next {
-        _ if heard.pending.is_empty() => None,
+        _ if heard.pending.is_empty() && heard.refused.is_empty() => None,
+        _ if heard.pending.is_empty() => {
+            Some((HEALTHY, format!("left out: {}", heard.refused.join("; "))))
+        }
         Next::ForTheUser => Some((
             WAITING_FOR_USER,
             format!(
@@ -259,6 +271,13 @@ mod tests {
         format!("{phase}: {reason}\n")
     }
 
+    fn beside_a_ready_one(pod: Pod) -> Seen {
+        let (mut seen, mut other) = (seen(pod), seen(Pod::Ready));
+        let place = other.places.remove(&instance(1)).unwrap();
+        seen.places.insert(instance(2), place);
+        seen
+    }
+
     #[test]
     fn a_primary_that_is_not_ready_is_not_always_a_failover() {
         let (alone, both) = ([instance(1)], [instance(1), instance(2)]);
@@ -267,7 +286,8 @@ mod tests {
             told(&seen(Pod::Unready), &both, Some(SETTING_UP)),
             told(&seen(Pod::Unready), &both, Some(IN_PLACE)),
             told(&seen(Pod::Going), &both, Some(IN_PLACE)),
-            pods.map(|pod| told(&seen(pod), &both, Some(HEALTHY))).concat(),
+            pods.map(|pod| told(&beside_a_ready_one(pod), &both, Some(HEALTHY))).concat(),
+            told(&seen(Pod::Unready), &both, Some(HEALTHY)),
             pods.map(|pod| told(&seen(pod), &alone, Some(HEALTHY))).concat(),
         ];
         expect![[r"
@@ -277,6 +297,7 @@ mod tests {
             Failing over: Initiating a failover from db-1
             Switchover in progress: db-1 hands over, for its pod is removed
             Failing over: Initiating a failover from db-1
+            Waiting for the instances to become active: not ready: db-1, db-2
             Waiting for the instances to become active: not ready: db-1
             Primary instance is being restarted without a switchover: there is no other instance than db-1
             Primary instance is being restarted without a switchover: there is no other instance than db-1
@@ -319,6 +340,8 @@ mod tests {
             Heard { restarting, ..Heard::default() }
         };
         let unreached = || Heard { unreached: true, ..Heard::default() };
+        let refused =
+            || Heard { refused: vec!["work_mem is no number".to_owned()], ..Heard::default() };
         let full = || Heard { full: vec![instance(1), instance(3)], ..late() };
         let told = |known: &str, reason: Option<&str>, (next, said): (Next, Heard)| {
             let status = ClusterStatus {
@@ -346,6 +369,7 @@ mod tests {
             told(FAILING_OVER, None, (Next::Nothing, restarting(&[1]))),
             told(HEALTHY, None, (Next::Nothing, unreached())),
             told(HEALTHY, Some("hibernated"), (Next::Nothing, unreached())),
+            told(HEALTHY, None, (Next::Nothing, refused())),
         ];
         expect![[r"
             nothing
@@ -363,6 +387,7 @@ mod tests {
             nothing
             Instance Status Extraction Error: HTTP communication issue: no agent answers the operator, though instances are ready, so that it does not know whether they have taken up what was asked for (fix: a NetworkPolicy that lets it reach port 8001 of their pods)
             nothing
+            Cluster in healthy state: left out: work_mem is no number
         "]]
         .assert_eq(&told.concat());
     }
