@@ -10,6 +10,7 @@ mod local {
     mod dump;
     mod full_disk;
     mod home;
+    mod increment;
     mod lifetime;
     mod refusals;
     mod removed;

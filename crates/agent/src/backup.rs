@@ -3,6 +3,7 @@
 //! Never decides when, and never holds up the agent's loop: each backup has a thread of its own.
 
 mod after;
+mod base;
 mod book;
 mod log;
 mod report;
@@ -295,6 +296,8 @@ enum WorkError {
     Take(#[source] pgherd_backup::base::BackupError),
     #[error("every second of the last five has a backup already: try again")]
     NoId,
+    #[error("looking for a backup that this one could build on")]
+    LookForBase(#[source] CatalogueError),
     #[error("looking for what an earlier agent has stored")]
     List(#[source] CatalogueError),
     #[error("clearing up after an earlier agent")]

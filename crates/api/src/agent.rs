@@ -22,7 +22,9 @@ pub use archive::{
     ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived, DataSpec,
     StreamSpec, StreamStatus,
 };
-pub use backup::{BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken};
+pub use backup::{
+    BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken, Incremental,
+};
 pub use dump::{
     DumpFormat, DumpNamed, DumpOrder, DumpOwners, DumpPasswords, DumpPhase, DumpReport,
     DumpRestoreOrder, DumpRoles, DumpTaken, DumpTarget, DumpWork,

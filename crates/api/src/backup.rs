@@ -2,6 +2,8 @@
 //!
 //! Never takes one.
 
+pub mod mode;
+
 use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
 use crate::cluster::object_store::{AzureCredentials, GoogleCredentials, S3Credentials};
 use crate::cluster::references::{LocalObjectReference, SecretKeySelector};

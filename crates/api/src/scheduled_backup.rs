@@ -2,7 +2,7 @@
 //!
 //! Never takes one, and never works out the next moment.
 
-use crate::backup::{Backup, BackupMethod, BackupSpec, PluginConfiguration};
+use crate::backup::{Backup, BackupMethod, BackupSpec, PluginConfiguration, mode};
 use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
 use crate::cluster::references::LocalObjectReference;
 use crate::kind::{AGE, Column, Kind, Rule, Scope, Source, Subresources, kind};
@@ -11,6 +11,7 @@ use k8s_openapi::Resource;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Backups of a cluster at regular moments. Each becomes a Backup object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +54,7 @@ impl Scheduled for ScheduledBackup {
         Backup {
             api_version: Backup::API_VERSION.to_owned(),
             kind: Backup::KIND.to_owned(),
-            metadata,
+            metadata: ObjectMeta { annotations: self.handed_on(), ..metadata },
             spec: BackupSpec {
                 cluster: spec.cluster.clone(),
                 method: spec.method,
@@ -64,6 +65,19 @@ impl Scheduled for ScheduledBackup {
             },
             status: None,
         }
+    }
+}
+
+impl ScheduledBackup {
+    /// What the schedule says of how its backups are taken.
+    fn handed_on(&self) -> Option<BTreeMap<String, String>> {
+        let said = |name: &str| {
+            let value = self.metadata.annotations.as_ref()?.get(name)?;
+            Some((name.to_owned(), value.clone()))
+        };
+        let all: BTreeMap<_, _> =
+            [mode::BACKUP_MODE, mode::FULL_EVERY].into_iter().filter_map(said).collect();
+        (!all.is_empty()).then_some(all)
     }
 }
 

@@ -82,7 +82,7 @@ pub enum Problem {
 
 /// Why a description is of no use for decisions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("backup {backup} is said to be done, and its backup.info lacks {lacks}")]
+#[error("backup {backup} is said to be done, and its description lacks {lacks}")]
 pub struct Incomplete {
     pub backup: BackupId,
     pub lacks: &'static str,
@@ -97,7 +97,7 @@ impl BackupInfo {
             (Err(lacks), Status::Done) => return Err(Incomplete { backup: id, lacks }),
             (Err(_), Status::Unfinished | Status::Failed | Status::WaitingForWal) => None,
         };
-        Ok(Backup { id, status, hold, extent })
+        Ok(Backup { id, status, hold, builds_on: None, extent })
     }
 
     fn extent(&self) -> Result<Extent, &'static str> {

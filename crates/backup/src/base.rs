@@ -4,6 +4,7 @@
 //! failed one is removed. Never decides when, and speaks to PostgreSQL only through a [`Session`].
 
 mod batch;
+mod changes;
 mod description;
 pub mod index;
 mod ledger;
@@ -18,15 +19,17 @@ mod read;
 pub mod scan;
 mod session;
 mod stream;
+mod sums;
 mod take;
 mod throttle;
 
 pub use packing::{Packer, Packing, Unpacker};
 pub use progress::Progress;
 pub use session::{Pages, Refused, Session, Started, Stopped};
-pub use take::{Left, Request, Taken, clear, sweep, take};
+pub use take::{Left, Request, Taken, Unfit, clear, sweep, take};
 
 use crate::layout::Key;
+use crate::restore::RestoreError;
 use crate::store::StoreError;
 use crate::workers::WorkerLost;
 use pgherd_core::backup::BackupId;
@@ -86,6 +89,10 @@ pub enum BackupError {
     Pack { key: Key, source: io::Error },
     #[error("writing the table of contents")]
     Index { source: io::Error },
+    #[error("reading backup {base}, which this one was to build on")]
+    Base { base: BackupId, source: Box<RestoreError> },
+    #[error("describing the backup as JSON")]
+    Describe { source: serde_json::Error },
     #[error("storing the backup")]
     Store { source: StoreError },
     #[error("the backup was cancelled")]

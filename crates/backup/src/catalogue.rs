@@ -33,6 +33,8 @@ pub struct Catalogue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub id: BackupId,
+    /// What it is incremental to.
+    pub base: Option<BackupId>,
     pub info: BackupInfo,
     pub hold: Option<Hold>,
     /// What decisions need, or why they cannot be made.

@@ -111,6 +111,35 @@ impl Layout {
         self.root.with(OWN).with("base").with(id.as_str()).with("taker")
     }
 
+    /// The folder of folders of incremental backups. Never in `base`: barman would take what is there
+    /// of one for all of it.
+    pub fn increments(&self) -> Key {
+        self.root.with(OWN).with("incr")
+    }
+
+    pub fn increment(&self, id: &BackupId) -> Key {
+        self.increments().with(id.as_str())
+    }
+
+    /// Its presence makes a folder an incremental backup.
+    pub fn increment_description(&self, id: &BackupId) -> Key {
+        self.increment(id).with("increment.json")
+    }
+
+    pub fn increment_index(&self, id: &BackupId) -> Key {
+        self.increment(id).with("index.zst")
+    }
+
+    /// A part of what is stored of it.
+    pub(crate) fn increment_object(&self, id: &BackupId, name: &str) -> Key {
+        self.increment(id).with(name)
+    }
+
+    /// The hold on an incremental backup.
+    pub fn increment_keep(&self, id: &BackupId) -> Key {
+        self.increment(id).with("keep")
+    }
+
     /// The folder of folders of logical dumps.
     pub fn dumps(&self) -> Key {
         self.root.with(OWN).with("dumps")
@@ -257,6 +286,8 @@ mod tests {
             layout.wal(wal("0000000100000002000000FF.00000028.backup"), Compression::None),
             layout.wal(wal("0000000100000002000000FF.partial"), Compression::Zstd),
             layout.wal(wal("00000002.history"), Compression::Bzip2),
+            layout.increment_description(&id),
+            layout.increment_object(&id, "pack_0000.zst"),
             layout.piece(piece()),
             layout.own(OwnObject::Probe),
             layout.dump_description(&id),
@@ -269,6 +300,8 @@ mod tests {
             prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.00000028.backup
             prod/eu%20/app-db/wals/0000000100000002/0000000100000002000000FF.partial.zst
             prod/eu%20/app-db/wals/00000002.history.bz2
+            prod/eu%20/app-db/pgherd/incr/20261122T112233/increment.json
+            prod/eu%20/app-db/pgherd/incr/20261122T112233/pack_0000.zst
             prod/eu%20/app-db/pgherd/stream/00000001/0000000100000002000000FF/00000002FF000000-00000002FF000100.zst
             prod/eu%20/app-db/pgherd/probe
             prod/eu%20/app-db/pgherd/dumps/20261122T112233/dump.json

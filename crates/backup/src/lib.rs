@@ -12,6 +12,7 @@ pub mod layout;
 
 pub mod backup_info;
 pub mod catalogue;
+pub mod increment;
 pub mod store;
 pub mod wal;
 

@@ -5,7 +5,9 @@
 //! start before all of it is on disk: `global/pg_control` comes last. Never decides which backup.
 
 mod archives;
-mod contents;
+pub(crate) mod chain;
+mod combined;
+pub(crate) mod contents;
 mod delta;
 mod durable;
 mod fetch;
@@ -14,6 +16,7 @@ mod place;
 pub mod recovery;
 mod space;
 mod verify;
+mod wanted;
 mod whole;
 
 pub use place::Refusal;
@@ -60,6 +63,11 @@ pub enum RestoreError {
         path.display()
     )]
     InUse { path: PathBuf },
+    #[error(
+        "backup {backup} is incremental, and backup {base}, which it builds on, is not there: \
+         restore another one"
+    )]
+    NoBase { backup: BackupId, base: BackupId },
     #[error("there is no tablespace {name:?} in the backup to be put elsewhere")]
     NoTablespace { name: String },
     #[error(
@@ -97,6 +105,10 @@ pub enum Unusable {
          restore into an empty folder"
     )]
     NoIndex,
+    #[error("its table of contents is missing: something removed it")]
+    NoContents,
+    #[error("more backups build on each other than there can be")]
+    TooLong,
     #[error("a newer pgherd wrote its table of contents: use that one")]
     NewerIndex,
 }

@@ -5,9 +5,11 @@
 #[cfg(test)]
 mod base {
     mod barman;
+    mod chains;
     mod failures;
     mod faults;
     mod folders;
+    mod increments;
     mod postgres;
     mod real;
     mod trees;

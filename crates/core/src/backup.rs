@@ -4,6 +4,7 @@
 
 pub mod choice;
 pub mod course;
+pub mod increment;
 pub mod retention;
 pub mod schedule;
 pub mod taker;
@@ -81,6 +82,8 @@ pub struct Backup {
     pub id: BackupId,
     pub status: Status,
     pub hold: Option<Hold>,
+    /// The backup that it is incremental to: without that one it cannot be restored.
+    pub builds_on: Option<BackupId>,
     /// What a finished backup consists of.
     pub extent: Option<Extent>,
 }

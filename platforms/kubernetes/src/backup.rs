@@ -9,7 +9,7 @@ use crate::errand::{Archive, Work};
 use crate::run::Context;
 use kube::runtime::reflector::Store;
 use pgherd_api::agent::{BackupNamed, BackupOrder, BackupPhase, BackupReport, names};
-use pgherd_api::backup::{Backup, BackupMethod, BackupStatus};
+use pgherd_api::backup::{Backup, BackupMethod, BackupStatus, mode};
 use pgherd_api::cluster::object_store::Encryption;
 use pgherd_api::errand::{COMPLETED, FAILED};
 use pgherd_core::backup::course::{Before, Heard, Nature};
@@ -31,20 +31,27 @@ impl Work for Backup {
         &context.backups
     }
 
-    fn unable(&self) -> Option<&'static str> {
-        match self.spec.method {
-            BackupMethod::BarmanObjectStore => None,
+    fn unable(&self) -> Option<String> {
+        let why = match self.spec.method {
+            BackupMethod::BarmanObjectStore => {
+                return mode::incremental(&self.metadata).err().map(|refusal| refusal.to_string());
+            }
             BackupMethod::VolumeSnapshot => {
-                Some("method volumeSnapshot is not acted upon yet: write method: barmanObjectStore")
+                "method volumeSnapshot is not acted upon yet: write method: barmanObjectStore"
             }
-            BackupMethod::Plugin => {
-                Some("no plugin takes backups here: write method: barmanObjectStore")
-            }
-        }
+            BackupMethod::Plugin => "no plugin takes backups here: write method: barmanObjectStore",
+        };
+        Some(why.to_owned())
     }
 
     fn order(&self, name: String) -> BackupOrder {
-        BackupOrder { name, immediate_checkpoint: None, wait_for_archive: true }
+        BackupOrder {
+            name,
+            immediate_checkpoint: None,
+            wait_for_archive: true,
+            // What is refused is told before this.
+            incremental: mode::incremental(&self.metadata).unwrap_or_default(),
+        }
     }
 
     fn named(name: String) -> BackupNamed {

@@ -56,7 +56,7 @@ pub(crate) trait Work: Errand + Namespaced + Serialize {
 
     fn store(context: &Context) -> &Store<Self>;
     /// Why it is not done, whatever the cluster is.
-    fn unable(&self) -> Option<&'static str> {
+    fn unable(&self) -> Option<String> {
         None
     }
     fn order(&self, name: String) -> Self::Order;
@@ -106,7 +106,7 @@ pub(crate) async fn reconcile<E: Work>(
     let (before, now) = (errand.told().cloned().unwrap_or_default(), Timestamp::now());
     let mut page = Page::of(errand, context);
     if let Some(why) = errand.unable() {
-        page.tell(status::failed(before, why, now), Some(failure::<E>(why))).await?;
+        page.tell(status::failed(before, &why, now), Some(failure::<E>(&why))).await?;
         return Ok(Action::await_change());
     }
     let looked = look::look(context, errand, now).await;

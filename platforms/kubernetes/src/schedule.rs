@@ -329,7 +329,10 @@ mod tests {
     fn a_backup_is_named_by_its_moment_and_knows_its_schedule() {
         let scheduled: ScheduledBackup = serde_json::from_value(json!({
             "apiVersion": "postgresql.cnpg.io/v1", "kind": "ScheduledBackup",
-            "metadata": {"name": "nightly", "namespace": "shop", "uid": "5f2c"},
+            "metadata": {
+                "name": "nightly", "namespace": "shop", "uid": "5f2c",
+                "annotations": {"pgherd.dev/backupMode": "incremental", "other": "no"},
+            },
             "spec": {
                 "schedule": "0 0 3 * * *", "cluster": {"name": "db"}, "target": "primary",
                 "backupOwnerReference": "self",
@@ -345,6 +348,9 @@ mod tests {
               "apiVersion": "postgresql.cnpg.io/v1",
               "kind": "Backup",
               "metadata": {
+                "annotations": {
+                  "pgherd.dev/backupMode": "incremental"
+                },
                 "labels": {
                   "cnpg.io/cluster": "db",
                   "cnpg.io/immediateBackup": "false",

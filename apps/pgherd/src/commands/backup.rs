@@ -3,8 +3,9 @@
 //! Never calls one completed that its agent does not.
 
 use super::repository::counted;
-use pgherd_api::agent::{BackupPhase, BackupReport};
+use pgherd_api::agent::{BackupPhase, BackupReport, Incremental};
 use pgherd_api::cluster::backup::BackupTarget;
+use pgherd_core::backup::increment::LONGEST;
 use pgherd_core::units::Bytes;
 use pgherd_local::failure::{Failure, Kind};
 
@@ -21,6 +22,28 @@ impl Target {
             Self::Primary => BackupTarget::Primary,
             Self::PreferStandby => BackupTarget::PreferStandby,
         }
+    }
+}
+
+/// Whether it stores all, or what has changed.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Build {
+    /// Store only what has changed since the last backup
+    #[arg(long)]
+    incremental: bool,
+    /// Take a full one all the same when so many backups would build on each other
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "incremental",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(LONGEST))
+    )]
+    full_every: Option<u32>,
+}
+
+impl Build {
+    pub(crate) fn wanted(self) -> Option<Incremental> {
+        self.incremental.then_some(Incremental { full_every: self.full_every })
     }
 }
 
@@ -80,8 +103,13 @@ pub(crate) fn completed(cluster: &str, report: &BackupReport) -> String {
         let files = counted(taken.files, "file");
         format!(", {} in {files}, {} stored", taken.bytes, taken.stored)
     });
+    let kind = match (&report.builds_on, &report.full_because) {
+        (Some(base), _) => format!(", incremental to {base}"),
+        (None, Some(because)) => format!(", a full one: {because}"),
+        (None, None) => String::new(),
+    };
     format!(
-        "backup/{id} of cluster/{cluster} completed in {took:.1}s{} (from {})",
+        "backup/{id} of cluster/{cluster} completed in {took:.1}s{}{kind} (from {})",
         size.unwrap_or_default(),
         report.instance
     )
@@ -114,6 +142,8 @@ mod tests {
             waits_for: None,
             began: None,
             taken: None,
+            builds_on: None,
+            full_because: None,
             failure: None,
             passing: false,
             recoverable_since: None,

@@ -93,6 +93,8 @@ mod tests {
             waits_for: None,
             began: None,
             taken: None,
+            builds_on: None,
+            full_because: None,
             failure: None,
             passing: false,
             recoverable_since: None,

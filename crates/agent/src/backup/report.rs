@@ -37,6 +37,8 @@ pub(super) fn ordered(
         waits_for: None,
         began: None,
         taken: None,
+        builds_on: None,
+        full_because: None,
         failure: None,
         passing: false,
         recoverable_since: None,
@@ -75,6 +77,10 @@ pub(super) fn tell_taken(report: &mut BackupReport, taken: &Taken, extent: Exten
     report.done = taken.bytes;
     report.total = taken.bytes;
     report.stored = taken.stored;
+    report.builds_on = taken.builds_on.as_ref().map(ToString::to_string);
+    if let Some(unfit) = &taken.unfit {
+        report.full_because = Some(unfit.to_string());
+    }
     report.taken = Some(BackupTaken {
         at: timestamp(taken.stopped.at),
         lsn: taken.stopped.end,

@@ -193,6 +193,7 @@ impl Course {
         self.claim(subject).await?;
         let name = self.tell.borrow().id.clone().unwrap_or_default();
         let mut next = BackupId::parse(&name).ok();
+        let mut base = self.base(order, subject, (&store, &layout)).await?;
         for _ in 0..IDS {
             let id = match next.take() {
                 Some(id) => id,
@@ -206,6 +207,7 @@ impl Course {
                 id: &id,
                 name: Some(&order.name),
                 by: &place.by,
+                base: base.as_ref(),
                 options: options(archive),
             };
             let progress = self.progress.clone();
@@ -216,10 +218,36 @@ impl Course {
                     return Ok(Stored { id, extent, store, layout });
                 }
                 Err(BackupError::AlreadyThere(_)) => {}
+                Err(error @ BackupError::Base { .. }) => {
+                    let why = chain(&error).to_string();
+                    warn!(backup = order.name, why, "a full backup is taken");
+                    self.tell.send_modify(|report| report.full_because = Some(why));
+                    base = None;
+                }
                 Err(error) => return Err(WorkError::Take(error)),
             }
         }
         Err(WorkError::NoId)
+    }
+
+    /// What it builds on, if it is to be incremental and that can be.
+    async fn base(
+        &self,
+        order: &BackupOrder,
+        subject: Subject,
+        (store, layout): (&Store, &Layout),
+    ) -> Result<Option<BackupId>, WorkError> {
+        let Some(wanted) = order.incremental else { return Ok(None) };
+        let repository = Repository::new(store.clone(), layout.clone());
+        let found = super::base::find(&repository, wanted, subject.timeline).await;
+        match found.map_err(WorkError::LookForBase)? {
+            Ok(base) => Ok(Some(base)),
+            Err(why) => {
+                info!(backup = order.name, %why, "a full backup is taken");
+                self.tell.send_modify(|report| report.full_because = Some(why.to_string()));
+                Ok(None)
+            }
+        }
     }
 
     /// Ids are seconds; the next one is waited for.

@@ -420,6 +420,7 @@ mod tests {
                 segment_size: size,
             },
             bytes: None,
+            builds_on: Vec::new(),
             stored: Bytes(0),
             log: (segment, segment),
             segments: 1,

@@ -8,6 +8,7 @@ use pgherd_api::agent::RecoverySpec;
 use pgherd_backup::backup_info::BackupInfo;
 use pgherd_backup::catalogue::{CatalogueError, Repository};
 use pgherd_core::backup::choice::{self, Along, Choice, Refusal, Wanted, choose};
+use pgherd_core::backup::increment;
 use pgherd_core::backup::window::Gap;
 use pgherd_core::backup::{Backup, BackupId, BackupIdError, Extent};
 use pgherd_core::units::Bytes;
@@ -21,8 +22,10 @@ pub struct Plan {
     pub extent: Extent,
     /// Of the files, as far as that is known.
     pub bytes: Option<Bytes>,
-    /// Of the archives.
+    /// What is fetched at most: all that is stored of it and of what it builds on.
     pub stored: Bytes,
+    /// What it builds on, the full one last.
+    pub builds_on: Vec<BackupId>,
     /// The first and the last segment of the log that may be needed, and how many there are.
     pub log: (Segment, Segment),
     pub segments: u64,
@@ -81,6 +84,10 @@ pub async fn plan(
     let extent = entry.backup.as_ref().ok().and_then(Backup::done).ok_or_else(unknown)?;
     suits(&choice.backup, &entry.info, installed)?;
     let stored = repository.stored().await.map_err(PlanError::Look)?;
+    let backups = catalogue.backups();
+    let chain = increment::chain(&choice.backup, &backups).unwrap_or_default();
+    let chain: Vec<BackupId> = chain.into_iter().map(|one| one.id.clone()).collect();
+    let of = |id: &BackupId| stored.get(id).map_or(0, |stored| stored.0);
     let (first, last) = log(&wanted.target, &choice, extent);
     let size = extent.segment_size;
     let length = last.end(size).0.saturating_sub(first.start(size).0);
@@ -88,7 +95,8 @@ pub async fn plan(
         backup: entry.info.clone(),
         extent,
         bytes: entry.info.size,
-        stored: stored.get(&choice.backup).copied().unwrap_or_default(),
+        stored: Bytes(chain.iter().map(of).sum()),
+        builds_on: chain.into_iter().skip(1).collect(),
         log: (first, last),
         segments: length / size.bytes().0.max(1),
         choice,

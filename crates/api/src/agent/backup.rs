@@ -21,6 +21,19 @@ pub struct BackupOrder {
     /// Whether it counts as completed only when all log that it needs is in the archive.
     #[serde(default = "yes")]
     pub wait_for_archive: bool,
+    /// Store only what has changed since the last backup, where there is one to build on; all of it
+    /// when absent.
+    #[serde(default)]
+    pub incremental: Option<Incremental>,
+}
+
+/// How backups build on each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Incremental {
+    /// Every so many backups there is a full one, from 1 to 64. Default: 64.
+    #[serde(default)]
+    pub full_every: Option<u32>,
 }
 
 fn yes() -> bool {
@@ -77,6 +90,12 @@ pub struct BackupReport {
     pub began: Option<BackupBegun>,
     /// What is stored; there once it is listed in the archive.
     pub taken: Option<BackupTaken>,
+    /// The id of the backup that it is incremental to; there once it is stored.
+    #[serde(default)]
+    pub builds_on: Option<String>,
+    /// Why it is a full one although an incremental one was asked for.
+    #[serde(default)]
+    pub full_because: Option<String>,
     /// Why it failed or what cancelled it, and what to do about it.
     pub failure: Option<String>,
     /// Whether what it failed at may have passed soon: a store that did not answer.

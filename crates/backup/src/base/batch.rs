@@ -2,15 +2,19 @@
 //!
 //! Never waits for anything but the disk: it runs on a worker.
 
-use super::index::Piece;
+use super::changes::{Known, select};
+use super::index::{Changed, Piece};
 use super::member::{Kind, Member, Owner, padding};
 use super::packing::{ChunkSum, Packer};
+use super::page::PAGE;
 use super::read::{Opened, Verification};
-use super::scan::{FoundFile, Source};
+use super::scan::{Fork, FoundFile, Part, Relation, Source};
+use super::sums::Sums;
 use super::{BackupError, BadPage};
 use crate::budget::Taken;
 use crate::layout::Key;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What goes into one chunk.
@@ -21,8 +25,17 @@ pub(super) struct Batch {
     pub(super) contents: Vec<Content>,
     /// Headers and padding included, and generously counted.
     pub(super) size: usize,
-    /// The memory for it.
+    pub(super) form: Form,
     pub(super) verification: Verification,
+}
+
+/// What chunks are put together to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// An archive that others can unpack.
+    Tar,
+    /// Nothing but what is in the files.
+    Pack,
 }
 
 #[derive(Debug)]
@@ -35,11 +48,13 @@ pub(super) enum Content {
     File {
         source: Arc<Source>,
         found: FoundFile,
+        known: Option<Known>,
     },
     Range {
         file: Arc<Opened>,
         from: u64,
         length: usize,
+        known: Option<Known>,
     },
     /// What we wrote ourselves, or a part of it.
     Text {
@@ -106,14 +121,18 @@ impl Bench {
     }
 
     pub(super) fn make(&mut self, batch: Batch, mut taken: Taken) -> Result<Packed, BackupError> {
-        let Batch { key, contents, size, verification } = batch;
+        let Batch { key, contents, size, form, verification } = batch;
         self.plain.clear();
         self.plain.reserve(size);
-        let mut made = Made { pieces: Vec::new(), bad: Vec::new(), verification };
+        let mut made = Made { pieces: Vec::new(), bad: Vec::new(), form, verification };
         for content in contents {
             made.append(content, &mut self.plain)?;
         }
         let plain = self.plain.len();
+        if form == Form::Pack && plain == 0 {
+            let (bytes, pieces, bad) = (Bytes::new(), made.pieces, made.bad);
+            return Ok(Packed { bytes, sum: 0, plain, pieces, bad });
+        }
         let packed = self.packer.pack(&mut self.plain);
         let (bytes, sum) = packed.map_err(|source| BackupError::Pack { key, source })?;
         taken.shrink(bytes.len());
@@ -126,6 +145,7 @@ impl Bench {
 struct Made {
     pieces: Vec<Piece>,
     bad: Vec<BadPage>,
+    form: Form,
     verification: Verification,
 }
 
@@ -133,11 +153,10 @@ impl Made {
     fn append(&mut self, content: Content, to: &mut Vec<u8>) -> Result<(), BackupError> {
         match content {
             Content::Folder { path, owner } => {
-                let kind = Kind::Folder;
-                to.extend(Member { path: &path, kind, owner, modified: 0 }.header());
+                self.header(Member { path: &path, kind: Kind::Folder, owner, modified: 0 }, to);
                 Ok(())
             }
-            Content::File { source, found } => {
+            Content::File { source, found, known } => {
                 let failed = |error| BackupError::Read {
                     path: source.root.join(&*found.path),
                     source: error,
@@ -146,10 +165,10 @@ impl Made {
                     return Ok(());
                 };
                 let length = usize::try_from(file.size).unwrap_or(usize::MAX);
-                self.range(&file, 0, length, to).map_err(failed)
+                self.range(&file, (0, length), known.as_ref(), to).map_err(failed)
             }
-            Content::Range { file, from, length } => {
-                let read = self.range(&file, from, length, to);
+            Content::Range { file, from, length, known } => {
+                let read = self.range(&file, (from, length), known.as_ref(), to);
                 let path = || file.part.within_data(&file.path).into();
                 read.map_err(|source| BackupError::Read { path: path(), source })
             }
@@ -163,20 +182,27 @@ impl Made {
     fn range(
         &mut self,
         file: &Opened,
-        from: u64,
-        length: usize,
+        (from, length): (u64, usize),
+        known: Option<&Known>,
         to: &mut Vec<u8>,
     ) -> std::io::Result<()> {
         let kind = Kind::File { size: file.size, mode: file.mode };
         let (owner, modified) = (file.owner, file.modified);
         if from == 0 {
-            to.extend(Member { path: &file.path, kind, owner, modified }.header());
+            self.header(Member { path: &file.path, kind, owner, modified }, to);
         }
         let start = to.len();
         let there = file.append(from, length, to)?;
         // What was filled up with zeros is not looked at.
         let read = to.get_mut(start..start + there).unwrap_or_default();
-        self.bad.extend(self.verification.verify(file, from, read));
+        let bad = self.verification.verify(file, from, read);
+        let whole = to.get(start..).unwrap_or_default();
+        let crc32c = crc_fast::crc32_iscsi(whole);
+        let has_rows = is_compared(file.part, &file.path);
+        let pages = has_rows.then(|| Sums::of(whole)).filter(|sums| !sums.is_empty());
+        let bad_at: BTreeSet<usize> = bad.iter().map(|(at, _)| *at).collect();
+        self.bad.extend(bad.into_iter().map(|(_, page)| page));
+        let changed = known.and_then(|known| changed(known, &bad_at, start, to));
         let piece = Piece {
             path: file.part.within_data(&file.path),
             size: file.size,
@@ -185,7 +211,9 @@ impl Made {
             from,
             at: fits(start),
             length: fits(length),
-            crc32c: crc_fast::crc32_iscsi(to.get(start..).unwrap_or_default()),
+            crc32c,
+            pages,
+            changed,
         };
         self.finish(piece, to);
         Ok(())
@@ -196,21 +224,58 @@ impl Made {
         let kind = Kind::File { size: file.size, mode: MODE };
         let Text { path, size, owner, modified } = *file;
         if from == 0 {
-            to.extend(Member { path, kind, owner, modified }.header());
+            self.header(Member { path, kind, owner, modified }, to);
         }
         let at = fits(to.len());
         to.extend_from_slice(content);
-        let (path, length) = (path.to_owned(), fits(content.len()));
-        let crc32c = crc_fast::crc32_iscsi(content);
-        self.finish(Piece { path, size, mode: MODE, modified, from, at, length, crc32c }, to);
+        let piece = Piece {
+            path: path.to_owned(),
+            size,
+            mode: MODE,
+            modified,
+            from,
+            at,
+            length: fits(content.len()),
+            crc32c: crc_fast::crc32_iscsi(content),
+            pages: None,
+            changed: None,
+        };
+        self.finish(piece, to);
+    }
+
+    fn header(&self, member: Member<'_>, to: &mut Vec<u8>) {
+        match self.form {
+            Form::Tar => to.extend(member.header()),
+            Form::Pack => {}
+        }
     }
 
     fn finish(&mut self, piece: Piece, to: &mut Vec<u8>) {
-        if piece.is_last() {
+        if piece.is_last() && self.form == Form::Tar {
             to.resize(to.len() + padding(piece.size), 0);
         }
         self.pieces.push(piece);
     }
+}
+
+/// Whether an incremental backup may leave out pages of this file: all others are stored whole.
+pub(super) fn is_compared(part: Part, path: &str) -> bool {
+    Relation::of(part, path).is_some_and(|relation| relation.fork == Fork::Main)
+}
+
+/// Leaves of the piece that begins here what is to be stored.
+fn changed(
+    known: &Known,
+    bad: &BTreeSet<usize>,
+    start: usize,
+    to: &mut Vec<u8>,
+) -> Option<Changed> {
+    let whole = to.get_mut(start..).unwrap_or_default();
+    let length = fits(whole.len());
+    let changed = select(known, whole, bad)?;
+    let pages = changed.count(length)? as usize;
+    to.truncate(start + pages * PAGE);
+    Some(changed)
 }
 
 /// Chunks are far smaller than this type allows.

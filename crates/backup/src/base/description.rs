@@ -16,8 +16,8 @@ pub(super) struct Description<'a> {
     pub(super) size: Bytes,
 }
 
-/// The text of `backup.info`.
-pub(super) fn describe(of: &Description<'_>) -> String {
+/// What is told of it.
+pub(super) fn describe(of: &Description<'_>) -> BackupInfo {
     let Description { name, started, stopped, size } = of;
     let point = |lsn: Lsn, within: Lsn, time: Moment| Point {
         lsn: Some(lsn),
@@ -27,7 +27,7 @@ pub(super) fn describe(of: &Description<'_>) -> String {
     // The last byte that is needed lies before the end.
     let last = Lsn(stopped.end.0.saturating_sub(1).max(started.begin.0));
     let text = |path: &Path| Some(path.display().to_string());
-    let info = BackupInfo {
+    BackupInfo {
         name: name.map(str::to_owned),
         label: Some(stopped.label.clone()),
         begin: point(started.begin, started.begin, started.at),
@@ -47,6 +47,5 @@ pub(super) fn describe(of: &Description<'_>) -> String {
         size: Some(*size),
         comments: vec!["taken by pgherd".to_owned()],
         ..BackupInfo::default()
-    };
-    info.write()
+    }
 }

@@ -3,10 +3,10 @@
 //! Never holds more bytes than the budget, and never waits for memory that only it could free:
 //! what waits in an archive for its turn is less than the budget leaves.
 
-use super::batch::{Batch, Bench, Content};
+use super::batch::{Batch, Bench, Content, Form};
 use super::index::{Begin, End, FORMAT};
 use super::ledger::{self, Entry, Whole};
-use super::packing::Packer;
+use super::packing::{Packer, Packing};
 use super::read::Verification;
 use super::scan::Part;
 use super::stream::{NAMED, Step, Stored, Stream};
@@ -14,8 +14,9 @@ use super::take::Request;
 use super::throttle::Throttle;
 use super::{BackupError, CHUNK, Options, Progress};
 use crate::budget::Budget;
-use crate::layout::Key;
+use crate::layout::{Key, Layout};
 use crate::workers::{Workers, processors};
+use pgherd_core::backup::BackupId;
 use pgherd_core::units::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -30,6 +31,7 @@ const STEPS: usize = 256;
 
 pub(super) struct Pipeline<'a> {
     request: &'a Request<'a>,
+    form: Form,
     verification: Verification,
     workers: Workers<Bench>,
     budget: Budget,
@@ -114,27 +116,49 @@ pub(super) fn workers(options: &Options) -> usize {
     if options.workers == 0 { processors() } else { options.workers }
 }
 
+/// How what is stored is packed. What only pgherd reads is packed as suits it.
+fn packing(form: Form, options: &Options) -> Packing {
+    match form {
+        Form::Tar => options.packing,
+        Form::Pack => Packing::Zstd,
+    }
+}
+
+/// The table of contents of a backup in this form.
+pub(super) fn index(layout: &Layout, id: &BackupId, form: Form) -> Key {
+    match form {
+        Form::Tar => layout.index(id),
+        Form::Pack => layout.increment_index(id),
+    }
+}
+
 impl<'a> Pipeline<'a> {
+    /// With a base it becomes a backup that is incremental to it.
     pub(super) fn start(
         request: &'a Request<'a>,
+        base: Option<&BackupId>,
         verification: Verification,
         total: Bytes,
         progress: watch::Sender<Progress>,
     ) -> Result<Self, BackupError> {
         let options = &request.options;
-        let benches = (0..workers(options)).map(|_| Packer::new(options.packing).map(Bench::new));
+        let form = if base.is_some() { Form::Pack } else { Form::Tar };
+        let packing = packing(form, options);
+        let benches = (0..workers(options)).map(|_| Packer::new(packing).map(Bench::new));
         let started = benches.collect::<Result<Vec<_>, _>>().and_then(Workers::start);
         let workers = started.map_err(|source| BackupError::Workers { source })?;
         let (ledger, entries) = mpsc::channel(STEPS);
         let backup = request.id.to_string();
-        let begin = Begin { format: FORMAT, backup, bytes: total.0 };
-        let (store, key) = (request.store.clone(), request.layout.index(request.id));
+        let base = base.map(ToString::to_string);
+        let begin = Begin { format: FORMAT, backup, bytes: total.0, pages: true, base };
+        let (store, key) = (request.store.clone(), index(request.layout, request.id, form));
         let mut under_way = JoinSet::new();
         under_way
             .spawn(async move { ledger::run(store, key, begin, entries).await.map(Done::Noted) });
         progress.send_replace(Progress { total, ..Progress::default() });
         Ok(Self {
             request,
+            form,
             verification,
             workers,
             budget: Budget::new(memory(options)),
@@ -150,16 +174,23 @@ impl<'a> Pipeline<'a> {
         self.request
     }
 
-    /// Opens the archive of a part with this number; the first one has none in its name.
+    /// Opens the archive of a part with this number; the first one has none in its name. Packs are
+    /// of all parts.
     pub(super) fn open(&mut self, part: Part, number: u32) -> Archive {
-        let packing = self.request.options.packing;
-        let number = if number == 0 { String::new() } else { format!("_{number:04}") };
+        let Request { layout, id, options, .. } = self.request;
+        let packing = packing(self.form, options);
         let suffix = packing.compression().suffix();
-        let name = format!("{}{number}.tar{suffix}", part.name());
-        let key = self.request.layout.archive(self.request.id, &name);
+        let key = match (self.form, number) {
+            (Form::Tar, 0) => layout.archive(id, &format!("{}.tar{suffix}", part.name())),
+            (Form::Tar, _) => {
+                layout.archive(id, &format!("{}_{number:04}.tar{suffix}", part.name()))
+            }
+            (Form::Pack, _) => layout.increment_object(id, &format!("pack_{number:04}{suffix}")),
+        };
         let (steps, taken) = mpsc::channel(STEPS);
         let stream = Stream {
             key: key.clone(),
+            form: self.form,
             packing,
             ledger: self.ledger.clone(),
             progress: self.progress.clone(),
@@ -179,8 +210,8 @@ impl<'a> Pipeline<'a> {
         let size = contents.iter().map(Content::room).sum();
         self.throttle.take(size as u64).await;
         let taken = self.budget.take(size).await;
-        let (key, verification) = (archive.key.clone(), self.verification);
-        let batch = Batch { key, contents, size, verification };
+        let (key, form, verification) = (archive.key.clone(), self.form, self.verification);
+        let batch = Batch { key, contents, size, form, verification };
         let answer = self.workers.run(move |bench| bench.make(batch, taken));
         archive.bytes += size as u64;
         archive.step(Step::Chunk(answer)).await

@@ -59,7 +59,7 @@ impl Planner {
                     dealt.current = Some((Arc::clone(&file), next));
                 }
                 let between_files = dealt.current.is_none();
-                let contents = vec![Content::Range { file, from, length }];
+                let contents = vec![Content::Range { file, from, length, known: None }];
                 return Ok(Some(Next { archive, contents, between_files }));
             }
             if self.waiting.last().is_some_and(|found| found.size > CHUNK as u64) {
@@ -91,7 +91,7 @@ fn gather(source: &Arc<Source>, waiting: &mut Vec<FoundFile>, bytes: &mut u64) -
         contents.is_empty() || (size + found.size <= CHUNK as u64 && contents.len() < FILES)
     }) {
         size += found.size;
-        contents.push(Content::File { source: Arc::clone(source), found });
+        contents.push(Content::File { source: Arc::clone(source), found, known: None });
     }
     *bytes += size;
     contents
@@ -125,7 +125,7 @@ mod tests {
         let source = Arc::new(Source { part: Part::Data, root: folder.path().into() });
         let mut planner = Planner::new(source, files, 2);
         let shown = |content| match content {
-            Content::Range { file, from, length } => format!("{} {from}+{length}", file.path),
+            Content::Range { file, from, length, .. } => format!("{} {from}+{length}", file.path),
             Content::File { found, .. } => found.path.into_string(),
             Content::Folder { .. } | Content::Text { .. } => unreachable!(),
         };

@@ -97,19 +97,24 @@ pub(super) struct Verification {
 
 impl Verification {
     /// Verifies the pages of a piece that begins here in its file, puts in what a second look
-    /// found, and says which are bad.
-    pub(super) fn verify(self, file: &Opened, from: u64, piece: &mut [u8]) -> Vec<BadPage> {
+    /// found, and says which are bad, with their numbers in the piece.
+    pub(super) fn verify(
+        self,
+        file: &Opened,
+        from: u64,
+        piece: &mut [u8],
+    ) -> Vec<(usize, BadPage)> {
         let Pages::Checksums { of_a_file } = self.pages else { return Vec::new() };
         let Some(relation) = Relation::of(file.part, &file.path) else { return Vec::new() };
         let first = u32::try_from(from / PAGE as u64).unwrap_or_default();
         let first = first.wrapping_add(relation.segment.wrapping_mul(of_a_file));
         let (pages, _) = piece.as_chunks_mut::<PAGE>();
         let mut bad = Vec::new();
-        for (number, page) in (0..).zip(pages) {
+        for (at, (number, page)) in (0..).zip(pages).enumerate() {
             let block = first.wrapping_add(number);
             let offset = from + u64::from(number) * PAGE as u64;
             if self.is_bad(file, offset, page, block) {
-                bad.push(BadPage { path: file.part.within_data(&file.path), block });
+                bad.push((at, BadPage { path: file.part.within_data(&file.path), block }));
             }
         }
         bad

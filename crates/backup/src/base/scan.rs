@@ -5,7 +5,7 @@
 mod exclusions;
 mod relation;
 
-pub use relation::Relation;
+pub use relation::{Fork, Relation};
 
 use super::BackupError;
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 //!
 //! Never completes an archive that was not ended on purpose: then it is taken back.
 
-use super::batch::Packed;
+use super::batch::{Form, Packed};
 use super::index::Chunk;
 use super::ledger::Entry;
 use super::packing::{Closing, Packer, Packing};
@@ -25,6 +25,7 @@ pub(super) enum Step {
 
 pub(super) struct Stream {
     pub(super) key: Key,
+    pub(super) form: Form,
     pub(super) packing: Packing,
     pub(super) ledger: mpsc::Sender<Entry>,
     pub(super) progress: watch::Sender<Progress>,
@@ -85,8 +86,10 @@ impl Stream {
                     let _abandoned = done.send(());
                 }
                 Some(Step::End) => {
-                    let end = self.end(plain, &mut closing)?;
-                    self.put(writer, end.into()).await?;
+                    if self.form == Form::Tar {
+                        let end = self.end(plain, &mut closing)?;
+                        self.put(writer, end.into()).await?;
+                    }
                     return self.put(writer, closing.bytes(self.packing).into()).await;
                 }
                 None => return Err(BackupError::Abandoned),
@@ -133,6 +136,9 @@ impl Stream {
     }
 
     async fn put(&self, writer: &mut Writer, bytes: Bytes) -> Result<(), BackupError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         writer.write(bytes).await.map_err(BackupError::store)
     }
 }

@@ -1,8 +1,12 @@
-//! Takes one backup from start to end.
+//! Takes one backup from start to end, a full one or one that is incremental to another.
 //!
 //! Never leaves half of one: what a failed attempt stored is removed, its description first.
 
+mod foundation;
+mod increment;
 mod parts;
+
+pub use foundation::Unfit;
 
 use super::description::{Description, describe};
 use super::index::End;
@@ -10,9 +14,12 @@ use super::pipeline::{Pipeline, Settled};
 use super::read::Verification;
 use super::session::{Session, Started, Stopped};
 use super::{BackupError, BadPage, Options, Progress};
+use crate::increment::Increment;
 use crate::layout::{Key, Layout};
+use crate::restore::RestoreError;
 use crate::store::{Created, Store, StoreError};
 use bytes::Bytes;
+use foundation::Foundation;
 use futures_util::TryStreamExt;
 use parts::{Parts, find};
 use pgherd_core::backup::BackupId;
@@ -33,6 +40,8 @@ pub struct Request<'a> {
     pub name: Option<&'a str>,
     /// Who takes it; nobody else takes one under this id meanwhile.
     pub by: &'a str,
+    /// What it is to build on; a full one is taken when that does not suit.
+    pub base: Option<&'a BackupId>,
     pub options: Options,
 }
 
@@ -41,6 +50,10 @@ pub struct Request<'a> {
 pub struct Taken {
     pub started: Started,
     pub stopped: Stopped,
+    /// The backup that it is incremental to.
+    pub builds_on: Option<BackupId>,
+    /// Why it does not build on what it was to build on.
+    pub unfit: Option<Unfit>,
     pub files: u64,
     /// Of the files, and of the archives.
     pub bytes: Size,
@@ -88,14 +101,23 @@ async fn attempt(
 ) -> Result<Taken, BackupError> {
     let label = format!("pgherd backup {}", request.id);
     let started = session.start(&label).await.map_err(|source| BackupError::Start { source })?;
+    let (foundation, unfit) = match request.base {
+        None => (None, None),
+        Some(base) => match Foundation::open(request, base, &started).await? {
+            Ok(foundation) => (Some(foundation), None),
+            Err(unfit) => (None, Some(unfit)),
+        },
+    };
+    let builds_on = foundation.as_ref().map(|foundation| foundation.base.clone());
     let parts = find(&started).await?;
     let verification = Verification { pages: started.pages, begin: started.begin };
     let skipped = parts.skipped.clone();
-    let mut pipeline = Pipeline::start(request, verification, parts.bytes(), progress)?;
+    let (base, bytes) = (builds_on.as_ref(), parts.bytes());
+    let mut pipeline = Pipeline::start(request, base, verification, bytes, progress)?;
     let outcome = tokio::select! {
         biased;
         () = cancelled => Err(BackupError::Cancelled),
-        outcome = store(&mut pipeline, parts, session, &started) => outcome,
+        outcome = store(&mut pipeline, (parts, foundation), session, &started) => outcome,
     };
     // What is under way is stored or taken back before anything else is done.
     let settled = pipeline.settle().await;
@@ -106,18 +128,22 @@ async fn attempt(
             return Err(cause);
         }
     };
-    commit(request, &started, &stopped, settled.end).await?;
-    Ok(taken(started, stopped, settled, skipped))
+    commit(request, base, (&started, &stopped), settled.end).await?;
+    let taken = taken(started, stopped, settled, skipped);
+    Ok(Taken { builds_on, unfit, ..taken })
 }
 
-/// Stores all archives and the table of contents.
+/// Stores all that it consists of and the table of contents.
 async fn store(
     pipeline: &mut Pipeline<'_>,
-    parts: Parts,
+    (parts, foundation): (Parts, Option<Foundation>),
     session: &mut impl Session,
     started: &Started,
 ) -> Result<Stopped, BackupError> {
-    let mut last = parts.store(pipeline).await?;
+    let mut last = match foundation {
+        None => parts.store(pipeline).await?,
+        Some(foundation) => parts.store_changes(pipeline, foundation).await?,
+    };
     // Recovery begins where this file says, so it is read when all others have been.
     last.control(pipeline).await?;
     let stopped = session.stop().await.map_err(|source| BackupError::Stop { source })?;
@@ -130,14 +156,27 @@ async fn store(
 /// From here on it is a backup.
 async fn commit(
     request: &Request<'_>,
-    started: &Started,
-    stopped: &Stopped,
+    base: Option<&BackupId>,
+    (started, stopped): (&Started, &Stopped),
     end: End,
 ) -> Result<(), BackupError> {
     let Request { store, layout, id, name, .. } = *request;
     let size = Size(end.bytes);
-    let text = describe(&Description { name, started, stopped, size });
-    let key = layout.backup_info(id);
+    let info = describe(&Description { name, started, stopped, size });
+    let (key, text) = match base {
+        None => (layout.backup_info(id), info.write().into_bytes()),
+        Some(base) => {
+            // Retention or somebody else may have removed it meanwhile.
+            if !is_listed(store, layout, base).await.map_err(BackupError::store)? {
+                let source = Box::new(RestoreError::Missing { backup: base.clone() });
+                return Err(BackupError::Base { base: base.clone(), source });
+            }
+            let increment = Increment { base: base.clone(), info };
+            let text = increment.write(id);
+            let text = text.map_err(|source| BackupError::Describe { source })?;
+            (layout.increment_description(id), text)
+        }
+    };
     store.put_new(&key, text.into()).await.map(drop).map_err(BackupError::store)
 }
 
@@ -146,6 +185,8 @@ fn taken(started: Started, stopped: Stopped, settled: Settled, skipped: Vec<Path
     Taken {
         started,
         stopped,
+        builds_on: None,
+        unfit: None,
         files: end.files,
         bytes: Size(end.bytes),
         stored: Size(stored.bytes),
@@ -158,21 +199,27 @@ fn taken(started: Started, stopped: Stopped, settled: Settled, skipped: Vec<Path
 /// Removes all that is stored of a backup: its description first, so that nobody begins to read
 /// it, then the rest.
 pub async fn sweep(store: &Store, layout: &Layout, id: &BackupId) -> Result<(), StoreError> {
-    store.delete(vec![layout.backup_info(id)]).await?;
-    let folder = layout.backup(id);
-    let listed = store.list(&folder, None);
-    let keys: Vec<Key> = listed.map_ok(|object| object.key).try_collect().await?;
-    let described = layout.backup_info(id);
-    if keys.contains(&described) {
-        return Err(store.remains(&described));
+    for (folder, described) in [
+        (layout.increment(id), layout.increment_description(id)),
+        (layout.backup(id), layout.backup_info(id)),
+    ] {
+        store.delete(vec![described.clone()]).await?;
+        let listed = store.list(&folder, None);
+        let keys: Vec<Key> = listed.map_ok(|object| object.key).try_collect().await?;
+        if keys.contains(&described) {
+            return Err(store.remains(&described));
+        }
+        store.delete(keys).await?;
     }
-    store.delete(keys).await?;
     store.delete(vec![layout.index(id)]).await?;
     store.delete(vec![layout.taker(id)]).await
 }
 
+/// Whether there is a backup of this id, full or incremental.
 async fn is_listed(store: &Store, layout: &Layout, id: &BackupId) -> Result<bool, StoreError> {
-    store.is_listed(&layout.backup(id), &layout.backup_info(id)).await
+    let (full, increment) = (layout.backup(id), layout.increment(id));
+    Ok(store.is_listed(&full, &layout.backup_info(id)).await?
+        || store.is_listed(&increment, &layout.increment_description(id)).await?)
 }
 
 /// What was found of a backup whose taker has gone.

@@ -3,11 +3,13 @@
 //! Never hides one because another one is damaged.
 
 use super::{Catalogue, CatalogueError, Entry, Repository};
-use crate::backup_info::BackupInfo;
+use crate::backup_info::{BackupInfo, Incomplete};
+use crate::increment::Increment;
+use crate::layout::Key;
 use crate::store::StoreError;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use pgherd_core::backup::{BackupId, Hold};
+use pgherd_core::backup::{Backup, BackupId, Hold};
 use pgherd_core::units::Bytes as Size;
 use std::collections::BTreeMap;
 
@@ -21,12 +23,15 @@ impl Repository {
     /// given up.
     pub async fn list(&self) -> Result<Catalogue, CatalogueError> {
         let failed = |source| CatalogueError::List { server: self.server(), source };
-        let base = self.store.folder(&self.layout.base()).await.map_err(failed)?;
-        let ids = base.folders.iter().filter_map(|folder| BackupId::parse(folder.name()).ok());
-        let entries = futures_util::stream::iter(ids).map(|id| self.entry(id));
-        let entries: Vec<Option<Entry>> =
-            entries.buffer_unordered(AT_ONCE).try_collect().await.map_err(failed)?;
-        let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        let ids = self.ids(&self.layout.base()).await.map_err(failed)?;
+        let full = futures_util::stream::iter(ids).map(|id| self.entry(id));
+        let full: Vec<Option<Entry>> =
+            full.buffer_unordered(AT_ONCE).try_collect().await.map_err(failed)?;
+        let ids = self.ids(&self.layout.increments()).await.map_err(failed)?;
+        let increments = futures_util::stream::iter(ids).map(|id| self.increment(id));
+        let increments: Vec<Option<Entry>> =
+            increments.buffer_unordered(AT_ONCE).try_collect().await.map_err(failed)?;
+        let mut entries: Vec<Entry> = full.into_iter().chain(increments).flatten().collect();
         entries.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(Catalogue { entries })
     }
@@ -34,17 +39,25 @@ impl Repository {
     /// How much each backup takes in the store.
     pub async fn stored(&self) -> Result<BTreeMap<BackupId, Size>, CatalogueError> {
         let failed = |source| CatalogueError::List { server: self.server(), source };
-        let (base, mut stored) = (self.layout.base(), BTreeMap::new());
-        let mut objects = std::pin::pin!(self.store.list(&base, None));
-        while let Some(object) = objects.next().await {
-            let object = object.map_err(failed)?;
-            let within = object.key.within(&base).and_then(|rest| rest.split('/').next());
-            if let Some(Ok(id)) = within.map(BackupId::parse) {
-                let all: &mut Size = stored.entry(id).or_default();
-                *all = Size(all.0 + object.size.0);
+        let mut stored = BTreeMap::new();
+        for folder in [self.layout.base(), self.layout.increments()] {
+            let mut objects = std::pin::pin!(self.store.list(&folder, None));
+            while let Some(object) = objects.next().await {
+                let object = object.map_err(failed)?;
+                let within = object.key.within(&folder).and_then(|rest| rest.split('/').next());
+                if let Some(Ok(id)) = within.map(BackupId::parse) {
+                    let all: &mut Size = stored.entry(id).or_default();
+                    *all = Size(all.0 + object.size.0);
+                }
             }
         }
         Ok(stored)
+    }
+
+    /// Folders that are named as backups are.
+    async fn ids(&self, folder: &Key) -> Result<Vec<BackupId>, StoreError> {
+        let found = self.store.folder(folder).await?.folders;
+        Ok(found.iter().filter_map(|folder| BackupId::parse(folder.name()).ok()).collect())
     }
 
     pub(super) fn server(&self) -> String {
@@ -61,13 +74,38 @@ impl Repository {
             return Ok(None);
         };
         let info = BackupInfo::read(&String::from_utf8_lossy(&text));
-        let hold = self.hold(&id).await?;
+        let hold = self.hold(&self.layout.keep(&id)).await?;
         let backup = info.backup(id.clone(), hold);
-        Ok(Some(Entry { id, info, hold, backup }))
+        Ok(Some(Entry { id, base: None, info, hold, backup }))
     }
 
-    pub(super) async fn hold(&self, id: &BackupId) -> Result<Option<Hold>, StoreError> {
-        let text = self.store.get(&self.layout.keep(id), LARGEST_HOLD).await?;
+    async fn increment(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
+        let key = self.layout.increment_description(&id);
+        let Some(text) = self.store.get(&key, LARGEST_INFO).await? else {
+            // What is overlooked here is a backup that it builds on.
+            if self.store.is_listed(&self.layout.increment(&id), &key).await? {
+                return Err(self.store.vanished(&key));
+            }
+            return Ok(None);
+        };
+        let hold = self.hold(&self.layout.increment_keep(&id)).await?;
+        Ok(Some(match Increment::read(&id, &text) {
+            Ok(Increment { base, info }) => {
+                let backup = info.backup(id.clone(), hold);
+                let backup = backup.map(|it| Backup { builds_on: Some(base.clone()), ..it });
+                Entry { id, base: Some(base), info, hold, backup }
+            }
+            Err(error) => {
+                tracing::warn!(%key, %error, "an incremental backup cannot be used");
+                let lacks = "what it builds on: it is damaged, or a newer pgherd wrote it";
+                let (info, backup) = (BackupInfo::default(), id.clone());
+                Entry { id, base: None, info, hold, backup: Err(Incomplete { backup, lacks }) }
+            }
+        }))
+    }
+
+    pub(super) async fn hold(&self, key: &Key) -> Result<Option<Hold>, StoreError> {
+        let text = self.store.get(key, LARGEST_HOLD).await?;
         // What is not understood holds as much as can be held.
         let hold = |text: Bytes| match text.trim_ascii() {
             b"standalone" => Hold::Standalone,
@@ -78,7 +116,14 @@ impl Repository {
 
     /// Puts a backup on hold, or takes it off.
     pub async fn set_hold(&self, id: &BackupId, hold: Option<Hold>) -> Result<(), CatalogueError> {
-        let key = self.layout.keep(id);
+        let failed = |source| CatalogueError::Hold { backup: id.clone(), source };
+        let (folder, description) =
+            (self.layout.increment(id), self.layout.increment_description(id));
+        let key = if self.store.is_listed(&folder, &description).await.map_err(failed)? {
+            self.layout.increment_keep(id)
+        } else {
+            self.layout.keep(id)
+        };
         let done = match hold {
             Some(Hold::Full) => self.store.replace(&key, Bytes::from_static(b"full")).await,
             Some(Hold::Standalone) => {
@@ -86,6 +131,6 @@ impl Repository {
             }
             None => self.store.delete(vec![key]).await,
         };
-        done.map_err(|source| CatalogueError::Hold { backup: id.clone(), source })
+        done.map_err(failed)
     }
 }

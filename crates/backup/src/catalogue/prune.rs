@@ -28,7 +28,8 @@ impl Repository {
     /// without data is still listed.
     pub async fn prune(&self, plan: &Plan) -> Result<Pruned, CatalogueError> {
         let mut pruned = Pruned::default();
-        for (id, fate) in &plan.backups {
+        // The newest first: nothing is left without what it builds on.
+        for (id, fate) in plan.backups.iter().rev() {
             match fate {
                 Fate::Kept(_) => {}
                 Fate::Removed(_) => {
@@ -37,6 +38,7 @@ impl Repository {
                 }
             }
         }
+        pruned.backups.reverse();
         let removed = self.remove_log(&plan.wal).await;
         pruned.log = removed.map_err(|source| CatalogueError::RemoveLog { source })?;
         Ok(pruned)
@@ -47,16 +49,22 @@ impl Repository {
         if self.is_held(id).await.map_err(failed)? {
             return Err(CatalogueError::HeldSince { backup: id.clone() });
         }
-        let info = self.layout.backup_info(id);
-        let is_data = |key: &Key| *key != info;
-        self.remove_all(&self.layout.backup(id), is_data).await.map_err(failed)?;
-        self.store.delete(vec![info, self.layout.index(id)]).await.map_err(failed)
+        for (folder, description) in [
+            (self.layout.increment(id), self.layout.increment_description(id)),
+            (self.layout.backup(id), self.layout.backup_info(id)),
+        ] {
+            let is_data = |key: &Key| *key != description;
+            self.remove_all(&folder, is_data).await.map_err(failed)?;
+            self.store.delete(vec![description]).await.map_err(failed)?;
+        }
+        self.store.delete(vec![self.layout.index(id)]).await.map_err(failed)
     }
 
     async fn is_held(&self, id: &BackupId) -> Result<bool, StoreError> {
-        let keep = self.layout.keep(id);
-        let folder = self.layout.annotations(id);
-        self.store.is_listed(&folder, &keep).await
+        let increment = (self.layout.increment(id), self.layout.increment_keep(id));
+        let full = (self.layout.annotations(id), self.layout.keep(id));
+        Ok(self.store.is_listed(&increment.0, &increment.1).await?
+            || self.store.is_listed(&full.0, &full.1).await?)
     }
 
     async fn remove_log(&self, cut: &Cut) -> Result<u64, StoreError> {

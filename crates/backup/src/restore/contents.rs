@@ -4,7 +4,7 @@
 
 use super::fetch::{Received, pair, send};
 use super::{RestoreError, Unusable};
-use crate::base::index::{Begin, End, FORMAT, Record};
+use crate::base::index::{Begin, End, FORMAT, Piece, Record};
 use crate::layout::Key;
 use crate::store::{Object, Store};
 use pgherd_core::backup::BackupId;
@@ -17,16 +17,17 @@ const LONGEST_LINE: u64 = 16 << 20;
 const WAITING: usize = 64;
 
 /// Lines as they come.
-pub(super) struct Contents {
+pub(crate) struct Contents {
     records: mpsc::Receiver<io::Result<Record>>,
     key: Key,
+    is_increment: bool,
     counted: End,
     _work: JoinSet<()>,
 }
 
 impl Contents {
     /// Begins to read, and gives what stands first.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         store: &Store,
         object: &Object,
         backup: &BackupId,
@@ -37,13 +38,17 @@ impl Contents {
         work.spawn(send(store.clone(), object.key.clone(), object.size.0, sender));
         work.spawn_blocking(move || lines(received, &found));
         let key = object.key.clone();
-        let mut contents = Self { records, key, counted: End::default(), _work: work };
+        let counted = End::default();
+        let mut contents = Self { records, key, is_increment: false, counted, _work: work };
         match contents.record().await? {
             Record::Begin(begin) if begin.format > FORMAT => {
                 let because = Unusable::NewerIndex;
                 Err(RestoreError::Unusable { backup: backup.clone(), because })
             }
-            Record::Begin(begin) if begin.backup == backup.as_str() => Ok((contents, begin)),
+            Record::Begin(begin) if begin.backup == backup.as_str() => {
+                contents.is_increment = begin.base.is_some();
+                Ok((contents, begin))
+            }
             Record::Begin(begin) => {
                 Err(contents.damaged(format!("it is that of backup {:?}", begin.backup)))
             }
@@ -54,11 +59,18 @@ impl Contents {
     }
 
     /// The next line, or nothing after a proper end.
-    pub(super) async fn next(&mut self) -> Result<Option<Record>, RestoreError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Record>, RestoreError> {
         let record = self.record().await?;
         match &record {
             Record::Begin(_) => return Err(self.damaged("it begins twice".to_owned())),
-            Record::Chunk(chunk) => chunk.pieces.iter().for_each(|piece| self.counted.count(piece)),
+            Record::Chunk(chunk) => {
+                let of_another = |piece: &Piece| piece.changed.is_some() && !self.is_increment;
+                if chunk.pieces.iter().any(of_another) {
+                    let what = "it names pages of another backup, and builds on none".to_owned();
+                    return Err(self.damaged(what));
+                }
+                chunk.pieces.iter().for_each(|piece| self.counted.count(piece));
+            }
             Record::End(end) if *end == self.counted => return self.end().await,
             Record::End(_) => return Err(self.damaged("a part of it is missing".to_owned())),
             Record::Folder(_) => {}
@@ -73,6 +85,10 @@ impl Contents {
             Some(Ok(_)) => Err(self.damaged("it goes on after its end".to_owned())),
             Some(Err(source)) => Err(RestoreError::Archive { key: self.key.clone(), source }),
         }
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
     }
 
     pub(super) fn counted(&self) -> End {

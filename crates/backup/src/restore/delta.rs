@@ -29,7 +29,7 @@ pub(super) fn compare(place: &Place, chunk: &Chunk, plain: &mut Vec<u8>) -> Resu
     Ok(Kept::All)
 }
 
-fn is_there(path: &Path, piece: &Piece, plain: &mut Vec<u8>) -> io::Result<bool> {
+pub(super) fn is_there(path: &Path, piece: &Piece, plain: &mut Vec<u8>) -> io::Result<bool> {
     let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).write(true).custom_flags(nofollow).open(path)?;
     let length = file.metadata()?.len();

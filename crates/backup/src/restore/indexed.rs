@@ -21,6 +21,7 @@ use pgherd_core::units::Bytes as Size;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Neighbours are fetched together up to this size.
-const FETCH: u64 = 4 << 20;
+pub(super) const FETCH: u64 = 4 << 20;
 /// What one chunk may claim to be; ours are about 4 MiB.
 const LARGEST_CHUNK: u32 = 64 << 20;
 
@@ -44,6 +45,10 @@ impl Bench {
         Ok(Self { unpacker: Unpacker::new()?, plain: Vec::new() })
     }
 
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.plain
+    }
+
     /// Unpacks a chunk and gives out its pieces, each once its sum is right.
     pub(super) fn pieces(
         &mut self,
@@ -53,12 +58,16 @@ impl Bench {
         mut give: impl FnMut(&Piece, &[u8]) -> Result<(), RestoreError>,
     ) -> Result<(), RestoreError> {
         self.plain.resize(chunk.plain as usize, 0);
-        let unpacked = self.unpacker.unpack(packing, packed, &mut self.plain);
-        unpacked.map_err(|source| RestoreError::Archive { key: key.clone(), source })?;
+        // Nothing is stored of what is as in the backup below.
+        if chunk.packed > 0 || chunk.plain > 0 {
+            let unpacked = self.unpacker.unpack(packing, packed, &mut self.plain);
+            unpacked.map_err(|source| RestoreError::Archive { key: key.clone(), source })?;
+        }
         for piece in &chunk.pieces {
-            let start = piece.at as usize;
-            let content = self.plain.get(start..start.saturating_add(piece.length as usize));
-            let content = content.filter(|content| crc_fast::crc32_iscsi(content) == piece.crc32c);
+            let (start, length) = (piece.at as usize, piece.stored().unwrap_or(u32::MAX) as usize);
+            let crc32c = piece.changed.as_ref().map_or(piece.crc32c, |changed| changed.crc32c);
+            let content = self.plain.get(start..start.saturating_add(length));
+            let content = content.filter(|content| crc_fast::crc32_iscsi(content) == crc32c);
             let Some(content) = content else {
                 let what = format!("{:?} in it is not what was stored", piece.path);
                 return Err(RestoreError::Damaged { key: key.clone(), what });
@@ -188,13 +197,27 @@ impl Indexed<'_> {
     }
 }
 
+/// A part of an object, which may be nothing.
+pub(super) async fn range_of(
+    store: &Store,
+    key: &Key,
+    range: Range<u64>,
+) -> Result<Bytes, RestoreError> {
+    if range.is_empty() {
+        return Ok(Bytes::new());
+    }
+    store.get_range(key, range).await.map_err(RestoreError::store)
+}
+
 /// How this chunk is packed, if it can be one of ours.
 pub(super) fn packing(key: &Key, chunk: &Chunk) -> Result<Packing, RestoreError> {
     let Chunk { archive, at, packed, plain, pieces } = chunk;
     let packing = Packing::of(Compression::of(archive).1);
     let ends = |from: u64, length: u32| from.checked_add(length.into());
-    let is_inside =
-        |piece: &Piece| ends(piece.from, piece.length).is_some_and(|end| end <= piece.size);
+    let is_inside = |piece: &Piece| {
+        let fits = ends(piece.from, piece.length).is_some_and(|end| end <= piece.size);
+        fits && piece.stored().is_some()
+    };
     let is_plausible = !archive.contains('/')
         && *plain <= LARGEST_CHUNK
         && ends(*at, *packed).is_some()
@@ -207,19 +230,19 @@ pub(super) fn packing(key: &Key, chunk: &Chunk) -> Result<Packing, RestoreError>
 
 type Tasks = JoinSet<Result<u64, RestoreError>>;
 
-fn outcome(
+pub(super) fn outcome(
     finished: Result<Result<u64, RestoreError>, tokio::task::JoinError>,
 ) -> Result<u64, RestoreError> {
     finished.map_err(|_died| RestoreError::WorkerLost(crate::workers::WorkerLost))?
 }
 
 /// What is in the backup, if what is not is to be removed.
-struct Listed {
-    names: Option<HashSet<Box<str>>>,
+pub(super) struct Listed {
+    pub(super) names: Option<HashSet<Box<str>>>,
 }
 
 impl Listed {
-    fn new(into: Into) -> Self {
+    pub(super) fn new(into: Into) -> Self {
         Self {
             names: match into {
                 Into::Empty => None,
@@ -228,7 +251,7 @@ impl Listed {
         }
     }
 
-    fn files(&mut self, chunk: &Chunk) {
+    pub(super) fn files(&mut self, chunk: &Chunk) {
         let Some(names) = &mut self.names else { return };
         let first = chunk.pieces.iter().filter(|piece| piece.is_first());
         names.extend(first.map(|piece| piece.path.as_str().into()));
@@ -266,8 +289,7 @@ impl One {
             let (first, last) = (run.first(), run.last());
             let Some((first, last)) = first.zip(last) else { continue };
             let range = first.at..last.at + u64::from(last.packed);
-            let packed = self.store.get_range(&group.key, range.clone()).await;
-            let packed = packed.map_err(RestoreError::store)?;
+            let packed = range_of(&self.store, &group.key, range.clone()).await?;
             if packed.len() as u64 != range.end - range.start {
                 let what = "it is shorter than it was".to_owned();
                 return Err(RestoreError::Damaged { key: group.key, what });

@@ -3,11 +3,13 @@
 //! Never writes anything, and never stops at the first damage: all of it is told.
 
 use super::archives::Found;
+use super::chain::{Kind, Link, chain};
 use super::contents::Contents;
 use super::fetch::{pair, send};
-use super::indexed::{Bench, packing};
-use super::whole::{By, LEAST_MEMORY, description};
-use super::{Options, RestoreError, Unusable};
+use super::indexed::{Bench, packing, range_of};
+use super::wanted::{Depth, Wanted};
+use super::whole::{By, LEAST_MEMORY, archives};
+use super::{Options, RestoreError};
 use crate::backup_info::BackupInfo;
 use crate::base::Progress;
 use crate::base::index::{Chunk, Record};
@@ -47,19 +49,19 @@ pub async fn verify(
     options: Options,
     progress: watch::Sender<Progress>,
 ) -> Result<Verified, RestoreError> {
-    let backup = description((store, layout), id).await?;
-    let listed = store.folder(&layout.backup(id)).await.map_err(RestoreError::store)?;
-    let archives: Vec<Found> = listed.objects.into_iter().filter_map(Found::of).collect();
-    if !archives.iter().any(|found| found.tablespace.is_none() && found.is_first()) {
-        let because = Unusable::NoData;
-        return Err(RestoreError::Unusable { backup: id.clone(), because });
-    }
+    let chain = chain((store, layout), id).await?;
+    let (Some(newest), Some(full)) = (chain.first(), chain.last()) else {
+        return Err(RestoreError::Missing { backup: id.clone() });
+    };
+    let (backup, archives) = (newest.info.clone(), archives((store, layout), full).await?);
     let count = if options.workers == 0 { processors() } else { options.workers };
-    let work = Work { store, layout, id, count, options, progress };
-    let index = store.head(&layout.index(id)).await.map_err(RestoreError::store)?;
-    let (by, found) = match index {
-        Some(index) => (By::Contents, work.by_contents(&index).await?),
-        None => (By::Archives, work.by_archives(archives).await?),
+    let work = Work { store, layout, count, options, progress };
+    let index = store.head(&newest.index_key(layout)).await.map_err(RestoreError::store)?;
+    let (by, found) = match (index, &newest.kind) {
+        (Some(_), _) | (None, Kind::Incremental { .. }) => {
+            (By::Contents, work.by_contents(&chain).await?)
+        }
+        (None, Kind::Full) => (By::Archives, work.by_archives(archives).await?),
     };
     let Seen { files, bytes, damages, damages_in_all } = found;
     Ok(Verified { backup, by, files, bytes: Bytes(bytes), damages, damages_in_all })
@@ -68,7 +70,6 @@ pub async fn verify(
 struct Work<'a> {
     store: &'a Store,
     layout: &'a Layout,
-    id: &'a BackupId,
     count: usize,
     options: Options,
     progress: watch::Sender<Progress>,
@@ -112,34 +113,49 @@ impl Seen {
 }
 
 impl Work<'_> {
-    async fn by_contents(&self, index: &Object) -> Result<Seen, RestoreError> {
+    /// Reads what is stored of each backup of the chain, and looks whether together they have all.
+    async fn by_contents(&self, chain: &[Link]) -> Result<Seen, RestoreError> {
         let benches = (0..self.count).map(|_| Bench::new()).collect::<Result<Vec<_>, _>>();
         let workers = benches.and_then(Workers::start);
         let workers = Arc::new(workers.map_err(|source| RestoreError::Workers { source })?);
         let memory = self.options.memory.0.max(LEAST_MEMORY);
         let budget = Budget::new(usize::try_from(memory).unwrap_or(usize::MAX));
-        let (mut contents, begin) = Contents::begin(self.store, index, self.id).await?;
-        let total = Bytes(begin.bytes);
-        self.progress.send_replace(Progress { total, ..Progress::default() });
         let (began, mut seen, mut tasks) = (Instant::now(), Seen::default(), JoinSet::new());
-        while let Some(record) = contents.next().await? {
-            let Record::Chunk(chunk) = record else { continue };
-            let key = self.layout.archive(self.id, &chunk.archive);
-            let needed = u64::from(chunk.packed) + u64::from(chunk.plain);
-            let taken = budget.take(usize::try_from(needed).unwrap_or(usize::MAX)).await;
-            let one = One {
-                store: self.store.clone(),
-                workers: Arc::clone(&workers),
-                progress: self.progress.clone(),
-                began,
-            };
-            tasks.spawn(one.chunk(key, chunk, taken));
-            while let Some(finished) = tasks.try_join_next() {
-                seen.note(finished)?;
+        let mut wanted = Wanted::default();
+        for (depth, link) in chain.iter().enumerate() {
+            let index = link.index((self.store, self.layout)).await?;
+            let (mut contents, begin) = Contents::begin(self.store, &index, &link.id).await?;
+            let depth = if depth == 0 { Depth::Newest } else { Depth::Below };
+            if depth == Depth::Newest {
+                let total = Bytes(begin.bytes);
+                self.progress.send_replace(Progress { total, ..Progress::default() });
+            }
+            while let Some(record) = contents.next().await? {
+                let Record::Chunk(chunk) = record else { continue };
+                let key = link.object(self.layout, &chunk.archive);
+                let needed = u64::from(chunk.packed) + u64::from(chunk.plain);
+                let taken = budget.take(usize::try_from(needed).unwrap_or(usize::MAX)).await;
+                if packing(&key, &chunk).is_ok() {
+                    wanted.take_in(&chunk, depth);
+                }
+                let one = One {
+                    store: self.store.clone(),
+                    workers: Arc::clone(&workers),
+                    progress: self.progress.clone(),
+                    depth,
+                    began,
+                };
+                tasks.spawn(one.chunk(key, chunk, taken));
+                while let Some(finished) = tasks.try_join_next() {
+                    seen.note(finished)?;
+                }
             }
         }
         while let Some(finished) = tasks.join_next().await {
             seen.note(finished)?;
+        }
+        if let Some(path) = wanted.missing() {
+            seen.damage(format!("pages of {path:?} are in none of the backups it builds on"));
         }
         Ok(seen)
     }
@@ -178,6 +194,7 @@ struct One {
     store: Store,
     workers: Arc<Workers<Bench>>,
     progress: watch::Sender<Progress>,
+    depth: Depth,
     began: Instant,
 }
 
@@ -185,7 +202,7 @@ impl One {
     async fn chunk(self, key: Key, chunk: Chunk, taken: Taken) -> Outcome {
         let packing = packing(&key, &chunk)?;
         let range = chunk.at..chunk.at + u64::from(chunk.packed);
-        let packed = self.store.get_range(&key, range).await.map_err(RestoreError::store)?;
+        let packed = range_of(&self.store, &key, range).await?;
         if packed.len() != chunk.packed as usize {
             let what = "it is shorter than it was".to_owned();
             return Err(RestoreError::Damaged { key, what });
@@ -193,9 +210,10 @@ impl One {
         let moved = u64::from(chunk.packed);
         let read = self.workers.run(move |bench| {
             let (mut files, mut bytes) = (0, 0);
+            let count = u64::from(self.depth == Depth::Newest);
             bench.pieces((&key, packing), &packed, &chunk, |piece, _| {
-                files += u64::from(piece.is_last());
-                bytes += u64::from(piece.length);
+                files += u64::from(piece.is_last()) * count;
+                bytes += u64::from(piece.length) * count;
                 Ok(())
             })?;
             Ok((files, bytes))

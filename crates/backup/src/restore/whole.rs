@@ -3,9 +3,11 @@
 //! Never begins to write before it knows that the backup can be restored and that there is room.
 
 use super::archives::{Archives, Found};
+use super::chain::{Link, chain};
+use super::combined::Combined;
 use super::contents::Contents;
 use super::durable::{Disks, sync_folder};
-use super::indexed::{Bench, Indexed, make_folder};
+use super::indexed::{Bench, Done, Indexed, make_folder};
 use super::place::Place;
 use super::{Options, RestoreError, Unusable, delta, space};
 use crate::backup_info::BackupInfo;
@@ -14,7 +16,7 @@ use crate::budget::Budget;
 use crate::layout::Layout;
 use crate::store::Store;
 use crate::workers::{Workers, processors};
-use pgherd_core::backup::{BackupId, Status};
+use pgherd_core::backup::BackupId;
 use pgherd_core::units::Bytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,8 +69,6 @@ pub enum By {
     Archives,
 }
 
-/// A description is far below this.
-const DESCRIPTION: Bytes = Bytes(8 << 20);
 /// What no fetch can do without: a group of chunks and the largest of them.
 pub(super) const LEAST_MEMORY: u64 = 16 << 20;
 
@@ -77,21 +77,21 @@ pub async fn restore(
     request: &Request<'_>,
     progress: watch::Sender<Progress>,
 ) -> Result<Restored, RestoreError> {
-    let backup = description((request.store, request.layout), request.id).await?;
+    let chain = chain((request.store, request.layout), request.id).await?;
+    let (Some(newest), Some(full)) = (chain.first(), chain.last()) else {
+        return Err(RestoreError::Missing { backup: request.id.clone() });
+    };
+    let backup = newest.info.clone();
     let place = Arc::new(place(request, &backup)?);
-    let listed = request.store.folder(&request.layout.backup(request.id)).await;
-    let listed = listed.map_err(RestoreError::store)?;
-    let archives: Vec<Found> = listed.objects.into_iter().filter_map(Found::of).collect();
-    let unusable = |because| RestoreError::Unusable { backup: request.id.clone(), because };
-    if !archives.iter().any(|found| found.tablespace.is_none() && found.is_first()) {
-        return Err(unusable(Unusable::NoData));
-    }
-    let index = request.store.head(&request.layout.index(request.id)).await;
-    let index = index.map_err(RestoreError::store)?;
-    let contents = match index {
-        Some(index) => Some(Contents::begin(request.store, &index, request.id).await?),
-        None if request.into == Into::Existing => return Err(unusable(Unusable::NoIndex)),
-        None => None,
+    let archives = archives((request.store, request.layout), full).await?;
+    let contents = match request.store.head(&newest.index_key(request.layout)).await {
+        Ok(Some(index)) => Some(Contents::begin(request.store, &index, request.id).await?),
+        Ok(None) if chain.len() > 1 => return Err(unusable(newest, Unusable::NoContents)),
+        Ok(None) if request.into == Into::Existing => {
+            return Err(unusable(newest, Unusable::NoIndex));
+        }
+        Ok(None) => None,
+        Err(error) => return Err(RestoreError::store(error)),
     };
     let total = contents.as_ref().map(|(_, begin)| Bytes(begin.bytes));
     prepare(request, &place, &archives, total)?;
@@ -100,6 +100,7 @@ pub async fn restore(
     let disks = Disks::open(&place)?;
     let work = Work { request, place, disks: Arc::clone(&disks), progress };
     let restored = match contents {
+        Some(_) if chain.len() > 1 => work.by_chain(&chain, backup).await?,
         Some((contents, _)) => work.by_contents(contents, backup).await?,
         None => work.by_archives(archives, backup).await?,
     };
@@ -107,21 +108,22 @@ pub async fn restore(
     Ok(restored)
 }
 
-pub(super) async fn description(
+/// The archives of a full backup, if there are any.
+pub(super) async fn archives(
     (store, layout): (&Store, &Layout),
-    id: &BackupId,
-) -> Result<BackupInfo, RestoreError> {
-    let key = layout.backup_info(id);
-    let missing = || RestoreError::Missing { backup: id.clone() };
-    let text = store.get(&key, DESCRIPTION).await.map_err(RestoreError::store)?;
-    let backup = BackupInfo::read(&String::from_utf8_lossy(&text.ok_or_else(missing)?));
-    let because = match backup.status {
-        _ if backup.snapshots.is_some() => Unusable::Snapshot,
-        // barman restores what says nothing, too.
-        Some(Status::Done) | None => return Ok(backup),
-        Some(Status::Unfinished | Status::Failed | Status::WaitingForWal) => Unusable::Unfinished,
-    };
-    Err(RestoreError::Unusable { backup: id.clone(), because })
+    full: &Link,
+) -> Result<Vec<Found>, RestoreError> {
+    let listed = store.folder(&layout.backup(&full.id)).await.map_err(RestoreError::store)?;
+    let archives: Vec<Found> = listed.objects.into_iter().filter_map(Found::of).collect();
+    if archives.iter().any(|found| found.tablespace.is_none() && found.is_first()) {
+        Ok(archives)
+    } else {
+        Err(unusable(full, Unusable::NoData))
+    }
+}
+
+fn unusable(link: &Link, because: Unusable) -> RestoreError {
+    RestoreError::Unusable { backup: link.id.clone(), because }
 }
 
 fn place(request: &Request<'_>, backup: &BackupInfo) -> Result<Place, RestoreError> {
@@ -210,10 +212,7 @@ impl Work<'_> {
         contents: Contents,
         backup: BackupInfo,
     ) -> Result<Restored, RestoreError> {
-        let benches = (0..self.count()).map(|_| Bench::new()).collect::<Result<Vec<_>, _>>();
-        let workers = benches.and_then(Workers::start);
-        let workers = workers.map_err(|source| RestoreError::Workers { source })?;
-        let memory = self.request.options.memory.0.max(LEAST_MEMORY);
+        let (workers, budget) = self.means()?;
         let Request { store, layout, id, into, .. } = *self.request;
         let indexed = Indexed {
             store,
@@ -222,20 +221,37 @@ impl Work<'_> {
             into,
             place: self.place,
             disks: self.disks,
-            workers: Arc::new(workers),
-            budget: Budget::new(usize::try_from(memory).unwrap_or(usize::MAX)),
+            workers,
+            budget,
             progress: self.progress,
         };
-        let done = indexed.restore(contents).await?;
-        Ok(Restored {
-            backup,
-            by: By::Contents,
-            files: done.files,
-            bytes: Bytes(done.bytes),
-            unchanged: Bytes(done.unchanged),
-            removed: done.removed,
-            skipped: Vec::new(),
-        })
+        Ok(restored(&indexed.restore(contents).await?, backup))
+    }
+
+    /// Combines an incremental backup with what it builds on.
+    async fn by_chain(self, chain: &[Link], backup: BackupInfo) -> Result<Restored, RestoreError> {
+        let (workers, budget) = self.means()?;
+        let Request { store, layout, into, .. } = *self.request;
+        let combined = Combined {
+            place_of: (store, layout),
+            chain,
+            into,
+            place: self.place,
+            disks: self.disks,
+            workers,
+            budget,
+            progress: self.progress,
+        };
+        Ok(restored(&combined.restore().await?, backup))
+    }
+
+    fn means(&self) -> Result<(Arc<Workers<Bench>>, Budget), RestoreError> {
+        let benches = (0..self.count()).map(|_| Bench::new()).collect::<Result<Vec<_>, _>>();
+        let workers = benches.and_then(Workers::start);
+        let workers = workers.map_err(|source| RestoreError::Workers { source })?;
+        let memory = self.request.options.memory.0.max(LEAST_MEMORY);
+        let budget = Budget::new(usize::try_from(memory).unwrap_or(usize::MAX));
+        Ok((Arc::new(workers), budget))
     }
 
     async fn by_archives(
@@ -256,6 +272,19 @@ impl Work<'_> {
             removed: 0,
             skipped: done.skipped,
         })
+    }
+}
+
+fn restored(done: &Done, backup: BackupInfo) -> Restored {
+    let Done { files, bytes, unchanged, removed } = *done;
+    Restored {
+        backup,
+        by: By::Contents,
+        files,
+        bytes: Bytes(bytes),
+        unchanged: Bytes(unchanged),
+        removed,
+        skipped: Vec::new(),
     }
 }
 

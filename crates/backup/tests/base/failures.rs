@@ -21,8 +21,15 @@ async fn a_backup_that_fails_or_is_cancelled_leaves_nothing() {
     let server = Server::folder();
     let (store, layout, id) = (server.store(), layout(), id());
     let options = Options::default();
-    let request =
-        Request { store: &store, layout: &layout, id: &id, name: None, by: "test", options };
+    let request = Request {
+        store: &store,
+        layout: &layout,
+        id: &id,
+        name: None,
+        by: "test",
+        base: None,
+        options,
+    };
     let mut fake = Fake::new();
     fake.stops = Err("the connection is gone");
     let progress = || watch::Sender::new(Progress::default());
@@ -51,8 +58,15 @@ async fn a_store_that_cannot_be_written_is_told() {
     let server = Server::folder();
     let (store, layout, id) = (server.store(), layout(), id());
     let options = Options::default();
-    let request =
-        Request { store: &store, layout: &layout, id: &id, name: None, by: "test", options };
+    let request = Request {
+        store: &store,
+        layout: &layout,
+        id: &id,
+        name: None,
+        by: "test",
+        base: None,
+        options,
+    };
     // A file where a folder should be.
     std::fs::write(server.folder.path().join("prod"), b"").unwrap();
     let progress = watch::Sender::new(Progress::default());
@@ -138,8 +152,15 @@ async fn only_who_began_a_backup_clears_up_after_it() {
     assert_eq!(clear(&store, &layout, &id, "you").await.unwrap(), Left::Nothing);
     assert!(store.head(&half).await.unwrap().is_some());
     let options = Options::default();
-    let request =
-        Request { store: &store, layout: &layout, id: &id, name: None, by: "you", options };
+    let request = Request {
+        store: &store,
+        layout: &layout,
+        id: &id,
+        name: None,
+        by: "you",
+        base: None,
+        options,
+    };
     let progress = watch::Sender::new(Progress::default());
     let taken = take(&request, &mut Fake::new(), progress, std::future::pending()).await;
     assert!(matches!(taken, Err(BackupError::AlreadyThere(_))), "{taken:?}");

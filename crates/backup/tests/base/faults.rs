@@ -46,8 +46,15 @@ async fn a_backup_is_whole_or_not_listed_whatever_happens_on_the_way() {
     let mut fake = Fake::new();
     for attempt in 1.. {
         assert!(attempt < ATTEMPTS, "no attempt succeeded");
-        let request =
-            Request { store: &spoiled, layout: &layout, id: &id, name: None, by: "test", options };
+        let request = Request {
+            store: &spoiled,
+            layout: &layout,
+            id: &id,
+            name: None,
+            by: "test",
+            base: None,
+            options,
+        };
         let progress = watch::Sender::new(Progress::default());
         let taken = take(&request, &mut fake, progress, std::future::pending()).await;
         match taken {

@@ -97,8 +97,15 @@ impl Session for Fake {
 
 pub(crate) async fn back_up(store: &Store, session: &mut impl Session, options: Options) -> Taken {
     let (layout, id) = (layout(), id());
-    let request =
-        Request { store, layout: &layout, id: &id, name: Some("nightly"), by: "test", options };
+    let request = Request {
+        store,
+        layout: &layout,
+        id: &id,
+        name: Some("nightly"),
+        by: "test",
+        base: None,
+        options,
+    };
     let (progress, shown) = watch::channel(Progress::default());
     let taken = take(&request, session, progress, std::future::pending()).await.unwrap();
     let shown = *shown.borrow();

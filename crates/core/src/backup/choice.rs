@@ -2,7 +2,7 @@
 //!
 //! Never chooses one that cannot reach the target, and says of every refusal what would help.
 
-use super::window::{Archive, Gap, Interval, Window};
+use super::window::{Archive, Gap, Interval, Missing, Window};
 use super::{Backup, BackupId, Extent};
 use crate::units::{Lsn, Moment, Timeline};
 use crate::wal::Segment;
@@ -86,6 +86,11 @@ pub enum Refusal {
          another backup"
     )]
     Unusable { backup: BackupId, missing: Segment },
+    #[error(
+        "backup {backup} is incremental, and backup {base}, which it builds on, is not there: \
+         choose another backup"
+    )]
+    Broken { backup: BackupId, base: BackupId },
     #[error("a restore point or a transaction is sought: name the backup to begin with")]
     NeedsBackup,
     #[error("the target lies before backup {first} ended, which is the first: choose a later one")]
@@ -149,7 +154,7 @@ fn more_telling(before: Refusal, now: Refusal) -> Refusal {
 fn rank(refusal: &Refusal) -> u8 {
     match refusal {
         Refusal::NoBackup | Refusal::UnknownBackup(_) | Refusal::NeedsBackup => 0,
-        Refusal::Unusable { .. } => 1,
+        Refusal::Unusable { .. } | Refusal::Broken { .. } => 1,
         Refusal::EndedAfter { .. } | Refusal::TooEarly { .. } => 2,
         Refusal::NoWayTo(_) => 3,
         Refusal::TooLate { .. } => 4,
@@ -163,7 +168,11 @@ fn judge<'a>(
     window: &'a Window,
 ) -> Result<(&'a Interval, Option<Concern>), Refusal> {
     if let Some(one) = window.unusable.iter().find(|one| one.backup == *id) {
-        return Err(Refusal::Unusable { backup: id.clone(), missing: one.missing });
+        let backup = id.clone();
+        return Err(match &one.missing {
+            Missing::Log(missing) => Refusal::Unusable { backup, missing: *missing },
+            Missing::Backup(base) => Refusal::Broken { backup, base: base.clone() },
+        });
     }
     let too_early = match &wanted.target {
         Target::Time(time) => *time < extent.ended,
@@ -394,5 +403,26 @@ mod tests {
         let window = window(&backups, &archive);
         let only = Wanted { along: Along::Only(Timeline(3)), ..wanted(Target::Latest) };
         assert_eq!(choose(&only, &backups, &archive, &window), Err(Refusal::NoWayTo(Timeline(3))));
+    }
+
+    #[test]
+    fn an_increment_whose_base_is_gone_is_passed_over() {
+        let full = backup(1, 1, 3);
+        let lost = Backup { builds_on: Some(backup(9, 1, 9).id), ..backup(2, 1, 6) };
+        let backups = [full, lost];
+        let archive = archive(&[(1, 2, 8)], &[]);
+        let window = window(&backups, &archive);
+        let named = Wanted { backup: Some(backups[1].id.clone()), ..wanted(Target::Latest) };
+        let said = [wanted(Target::Latest), named].map(|wanted| {
+            match choose(&wanted, &backups, &archive, &window) {
+                Ok(choice) => format!("{choice}\n"),
+                Err(refusal) => format!("refused: {refusal}\n"),
+            }
+        });
+        expect![[r#"
+            backup 19700102T000000 along timeline 1: the newest
+            refused: backup 19700103T000000 is incremental, and backup 19700110T000000, which it builds on, is not there: choose another backup
+        "#]]
+        .assert_eq(&said.concat());
     }
 }

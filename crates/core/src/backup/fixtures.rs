@@ -24,6 +24,7 @@ pub(crate) fn backup(day: i64, timeline: u32, number: u64) -> Backup {
         id: BackupId::parse(&format!("{date}T{time}")).unwrap(),
         status: Status::Done,
         hold: None,
+        builds_on: None,
         extent: Some(Extent {
             timeline: Timeline(timeline),
             begin: Lsn((number << 24) + 0x28),
@@ -32,6 +33,11 @@ pub(crate) fn backup(day: i64, timeline: u32, number: u64) -> Backup {
             segment_size: SegmentSize::DEFAULT,
         }),
     }
+}
+
+/// The same, incremental to another one.
+pub(crate) fn increment(of: Backup, base: &Backup) -> Backup {
+    Backup { builds_on: Some(base.id.clone()), ..of }
 }
 
 /// Runs as timeline, first and last number, each archived in the minute of its last number; forks

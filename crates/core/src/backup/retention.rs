@@ -3,7 +3,7 @@
 //! Never gives up what a kept backup needs, a backup on hold, or one that is not finished; and
 //! gives up nothing while there is a backup that cannot be read.
 
-use super::{Backup, BackupId, Extent, Hold};
+use super::{Backup, BackupId, Extent, Hold, increment};
 use crate::units::Moment;
 use crate::wal::{Segment, WalFile};
 use serde::Serialize;
@@ -97,6 +97,8 @@ pub enum Keep {
     /// Fewer than wanted would be left.
     AtLeast,
     OnHold(Hold),
+    /// One that is kept builds on it.
+    Needed,
     /// It is being taken, or it failed and somebody should look.
     NotDone,
     /// Some backup cannot be read; what it needs is unknown.
@@ -115,6 +117,8 @@ pub enum Remove {
     Surplus,
     /// Somebody asked for that.
     Asked,
+    /// What it builds on is to be removed.
+    LosesItsBase,
 }
 
 /// Which segments of the log are kept.
@@ -156,8 +160,22 @@ pub fn plan(sight: &Sight<'_>, now: Moment) -> Plan {
         fates.push((backup.id.clone(), fate(backup, sight, now, &mut ahead)));
     }
     fates.reverse();
+    keep_what_is_built_on(&mut fates, sight.backups);
     let wal = cut(&sorted, &fates);
     Plan { backups: fates, wal }
+}
+
+/// A backup that is kept is worth nothing without those that it builds on.
+fn keep_what_is_built_on(fates: &mut [(BackupId, Fate)], backups: &[Backup]) {
+    let kept = fates.iter().filter(|(_, fate)| matches!(fate, Fate::Kept(_)));
+    let chains = kept.filter_map(|(id, _)| increment::chain(id, backups).ok());
+    let needed: BTreeSet<BackupId> =
+        chains.flat_map(|chain| chain.into_iter().skip(1).map(|one| one.id.clone())).collect();
+    for (id, fate) in fates {
+        if matches!(fate, Fate::Removed(_)) && needed.contains(id) {
+            *fate = Fate::Kept(Keep::Needed);
+        }
+    }
 }
 
 /// When the first of these ended that a policy keeps at that moment, as far as holds do not matter.
@@ -186,14 +204,19 @@ pub enum RemoveRefusal {
     Unknown(BackupId),
     #[error("backup {0} is on hold: release it first")]
     OnHold(BackupId),
-    #[error("backup {0} is the last one that can be restored: take another one first")]
+    #[error("backup {held} builds on backup {backup} and is on hold: release it first")]
+    HeldBuildsOn { backup: BackupId, held: BackupId },
+    #[error(
+        "backup {0} is the last one that can be restored, or all others build on it: take another \
+         one first"
+    )]
     Last(BackupId),
     #[error("backup {0} cannot be read, and what it needs is unknown: remove its folder by hand")]
     Unreadable(BackupId),
 }
 
-/// Removes this one alone, and the log that only it needed. Policy and time of the sight do not
-/// count.
+/// Removes this one, those that build on it, and the log that only they needed. Policy and time of
+/// the sight do not count.
 pub fn without(meant: &BackupId, sight: &Sight<'_>) -> Result<Plan, RemoveRefusal> {
     let found = sight.backups.iter().find(|backup| backup.id == *meant);
     let Some(found) = found else {
@@ -204,16 +227,25 @@ pub fn without(meant: &BackupId, sight: &Sight<'_>) -> Result<Plan, RemoveRefusa
     if found.hold.is_some() {
         return Err(RemoveRefusal::OnHold(meant.clone()));
     }
+    let builds_on_it: BTreeSet<&BackupId> = increment::dependants(meant, sight.backups).collect();
+    let is_held = |backup: &&Backup| backup.hold.is_some() && builds_on_it.contains(&backup.id);
+    if let Some(held) = sight.backups.iter().find(is_held) {
+        let (backup, held) = (meant.clone(), held.id.clone());
+        return Err(RemoveRefusal::HeldBuildsOn { backup, held });
+    }
     let is_usable =
         |backup: &&Backup| backup.done().is_some() && !sight.unusable.contains(&backup.id);
-    let usable = sight.backups.iter().filter(is_usable).count();
-    if usable <= 1 && is_usable(&found) && sight.at_least > 0 {
+    let goes = |backup: &&Backup| backup.id == *meant || builds_on_it.contains(&backup.id);
+    let usable = || sight.backups.iter().filter(is_usable);
+    let stays = usable().any(|backup| !goes(&backup));
+    if !stays && usable().next().is_some() && sight.at_least > 0 {
         return Err(RemoveRefusal::Last(meant.clone()));
     }
     let mut sorted: Vec<&Backup> = sight.backups.iter().collect();
     sorted.sort_by(|one, other| one.id.cmp(&other.id));
     let fate = |backup: &&Backup| match backup.hold {
         _ if backup.id == *meant => Fate::Removed(Remove::Asked),
+        _ if builds_on_it.contains(&backup.id) => Fate::Removed(Remove::LosesItsBase),
         Some(hold) => Fate::Kept(Keep::OnHold(hold)),
         None => Fate::Kept(Keep::NotMeant),
     };
@@ -282,6 +314,7 @@ fn cut(sorted: &[&Backup], fates: &[(BackupId, Fate)]) -> Cut {
                 | Keep::Newest
                 | Keep::AtLeast
                 | Keep::OnHold(Hold::Full)
+                | Keep::Needed
                 | Keep::NotDone
                 | Keep::Unreadable
                 | Keep::NotMeant,
@@ -305,11 +338,13 @@ impl fmt::Display for Fate {
             Self::Kept(Keep::AtLeast) => "kept: fewer than wanted would be left",
             Self::Kept(Keep::OnHold(Hold::Full)) => "kept: on hold, with all log from it on",
             Self::Kept(Keep::OnHold(Hold::Standalone)) => "kept: on hold, standing alone",
+            Self::Kept(Keep::Needed) => "kept: an incremental backup that is kept builds on it",
             Self::Kept(Keep::NotDone) => "kept: it is not done",
             Self::Kept(Keep::Unreadable) => {
                 "kept: a backup cannot be read, so nobody knows what it needs"
             }
             Self::Kept(Keep::NotMeant) => "kept: another one is meant",
+            Self::Removed(Remove::LosesItsBase) => "removed: what it builds on is removed",
             Self::Removed(Remove::Asked) => "removed: somebody asked for that",
             Self::Removed(Remove::BeforeTheWindow) => "removed: the window begins after it",
             Self::Removed(Remove::Surplus) => "removed: enough newer ones are there",
@@ -501,7 +536,7 @@ mod tests {
             19700103T000000 kept: another one is meant
             19700105T000000 removed: somebody asked for that
             log before 00000001000000000000000A removed
-            backup 19700103T000000 is the last one that can be restored: take another one first
+            backup 19700103T000000 is the last one that can be restored, or all others build on it: take another one first
             backup 19700103T000000 is on hold: release it first
             there is no backup 19700111T000000: choose one of those that are listed
         "#]]
@@ -567,5 +602,71 @@ mod tests {
         ] {
             assert!(!cut.removes(name(kept)), "{kept}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_keeps_what_it_builds_on() {
+        let mut chain = daily();
+        chain[1].builds_on = Some(chain[0].id.clone());
+        chain[2].builds_on = Some(chain[1].id.clone());
+        check(
+            "3d",
+            0,
+            &chain,
+            &expect![[r#"
+            19700103T000000 kept: an incremental backup that is kept builds on it
+            19700105T000000 kept: an incremental backup that is kept builds on it
+            19700107T000000 kept: the window is recovered from it
+            19700109T000000 kept: it ended within the window
+            19700111T000000 kept: it ended within the window
+            log before 00000001000000000000000A removed
+        "#]],
+        );
+        // A chain that nobody needs goes as a whole.
+        check(
+            "1",
+            0,
+            &chain,
+            &expect![[r#"
+            19700103T000000 removed: enough newer ones are there
+            19700105T000000 removed: enough newer ones are there
+            19700107T000000 removed: enough newer ones are there
+            19700109T000000 removed: enough newer ones are there
+            19700111T000000 kept: it is one of the newest
+            log before 000000010000000000000032 removed
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_builds_on_a_removed_one_goes_with_it() {
+        let mut chain = daily()[..3].to_vec();
+        chain[1].builds_on = Some(chain[0].id.clone());
+        let none = BTreeSet::new();
+        let said = |backups: &[Backup], meant: usize| {
+            let policy = Policy::Count(1);
+            let sight = Sight { policy, at_least: 1, backups, unusable: &none, unreadable: &none };
+            match without(&backups[meant].id, &sight) {
+                Ok(plan) => plan.to_string(),
+                Err(refusal) => format!("refused: {refusal}\n"),
+            }
+        };
+        let first = said(&chain, 0);
+        let last = said(&chain[..2], 0);
+        let alone = said(&chain, 1);
+        chain[1].hold = Some(Hold::Full);
+        expect![[r#"
+            19700103T000000 removed: somebody asked for that
+            19700105T000000 removed: what it builds on is removed
+            19700107T000000 kept: another one is meant
+            log before 00000001000000000000001E removed
+            19700103T000000 kept: another one is meant
+            19700105T000000 removed: somebody asked for that
+            19700107T000000 kept: another one is meant
+            log before 00000001000000000000000A removed
+            refused: backup 19700103T000000 is the last one that can be restored, or all others build on it: take another one first
+            refused: backup 19700105T000000 builds on backup 19700103T000000 and is on hold: release it first
+        "#]]
+        .assert_eq(&[first, alone, last, said(&chain, 0)].concat());
     }
 }

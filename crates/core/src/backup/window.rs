@@ -3,7 +3,7 @@
 //! Never promises a point behind a segment that is missing, and never guesses what a lost history
 //! file said.
 
-use super::{Backup, BackupId, Extent};
+use super::{Backup, BackupId, Extent, increment};
 use crate::units::{Lsn, Moment, Timeline};
 use crate::wal::{Segment, SegmentSize};
 use serde::Serialize;
@@ -202,8 +202,26 @@ impl Gap {
 #[serde(rename_all = "camelCase")]
 pub struct Unusable {
     pub backup: BackupId,
-    /// The first segment it needs that is not there.
-    pub missing: Segment,
+    pub missing: Missing,
+}
+
+/// What a backup needs and is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Missing {
+    /// The first segment of the log that makes it consistent.
+    Log(Segment),
+    /// A backup that it builds on.
+    Backup(BackupId),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(segment) => write!(f, "{segment}"),
+            Self::Backup(id) => write!(f, "backup {id}, which it builds on,"),
+        }
+    }
 }
 
 /// Looks at every backup that is done and follows the log from it as far as it goes.
@@ -211,10 +229,15 @@ pub fn window(backups: &[Backup], archive: &Archive) -> Window {
     let mut intervals: Vec<Interval> = Vec::new();
     let mut unusable = Vec::new();
     for (id, extent) in backups.iter().filter_map(|backup| Some((&backup.id, backup.done()?))) {
-        match start(id, extent, archive) {
-            Ok(interval) => join(&mut intervals, interval),
-            Err(missing) => unusable.push(Unusable { backup: id.clone(), missing }),
-        }
+        let missing = match (increment::chain(id, backups), start(id, extent, archive)) {
+            (Err(base), _) => Missing::Backup(base),
+            (Ok(_), Err(segment)) => Missing::Log(segment),
+            (Ok(_), Ok(interval)) => {
+                join(&mut intervals, interval);
+                continue;
+            }
+        };
+        unusable.push(Unusable { backup: id.clone(), missing });
     }
     // A timeline is always younger than the one it came from, so one pass reaches all.
     for (timeline, fork) in &archive.forks {

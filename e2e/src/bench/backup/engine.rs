@@ -140,7 +140,8 @@ async fn move_all(asked: &Asked) -> Result<()> {
         Deed::Take | Deed::Archive => {
             let options =
                 base::Options { packing: asked.packing.of_a_base(), ..base::Options::default() };
-            let request = base::Request { store, layout, id, name: None, by: "bench", options };
+            let request =
+                base::Request { store, layout, id, name: None, by: "bench", base: None, options };
             let mut session = Still(fs::canonicalize(&asked.data)?);
             let taken = take(&request, &mut session, progress, std::future::pending()).await?;
             if taken.bad_pages_in_all > 0 {

@@ -1,13 +1,14 @@
-//! Deletes one backup, and the log that only it needed.
+//! Deletes one backup, those that build on it, and the log that only they needed.
 //!
 //! Never one on hold, and never the last that can be restored.
 
 use super::{Answer, Opened, counted};
+use pgherd_core::backup::increment;
 use pgherd_core::backup::retention::{Policy, RemoveRefusal, Sight, without};
 use pgherd_local::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
-/// Delete one backup, and the log that only it needed
+/// Delete one backup, those that build on it, and the log that only they needed
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 pub(crate) struct Delete {
     /// Its id or name
@@ -26,6 +27,9 @@ pub(crate) struct Delete {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Deleted {
     backup: String,
+    /// Incremental ones that cannot be restored without it.
+    #[serde(default)]
+    with_it: Vec<String>,
     log_files_removed: u64,
 }
 
@@ -45,13 +49,22 @@ impl Delete {
             unreadable: &unreadable,
         };
         let plan = without(&id, &sight).map_err(|refusal| refused(&refusal))?;
+        let with_it: Vec<String> =
+            increment::dependants(&id, &backups).map(ToString::to_string).collect();
         if !self.yes {
-            let what = format!("backup {id} would be deleted, and nothing brings it back");
+            let what = match with_it.as_slice() {
+                [] => format!("backup {id} would be deleted, and nothing brings it back"),
+                more => format!(
+                    "backup {id} would be deleted with {}, which need it, and nothing brings them \
+                     back",
+                    more.join(", ")
+                ),
+            };
             return Err(Failure::new(Kind::Refused, what)
                 .fix(format!("pgherd local backup delete {id} --yes")));
         }
         let pruned = opened.repository.prune(&plan).await.map_err(failed)?;
-        Ok(Deleted { backup: id.to_string(), log_files_removed: pruned.log })
+        Ok(Deleted { backup: id.to_string(), with_it, log_files_removed: pruned.log })
     }
 }
 
@@ -63,6 +76,9 @@ fn refused(refusal: &RemoveRefusal) -> Failure {
         }
         RemoveRefusal::OnHold(id) => {
             failure.fix(format!("pgherd local backup annotate {id} --release"))
+        }
+        RemoveRefusal::HeldBuildsOn { held, .. } => {
+            failure.fix(format!("pgherd local backup annotate {held} --release"))
         }
         RemoveRefusal::Unknown(_) | RemoveRefusal::Unreadable(_) => {
             failure.fix("pgherd local backup list")
@@ -83,6 +99,10 @@ impl Answer for Deleted {
 
     fn lines(&self) -> Vec<String> {
         let files = counted(self.log_files_removed, "file");
-        vec![format!("backup/{} deleted, and {files} of the log", self.backup)]
+        let with_it = match self.with_it.as_slice() {
+            [] => String::new(),
+            more => format!(" with {}", more.join(", ")),
+        };
+        vec![format!("backup/{} deleted{with_it}, and {files} of the log", self.backup)]
     }
 }

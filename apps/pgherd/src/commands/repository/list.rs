@@ -36,6 +36,11 @@ pub(crate) struct Listed {
     pub(crate) object: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
+    /// Full, or incremental to another one.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<BackupKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) builds_on: Option<String>,
     pub(crate) status: String,
     /// Whether it can be restored.
     pub(crate) usable: bool,
@@ -56,6 +61,16 @@ pub(crate) struct Listed {
     pub(crate) version: Option<u32>,
     pub(crate) system_id: Option<String>,
     pub(crate) taken_by: String,
+}
+
+/// What it takes to restore one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum BackupKind {
+    /// Nothing else.
+    Full,
+    /// What it builds on.
+    Incremental,
 }
 
 pub(super) async fn answer(opened: &Opened) -> Result<Listing, Failure> {
@@ -86,6 +101,11 @@ fn told(entry: &Entry, window: &Window, stored: &BTreeMap<BackupId, Bytes>) -> L
         id: Some(entry.id.to_string()),
         object: None,
         name: info.name.clone(),
+        kind: Some(match entry.base {
+            Some(_) => BackupKind::Incremental,
+            None => BackupKind::Full,
+        }),
+        builds_on: entry.base.as_ref().map(ToString::to_string),
         status: match info.status {
             Some(Status::Done) | None => "done",
             Some(Status::Unfinished) => "unfinished",
@@ -148,7 +168,7 @@ impl Answer for Listed {
 }
 
 fn lines(all: &[Listed]) -> Vec<String> {
-    let header = ["BACKUP", "NAME", "BEGAN", "TOOK", "SIZE", "STORED", "LOG", "STATUS"];
+    let header = ["BACKUP", "TYPE", "NAME", "BEGAN", "TOOK", "SIZE", "STORED", "LOG", "STATUS"];
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
     table(&header, &rows)
 }
@@ -160,6 +180,7 @@ fn row(one: &Listed) -> Vec<String> {
     let log = one.begin_wal.as_ref().zip(one.end_wal.as_ref());
     vec![
         known(one.id.clone()),
+        known(one.kind.map(|kind| kind.word().to_owned())),
         known(one.object.clone().or_else(|| one.name.clone())),
         known(one.began_at.map(second)),
         known(took.map(|took| format!("{}s", took.as_secs()))),
@@ -177,6 +198,15 @@ fn span(first: &String, last: &String) -> String {
 /// What tells a segment from its neighbours.
 fn short(segment: &str) -> &str {
     segment.get(segment.len().saturating_sub(8)..).unwrap_or(segment)
+}
+
+impl BackupKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Incremental => "incr",
+        }
+    }
 }
 
 impl Listed {
@@ -203,10 +233,17 @@ impl Listed {
     fn page(&self) -> Vec<String> {
         let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let bytes = |bytes: Option<u64>| known(bytes.map(|bytes| Bytes(bytes).to_string()));
+        let kind = match (self.kind, &self.builds_on) {
+            (Some(BackupKind::Incremental), Some(base)) => format!("incremental to {base}"),
+            (Some(BackupKind::Incremental), None) => "incremental".to_owned(),
+            (Some(BackupKind::Full), _) => "full".to_owned(),
+            (None, _) => "-".to_owned(),
+        };
         let object = self.object.iter().map(|object| format!("  object     {object}"));
         let lines = [
             format!("backup {}", known(self.id.clone())),
             format!("  name       {}", known(self.name.clone())),
+            format!("  type       {kind}"),
             format!("  status     {}", self.state()),
             format!("  began      {}", known(self.began_at.map(second))),
             format!("  ended      {}", known(self.ended_at.map(second))),

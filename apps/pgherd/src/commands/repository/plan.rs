@@ -32,6 +32,9 @@ pub(crate) struct Shown {
     target: String,
     backup: String,
     because: String,
+    /// What the backup builds on, the full one last.
+    #[serde(default)]
+    builds_on: Vec<String>,
     timeline: u32,
     size_bytes: Option<u64>,
     stored_bytes: u64,
@@ -58,6 +61,7 @@ impl Plan {
             target: recovery::words(&self.spec),
             backup: plan.choice.backup.to_string(),
             because: plan.because(),
+            builds_on: plan.builds_on.iter().map(ToString::to_string).collect(),
             timeline: plan.choice.timeline.0,
             size_bytes: plan.bytes.map(|bytes| bytes.0),
             stored_bytes: plan.stored.0,
@@ -139,8 +143,12 @@ impl Answer for Shown {
     fn lines(&self) -> Vec<String> {
         let size =
             self.size_bytes.map_or_else(|| "size unknown".to_owned(), |it| Bytes(it).to_string());
-        vec![
-            format!("Plan   {}", self.because),
+        let mut lines = vec![format!("Plan   {}", self.because)];
+        if !self.builds_on.is_empty() {
+            let chain = self.builds_on.join(" on ");
+            lines.push(format!("       incremental on {chain}, which is full"));
+        }
+        lines.extend([
             format!(
                 "       {size} of files, {} to fetch, from {}",
                 Bytes(self.stored_bytes),
@@ -157,6 +165,7 @@ impl Answer for Shown {
                 "       stops at {}; new cluster {}, source untouched",
                 self.target, self.cluster
             ),
-        ]
+        ]);
+        lines
     }
 }

@@ -9,6 +9,16 @@ use super::Part;
 pub struct Relation {
     /// Which of its files, each of which has as many pages as PostgreSQL was built for.
     pub segment: u32,
+    pub fork: Fork,
+}
+
+/// Which of the files of a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// Its rows: each change of a page is in the log, and the page says where.
+    Main,
+    /// What is known of free space, of visibility, or how it began: not each change is in the log.
+    Other,
 }
 
 impl Relation {
@@ -28,12 +38,12 @@ impl Relation {
             Some((name, segment)) => (name, segment.parse().ok()?),
             None => (name, 0),
         };
-        let number = match name.split_once('_') {
-            Some((number, "fsm" | "vm" | "init")) => number,
+        let (number, fork) = match name.split_once('_') {
+            Some((number, "fsm" | "vm" | "init")) => (number, Fork::Other),
             Some(_) => return None,
-            None => name,
+            None => (name, Fork::Main),
         };
-        is_number(number).then_some(Self { segment })
+        is_number(number).then_some(Self { segment, fork })
     }
 }
 
@@ -64,6 +74,9 @@ mod tests {
         ] {
             assert_eq!(segment(Part::Data, path), expected, "{path}");
         }
+        let fork = |path| Relation::of(Part::Data, path).map(|found| found.fork);
+        assert_eq!(fork("base/5/1259.1"), Some(Fork::Main));
+        assert_eq!(fork("base/5/1259_vm"), Some(Fork::Other));
         let space = Part::Tablespace(16384);
         assert_eq!(segment(space, "PG_15_202209061/5/16385.2"), Some(2));
         assert_eq!(segment(space, "PG_15_202209061/16385"), None);

@@ -23,13 +23,13 @@ const FOLDERS: usize = 1024;
 
 /// What was found before anything is read.
 pub(super) struct Parts {
-    data: Arc<Source>,
-    owner: Owner,
-    control: FoundFile,
-    found: Found,
-    tablespaces: Vec<(Arc<Source>, Found)>,
+    pub(super) data: Arc<Source>,
+    pub(super) owner: Owner,
+    pub(super) control: FoundFile,
+    pub(super) found: Found,
+    pub(super) tablespaces: Vec<(Arc<Source>, Found)>,
     /// Settings that lie elsewhere.
-    outside: Vec<(Arc<Source>, FoundFile)>,
+    pub(super) outside: Vec<(Arc<Source>, FoundFile)>,
     pub(super) skipped: Vec<PathBuf>,
 }
 
@@ -98,7 +98,7 @@ impl Parts {
         let mut main = archives.get(pipeline, 0);
         reading.extend(archives.end().await?);
         for (source, found) in self.outside {
-            pipeline.add(&mut main, vec![Content::File { source, found }]).await?;
+            pipeline.add(&mut main, vec![Content::File { source, found, known: None }]).await?;
         }
         for one in reading {
             one.wait().await?;
@@ -198,16 +198,16 @@ impl Archives {
 
 /// Where the files that end a backup go.
 pub(super) struct Last {
-    main: Archive,
-    owner: Owner,
-    data: Arc<Source>,
-    control: FoundFile,
+    pub(super) main: Archive,
+    pub(super) owner: Owner,
+    pub(super) data: Arc<Source>,
+    pub(super) control: FoundFile,
 }
 
 impl Last {
     pub(super) async fn control(&mut self, pipeline: &mut Pipeline<'_>) -> Result<(), BackupError> {
         let (source, found) = (Arc::clone(&self.data), self.control.clone());
-        pipeline.add(&mut self.main, vec![Content::File { source, found }]).await?;
+        pipeline.add(&mut self.main, vec![Content::File { source, found, known: None }]).await?;
         self.main.wait().await
     }
 

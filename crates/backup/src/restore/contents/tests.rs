@@ -94,7 +94,8 @@ impl Repository {
         for packing in PACKINGS {
             let options = base::Options { packing, ..base::Options::default() };
             let (store, layout, id) = (&store, &layout, &id);
-            let request = base::Request { store, layout, id, name: None, by: "test", options };
+            let request =
+                base::Request { store, layout, id, name: None, by: "test", base: None, options };
             let progress = watch::Sender::new(base::Progress::default());
             let mut session = Still(cluster.clone());
             block_on(take(&request, &mut session, progress, std::future::pending())).unwrap();

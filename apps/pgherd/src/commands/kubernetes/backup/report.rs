@@ -39,6 +39,8 @@ pub(super) fn of(backup: &Backup) -> Option<BackupReport> {
         waits_for: None,
         began: begun(backup),
         taken: None,
+        builds_on: None,
+        full_because: None,
         failure: status.error.clone(),
         passing: false,
         recoverable_since: None,

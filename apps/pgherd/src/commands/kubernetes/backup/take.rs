@@ -2,7 +2,7 @@
 //!
 //! Never ends a backup because nobody follows it any more.
 
-use super::super::super::backup::{Target, completed};
+use super::super::super::backup::{Build, Target, completed};
 use super::super::super::form::write;
 use super::super::super::output::warn;
 use super::super::errand;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use pgherd_api::agent::BackupPhase;
-use pgherd_api::backup::{Backup, BackupMethod, BackupSpec};
+use pgherd_api::backup::{Backup, BackupMethod, BackupSpec, mode};
 use pgherd_api::cluster::references::LocalObjectReference;
 use pgherd_local::failure::{Failure, Kind};
 
@@ -26,6 +26,8 @@ pub(super) struct Take {
     /// The name of the Backup object (default: the cluster's name and the time)
     #[arg(long, value_name = "NAME", alias = "backup-name")]
     name: Option<String>,
+    #[command(flatten)]
+    build: Build,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -57,6 +59,7 @@ impl Take {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(reached.namespace.clone()),
+                annotations: mode::annotations(self.build.wanted()),
                 ..ObjectMeta::default()
             },
             spec: BackupSpec {

@@ -2,7 +2,7 @@
 //!
 //! Never ends a backup because nobody follows it any more.
 
-use super::super::super::backup::{Target, completed, ended, words};
+use super::super::super::backup::{Build, Target, completed, ended, words};
 use super::super::output::{say_either, warn};
 use super::super::place::Place;
 use super::super::progress::Progress;
@@ -30,6 +30,8 @@ pub(super) struct Take {
     /// What people call it (default: the cluster's name and the time)
     #[arg(long, value_name = "NAME")]
     backup_name: Option<String>,
+    #[command(flatten)]
+    build: Build,
     /// Begin with a fast checkpoint: sooner, and a burden for the disk
     #[arg(long)]
     immediate_checkpoint: bool,
@@ -49,6 +51,7 @@ impl Take {
                 name: name.clone(),
                 immediate_checkpoint: self.immediate_checkpoint.then_some(true),
                 wait_for_archive: true,
+                incremental: self.build.wanted(),
             };
             let target = self.target.map(Target::wanted);
             let request = Request::Backup { order, target, instance: self.instance };

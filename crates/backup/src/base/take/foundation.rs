@@ -1,0 +1,92 @@
+//! Opens what an incremental backup is to build on, and says why it cannot.
+//!
+//! Never builds on what is of another cluster, or of a future of this server.
+
+use super::Request;
+use crate::base::BackupError;
+use crate::base::session::Started;
+use crate::restore::RestoreError;
+use crate::restore::chain::{Kind, Link, link};
+use crate::restore::contents::Contents;
+use pgherd_core::backup::BackupId;
+use pgherd_core::units::Lsn;
+
+/// A backup that another one can be incremental to, and its table of contents from the begin on.
+pub(super) struct Foundation {
+    pub(super) base: BackupId,
+    /// Where it began in the log.
+    pub(super) begin: Lsn,
+    pub(super) contents: Contents,
+}
+
+/// Why a full backup was taken instead of an incremental one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("backup {0} is gone, or cannot be read")]
+    Gone(BackupId),
+    #[error("backup {0} has no table of contents of pgherd's")]
+    NoContents(BackupId),
+    #[error("an older pgherd took backup {0}, without the sums of pages")]
+    NoSums(BackupId),
+    #[error("backup {0} is of another cluster, or of another version of PostgreSQL")]
+    OfAnother(BackupId),
+    #[error("backup {base} began at {began}, and the server begins at {begin}, before that")]
+    Behind { base: BackupId, began: Lsn, begin: Lsn },
+}
+
+impl Foundation {
+    pub(super) async fn open(
+        request: &Request<'_>,
+        base: &BackupId,
+        started: &Started,
+    ) -> Result<Result<Self, Unfit>, BackupError> {
+        let (store, layout) = (request.store, request.layout);
+        let found = match link((store, layout), base).await {
+            Ok(found) => found,
+            Err(RestoreError::Store { source }) => return Err(BackupError::store(source)),
+            Err(_gone) => return Ok(Err(Unfit::Gone(base.clone()))),
+        };
+        let begin = match suits(&found, started) {
+            Ok(begin) => begin,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        let key = match found.kind {
+            Kind::Full => layout.index(base),
+            Kind::Incremental { .. } => layout.increment_index(base),
+        };
+        let Some(index) = store.head(&key).await.map_err(BackupError::store)? else {
+            return Ok(Err(Unfit::NoContents(base.clone())));
+        };
+        let opened = Contents::begin(store, &index, base).await;
+        let (contents, head) = opened.map_err(|source| reading(base, source))?;
+        if !head.pages {
+            return Ok(Err(Unfit::NoSums(base.clone())));
+        }
+        Ok(Ok(Self { base: base.clone(), begin, contents }))
+    }
+}
+
+/// Where the base began, if this server's backup can be incremental to it.
+fn suits(found: &Link, started: &Started) -> Result<Lsn, Unfit> {
+    let (base, info) = (|| found.id.clone(), &found.info);
+    let major = |version: u32| version / 10_000;
+    let is_same = info.system == Some(started.system)
+        && info.version.map(major) == Some(major(started.version))
+        && info.segment_size == Some(started.segment_size);
+    match info.begin.lsn {
+        _ if !is_same => Err(Unfit::OfAnother(base())),
+        None => Err(Unfit::Gone(base())),
+        // Pages of this server may be older than those of the base.
+        Some(began) if started.begin < began => {
+            Err(Unfit::Behind { base: base(), began, begin: started.begin })
+        }
+        Some(began) => Ok(began),
+    }
+}
+
+pub(super) fn reading(base: &BackupId, source: RestoreError) -> BackupError {
+    match source {
+        RestoreError::Store { source } => BackupError::store(source),
+        source => BackupError::Base { base: base.clone(), source: Box::new(source) },
+    }
+}
