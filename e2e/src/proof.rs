@@ -9,6 +9,7 @@ pub mod cluster;
 mod creation;
 mod crowd;
 mod depot;
+mod dumps;
 pub mod figures;
 mod network;
 mod nodes;

@@ -29,7 +29,15 @@ const CANARY: &str = "canary";
 struct Server {
     client: Client,
     namespace: String,
-    plurals: BTreeMap<String, (String, String)>,
+    kinds: BTreeMap<String, Kind>,
+}
+
+/// Where objects of a kind are.
+struct Kind {
+    plural: String,
+    scope: String,
+    group: String,
+    version: String,
 }
 
 impl Server {
@@ -42,8 +50,8 @@ impl Server {
         let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();
         let namespace = format!("pgherd-api-{test}-{}", std::process::id());
-        let plurals = crd::definitions().iter().map(plural).collect();
-        let server = Self { client, namespace, plurals };
+        let kinds = crd::definitions().iter().map(kind).collect();
+        let server = Self { client, namespace, kinds };
         server.install().await;
         Some(server)
     }
@@ -122,9 +130,9 @@ impl Server {
 
     fn api(&self, object: &DynamicObject) -> Api<DynamicObject> {
         let kind = &object.types.as_ref().unwrap().kind;
-        let (plural, scope) = self.plurals.get(kind).unwrap();
-        let resource = resource(GROUP, VERSION, kind, plural);
-        match scope.as_str() {
+        let known = self.kinds.get(kind).unwrap();
+        let resource = resource(&known.group, &known.version, kind, &known.plural);
+        match known.scope.as_str() {
             "Cluster" => Api::all_with(self.client.clone(), &resource),
             _ => Api::namespaced_with(self.client.clone(), &self.namespace, &resource),
         }
@@ -207,8 +215,8 @@ impl Server {
     /// What is said of an object that could be made.
     async fn warnings(&self, object: &DynamicObject) -> Vec<String> {
         let kind = &object.types.as_ref().unwrap().kind;
-        let (plural, _) = self.plurals.get(kind).unwrap();
-        let path = format!("/apis/{GROUP}/{VERSION}/namespaces/{}/{plural}", self.namespace);
+        let Kind { plural, group, version, .. } = self.kinds.get(kind).unwrap();
+        let path = format!("/apis/{group}/{version}/namespaces/{}/{plural}", self.namespace);
         let how = PostParams { dry_run: true, ..PostParams::default() };
         let request = Request::new(path).create(&how, serde_json::to_vec(object).unwrap()).unwrap();
         let answer = self.client.send(request.map(Into::into)).await.unwrap();
@@ -230,9 +238,15 @@ impl Server {
     }
 }
 
-fn plural(definition: &Value) -> (String, (String, String)) {
+fn kind(definition: &Value) -> (String, Kind) {
     let text = |at: &str| definition.pointer(at).unwrap().as_str().unwrap().to_owned();
-    (text("/spec/names/kind"), (text("/spec/names/plural"), text("/spec/scope")))
+    let kind = Kind {
+        plural: text("/spec/names/plural"),
+        scope: text("/spec/scope"),
+        group: text("/spec/group"),
+        version: text("/spec/versions/0/name"),
+    };
+    (text("/spec/names/kind"), kind)
 }
 
 fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
@@ -466,10 +480,13 @@ async fn scaling_keeps_to_what_depends_on_the_number_of_instances() {
 async fn samples_are_accepted_whole() {
     let Some(server) = Server::reach("samples").await else { return };
     let mut wrong = Vec::new();
-    for file in ["clusters.yaml", "others.yaml"] {
+    for file in ["clusters.yaml", "others.yaml", "backups.yaml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(file);
         let text = fs::read_to_string(path).unwrap();
-        for sample in serde_saphyr::from_multiple::<DynamicObject>(&text).unwrap() {
+        let samples = serde_saphyr::from_multiple::<DynamicObject>(&text).unwrap();
+        let is_secret =
+            |it: &DynamicObject| it.types.as_ref().is_some_and(|it| it.kind == "Secret");
+        for sample in samples.into_iter().filter(|it| !is_secret(it)) {
             if let Err(status) = server.dry_run(&sample).await {
                 wrong.push(status.message.clone());
             }
@@ -490,15 +507,15 @@ async fn samples_are_accepted_whole() {
 async fn kinds_are_listed_as_published() {
     let Some(server) = Server::reach("columns").await else { return };
     let mut shown = Vec::new();
-    let served = format!("{GROUP}/{VERSION}");
-    let served = server.client.list_api_group_resources(&served).await.unwrap();
-    for (kind, (plural, _)) in &server.plurals {
+    for (kind, Kind { plural, group, version, .. }) in &server.kinds {
+        let served = format!("{group}/{version}");
+        let served = server.client.list_api_group_resources(&served).await.unwrap();
         let resource = served.resources.iter().find(|it| it.name == *plural).unwrap();
         let short = resource.short_names.clone().unwrap_or_default().join(",");
         let parts = served.resources.iter();
         let parts = parts.filter_map(|it| it.name.strip_prefix(&format!("{plural}/")));
         let parts = parts.collect::<Vec<_>>().join(" ");
-        let path = format!("/apis/{GROUP}/{VERSION}/{plural}");
+        let path = format!("/apis/{group}/{version}/{plural}");
         let mut request = Request::new(path).list(&ListParams::default().limit(1)).unwrap();
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         request.headers_mut().insert("accept", table.parse().unwrap());
@@ -520,11 +537,13 @@ async fn kinds_are_listed_as_published() {
         clusterimagecatalogs [] clusterimagecatalog/: Name | Age
         databases [] database/status: Name | Age | Cluster | PG Name | Applied | Message
         databaseroles [] databaserole/status: Name | Age | Cluster | PG Name | Applied | Message
+        dumps [] dump/status: Name | Age | Cluster | Phase | (Databases) | Dump | Error
         failoverquorums [] failoverquorum/status: Name | Age
         imagecatalogs [] imagecatalog/: Name | Age
         poolers [] pooler/status scale: Name | Age | Cluster | Type | Phase
         publications [] publication/status: Name | Age | Cluster | PG Name | Applied | Message
         scheduledbackups [] scheduledbackup/status: Name | Age | Cluster | Last Backup
+        scheduleddumps [sdump] scheduleddump/status: Name | Age | Cluster | Schedule | Last Dump
         subscriptions [] subscription/status: Name | Age | Cluster | PG Name | Applied | Message
     "#]].assert_eq(&shown.concat());
 }

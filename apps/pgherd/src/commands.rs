@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod bootstrap;
 pub(crate) mod bound;
 pub(crate) mod completion;
+pub(crate) mod dump;
 pub(crate) mod form;
 pub(crate) mod inside;
 pub(crate) mod install;

@@ -26,6 +26,7 @@ enum Command {
     Completion(commands::completion::Completion),
     Inside(commands::inside::Inside),
     Install(commands::install::Install),
+    Repository(commands::repository::key::Repository),
     #[command(flatten)]
     Kubernetes(commands::kubernetes::Verb),
 }
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Completion(completion) => completion.run(),
         Command::Inside(inside) => inside.run(),
         Command::Install(install) => install.run(),
+        Command::Repository(repository) => repository.run(),
         Command::Kubernetes(verb) => verb.run(),
     }
 }
@@ -94,6 +96,20 @@ mod tests {
             "pgherd backup expire shop --dry-run",
             "pgherd backup delete shop 20261122T112233 --yes",
             "pgherd backup cancel shop",
+            "pgherd dump shop",
+            "pgherd dump shop app postgres -n prod --format directory --jobs 4 -o name",
+            "pgherd dump shop app --table orders* --name before --retention 7 --no-wait",
+            "pgherd dump cluster/list",
+            "pgherd dump shop list",
+            "pgherd dump list shop -o yaml",
+            "pgherd dump info shop latest",
+            "pgherd dump restore shop latest --into app --create --jobs 2 -n prod",
+            "pgherd dump restore shop latest --database app --into copy --clean --no-wait",
+            "pgherd dump expire shop --dry-run",
+            "pgherd dump delete shop 20261122T112233 --yes",
+            "pgherd dump cancel shop before",
+            "pgherd local dump app --instance 2 --dump-name before",
+            "pgherd local dump restore latest --into app --create --no-wait --name shop",
             "pgherd window shop -o json",
             "pgherd restore-point shop before-it",
             "pgherd restore shop --as copy --to-time 2026-11-22T14:31:00Z --plan -n prod",
@@ -107,6 +123,11 @@ mod tests {
         for line in [
             "pgherd backup",
             "pgherd backup list",
+            "pgherd dump",
+            "pgherd dump list",
+            "pgherd dump restore shop latest",
+            "pgherd dump restore shop latest --into app --create --clean",
+            "pgherd dump shop --retention 0",
             "pgherd backup shop list",
             "pgherd backup annotate shop latest",
             "pgherd restore shop --as copy",

@@ -8,6 +8,7 @@ mod local {
     mod backup;
     mod documents;
     mod dump;
+    mod encryption;
     mod full_disk;
     mod home;
     mod increment;

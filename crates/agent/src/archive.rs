@@ -22,7 +22,7 @@ pub(crate) use claim::ClaimError;
 pub use claim::owner;
 pub(crate) use opened::Opened;
 pub use permit::Permit;
-pub use repository::{OpenError, check};
+pub use repository::{OpenError, check, check_key};
 
 use crate::durable::Access;
 use pgherd_api::agent::{ArchiveSpec, ArchiveStatus};

@@ -1,10 +1,13 @@
-//! Says what is in the way of long work that a platform orders, be it a backup or a dump.
+//! Says what is in the way of long work that a platform orders, be it a backup or a dump, and whether
+//! it may have passed by itself.
 //!
 //! Never begins it.
 
 use crate::http::refusal::{Kind, Refusal};
+use pgherd_backup::store::{Retry, StoreError};
 use pgherd_core::backup::BackupId;
 use pgherd_core::names::InstanceName;
+use std::error::Error;
 
 /// Names stand in file names of others and on command lines, and must not be taken for ids or for
 /// `words` that stand for one.
@@ -38,4 +41,16 @@ pub(crate) fn ready<Archive, Subject>(
         Refusal::new(Kind::Unavailable, why)
     })?;
     Ok((archive, subject))
+}
+
+/// Whether it failed at a store that may answer again soon.
+pub(crate) fn passes(error: &(dyn Error + 'static)) -> bool {
+    let mut below = Some(error);
+    while let Some(error) = below {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return error.retry() == Retry::Soon;
+        }
+        below = error.source();
+    }
+    false
 }

@@ -82,10 +82,10 @@ pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
         .call(names::BACKUP_READ, backup(waker, Asked::Read))
         .call(names::BACKUP_CANCEL, backup(waker, Asked::Cancel))
         .call(names::BACKUP_LOG, log)
-        .call(names::DUMP_BEGIN, dump(waker, dump::Asked::Begin))
-        .call(names::DUMP_RESTORE, dump(waker, dump::Asked::Restore))
-        .call(names::DUMP_READ, dump(waker, dump::Asked::Read))
-        .call(names::DUMP_CANCEL, dump(waker, dump::Asked::Cancel))
+        .call(names::DUMP_BEGIN, dump(me, waker, dump::Asked::Begin))
+        .call(names::DUMP_RESTORE, dump(me, waker, dump::Asked::Restore))
+        .call(names::DUMP_READ, dump(me, waker, dump::Asked::Read))
+        .call(names::DUMP_CANCEL, dump(me, waker, dump::Asked::Cancel))
         .call(names::RESTORE_POINT, restore_point)
         .file(names::WAL, file)
 }
@@ -111,16 +111,18 @@ fn backup<Question: Send + 'static>(
     }
 }
 
-/// So are dumps.
+/// So are dumps; and whoever has this agent's own certificate asks beside it.
 fn dump<Question: Send + 'static>(
+    me: &InstanceName,
     waker: &Waker,
     asked: fn(Question) -> dump::Asked,
 ) -> impl Fn(Peer, Question) -> Answering<Option<DumpReport>> + use<Question> {
-    let to_loop = waker.clone();
+    let (own, to_loop) = (me.clone(), waker.clone());
     move |peer: Peer, question| {
-        let (is_platform, to_loop) = (is_platform(&peer), to_loop.clone());
+        let may = is_platform(&peer) || peer.instance() == Some(&own);
+        let to_loop = to_loop.clone();
         Box::pin(async move {
-            if !is_platform {
+            if !may {
                 let why = format!("{peer} may not ask this agent for dumps: its platform may");
                 return Err(Refusal::new(Kind::Forbidden, why));
             }

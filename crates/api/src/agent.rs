@@ -27,7 +27,7 @@ pub use backup::{
 };
 pub use dump::{
     DumpFormat, DumpNamed, DumpOrder, DumpOwners, DumpPasswords, DumpPhase, DumpReport,
-    DumpRestoreOrder, DumpRoles, DumpTarget, DumpWork,
+    DumpRestoreOrder, DumpRoles, DumpTaken, DumpTarget, DumpWork,
 };
 pub use import::{ImportChoice, ImportSpec, ImportWhat};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};

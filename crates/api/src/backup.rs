@@ -7,6 +7,7 @@ pub mod mode;
 use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
 use crate::cluster::object_store::{AzureCredentials, GoogleCredentials, S3Credentials};
 use crate::cluster::references::{LocalObjectReference, SecretKeySelector};
+use crate::errand::{Errand, Going, InstanceId, Told};
 use crate::kind::{AGE, Column, Kind, Rule, Scope, Source, Subresources, kind};
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -32,6 +33,22 @@ pub struct Backup {
 }
 
 kind!(Backup, "backups", NamespaceResourceScope);
+
+impl Errand for Backup {
+    type Status = BackupStatus;
+
+    fn cluster(&self) -> &str {
+        &self.spec.cluster.name
+    }
+
+    fn told(&self) -> Option<&BackupStatus> {
+        self.status.as_ref()
+    }
+
+    fn target(&self) -> Option<BackupTarget> {
+        self.spec.target
+    }
+}
 
 impl Kind for Backup {
     const SINGULAR: &'static str = "backup";
@@ -196,19 +213,29 @@ pub struct BackupStatus {
     pub plugin_metadata: BTreeMap<String, String>,
 }
 
-/// The instance a backup was taken from.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase")]
-pub struct InstanceId {
-    /// The pod's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pod_name: Option<String>,
-    /// The container's id; another one means that the instance was restarted.
-    #[serde(rename = "ContainerID", skip_serializing_if = "Option::is_none")]
-    pub container_id: Option<String>,
-    /// The id of the session that holds the backup open.
-    #[serde(rename = "sessionID", skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
+impl Told for BackupStatus {
+    fn going(&self) -> Going {
+        Going {
+            phase: self.phase.clone(),
+            error: self.error.clone(),
+            instance_id: self.instance_id.clone(),
+            started_at: self.started_at.clone(),
+            reconciliation_started_at: self.reconciliation_started_at.clone(),
+            reconciliation_terminated_at: self.reconciliation_terminated_at.clone(),
+        }
+    }
+
+    fn with(self, going: Going) -> Self {
+        Self {
+            phase: going.phase,
+            error: going.error,
+            started_at: going.started_at,
+            reconciliation_started_at: going.reconciliation_started_at,
+            reconciliation_terminated_at: going.reconciliation_terminated_at,
+            instance_id: going.instance_id,
+            ..self
+        }
+    }
 }
 
 /// The snapshots that make up a backup.

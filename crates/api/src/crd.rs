@@ -14,12 +14,14 @@ use crate::backup::Backup;
 use crate::cluster::Cluster;
 use crate::database::Database;
 use crate::database_role::DatabaseRole;
+use crate::dump::Dump;
 use crate::failover_quorum::FailoverQuorum;
 use crate::image_catalog::{ClusterImageCatalog, ImageCatalog};
-use crate::kind::{Column, GROUP, Kind, Rule, Scope, Shown, Subresources, VERSION};
+use crate::kind::{Column, Kind, Rule, Scope, Shown, Subresources};
 use crate::pooler::Pooler;
 use crate::publication::Publication;
 use crate::scheduled_backup::ScheduledBackup;
+use crate::scheduled_dump::ScheduledDump;
 use crate::subscription::Subscription;
 use serde_json::{Map, Value, json};
 
@@ -31,11 +33,13 @@ pub fn definitions() -> Vec<Value> {
         definition::<ClusterImageCatalog>(),
         definition::<Database>(),
         definition::<DatabaseRole>(),
+        definition::<Dump>(),
         definition::<FailoverQuorum>(),
         definition::<ImageCatalog>(),
         definition::<Pooler>(),
         definition::<Publication>(),
         definition::<ScheduledBackup>(),
+        definition::<ScheduledDump>(),
         definition::<Subscription>(),
     ]
 }
@@ -51,11 +55,13 @@ pub fn rules() -> impl Iterator<Item = (&'static str, &'static [Rule])> {
         of::<ClusterImageCatalog>(),
         of::<Database>(),
         of::<DatabaseRole>(),
+        of::<Dump>(),
         of::<FailoverQuorum>(),
         of::<ImageCatalog>(),
         of::<Pooler>(),
         of::<Publication>(),
         of::<ScheduledBackup>(),
+        of::<ScheduledDump>(),
         of::<Subscription>(),
     ]
     .into_iter()
@@ -68,7 +74,7 @@ pub fn definition<K: Kind>() -> Value {
         add_rule(&mut schema, rule);
     }
     let mut version = json!({
-        "name": VERSION,
+        "name": K::VERSION,
         "served": true,
         "storage": true,
         "additionalPrinterColumns": K::COLUMNS.iter().map(column).collect::<Vec<_>>(),
@@ -80,15 +86,10 @@ pub fn definition<K: Kind>() -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{}.{GROUP}", K::URL_PATH_SEGMENT) },
+        "metadata": { "name": format!("{}.{}", K::URL_PATH_SEGMENT, K::GROUP) },
         "spec": {
-            "group": GROUP,
-            "names": {
-                "kind": K::KIND,
-                "listKind": format!("{}List", K::KIND),
-                "plural": K::URL_PATH_SEGMENT,
-                "singular": K::SINGULAR,
-            },
+            "group": K::GROUP,
+            "names": names::<K>(),
             "scope": match K::SCOPE {
                 Scope::Namespaced => "Namespaced",
                 Scope::Cluster => "Cluster",
@@ -96,6 +97,19 @@ pub fn definition<K: Kind>() -> Value {
             "versions": [version],
         },
     })
+}
+
+fn names<K: Kind>() -> Value {
+    let mut names = json!({
+        "kind": K::KIND,
+        "listKind": format!("{}List", K::KIND),
+        "plural": K::URL_PATH_SEGMENT,
+        "singular": K::SINGULAR,
+    });
+    if let (Some(names), false) = (names.as_object_mut(), K::SHORT_NAMES.is_empty()) {
+        names.insert("shortNames".to_owned(), json!(K::SHORT_NAMES));
+    }
+    names
 }
 
 fn subresources<K: Kind>() -> Option<Value> {

@@ -5,15 +5,23 @@
 use k8s_openapi::Resource;
 use schemars::JsonSchema;
 
-/// The API group of every kind.
+/// The API group of the kinds that users know from CloudNativePG.
 pub const GROUP: &str = "postgresql.cnpg.io";
-/// The version of every kind.
+/// The version of these.
 pub const VERSION: &str = "v1";
+/// The API group of the kinds that `CloudNativePG` has not.
+pub const OWN_GROUP: &str = "pgherd.dev";
+/// The version of these.
+pub const OWN_VERSION: &str = "v1alpha1";
+/// Both, as objects say it.
+pub const OWN_API_VERSION: &str = "pgherd.dev/v1alpha1";
 
 /// A kind of object that users write or read.
 pub trait Kind: Resource + JsonSchema {
     /// The kind in lower case, for one object.
     const SINGULAR: &'static str;
+    /// What `kubectl` also takes for it.
+    const SHORT_NAMES: &'static [&'static str] = &[];
     /// Where its objects live.
     const SCOPE: Scope;
     /// What the API server serves besides the object itself.
@@ -110,11 +118,23 @@ pub enum Source {
 /// Makes a type known to Kubernetes' clients as a kind of ours.
 macro_rules! kind {
     ($kind:ident, $plural:literal, $scope:ident) => {
-        impl k8s_openapi::Resource for $kind {
+        $crate::kind::kind!($kind, $plural, $scope, {
             const API_VERSION: &'static str = $crate::manifest::API_VERSION;
             const GROUP: &'static str = $crate::kind::GROUP;
-            const KIND: &'static str = stringify!($kind);
             const VERSION: &'static str = $crate::kind::VERSION;
+        });
+    };
+    ($kind:ident, $plural:literal, $scope:ident, own) => {
+        $crate::kind::kind!($kind, $plural, $scope, {
+            const API_VERSION: &'static str = $crate::kind::OWN_API_VERSION;
+            const GROUP: &'static str = $crate::kind::OWN_GROUP;
+            const VERSION: &'static str = $crate::kind::OWN_VERSION;
+        });
+    };
+    ($kind:ident, $plural:literal, $scope:ident, { $($group:tt)* }) => {
+        impl k8s_openapi::Resource for $kind {
+            $($group)*
+            const KIND: &'static str = stringify!($kind);
             const URL_PATH_SEGMENT: &'static str = $plural;
             type Scope = k8s_openapi::$scope;
         }

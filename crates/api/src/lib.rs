@@ -10,6 +10,8 @@ pub mod console;
 pub mod crd;
 pub mod database;
 pub mod database_role;
+pub mod dump;
+pub mod errand;
 #[cfg(test)]
 mod examples;
 pub mod failover_quorum;
@@ -22,6 +24,8 @@ pub mod policy;
 pub mod pooler;
 pub mod publication;
 pub mod quantity;
+pub mod schedule;
 pub mod scheduled_backup;
+pub mod scheduled_dump;
 pub mod subscription;
 pub mod warning;

@@ -16,7 +16,7 @@ mod parameters;
 mod pooler;
 mod recovery;
 mod resources;
-mod scheduled_backup;
+mod schedule;
 mod slots;
 mod warnings;
 
@@ -27,6 +27,10 @@ use std::borrow::Cow;
 /// What is refused of one kind of object, or what its author is warned of.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// The API group of what it is about.
+    pub group: &'static str,
+    /// The version of that group.
+    pub version: &'static str,
     /// The kind that it is about.
     pub kind: &'static str,
     /// The kind's plural, which the policy is named after.
@@ -118,14 +122,16 @@ const NOT_WAVED_THROUGH: (&str, &str) = (
 );
 
 /// All policies.
-pub fn policies() -> [Policy; 6] {
+pub fn policies() -> [Policy; 8] {
     [
         cluster::policy(),
         warnings::policy(),
         pooler::policy(),
         database::policy(),
-        scheduled_backup::policy(),
-        scheduled_backup::warnings(),
+        schedule::policy(&schedule::BACKUPS),
+        schedule::warnings(&schedule::BACKUPS),
+        schedule::policy(&schedule::DUMPS),
+        schedule::warnings(&schedule::DUMPS),
     ]
 }
 
@@ -167,8 +173,8 @@ impl Policy {
                 "failurePolicy": "Fail",
                 "matchConstraints": {
                     "resourceRules": [{
-                        "apiGroups": [GROUP],
-                        "apiVersions": [VERSION],
+                        "apiGroups": [self.group],
+                        "apiVersions": [self.version],
                         "operations": ["CREATE", "UPDATE"],
                         "resources": [self.plural],
                     }],

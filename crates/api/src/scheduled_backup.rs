@@ -2,17 +2,16 @@
 //!
 //! Never takes one, and never works out the next moment.
 
-mod schedule;
-
-pub use schedule::{Schedule, ScheduleError};
-
-use crate::backup::{BackupMethod, PluginConfiguration};
+use crate::backup::{Backup, BackupMethod, BackupSpec, PluginConfiguration, mode};
 use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
 use crate::cluster::references::LocalObjectReference;
 use crate::kind::{AGE, Column, Kind, Rule, Scope, Source, Subresources, kind};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use crate::schedule::{Begins, Owner, ScheduleStatus, Scheduled, Timing};
+use k8s_openapi::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Backups of a cluster at regular moments. Each becomes a Backup object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,15 +27,57 @@ pub struct ScheduledBackup {
     pub spec: ScheduledBackupSpec,
     /// When it was done last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<ScheduledBackupStatus>,
+    pub status: Option<ScheduleStatus>,
 }
 
 kind!(ScheduledBackup, "scheduledbackups", NamespaceResourceScope);
 
+impl Scheduled for ScheduledBackup {
+    type Made = Backup;
+
+    fn timing(&self) -> Timing<'_> {
+        let spec = &self.spec;
+        Timing {
+            schedule: &spec.schedule,
+            cluster: &spec.cluster.name,
+            begins: Begins::of(spec.suspend, spec.immediate),
+            owner: spec.backup_owner_reference,
+        }
+    }
+
+    fn status(&self) -> Option<&ScheduleStatus> {
+        self.status.as_ref()
+    }
+
+    fn made(&self, metadata: ObjectMeta) -> Backup {
+        let spec = &self.spec;
+        Backup {
+            api_version: Backup::API_VERSION.to_owned(),
+            kind: Backup::KIND.to_owned(),
+            metadata: ObjectMeta { annotations: self.handed_on(), ..metadata },
+            spec: BackupSpec {
+                cluster: spec.cluster.clone(),
+                method: spec.method,
+                target: spec.target,
+                online: spec.online,
+                online_configuration: spec.online_configuration.clone(),
+                plugin_configuration: spec.plugin_configuration.clone(),
+            },
+            status: None,
+        }
+    }
+}
+
 impl ScheduledBackup {
-    /// When backups are taken, or why never.
-    pub fn schedule(&self) -> Result<Schedule, ScheduleError> {
-        Schedule::parse(&self.spec.schedule)
+    /// What the schedule says of how its backups are taken.
+    fn handed_on(&self) -> Option<BTreeMap<String, String>> {
+        let said = |name: &str| {
+            let value = self.metadata.annotations.as_ref()?.get(name)?;
+            Some((name.to_owned(), value.clone()))
+        };
+        let all: BTreeMap<_, _> =
+            [mode::BACKUP_MODE, mode::FULL_EVERY].into_iter().filter_map(said).collect();
+        (!all.is_empty()).then_some(all)
     }
 }
 
@@ -69,7 +110,7 @@ pub struct ScheduledBackupSpec {
     pub suspend: Option<bool>,
     /// Whose deletion deletes the Backup objects. Default: `none`.
     #[serde(default)]
-    pub backup_owner_reference: BackupOwner,
+    pub backup_owner_reference: Owner,
     /// How backups are taken. Default: `barmanObjectStore`.
     #[serde(default)]
     pub method: BackupMethod,
@@ -86,39 +127,6 @@ pub struct ScheduledBackupSpec {
     /// The plugin that takes the backups; for method `plugin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin_configuration: Option<PluginConfiguration>,
-}
-
-/// Whose deletion deletes the Backup objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub enum BackupOwner {
-    /// Nobody's: they stay.
-    #[default]
-    #[serde(rename = "none")]
-    None,
-    /// That of this object.
-    #[serde(rename = "self")]
-    ScheduledBackup,
-    /// The cluster's.
-    #[serde(rename = "cluster")]
-    Cluster,
-}
-
-/// When backups were taken, and when the next one is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ScheduledBackupStatus {
-    /// When the schedule was looked at last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_check_time: Option<Time>,
-    /// When a backup was due last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_schedule_time: Option<Time>,
-    /// When the next backup is due.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_schedule_time: Option<Time>,
-    /// Why nothing is scheduled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
 }
 
 const RULES: &[Rule] = &[

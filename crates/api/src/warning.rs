@@ -92,6 +92,8 @@ pub enum Caution {
         /// How many standbys there can be.
         standbys: u64,
     },
+    /// A key of an archive that is not there.
+    NothingToEncrypt,
     /// The limit is only used for asynchronous clusters.
     MaxLagUnused {
         /// The limit.
@@ -165,6 +167,9 @@ impl fmt::Display for Caution {
                 f,
                 "is more than there can be standbys ({standbys}): commits wait for those only"
             ),
+            Self::NothingToEncrypt => {
+                f.write_str("encrypts and opens nothing: there is no archive that it would be for")
+            }
             Self::MaxLagUnused { given } => write!(
                 f,
                 "is {given}, but is not used: with synchronous commits no standby that lags is \

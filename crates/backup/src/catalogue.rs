@@ -10,6 +10,7 @@ mod prune;
 pub use prune::Pruned;
 
 use crate::backup_info::{BackupInfo, Incomplete};
+use crate::encryption::FormError;
 use crate::layout::Layout;
 use crate::store::{Store, StoreError};
 use pgherd_core::backup::window::{self, Archive, Window};
@@ -46,6 +47,8 @@ pub struct Entry {
 pub enum CatalogueError {
     #[error("listing the backups of {server}")]
     List { server: String, source: StoreError },
+    #[error("using the place of {server} in the repository")]
+    Form { server: String, source: FormError },
     #[error("looking through the log of {server}")]
     Log { server: String, source: StoreError },
     #[error("putting backup {backup} on hold, or taking it off")]

@@ -16,6 +16,7 @@ pub use taking::{Marker, Taking};
 
 pub use description::Description;
 
+use crate::encryption::FormError;
 use crate::layout::Key;
 use crate::store::StoreError;
 use pgherd_core::backup::BackupId;
@@ -94,6 +95,8 @@ impl TryFrom<String> for DumpFile {
 pub enum DumpError {
     #[error("listing the dumps of {server}")]
     List { server: String, source: StoreError },
+    #[error("using the place of {server} in the repository")]
+    Form { server: String, source: FormError },
     #[error("reading the description of dump {dump}")]
     Describe { dump: BackupId, source: StoreError },
     #[error("storing {what} of dump {dump}")]

@@ -60,21 +60,63 @@ impl fmt::Display for Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     server: ServerName,
+    /// Of all that is the server's, and of what is read and written.
+    whole: Key,
     root: Key,
+    form: Form,
+}
+
+/// Whether what lies there can be read by whoever gets at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Clear,
+    /// Below a folder of its own, where barman's tools do not look for what they could not read.
+    Encrypted,
 }
 
 /// Where our own objects lie, beside barman's folders.
 const OWN: &str = "pgherd";
+/// Where all objects lie if they are encrypted, in the folder of our own ones.
+const ENCRYPTED: &str = "encrypted";
 
 impl Layout {
     pub fn new(prefix: &Prefix, server: &ServerName) -> Self {
+        Self::of(Form::Clear, prefix, server)
+    }
+
+    /// The same keys below a folder of their own if it is encrypted.
+    pub fn of(form: Form, prefix: &Prefix, server: &ServerName) -> Self {
         let root =
             Key(Path::parse(prefix.as_str()).unwrap_or_else(|_| Path::from(prefix.as_str())));
-        Self { server: server.clone(), root: root.with(server.as_str()) }
+        let whole = root.with(server.as_str());
+        let root = match form {
+            Form::Clear => whole.clone(),
+            Form::Encrypted => whole.with(OWN).with(ENCRYPTED),
+        };
+        Self { server: server.clone(), whole, root, form }
     }
 
     pub fn server(&self) -> &ServerName {
         &self.server
+    }
+
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Where everything lies that is encrypted, whether this layout is or not.
+    pub(crate) fn encrypted_root(&self) -> Key {
+        self.clear_own().with(ENCRYPTED)
+    }
+
+    /// Where our own objects lie that are not encrypted.
+    pub(crate) fn clear_own(&self) -> Key {
+        self.whole.with(OWN)
+    }
+
+    /// The folders that barman's tools read.
+    pub(crate) fn barmans(&self) -> [Key; 2] {
+        ["base", "wals"].map(|folder| self.whole.with(folder))
     }
 
     /// The folder of folders of backups.
@@ -272,6 +314,21 @@ mod tests {
         ] {
             assert_eq!(layout.piece_at(&Key(Path::parse(&other).unwrap())), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_encrypted_lies_where_barman_does_not_look() {
+        let server = ServerName::parse("app-db").unwrap();
+        let layout = Layout::of(Form::Encrypted, &Prefix::parse("prod").unwrap(), &server);
+        let segment = WalFile::parse("0000000100000002000000FF").unwrap();
+        let (wal, mark) = (layout.wal(segment, Compression::Gzip), layout.own(OwnObject::System));
+        let inside = "prod/app-db/pgherd/encrypted";
+        let folder = "wals/0000000100000002";
+        assert_eq!(wal.as_str(), format!("{inside}/{folder}/0000000100000002000000FF.gz"));
+        assert_eq!(mark.as_str(), format!("{inside}/pgherd/system"));
+        assert_eq!(layout.encrypted_root().as_str(), inside);
+        assert_eq!(layout.wal_at(&wal), Some((segment, Compression::Gzip)));
+        assert_eq!(layout.piece_at(&layout.piece(piece())), Some(piece()));
     }
 
     #[test]

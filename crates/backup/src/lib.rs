@@ -5,6 +5,7 @@
 
 pub mod credentials;
 pub mod destination;
+pub mod encryption;
 pub mod secret;
 
 pub mod compression;

@@ -3,14 +3,15 @@
 //! Never prints it, not even for debugging; who needs it asks by a name that stands out.
 
 use std::fmt;
+use zeroize::Zeroizing;
 
-/// A key, a token or a password.
+/// A key, a token or a password. Its memory is cleared when it goes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
+        Self(Zeroizing::new(secret.into()))
     }
 
     /// The secret itself: for what is sent to its owner, and for nothing else.

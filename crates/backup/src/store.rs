@@ -2,6 +2,7 @@
 //!
 //! Never knows what an object holds, and never replaces one where a new one is asked for.
 
+mod encrypted;
 mod open;
 mod trouble;
 mod writer;
@@ -11,10 +12,9 @@ pub use writer::Writer;
 
 use crate::layout::Key;
 use bytes::Bytes;
+use encrypted::Encrypted;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use object_store::{
-    GetOptions, GetRange, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload,
-};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload};
 use pgherd_core::units::{Bytes as Size, Moment};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -61,6 +61,8 @@ pub struct Store {
     patience: Patience,
     exclusive: Arc<OnceLock<Exclusive>>,
     kind: Kind,
+    /// What content passes through on both ways, if it is encrypted.
+    encrypted: Option<Arc<Encrypted>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +187,10 @@ impl Store {
     }
 
     async fn put(&self, key: &Key, content: Bytes, mode: PutMode) -> Result<(), Trouble> {
+        let content = match &self.encrypted {
+            Some(encrypted) => encrypted.seal(key, &content).await?,
+            None => content,
+        };
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.objects.put_opts(key.path(), PutPayload::from(content), options);
         self.within(put).await.map(drop)
@@ -224,7 +230,7 @@ impl Store {
     pub async fn head(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
         match self.within(self.objects.get_opts(key.path(), options)).await {
-            Ok(found) => Ok(Some(object(found.meta))),
+            Ok(found) => Ok(Some(self.object(found.meta))),
             Err(Trouble::Missing) => Ok(None),
             Err(trouble) => Err(self.reading(key, trouble)),
         }
@@ -234,14 +240,18 @@ impl Store {
     pub async fn get(&self, key: &Key, limit: Size) -> Result<Option<Bytes>, StoreError> {
         let read = async {
             let found = self.objects.get_opts(key.path(), GetOptions::default()).await?;
-            let size = found.meta.size;
-            if size > limit.0 {
-                return Ok(Err(Size(size)));
+            let size = self.size(found.meta.size);
+            if size > limit {
+                return Ok(Err(size));
             }
             found.bytes().await.map(Ok)
         };
         match self.within(read).await {
-            Ok(Ok(content)) => Ok(Some(content)),
+            Ok(Ok(content)) => match &self.encrypted {
+                Some(encrypted) => encrypted.open(key, content).map(Some),
+                None => Ok(Some(content)),
+            }
+            .map_err(|trouble| self.reading(key, trouble)),
             Ok(Err(size)) => Err(StoreError::TooLarge { key: key.clone(), size, limit }),
             Err(Trouble::Missing) => Ok(None),
             Err(trouble) => Err(self.reading(key, trouble)),
@@ -262,7 +272,8 @@ impl Store {
                 Err(Trouble::Missing) => return Ok(None),
                 Err(trouble) => return Err(self.reading(key, trouble)),
             };
-        let object = object(found.meta.clone());
+        let stored = found.meta.size;
+        let object = self.object(found.meta.clone());
         let pieces =
             futures_util::stream::unfold(found.into_stream(), move |mut rest| async move {
                 let next = tokio::time::timeout(self.patience.whole(), rest.next()).await;
@@ -270,16 +281,22 @@ impl Store {
                     Ok(piece) => piece?.map_err(|error| Trouble::of(&error)),
                     Err(_elapsed) => Err(Trouble::TimedOut),
                 };
-                Some((piece.map_err(|trouble| self.reading(key, trouble)), rest))
+                Some((piece, rest))
             });
-        Ok(Some((object, pieces)))
+        let pieces = match &self.encrypted {
+            Some(encrypted) => encrypted.flow(key, stored, pieces).left_stream(),
+            None => pieces.right_stream(),
+        };
+        Ok(Some((object, pieces.map_err(|trouble| self.reading(key, trouble)))))
     }
 
     /// A part of an object, which has to be there. Keep parts small enough for one request.
     pub async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let read = async { self.objects.get_opts(key.path(), options).await?.bytes().await };
-        self.within(read).await.map_err(|trouble| self.reading(key, trouble))
+        let got = match &self.encrypted {
+            Some(encrypted) => encrypted.part(self, key, range).await,
+            None => self.part(key, range).await.map(|(part, _)| part),
+        };
+        got.map_err(|trouble| self.reading(key, trouble))
     }
 
     /// All objects under a folder, in the order of their keys as far as the store gives them so.
@@ -296,7 +313,7 @@ impl Store {
         let stepwise = futures_util::stream::unfold(objects, move |mut objects| async move {
             let next = tokio::time::timeout(self.patience.whole(), objects.next()).await;
             let item = match next {
-                Ok(item) => item?.map(object).map_err(|error| Trouble::of(&error)),
+                Ok(item) => item?.map(|it| self.object(it)).map_err(|error| Trouble::of(&error)),
                 Err(_elapsed) => Err(Trouble::TimedOut),
             };
             Some((item.map_err(|trouble| self.listing(folder, trouble)), objects))
@@ -316,7 +333,7 @@ impl Store {
         match self.within(self.objects.list_with_delimiter(Some(folder.path()))).await {
             Ok(found) => Ok(Folder {
                 folders: found.common_prefixes.into_iter().map(Key::from_path).collect(),
-                objects: found.objects.into_iter().map(object).collect(),
+                objects: found.objects.into_iter().map(|it| self.object(it)).collect(),
             }),
             Err(Trouble::Missing) if self.kind == Kind::Folder => Ok(Folder::default()),
             Err(Trouble::Missing) => Err(self.listing(folder, Trouble::NoStore)),
@@ -345,6 +362,14 @@ impl Store {
             done.map_err(|source| self.deleting(source))?;
         }
         Ok(())
+    }
+
+    fn object(&self, meta: ObjectMeta) -> Object {
+        Object {
+            key: Key::from_path(meta.location),
+            size: self.size(meta.size),
+            modified: Moment(meta.last_modified.timestamp_micros()),
+        }
     }
 
     /// Waits no longer than we have patience.
@@ -383,14 +408,6 @@ impl Store {
 
     fn listing(&self, folder: &Key, source: Trouble) -> StoreError {
         StoreError::List { folder: folder.clone(), place: self.place.to_string(), source }
-    }
-}
-
-fn object(meta: ObjectMeta) -> Object {
-    Object {
-        key: Key::from_path(meta.location),
-        size: Size(meta.size),
-        modified: Moment(meta.last_modified.timestamp_micros()),
     }
 }
 

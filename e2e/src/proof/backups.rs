@@ -1,10 +1,11 @@
-//! A cluster is archived, backed up by hand and by schedule, and comes back as it was before a
-//! mistake.
+//! A cluster is archived, backed up by hand and by schedule, dumped, and comes back as it was before
+//! a mistake.
 //!
 //! Never touches the cluster that the copies are made of, once the mistake is made.
 
 use super::cluster::{self, Cluster, Commits, Operator, UP_WITHIN};
 use super::depot::Depot;
+use super::dumps;
 use super::figures::Round;
 use super::place::Place;
 use crate::wait;
@@ -33,12 +34,13 @@ pub(super) fn back_up(place: &Place) -> Result<Round> {
     let began = Instant::now();
     let said = place.pgherd(&["backup", NAME, "--name", BY_HAND], BACKED_UP_WITHIN)?;
     round.notes.push(said.trim().to_owned());
-    let by_hand = completed(place, BY_HAND)?;
+    let by_hand = completed(place, ("backup", BY_HAND))?;
     round.notes.push(format!("a backup by hand: {:.1} s", began.elapsed().as_secs_f64()));
     round.broken.extend(missing(&by_hand));
     place.apply(&schedule())?;
     scheduled(place, &mut round)?;
     by_command(place, &by_hand, &mut round)?;
+    dumps::dump(&kept, &mut round)?;
     let at = mistake(&kept)?;
     let began = Instant::now();
     let earlier = Cluster { place, name: "earlier" };
@@ -134,9 +136,9 @@ fn schedule() -> Value {
 }
 
 /// Waits until it is completed; the object.
-fn completed(place: &Place, name: &str) -> Result<Value> {
-    wait::find_seldom(&format!("backup {name}"), BACKED_UP_WITHIN, || {
-        let backup = place.get("backup", name).unwrap_or_default();
+pub(super) fn completed(place: &Place, (kind, name): (&str, &str)) -> Result<Value> {
+    wait::find_seldom(&format!("{kind} {name}"), BACKED_UP_WITHIN, || {
+        let backup = place.get(kind, name).unwrap_or_default();
         match backup.pointer("/status/phase").and_then(Value::as_str) {
             Some("completed") => Ok(Some(backup)),
             Some("failed") => bail!("{:?}", backup.pointer("/status/error")),
@@ -169,15 +171,21 @@ fn missing(backup: &Value) -> Vec<String> {
     missing.map(|field| format!("a completed backup has no status.{field}")).collect()
 }
 
-fn scheduled(place: &Place, round: &mut Round) -> Result<()> {
-    let label = format!("cnpg.io/scheduled-backup={SCHEDULE}");
-    let list = ["get", "backups", "--selector", &label, "--output", "name"];
-    let name = wait::find_seldom("a scheduled backup", BACKED_UP_WITHIN, || {
+/// Waits until one with this label is completed; its name.
+pub(super) fn scheduled_as(place: &Place, (kind, label): (&str, &str)) -> Result<String> {
+    let list = ["get", kind, "--selector", label, "--output", "name"];
+    let name = wait::find_seldom(&format!("a scheduled {kind}"), BACKED_UP_WITHIN, || {
         let said = place.kubectl(&list)?;
         let name = said.lines().next().and_then(|line| line.split_once('/'));
         Ok(name.map(|(_, name)| name.to_owned()))
     })?;
-    let backup = completed(place, &name)?;
+    completed(place, (kind, &name)).map(|_| name)
+}
+
+fn scheduled(place: &Place, round: &mut Round) -> Result<()> {
+    let label = format!("cnpg.io/scheduled-backup={SCHEDULE}");
+    let name = scheduled_as(place, ("backup", &label))?;
+    let backup = place.get("backup", &name).unwrap_or_default();
     let taker = backup.pointer("/status/instanceID/podName").and_then(Value::as_str);
     round.notes.push(format!("a scheduled backup {name} of {taker:?}"));
     let status = place.get("cluster", NAME).unwrap_or_default();
@@ -208,15 +216,19 @@ fn restored(name: &str, depot: &Depot, recovery: &Value) -> Value {
     manifest
 }
 
-fn set(manifest: &mut Value, field: &str, value: Value) {
+pub(super) fn set(manifest: &mut Value, field: &str, value: Value) {
     if let Some(spec) = manifest.pointer_mut("/spec").and_then(Value::as_object_mut) {
         spec.insert(field.to_owned(), value);
     }
 }
 
 fn sql(cluster: &Cluster<'_>, query: &str) -> Result<String> {
+    sql_in(cluster, "app", query)
+}
+
+pub(super) fn sql_in(cluster: &Cluster<'_>, database: &str, query: &str) -> Result<String> {
     let primary = cluster.primary()?;
-    let line = format!("psql -U postgres -d app -v ON_ERROR_STOP=1 -Atqc \"{query}\"");
+    let line = format!("psql -U postgres -d {database} -v ON_ERROR_STOP=1 -Atqc \"{query}\"");
     let said = cluster.shell(&primary, &line).with_context(|| format!("asking {primary}"))?;
     Ok(said.trim().to_owned())
 }

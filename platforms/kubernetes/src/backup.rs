@@ -1,263 +1,220 @@
-//! Takes the backups that Backup objects ask for: an agent takes each, and its object tells how.
+//! What is to know of the backups that Backup objects ask for.
 //!
-//! Never follows a backup by memory: what was asked of whom is in the object before it is asked.
+//! Never takes one: an agent does, and its object tells how.
 
-pub(crate) mod deleted;
-mod look;
-mod order;
 pub mod recoverable;
-pub mod silences;
-mod status;
 
-use crate::cluster::events::{Event, Kind, publish};
-use crate::cluster::reach::Said;
+use crate::errand::status::{FINALIZING, RUNNING, STARTED, second};
+use crate::errand::{Archive, Work};
 use crate::run::Context;
-use k8s_openapi::jiff::Timestamp;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::store::WriterDropped;
-use look::Looked;
-use pgherd_api::agent::{BackupOrder, BackupReport, names};
+use kube::runtime::reflector::Store;
+use pgherd_api::agent::{BackupNamed, BackupOrder, BackupPhase, BackupReport, names};
 use pgherd_api::backup::{Backup, BackupMethod, BackupStatus, mode};
-use pgherd_core::backup::course::{self, Step, Wait};
-use pgherd_core::names::InstanceName;
-use serde_json::json;
-pub(crate) use status::{COMPLETED, FAILED, FINALIZING, RUNNING, STARTED, is_over};
-use std::time::Duration;
-use tracing::info;
+use pgherd_api::cluster::object_store::Encryption;
+use pgherd_api::errand::{COMPLETED, FAILED};
+use pgherd_core::backup::course::{Before, Heard, Nature};
 
-/// While it is taken.
-const FOLLOW: Duration = Duration::from_secs(2);
-/// While it waits.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// After an agent that refused.
-const LOOK_LATER: Duration = Duration::from_secs(30);
-const ASK_WITHIN: Duration = Duration::from_secs(10);
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
+const METHOD: &str = "barmanObjectStore";
 
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    #[error("knowing what exists")]
-    Wait(#[source] WriterDropped),
-    #[error("writing how a backup goes")]
-    Write(#[source] kube::Error),
-    #[error("writing how a backup goes: the API server did not answer within {WRITE_WITHIN:?}")]
-    Late,
-}
+impl Work for Backup {
+    type Order = BackupOrder;
+    type Named = BackupNamed;
+    type Report = BackupReport;
 
-/// Brings one backup further.
-pub async fn reconcile(backup: &Backup, context: &Context) -> Result<Action, BackupError> {
-    let uid = backup.metadata.uid.clone().unwrap_or_default();
-    let before = backup.status.clone().unwrap_or_default();
-    if backup.metadata.deletion_timestamp.is_some() || is_over(&before) {
-        context.silences.forget(&uid);
-        return Ok(Action::await_change());
+    const BEGIN: &'static str = names::BACKUP_BEGIN;
+    const READ: &'static str = names::BACKUP_READ;
+    const CANCEL: &'static str = names::BACKUP_CANCEL;
+    const PENDING: &'static str = "BackupPending";
+    const NEEDS_LOG: bool = true;
+
+    fn store(context: &Context) -> &Store<Self> {
+        &context.backups
     }
-    context.stores.ready().await.map_err(BackupError::Wait)?;
-    context.clusters.wait_until_ready().await.map_err(BackupError::Wait)?;
-    context.backups.wait_until_ready().await.map_err(BackupError::Wait)?;
-    let now = Timestamp::now();
-    let mut page = Page::of(backup, context);
-    if let Some(why) = unable(backup) {
-        page.tell(status::failed(before, &why, now), Some(failure(&why))).await?;
-        return Ok(Action::await_change());
-    }
-    let looked = look::look(context, backup, &before, now).await;
-    let step = course::next(&looked.sight());
-    go(&mut page, (before, &looked, step), now).await
-}
 
-/// Why it is not taken, whatever the cluster is.
-fn unable(backup: &Backup) -> Option<String> {
-    let why = match backup.spec.method {
-        BackupMethod::BarmanObjectStore => {
-            return mode::incremental(&backup.metadata).err().map(|refusal| refusal.to_string());
-        }
-        BackupMethod::VolumeSnapshot => {
-            "method volumeSnapshot is not acted upon yet: write method: barmanObjectStore"
-        }
-        BackupMethod::Plugin => "no plugin takes backups here: write method: barmanObjectStore",
-    };
-    Some(why.to_owned())
-}
-
-async fn go(
-    page: &mut Page<'_>,
-    (before, looked, step): (BackupStatus, &Looked, Step),
-    now: Timestamp,
-) -> Result<Action, BackupError> {
-    let backup = page.backup;
-    let cluster = &backup.spec.cluster.name;
-    let reported = |before| match &looked.report {
-        Some(report) => status::reported(before, report),
-        None => before,
-    };
-    match step {
-        Step::Wait(wait) => wait_on(page, (before, &wait), now).await,
-        Step::Begin { instance, attempt } => {
-            begin(page, (before, looked), (&instance, attempt), now).await
-        }
-        Step::Follow => {
-            page.tell(reported(before), None).await?;
-            Ok(Action::requeue(FOLLOW))
-        }
-        Step::Anew { attempt, lost, pause } => {
-            let lost = format!("in {} s, because {lost}", pause.as_secs());
-            let note = format!("Restarting backup for cluster {cluster} {lost}");
-            let anew = status::anew(before, (order::name(backup, attempt), &lost), now);
-            page.context.silences.forget(backup.metadata.uid.as_deref().unwrap_or_default());
-            page.tell(anew, Some(normal("ReStarting", note, attempt))).await?;
-            Ok(Action::requeue(pause))
-        }
-        Step::Complete => {
-            let since = looked.report.as_ref().and_then(|report| report.recoverable_since);
-            page.context.recoverable.note(backup, since);
-            let event = normal("Completed", "Backup completed".to_owned(), 0);
-            page.tell(status::ended(reported(before), now), Some(event)).await?;
-            Ok(Action::await_change())
-        }
-        Step::Fail(why) => {
-            page.tell(status::failed(reported(before), &why, now), Some(failure(&why))).await?;
-            Ok(Action::await_change())
-        }
-    }
-}
-
-async fn wait_on(
-    page: &mut Page<'_>,
-    (before, wait): (BackupStatus, &Wait),
-    now: Timestamp,
-) -> Result<Action, BackupError> {
-    if let Wait::ForPause { left } = wait {
-        // Why is told already.
-        return Ok(Action::requeue(*left));
-    }
-    let why = wait.to_string();
-    let is_news = before.error.as_ref() != Some(&why);
-    let event = Event {
-        kind: Kind::Warning,
-        reason: "BackupPending",
-        note: format!("Backup cannot begin yet: {why}"),
-        mark: String::new(),
-    };
-    page.tell(status::waiting(before, wait, now), is_news.then_some(event)).await?;
-    Ok(Action::requeue(match wait {
-        Wait::ForAgent { .. } => LOOK_LATER,
-        Wait::ForTurn { .. }
-        | Wait::ForCluster
-        | Wait::ForManifest
-        | Wait::ForWaking
-        | Wait::ForArchiving { .. }
-        | Wait::ForPause { .. }
-        | Wait::ForTaker => LOOK_AGAIN,
-    }))
-}
-
-async fn begin(
-    page: &mut Page<'_>,
-    (before, looked): (BackupStatus, &Looked),
-    (instance, attempt): (&InstanceName, u32),
-    now: Timestamp,
-) -> Result<Action, BackupError> {
-    let (backup, follow) = (page.backup, Action::requeue(FOLLOW));
-    let begun = looked.begun(backup, (before, instance, attempt), now);
-    let note = format!("Starting backup for cluster {}", backup.spec.cluster.name);
-    page.tell(begun.clone(), Some(normal("Starting", note, attempt))).await?;
-    info!(backup = backup.metadata.name, %instance, attempt, "a backup is asked for");
-    let Some(reach) = &looked.reach else { return Ok(follow) };
-    let order = BackupOrder {
-        name: order::name(backup, attempt),
-        immediate_checkpoint: None,
-        wait_for_archive: true,
-        // What is refused is told before this.
-        incremental: mode::incremental(&backup.metadata).unwrap_or_default(),
-    };
-    let said = reach.ask((instance, names::BACKUP_BEGIN), &order, ASK_WITHIN).await;
-    let said: Said<Option<BackupReport>> = said;
-    match said {
-        Said::Answered(Some(report)) => {
-            page.tell(status::reported(begun, &report), None).await?;
-            Ok(follow)
-        }
-        // It is read whether it was heard.
-        Said::Answered(None) | Said::Silent => Ok(follow),
-        Said::Refused(refusal) => {
-            let step = course::refused(refusal.why, status::turn(&begun, now));
-            match step {
-                Step::Fail(why) => {
-                    page.tell(status::failed(begun, &why, now), Some(failure(&why))).await?;
-                    Ok(Action::await_change())
-                }
-                Step::Wait(wait) => wait_on(page, (begun, &wait), now).await,
-                Step::Begin { .. } | Step::Follow | Step::Anew { .. } | Step::Complete => {
-                    Ok(follow)
-                }
+    fn unable(&self) -> Option<String> {
+        let why = match self.spec.method {
+            BackupMethod::BarmanObjectStore => {
+                return mode::incremental(&self.metadata).err().map(|refusal| refusal.to_string());
             }
+            BackupMethod::VolumeSnapshot => {
+                "method volumeSnapshot is not acted upon yet: write method: barmanObjectStore"
+            }
+            BackupMethod::Plugin => "no plugin takes backups here: write method: barmanObjectStore",
+        };
+        Some(why.to_owned())
+    }
+
+    fn order(&self, name: String) -> BackupOrder {
+        BackupOrder {
+            name,
+            immediate_checkpoint: None,
+            wait_for_archive: true,
+            // What is refused is told before this.
+            incremental: mode::incremental(&self.metadata).unwrap_or_default(),
         }
     }
-}
 
-fn normal(reason: &'static str, note: String, attempt: u32) -> Event {
-    Event { kind: Kind::Normal, reason, note, mark: attempt.to_string() }
-}
-
-fn failure(why: &str) -> Event {
-    let note = format!("Backup failed: {why}");
-    Event { kind: Kind::Warning, reason: "Failed", note, mark: String::new() }
-}
-
-/// The status of one backup, as far as it is written.
-struct Page<'a> {
-    backup: &'a Backup,
-    context: &'a Context,
-    status: Option<BackupStatus>,
-    version: Option<String>,
-}
-
-impl<'a> Page<'a> {
-    fn of(backup: &'a Backup, context: &'a Context) -> Self {
-        let version = backup.metadata.resource_version.clone();
-        Self { backup, context, status: backup.status.clone(), version }
+    fn named(name: String) -> BackupNamed {
+        BackupNamed { name: Some(name) }
     }
 
-    /// Writes what changed, and then says so. What somebody else has written meanwhile is looked at
-    /// first: two agents must not be asked for the same.
-    async fn tell(
-        &mut self,
-        status: BackupStatus,
-        event: Option<Event>,
-    ) -> Result<(), BackupError> {
-        if self.status.as_ref() != Some(&status) {
-            self.write(&status).await?;
-            self.status = Some(status);
+    fn heard(report: &BackupReport) -> Heard<'_> {
+        match report.phase {
+            BackupPhase::Starting
+            | BackupPhase::Checkpoint
+            | BackupPhase::Copy
+            | BackupPhase::Wal => Heard::Goes,
+            BackupPhase::Completed => Heard::Completed,
+            BackupPhase::Cancelled => Heard::Cancelled,
+            BackupPhase::Failed => Heard::Failed {
+                why: report.failure.as_deref().unwrap_or("its agent does not say why"),
+                at: if report.began.is_some() { Before::End } else { Before::Begin },
+                nature: if report.passing { Nature::Passing } else { Nature::Lasting },
+            },
         }
-        publish(self.context, self.backup, event.as_slice()).await;
-        Ok(())
     }
 
-    async fn write(&mut self, status: &BackupStatus) -> Result<(), BackupError> {
-        let Self { backup, context, version, .. } = self;
-        let namespace = backup.metadata.namespace.as_deref().unwrap_or_default();
-        let name = backup.metadata.name.as_deref().unwrap_or_default();
-        let backups: Api<Backup> = Api::namespaced(context.client.clone(), namespace);
-        let whole = json!({
-            "apiVersion": backup.api_version, "kind": backup.kind,
-            "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
-            "status": status,
+    fn marked(status: BackupStatus) -> BackupStatus {
+        BackupStatus { method: Some(METHOD.to_owned()), ..status }
+    }
+
+    fn addressed(status: BackupStatus, archive: &Archive<'_>) -> BackupStatus {
+        let Archive { store, told } = archive;
+        let encryption = told.and_then(|told| told.data.encryption).map(|it| match it {
+            Encryption::Aes256 => "AES256".to_owned(),
+            Encryption::AwsKms => "aws:kms".to_owned(),
         });
-        let by = PatchParams::apply("pgherd-status").force();
-        let patch = Patch::Apply(&whole);
-        let written = backups.patch_status(name, &by, &patch);
-        match tokio::time::timeout(WRITE_WITHIN, written).await {
-            Ok(written) => {
-                *version = written.map_err(BackupError::Write)?.metadata.resource_version;
-                Ok(())
-            }
-            Err(_late) => Err(BackupError::Late),
+        BackupStatus {
+            server_name: told.map(|told| told.server.clone()),
+            destination_path: told.map(|told| told.destination.clone()),
+            endpoint_url: told.and_then(|told| told.endpoint.clone()),
+            endpoint_ca: store.and_then(|store| store.endpoint_ca.clone()),
+            s3_credentials: store.and_then(|store| store.s3_credentials.clone()),
+            azure_credentials: store.and_then(|store| store.azure_credentials.clone()),
+            google_credentials: store.and_then(|store| store.google_credentials.clone()),
+            encryption,
+            ..Self::marked(status)
         }
+    }
+
+    fn reported(before: BackupStatus, report: &BackupReport) -> BackupStatus {
+        let phase = match report.phase {
+            BackupPhase::Starting => STARTED,
+            BackupPhase::Checkpoint | BackupPhase::Copy => RUNNING,
+            BackupPhase::Wal => FINALIZING,
+            BackupPhase::Completed => COMPLETED,
+            BackupPhase::Failed | BackupPhase::Cancelled => FAILED,
+        };
+        let (began, taken) = (report.began.as_ref(), report.taken.as_ref());
+        let warnings = (!report.warnings.is_empty()).then(|| report.warnings.join("\n"));
+        BackupStatus {
+            phase: Some(phase.to_owned()),
+            error: report.failure.clone(),
+            backup_id: report.id.clone(),
+            backup_name: Some(report.name.clone()),
+            server_name: Some(report.server.clone()),
+            destination_path: Some(report.destination.clone()),
+            endpoint_url: report.endpoint.clone(),
+            begin_wal: began.map(|began| began.wal.clone()),
+            begin_lsn: began.map(|began| began.lsn.to_string()),
+            end_wal: taken.map(|taken| taken.wal.clone()),
+            end_lsn: taken.map(|taken| taken.lsn.to_string()),
+            started_at: began.map(|began| second(began.at)),
+            stopped_at: taken.map(|taken| second(taken.at)),
+            major_version: began.map(|began| i64::from(began.version / 10_000)),
+            command_output: warnings,
+            ..before
+        }
+    }
+
+    fn keep(&self, report: &BackupReport, context: &Context) {
+        context.recoverable.note(self, report.recoverable_since);
     }
 }
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::report;
+    use super::*;
+    use crate::errand::status::{anew, begun, ended, instance, turn, waiting};
+    use expect_test::expect;
+    use k8s_openapi::jiff::Timestamp;
+    use pgherd_api::cluster::object_store::BarmanObjectStore;
+    use pgherd_api::errand::Told;
+    use pgherd_core::backup::course::Wait;
+    use pgherd_core::backup::taker::NoTaker;
+    use pgherd_core::names::InstanceName;
+    use std::time::Duration;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_backup_that_went_well_is_told_as_users_know_it() {
+        let now = at(1_800_000_000);
+        let waits = Backup::marked(waiting(BackupStatus::default(), &Wait::ForTaker, now));
+        assert_eq!(waits.error, Some(NoTaker.to_string()));
+        assert_eq!(turn(&waits.going(), at(1_800_000_060)), Duration::from_mins(1));
+        let db = InstanceName::parse("db-2").unwrap();
+        let store: BarmanObjectStore = serde_json::from_value(serde_json::json!({
+            "destinationPath": "s3://b", "endpointCA": {"name": "ca", "key": "ca.crt"},
+            "s3Credentials": {"inheritFromIAMRole": true},
+        }))
+        .unwrap();
+        let instance = instance((&db, None), "nightly.4f3a21bc".to_owned());
+        let begun = begun(waits, instance, at(1_800_000_010));
+        let begun = Backup::addressed(begun, &Archive { store: Some(&store), told: None });
+        assert_eq!(begun.going().taker(), Some(db));
+        let told =
+            ended(Backup::reported(begun, &report(BackupPhase::Completed)), at(1_800_000_020));
+        expect![[r#"
+            {
+              "phase": "completed",
+              "method": "barmanObjectStore",
+              "backupId": "20261122T112233",
+              "backupName": "nightly.4f3a21bc",
+              "serverName": "db",
+              "destinationPath": "s3://b",
+              "endpointCA": {
+                "name": "ca",
+                "key": "ca.crt"
+              },
+              "s3Credentials": {
+                "inheritFromIAMRole": true
+              },
+              "beginWal": "000000010000000000000004",
+              "endWal": "000000010000000000000005",
+              "beginLSN": "0/4000028",
+              "endLSN": "0/5000000",
+              "startedAt": "2026-11-22T11:22:33Z",
+              "stoppedAt": "2026-11-22T11:30:00Z",
+              "reconciliationStartedAt": "2027-01-15T08:00:00Z",
+              "reconciliationTerminatedAt": "2027-01-15T08:00:20Z",
+              "instanceID": {
+                "podName": "db-2",
+                "sessionID": "nightly.4f3a21bc"
+              },
+              "majorVersion": 15
+            }
+        "#]]
+        .assert_eq(&(serde_json::to_string_pretty(&told).unwrap() + "\n"));
+        assert!(told.going().is_over());
+    }
+
+    #[test]
+    fn a_backup_that_is_begun_anew_has_forgotten_its_last_attempt() {
+        let last = Backup::reported(BackupStatus::default(), &report(BackupPhase::Copy));
+        assert_eq!(last.phase.as_deref(), Some("running"));
+        let (second, why) = ("nightly.4f3a21bc.2", "in 10 s, because PostgreSQL was stopped");
+        let told: BackupStatus = anew((second.to_owned(), why), at(1_800_000_000));
+        expect![[r#"
+            {"phase":"pending","error":"begun anew in 10 s, because PostgreSQL was stopped","reconciliationStartedAt":"2027-01-15T08:00:00Z","instanceID":{"sessionID":"nightly.4f3a21bc.2"}}
+        "#]]
+        .assert_eq(&(serde_json::to_string(&told).unwrap() + "\n"));
+        assert_eq!(told.going().taker(), None);
+    }
+}

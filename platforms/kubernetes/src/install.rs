@@ -274,11 +274,13 @@ mod tests {
             CustomResourceDefinition clusterimagecatalogs.postgresql.cnpg.io
             CustomResourceDefinition databases.postgresql.cnpg.io
             CustomResourceDefinition databaseroles.postgresql.cnpg.io
+            CustomResourceDefinition dumps.pgherd.dev
             CustomResourceDefinition failoverquorums.postgresql.cnpg.io
             CustomResourceDefinition imagecatalogs.postgresql.cnpg.io
             CustomResourceDefinition poolers.postgresql.cnpg.io
             CustomResourceDefinition publications.postgresql.cnpg.io
             CustomResourceDefinition scheduledbackups.postgresql.cnpg.io
+            CustomResourceDefinition scheduleddumps.pgherd.dev
             CustomResourceDefinition subscriptions.postgresql.cnpg.io
             ValidatingAdmissionPolicy pgherd-clusters
             ValidatingAdmissionPolicyBinding pgherd-clusters
@@ -292,6 +294,10 @@ mod tests {
             ValidatingAdmissionPolicyBinding pgherd-scheduledbackups
             ValidatingAdmissionPolicy pgherd-scheduledbackups-warned
             ValidatingAdmissionPolicyBinding pgherd-scheduledbackups-warned
+            ValidatingAdmissionPolicy pgherd-scheduleddumps
+            ValidatingAdmissionPolicyBinding pgherd-scheduleddumps
+            ValidatingAdmissionPolicy pgherd-scheduleddumps-warned
+            ValidatingAdmissionPolicyBinding pgherd-scheduleddumps-warned
             Namespace pgherd-system
             ServiceAccount pgherd-operator
             ClusterRole pgherd-operator

@@ -7,7 +7,7 @@ use crate::cluster::manifests::{Blueprint, services, specification};
 use crate::stores;
 use crate::unacted;
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use pgherd_api::kind::GROUP;
+use pgherd_api::kind::{GROUP, OWN_GROUP};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What may be done with one kind of object.
@@ -25,13 +25,18 @@ pub const READ: &[&str] = &["get", "list", "watch"];
 const VERBS: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
 
 /// What the operator may do beside what it watches of clusters.
-const FURTHER: [(&str, &str, &[&str]); 13] = [
+const FURTHER: [(&str, &str, &[&str]); 18] = [
     (GROUP, "clusters", READ),
     (GROUP, "backups", READ),
     (GROUP, "backups", &["create"]),
     (GROUP, "backups/status", &["patch"]),
     (GROUP, "scheduledbackups", READ),
     (GROUP, "scheduledbackups/status", &["patch"]),
+    (OWN_GROUP, "dumps", READ),
+    (OWN_GROUP, "dumps", &["create"]),
+    (OWN_GROUP, "dumps/status", &["patch"]),
+    (OWN_GROUP, "scheduleddumps", READ),
+    (OWN_GROUP, "scheduleddumps/status", &["patch"]),
     (GROUP, "imagecatalogs", READ),
     (GROUP, "clusterimagecatalogs", READ),
     (GROUP, "clusters/status", &["patch"]),
@@ -207,6 +212,9 @@ mod tests {
             "coordination.k8s.io" leases: get list watch create update
             "discovery.k8s.io" endpointslices/restricted: create update
             "discovery.k8s.io" endpointslices: get list watch create update
+            "pgherd.dev" scheduleddumps: get list watch
+            "pgherd.dev" dumps: get list watch create
+            "pgherd.dev" dumps/status scheduleddumps/status: patch
             "policy" poddisruptionbudgets: get list watch create patch delete
             "postgresql.cnpg.io" clusterimagecatalogs clusters imagecatalogs scheduledbackups: get list watch
             "postgresql.cnpg.io" backups: get list watch create

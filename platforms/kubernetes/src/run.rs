@@ -1,41 +1,44 @@
-//! The operator: watches clusters and everything they are made of, and their backups, and brings
+//! The operator: watches clusters and everything they are made of, their backups and dumps, and brings
 //! each one nearer to what it shall be.
 //!
 //! Never lets one of them hold up another: what fails is tried again by itself, later each time.
 //! Never works beside another operator, as far as it is told who it is.
 
-use crate::backup::deleted;
 use crate::backup::recoverable::Recoverable;
-use crate::backup::silences::Silences;
-use crate::backup::{self, BackupError};
 use crate::cluster;
 use crate::cluster::agents::Programs;
 use crate::cluster::certificates::Warned;
 use crate::cluster::heard::TakenUp;
 use crate::cluster::rollouts::Rollouts;
 use crate::cluster::{Looked, Paced};
+use crate::errand::silences::Silences;
+use crate::errand::{self, ErrandError, Work, deleted};
 use crate::leader::{Candidate, Elector, NAME, NAMESPACE};
 use crate::pod::patient;
 use crate::pull::{self, Original};
-use crate::scheduled_backup::{self, ScheduleError};
+use crate::schedule::{self, Maker, ScheduleError};
 use crate::settings::Settings;
 use crate::stores::{self, Stores};
 use crate::unacted;
-use futures_util::future::{BoxFuture, Shared, join_all, join4};
+use futures_util::future::{BoxFuture, Shared, join, join_all, join3};
 use futures_util::{FutureExt, StreamExt};
+use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as Pace};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use pgherd_agent::chain::chain;
 use pgherd_api::backup::Backup;
 use pgherd_api::cluster::Cluster;
+use pgherd_api::dump::Dump;
 use pgherd_api::scheduled_backup::ScheduledBackup;
+use pgherd_api::scheduled_dump::ScheduledDump;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 /// Clusters that are looked after at the same moment.
@@ -66,6 +69,7 @@ pub struct Context {
     pub stores: Stores,
     pub clusters: Store<Cluster>,
     pub backups: Store<Backup>,
+    pub dumps: Store<Dump>,
     /// What images are pulled with, if the operator was told.
     pub pull: Option<Original>,
     pub programs: Arc<Programs>,
@@ -78,8 +82,8 @@ pub struct Context {
     pub paced: Paced,
     /// Which ends of certificates users were warned of.
     pub warned: Warned,
-    /// Whose backups have not been heard of.
-    pub silences: Silences,
+    /// Whose work has not been heard of.
+    pub(crate) silences: Silences,
     /// From when on clusters can be recovered.
     pub recoverable: Recoverable,
     /// How often in a row each object has failed.
@@ -172,9 +176,12 @@ fn look_after(
 ) -> impl Future<Output = ()> + use<> {
     let pace = || Pace::default().debounce(DEBOUNCE).concurrency(at_once);
     let clusters = stores::clusters(&client, scope).with_config(pace());
-    let (backups, gone) = stores::backups(&client, scope);
-    let backups = backups.with_config(pace());
-    let schedules = stores::schedules(&client, scope).with_config(pace());
+    let (backups, gone) = stores::errands(&client, scope);
+    let backups = (backups.with_config(pace()), gone);
+    let (dumps, gone) = stores::errands(&client, scope);
+    let dumps = (dumps.with_config(pace()), gone);
+    let of_backups = stores::schedules::<ScheduledBackup>(&client, scope).with_config(pace());
+    let of_dumps = stores::schedules::<ScheduledDump>(&client, scope).with_config(pace());
     let (clusters, stores) = stores::watch_all(&client, scope, clusters);
     let (clusters, pull) = match settings.pull_secret.clone() {
         Some(secret) => {
@@ -188,7 +195,8 @@ fn look_after(
         settings,
         stores,
         clusters: clusters.store(),
-        backups: backups.store(),
+        backups: backups.0.store(),
+        dumps: dumps.0.store(),
         pull,
         programs,
         rollouts,
@@ -204,16 +212,36 @@ fn look_after(
         .graceful_shutdown_on(ended.clone())
         .run(reconcile, after_failure, Arc::clone(&context))
         .for_each(|_ended| std::future::ready(()));
-    let backups = backups
-        .graceful_shutdown_on(ended.clone())
-        .run(take_backup, after_failure, Arc::clone(&context))
-        .for_each(|_ended| std::future::ready(()));
-    let breaking_off = deleted::break_off(gone, Arc::clone(&context));
-    let schedules = schedules
+    let backups = work_off(backups, &context, ended.clone());
+    let dumps = work_off(dumps, &context, ended.clone());
+    let of_backups = schedule_by(of_backups, &context, ended.clone());
+    let of_dumps = schedule_by(of_dumps, &context, ended);
+    join3(clusters, join(backups, dumps), join(of_backups, of_dumps)).map(|_ended| ())
+}
+
+/// Has agents do what objects of a kind ask for, and breaks off what nobody wants any more.
+fn work_off<E: Work>(
+    (controller, gone): (Controller<E>, mpsc::Receiver<E>),
+    context: &Arc<Context>,
+    ended: Shared<BoxFuture<'static, ()>>,
+) -> impl Future<Output = ()> + use<E> {
+    let working = controller
         .graceful_shutdown_on(ended)
-        .run(schedule_backups, after_failure, context)
+        .run(work_on::<E>, after_failure, Arc::clone(context))
         .for_each(|_ended| std::future::ready(()));
-    join4(clusters, backups, schedules, breaking_off).map(|_ended| ())
+    join(working, deleted::break_off(gone, Arc::clone(context))).map(|_ended| ())
+}
+
+/// Makes what is due by objects of a kind.
+fn schedule_by<S: Maker>(
+    controller: Controller<S>,
+    context: &Arc<Context>,
+    ended: Shared<BoxFuture<'static, ()>>,
+) -> impl Future<Output = ()> + use<S> {
+    controller
+        .graceful_shutdown_on(ended)
+        .run(schedule::<S>, after_failure, Arc::clone(context))
+        .for_each(|_ended| std::future::ready(()))
 }
 
 /// Each namespace that is watched has its share.
@@ -230,17 +258,17 @@ async fn reconcile(
     Ok(action)
 }
 
-async fn take_backup(backup: Arc<Backup>, context: Arc<Context>) -> Result<Action, BackupError> {
-    let action = Box::pin(backup::reconcile(&backup, &context)).await?;
-    context.succeeded(&*backup);
+async fn work_on<E: Work>(errand: Arc<E>, context: Arc<Context>) -> Result<Action, ErrandError> {
+    let action = Box::pin(errand::reconcile(&*errand, &context)).await?;
+    context.succeeded(&*errand);
     Ok(action)
 }
 
-async fn schedule_backups(
-    scheduled: Arc<ScheduledBackup>,
+async fn schedule<S: Maker>(
+    scheduled: Arc<S>,
     context: Arc<Context>,
 ) -> Result<Action, ScheduleError> {
-    let action = scheduled_backup::reconcile(&scheduled, &context).await?;
+    let action = schedule::reconcile(&*scheduled, &context).await?;
     context.succeeded(&*scheduled);
     Ok(action)
 }

@@ -4,15 +4,15 @@
 //! Never holds an object without our label, so memory follows the number of our clusters; catalogs
 //! of images are ours by their kind.
 
-mod backups;
 mod catalogs;
+mod errands;
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::labels;
 use crate::pod::{lease, route};
 use crate::rights::{READ, Right};
-pub use backups::{backups, schedules};
 pub use catalogs::Catalogs;
+pub use errands::{errands, schedules};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -110,7 +110,7 @@ macro_rules! parts {
         ) -> (Controller<Cluster>, Stores) {
             $(let (controller, $store) = $watch(client, scope, controller);)*
             let (controller, catalogs) = catalogs::watch(client, scope, controller);
-            let controller = backups::wake_by(client, scope, controller);
+            let controller = errands::wake_by(client, scope, controller);
             (controller, Stores { $($store,)* catalogs })
         }
 

@@ -182,6 +182,7 @@ fn equip_archive(folder: &Path, keys: &Keys) -> Result<(), CredentialsError> {
         let changed = match (present, wanted) {
             (Some(present), Some((_, content))) if present == content => Ok(()),
             (_, Some((_, content))) => durable::write(&path, content, Access::PRIVATE),
+            (Some(_), None) if keys.keeps(file) => Ok(()),
             (Some(_), None) => durable::remove(&path),
             (None, None) => Ok(()),
         };

@@ -15,6 +15,7 @@ pub mod client;
 pub mod control;
 pub mod explain;
 pub mod history;
+pub mod key_file;
 pub mod launch;
 pub mod manifest;
 pub mod summary;

@@ -3,10 +3,12 @@
 //! Never passes over what is not acted upon: it is told as a warning.
 
 use crate::failure::{Failure, Kind};
+use crate::key_file;
 use pgherd_agent::archive;
 use pgherd_agent::chain::chain;
 use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
-use pgherd_api::cluster::object_store::BarmanObjectStore;
+use pgherd_api::cluster::annotations::{KeyPlace, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
+use pgherd_api::cluster::archive::Kept;
 use pgherd_api::cluster::{Checked, Cluster};
 use pgherd_api::field::FieldPath;
 use pgherd_api::manifest::{SECRET, Secrets};
@@ -15,6 +17,7 @@ use pgherd_core::names::ClusterName;
 use pgherd_core::wishes::MOST_INSTANCES;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 /// What a manifest means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,23 +31,48 @@ pub struct Manifest {
     pub warnings: Vec<String>,
 }
 
-/// Entries of Secrets, each by the file that an agent finds it in. Never shown.
+/// What opens an archive, each by the file that an agent finds it in. Never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Keys(BTreeMap<ArchiveFile, Vec<u8>>);
+pub struct Keys {
+    entries: BTreeMap<ArchiveFile, Vec<u8>>,
+    /// The file with the key of the repository, if it is not an entry of a Secret.
+    key_file: Option<PathBuf>,
+}
 
 impl Keys {
     pub fn files(&self) -> impl Iterator<Item = (ArchiveFile, &[u8])> {
-        self.0.iter().map(|(file, content)| (*file, content.as_slice()))
+        self.entries.iter().map(|(file, content)| (*file, content.as_slice()))
+    }
+
+    /// Whether the user's own file has not been read: what was kept of it before still counts.
+    pub(crate) fn keeps(&self, file: ArchiveFile) -> bool {
+        file == ArchiveFile::RepositoryKey
+            && self.key_file.is_some()
+            && !self.entries.contains_key(&file)
+    }
+
+    fn read(&mut self) -> Result<(), Failure> {
+        if let Some(path) = &self.key_file {
+            self.entries.insert(ArchiveFile::RepositoryKey, key_file::read(path)?);
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.entries.keys()).finish()
     }
 }
 
 impl Manifest {
+    /// The same with the files that hold keys of repositories read.
+    pub fn with_key_files(mut self) -> Result<Self, Failure> {
+        self.keys.read()?;
+        self.recovery_keys.read()?;
+        Ok(self)
+    }
+
     /// A manifest says whose it is, and `own` is the cluster it was given for.
     pub fn refuse_other_name(&self, own: &ClusterName) -> Result<(), Failure> {
         let given = &self.checked.name;
@@ -79,9 +107,27 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     })?;
     let secrets = Secrets::from_yaml(text).map_err(|error| refused(error.to_string()))?;
     let (own, source) = (&checked.postgres.archive, &checked.postgres.recovery);
-    let own_keys = keys(cluster.archive(), own.as_ref(), &secrets).map_err(refused)?;
     let source = source.as_ref().map(|it| &it.source);
-    let recovery_keys = keys(cluster.recovered_archive(), source, &secrets).map_err(refused)?;
+    let sides = [
+        (cluster.archive(), own.as_ref(), cluster.archive_keys(), REPOSITORY_KEY),
+        (
+            cluster.recovered_archive(),
+            source,
+            cluster.recovered_archive_keys(),
+            SOURCE_REPOSITORY_KEY,
+        ),
+    ];
+    let both: [Result<Keys, Failure>; 2] = sides.map(|(written, told, kept, annotation)| {
+        let (Some((place, _)), Some(told)) = (written, told) else { return Ok(Keys::default()) };
+        let keys = keys((place, told), kept, &secrets).map_err(refused)?;
+        let key_file = match cluster.repository_key(annotation) {
+            Some(KeyPlace::File(path)) => Some(path),
+            Some(KeyPlace::Secret(_)) | None => None,
+        };
+        Ok(Keys { key_file, ..keys })
+    });
+    let [own_keys, recovery_keys] = both;
+    let (own_keys, recovery_keys) = (own_keys?, recovery_keys?);
     let is_news = |caution: &Caution| !matches!(caution, Caution::DocumentSkipped { kind, .. } if kind == SECRET);
     let read = read.iter().filter(|warning| is_news(&warning.caution));
     let mut warnings: Vec<String> = read.chain(&found).map(ToString::to_string).collect();
@@ -94,24 +140,27 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
 
 /// What opens an archive, from the Secrets in the same file; or why it cannot be used.
 fn keys(
-    written: Option<(FieldPath, &BarmanObjectStore)>,
-    told: Option<&ArchiveSpec>,
+    (place, told): (FieldPath, &ArchiveSpec),
+    named: Vec<Kept>,
     secrets: &Secrets,
 ) -> Result<Keys, String> {
-    let (Some((place, store)), Some(told)) = (written, told) else { return Ok(Keys::default()) };
     archive::check(told).map_err(|error| format!("{place} is refused: {}", chain(&error)))?;
-    let mut keys = BTreeMap::new();
-    for (field, file, kept) in store.keys() {
+    let mut entries = BTreeMap::new();
+    for Kept { named, file, place: kept } in named {
         let content = secrets.get(&kept.name, &kept.key).ok_or_else(|| {
             format!(
-                "{place} names key {} of Secret {} as its {field}, and the file holds no such \
-                 Secret: add it as a document of its own (apiVersion: v1, kind: Secret)",
+                "{named} names key {} of Secret {}, and the file holds no such Secret: add it as a \
+                 document of its own (apiVersion: v1, kind: Secret)",
                 kept.key, kept.name
             )
         })?;
-        keys.insert(file, content.to_owned());
+        if file == ArchiveFile::RepositoryKey {
+            let refused = |error| format!("{named} names a Secret whose key is refused: {error}");
+            archive::check_key(content).map_err(refused)?;
+        }
+        entries.insert(file, content.to_owned());
     }
-    Ok(Keys(keys))
+    Ok(Keys { entries, key_file: None })
 }
 
 /// It stands in no manifest: whoever gave it is told of the option.
@@ -196,8 +245,8 @@ mod tests {
         let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
         let refused = |text: &str| understand(text, None).unwrap_err().cause.unwrap();
         expect_test::expect![[r#"
-            spec.backup.barmanObjectStore names key a of Secret s as its accessKeyId, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
-            spec.backup.barmanObjectStore names key b of Secret s as its secretAccessKey, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
+            spec.backup.barmanObjectStore.accessKeyId names key a of Secret s, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
+            spec.backup.barmanObjectStore.secretAccessKey names key b of Secret s, and the file holds no such Secret: add it as a document of its own (apiVersion: v1, kind: Secret)
             spec.backup.barmanObjectStore is refused: reading where the archive lies: "http:m:9" is no endpoint: use the form https://HOST:PORT
             spec.backup.barmanObjectStore is refused: reading where the archive lies: "b" is relative, and where agents run nobody knows to what: write an absolute folder, such as /srv/backups, or the address of a store"#]]
         .assert_eq(

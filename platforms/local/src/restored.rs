@@ -4,6 +4,7 @@
 
 use crate::failure::{Failure, Kind};
 use pgherd_api::cluster::Cluster;
+use pgherd_api::cluster::annotations::{REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
 use pgherd_api::cluster::bootstrap::{Bootstrap, Recovery, RecoveryTarget};
 use pgherd_api::cluster::external::ExternalCluster;
 use pgherd_api::cluster::spec::ClusterSpec;
@@ -65,8 +66,14 @@ pub fn restored(
     if let Some(instances) = instances {
         cluster.spec.instances = instances.into();
     }
-    // What was asked of the old one by annotations does not concern the new one.
-    std::mem::take(&mut cluster.metadata);
+    // What was asked of the old one by annotations does not concern the new one, but for the key: what
+    // is encrypted there opens with it, and the copy of what was encrypted is.
+    let before = std::mem::take(&mut cluster.metadata).annotations.unwrap_or_default();
+    if let Some(key) = before.get(REPOSITORY_KEY) {
+        let both =
+            [REPOSITORY_KEY, SOURCE_REPOSITORY_KEY].map(|name| (name.to_owned(), key.clone()));
+        cluster.metadata.annotations = Some(both.into());
+    }
     cluster.metadata.name = Some(new.to_string());
     cluster.status = None;
     leave_out_what_is_named(&mut cluster.spec);
@@ -171,6 +178,21 @@ stringData: {i: me, k: mine}
         assert_eq!((own.server.as_str(), own.retention.as_deref()), ("shop-1431", Some("30d")));
         assert_eq!(understood.keys.files().count(), 2);
         assert_eq!(understood.recovery_keys.files().count(), 2);
+        assert_eq!(understood.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_copy_of_what_is_encrypted_is_encrypted() {
+        let new = ClusterName::parse("shop-1431").unwrap();
+        let source = SOURCE
+            .replace("cnpg.io/hibernation: 'on'", "pgherd.dev/repositoryKey: s/key")
+            .replace("k: mine", "k: mine, key: AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+        let text = manifest(&source, &new, RecoveryTarget::default(), Some(1)).unwrap();
+        let understood = understand(&text, None).unwrap();
+        assert!(understood.checked.postgres.archive.as_ref().unwrap().is_encrypted());
+        assert!(understood.checked.postgres.recovery.as_ref().unwrap().source.is_encrypted());
+        assert_eq!(understood.keys.files().count(), 3);
+        assert_eq!(understood.recovery_keys.files().count(), 3);
         assert_eq!(understood.warnings, Vec::<String>::new());
     }
 

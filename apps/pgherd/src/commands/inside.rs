@@ -4,8 +4,10 @@
 #![expect(clippy::print_stderr, reason = "a program says on stderr why it failed")]
 
 mod agent;
+pub(super) mod dump;
 mod log;
 pub(super) mod probe;
+mod question;
 pub(super) mod repository;
 mod restore_point;
 mod status;
@@ -30,6 +32,7 @@ enum Question {
     Status(status::Status),
     Probe(probe::Probe),
     Repository(repository::Repository),
+    Dump(dump::Dump),
     Log(log::Log),
     RestorePoint(restore_point::RestorePoint),
 }
@@ -41,6 +44,7 @@ impl Inside {
             Question::Status(_) => run(status::tell(identity)),
             Question::Probe(probe) => run(probe.measure(identity)),
             Question::Repository(_) => run(repository::tell()),
+            Question::Dump(_) => run(dump::tell(identity)),
             Question::Log(_) => run(log::finish(identity)),
             Question::RestorePoint(point) => run(point.make(identity)),
         };

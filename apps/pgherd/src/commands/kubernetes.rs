@@ -6,6 +6,8 @@
 mod ask;
 mod backup;
 mod complete;
+mod dump;
+mod errand;
 mod explain;
 mod fence;
 mod hint;
@@ -51,6 +53,7 @@ pub(crate) enum Verb {
     Pause(pause::Pause),
     Resume(resume::Resume),
     Backup(backup::Backup),
+    Dump(Box<dump::Dump>),
     Window(window::Window),
     Restore(restore::Restore),
     RestorePoint(restore_point::RestorePoint),
@@ -76,6 +79,7 @@ impl Verb {
             Self::Pause(verb) => (verb.place.output(), verb.run()),
             Self::Resume(verb) => (verb.place.output(), verb.run()),
             Self::Backup(verb) => (verb.output(), verb.run()),
+            Self::Dump(verb) => (verb.output(), verb.run()),
             Self::Window(verb) => (verb.place.output(), verb.run()),
             Self::Restore(verb) => (verb.place.output(), verb.run()),
             Self::RestorePoint(verb) => (verb.place.output(), verb.run()),

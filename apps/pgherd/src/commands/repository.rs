@@ -5,7 +5,9 @@
 pub(crate) mod annotate;
 pub(crate) mod delete;
 pub(crate) mod details;
+pub(crate) mod dump;
 pub(crate) mod expire;
+pub(crate) mod key;
 pub(crate) mod list;
 mod opened;
 pub(crate) mod plan;
@@ -37,6 +39,10 @@ pub(crate) enum Asked {
     Delete(delete::Delete),
     Window(window::Window),
     Plan(Box<plan::Plan>),
+    DumpList(dump::list::List),
+    DumpInfo(dump::details::Details),
+    DumpExpire(dump::expire::Expire),
+    DumpDelete(dump::delete::Delete),
 }
 
 /// The answer, which travels back.
@@ -51,6 +57,10 @@ pub(crate) enum Told {
     Delete(delete::Deleted),
     Window(window::Found),
     Plan(plan::Shown),
+    DumpList(dump::list::Listing),
+    DumpInfo(Box<dump::list::Listed>),
+    DumpExpire(dump::expire::Expired),
+    DumpDelete(dump::delete::Deleted),
 }
 
 /// How far the work is, in words.
@@ -92,6 +102,10 @@ pub(crate) async fn answer(
         Asked::Delete(delete) => Told::Delete(delete.answer(opened).await?),
         Asked::Window(window::Window {}) => Told::Window(window::answer(opened).await?),
         Asked::Plan(plan) => Told::Plan(plan.answer(opened).await?),
+        Asked::DumpList(dump::list::List {}) => Told::DumpList(dump::list::answer(opened).await?),
+        Asked::DumpInfo(info) => Told::DumpInfo(Box::new(info.answer(opened).await?)),
+        Asked::DumpExpire(expire) => Told::DumpExpire(expire.answer(opened).await?),
+        Asked::DumpDelete(delete) => Told::DumpDelete(delete.answer(opened).await?),
     })
 }
 
@@ -129,6 +143,10 @@ impl Told {
             Self::Delete(told) => tell(told, form, complete),
             Self::Window(told) => tell(told, form, complete),
             Self::Plan(told) => tell(told, form, complete),
+            Self::DumpList(told) => tell(told, form, complete),
+            Self::DumpInfo(told) => tell(&**told, form, complete),
+            Self::DumpExpire(told) => tell(told, form, complete),
+            Self::DumpDelete(told) => tell(told, form, complete),
         }
     }
 
@@ -143,6 +161,10 @@ impl Told {
             Self::Delete(told) => told.lines(),
             Self::Window(told) => told.lines(),
             Self::Plan(told) => told.lines(),
+            Self::DumpList(told) => told.lines(),
+            Self::DumpInfo(told) => told.lines(),
+            Self::DumpExpire(told) => told.lines(),
+            Self::DumpDelete(told) => told.lines(),
         }
     }
 

@@ -244,6 +244,12 @@ fn waits(home: &Home) {
     wait_for("a dump that waits", || sql_in(home, "app", waits) == "1");
 }
 
+/// Its sessions do not outlive a program by as long as it would have waited.
+fn is_gone(home: &Home) {
+    let sessions = "select count(*) from pg_stat_activity where application_name = 'pgherd-dump'";
+    wait_for("the end of its sessions", || sql_in(home, "app", sessions) == "0");
+}
+
 /// The process of this name that is about a cluster of this home.
 fn process(home: &Home, name: &str) -> i32 {
     let folder = home.folder().display().to_string();
@@ -273,6 +279,7 @@ fn whatever_breaks_a_dump_off_nothing_is_left_of_it() {
         let said = home.said(&followed.wait_with_output().unwrap());
         assert!(said.code == Some(1) && said.err.contains("signal: 9"), "{said:?}");
         assert_eq!(stored(&place.join("local")), Vec::<String>::new());
+        is_gone(&home);
 
         home.json(&[&words[..], &["--no-wait"]].concat());
         waits(&home);
@@ -281,6 +288,7 @@ fn whatever_breaks_a_dump_off_nothing_is_left_of_it() {
         let cancelled = home.run(&["dump", "cancel"]);
         assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
         assert_eq!(stored(&place.join("local")), Vec::<String>::new());
+        is_gone(&home);
 
         let limit = ["--snapshot-limit", "3s"];
         let said = home.run(&[&["dump", "app", "--format", format], &limit[..]].concat());

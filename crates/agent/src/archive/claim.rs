@@ -5,6 +5,7 @@
 use super::opened::Opened;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use pgherd_backup::encryption::{FormError, refuse_other_form};
 use pgherd_backup::layout::{Key, Layout, OwnObject};
 use pgherd_backup::store::{Created, Store, StoreError};
 use pgherd_backup::wal::header::Damage;
@@ -21,6 +22,8 @@ const LARGEST: Size = Size(4096);
 pub(crate) enum ClaimError {
     #[error("looking whose log is there")]
     Look(#[source] StoreError),
+    #[error("using this place in the repository")]
+    Form(#[source] FormError),
     #[error("saying whose log is there")]
     Say(#[source] StoreError),
     #[error("comparing {file}, which is there")]
@@ -52,6 +55,8 @@ impl Opened {
         if self.is_marked().await? {
             return Ok(());
         }
+        let looked = refuse_other_form(&self.store, self.archive.layout()).await;
+        looked.map_err(ClaimError::Form)?;
         self.refuse_others(scratch).await?;
         let content = Bytes::from(format!("{SAID}{}\n", self.system));
         match self.store.create(&mark, content).await.map_err(ClaimError::Say)? {

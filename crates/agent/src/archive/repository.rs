@@ -11,10 +11,12 @@ use pgherd_backup::credentials::{
 use pgherd_backup::destination::{
     Destination, DestinationError, Endpoint, EndpointUrl, ServerName, ServerNameError,
 };
-use pgherd_backup::layout::Layout;
+use pgherd_backup::encryption::{KeyError, Keyring};
+use pgherd_backup::layout::{Form, Layout};
 use pgherd_backup::secret::Secret;
 use pgherd_backup::store::{Patience, Store, StoreError};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -28,6 +30,8 @@ pub enum OpenError {
     Missing { path: PathBuf },
     #[error("{file} of the archive is no text: correct its Secret, and apply that")]
     NoText { file: &'static str },
+    #[error("reading the key of the repository, {path:?}")]
+    Key { path: PathBuf, source: KeyError },
     #[error("opening the archive")]
     Open(#[source] StoreError),
 }
@@ -64,8 +68,17 @@ pub fn open(
     let destination = place(spec, authorities)?;
     let credentials = keys.credentials()?;
     let store = Store::open(&destination, &credentials, patience).map_err(OpenError::Open)?;
-    let layout = Layout::new(&destination.prefix, &server);
-    Ok((store, layout))
+    let prefix = &destination.prefix;
+    // Each form has a place of its own: neither can be read or written for the other.
+    Ok(match keys.encryption_keys()? {
+        Some(keys) => (store.encrypted(keys, prefix), Layout::of(Form::Encrypted, prefix, &server)),
+        None => (store, Layout::new(prefix, &server)),
+    })
+}
+
+/// Whether these are keys that a repository can be encrypted with.
+pub fn check_key(content: &[u8]) -> Result<(), KeyError> {
+    Keyring::parse(content).map(drop)
 }
 
 fn place(spec: &ArchiveSpec, authorities: Option<Vec<u8>>) -> Result<Destination, OpenError> {
@@ -97,6 +110,17 @@ impl Keys<'_> {
         // Whoever writes a key into a file often ends its line.
         text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
             .ok_or(OpenError::NoText { file: file.name() })
+    }
+
+    /// What everything is encrypted with, if it is.
+    fn encryption_keys(&self) -> Result<Option<Keyring>, OpenError> {
+        if !self.spec.is_encrypted() {
+            return Ok(None);
+        }
+        let file = ArchiveFile::RepositoryKey;
+        let content = Zeroizing::new((self.find)(file)?);
+        let refused = |source| OpenError::Key { path: file.name().into(), source };
+        Keyring::parse(&content).map(Some).map_err(refused)
     }
 
     fn secret(&self, file: ArchiveFile) -> Result<Secret, OpenError> {

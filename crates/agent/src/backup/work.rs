@@ -9,6 +9,7 @@ use super::{Place, Stop, Subject, WorkError, after};
 use crate::archive::{Opened, repository};
 use crate::aside::{self, StartError};
 use crate::chain::chain;
+use crate::order;
 use crate::postgres::session::Session;
 use crate::wake::{Wake, Waker};
 use jiff::Timestamp;
@@ -17,11 +18,10 @@ use pgherd_api::cluster::object_store::Compression;
 use pgherd_backup::base::{self, BackupError, Left, Options, Packing, Progress, Request, Taken};
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::layout::Layout;
-use pgherd_backup::store::{Patience, Retry, Store, StoreError};
+use pgherd_backup::store::{Patience, Store};
 use pgherd_core::backup::{BackupId, Extent};
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
-use std::error::Error;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -172,7 +172,7 @@ impl Course {
                 (BackupPhase::Failed, Some(format!("{why}: take another one")))
             }
             None => {
-                let passing = passes(error);
+                let passing = order::passes(error);
                 self.tell.send_modify(|report| report.passing = passing);
                 (BackupPhase::Failed, Some(chain(error).to_string()))
             }
@@ -349,18 +349,6 @@ impl Course {
             }
         }
     }
-}
-
-/// Whether it failed at a store that may answer again soon.
-fn passes(error: &WorkError) -> bool {
-    let mut below: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = below {
-        if let Some(error) = error.downcast_ref::<StoreError>() {
-            return error.retry() == Retry::Soon;
-        }
-        below = error.source();
-    }
-    false
 }
 
 fn options(archive: &ArchiveSpec) -> Options {

@@ -5,13 +5,14 @@
 use super::report::ended;
 use super::spool::SpoolError;
 use super::watch::Late;
-use super::{Place, spool};
+use super::{Place, server, spool};
 use crate::archive::ClaimError;
 use crate::archive::repository::{self, OpenError};
 use crate::aside;
 use crate::chain::chain;
+use crate::order;
 use crate::postgres::globals::GlobalsError;
-use crate::postgres::session::SessionError;
+use crate::postgres::session::{SUPERUSER, SessionError};
 use crate::process::tool::ToolError;
 use crate::wake::{Wake, Waker};
 use jiff::Timestamp;
@@ -211,12 +212,30 @@ impl Course {
             }
             Err(error) => (DumpPhase::Failed, Some(chain(error).to_string())),
         };
+        let passing = self.passes(&done).await;
         match &failure {
             None => info!(name, "a dump or a restore is completed"),
             Some(why) => error!(name, why, "a dump or a restore came to nothing"),
         }
-        self.tell.send_modify(|report| *report = ended(report.clone(), phase, failure));
+        self.tell.send_modify(|report| {
+            report.passing = passing;
+            *report = ended(report.clone(), phase, failure);
+        });
         self.job.waker.wake(Wake::Deadline).await;
+    }
+}
+
+impl Course {
+    /// Whether it failed at something that is often over soon.
+    async fn passes(&self, done: &Result<(), WorkError>) -> bool {
+        match done {
+            Ok(()) | Err(WorkError::Cancelled | WorkError::Refused(_) | WorkError::Late(_)) => {
+                false
+            }
+            Err(error) if order::passes(error) => true,
+            // A server that was stopped takes its programs with it, whatever they say then.
+            Err(_) => server::connect(&self.job.place.site, SUPERUSER).await.is_err(),
+        }
     }
 }
 

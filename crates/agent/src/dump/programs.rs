@@ -15,11 +15,16 @@ pub(super) const APPLICATION: &str = "pgherd-dump";
 /// For a lock that somebody else has. Who waits for one holds up all that come later.
 const LOCK_WAIT_MILLISECONDS: u32 = 60_000;
 
+/// A program that is gone leaves its session at a lock unless the server looks after it, in
+/// milliseconds.
+const LOOKS_AFTER_CLIENTS: &str = "-c client_connection_check_interval=1000";
+
 /// The server's own database.
 fn connection(site: &Site, database: &str) -> String {
     let host = conninfo(&site.sockets.display().to_string());
     let (port, user, database) = (site.port, SUPERUSER, conninfo(database));
-    format!("host={host} port={port} user={user} dbname={database}")
+    let options = conninfo(LOOKS_AFTER_CLIENTS);
+    format!("host={host} port={port} user={user} dbname={database} options={options}")
 }
 
 fn program(place: &Place, name: &str) -> Tool {

@@ -26,6 +26,8 @@ pub(super) fn ordered(place: &Place, name: &str, work: DumpWork) -> DumpReport {
         snapshot_seconds: 0,
         snapshot_transactions: 0,
         failure: None,
+        passing: false,
+        taken: None,
         warnings: Vec::new(),
     }
 }

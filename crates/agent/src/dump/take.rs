@@ -13,7 +13,7 @@ use crate::aside::StartError;
 use crate::backup::Role;
 use crate::chain::chain;
 use jiff::{SignedDuration, Timestamp};
-use pgherd_api::agent::{DumpFormat, DumpOrder, DumpPhase, DumpReport};
+use pgherd_api::agent::{DumpFormat, DumpOrder, DumpPhase, DumpReport, DumpTaken};
 use pgherd_backup::dump::{
     Description, DumpFile, DumpedDatabase, DumpedFile, DumpedFormat, DumpedFrom, DumpedPart,
     FORMAT, Marker, Snapshot, Taking,
@@ -60,14 +60,19 @@ impl Take<'_> {
         dumps.clear(&place.by, Timestamp::now()).await?;
         let taking = self.begin(&dumps, databases.len()).await?;
         let done = self.fill(&taking, version, &databases, &spool).await;
-        if let Err(error) = done {
-            // The next one tries it again.
-            if let Err(left) = taking.dumps.remove(&taking.id).await {
-                self.course.warn(format!("what was stored stays for now: {}", chain(&left)));
+        let taken = match done {
+            Ok(taken) => taken,
+            Err(error) => {
+                // The next one tries it again.
+                if let Err(left) = taking.dumps.remove(&taking.id).await {
+                    self.course.warn(format!("what was stored stays for now: {}", chain(&left)));
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        self.course.tell(|report| report.id = Some(taking.id.to_string()));
+        };
+        self.course.tell(|report| {
+            (report.id, report.taken) = (Some(taking.id.to_string()), Some(taken));
+        });
         self.retain(&dumps).await;
         Ok(())
     }
@@ -127,7 +132,7 @@ impl Take<'_> {
         version: u32,
         databases: &[Database],
         spool: &Spool,
-    ) -> Result<(), WorkError> {
+    ) -> Result<DumpTaken, WorkError> {
         let Self { course, order, subject } = *self;
         let began = Timestamp::now();
         course.phase(DumpPhase::Globals, |report| {
@@ -169,7 +174,12 @@ impl Take<'_> {
             globals,
             databases: dumped,
         };
-        Ok(taking.commit(&description).await?)
+        taking.commit(&description).await?;
+        Ok(DumpTaken {
+            databases: description.databases.iter().map(|it| it.name.clone()).collect(),
+            bytes: description.size(),
+            stored: description.stored(),
+        })
     }
 
     async fn database(

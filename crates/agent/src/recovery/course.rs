@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// What PostgreSQL says when the log ends before the target.
@@ -105,7 +105,10 @@ pub async fn recover(
     if made.is_err() {
         // A server that nobody knows of must not stay; and what was restored may have filled the disk.
         let _first_error_counts = server::sweep(&staged, patience.stop).await;
-        folder::remove_tree(&staged.data).map_err(prepare)?;
+        if let Err(error) = folder::remove_tree(&staged.data) {
+            // The next attempt removes it; why this one failed is what counts.
+            warn!(error = %chain(&error), "what was restored in vain stays for now");
+        }
     }
     let control = made?;
     folder::publish(site).map_err(|source| RecoveryError::Publish { source })?;

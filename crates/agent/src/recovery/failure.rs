@@ -11,6 +11,7 @@ use crate::postgres::folder::FolderError;
 use crate::postgres::roles::RolesError;
 use crate::postgres::server::ServerError;
 use crate::postgres::session::SessionError;
+use pgherd_backup::encryption::FormError;
 use pgherd_backup::restore::RestoreError;
 use pgherd_backup::store::StoreError;
 use pgherd_backup::wal::Occupied;
@@ -28,6 +29,8 @@ pub enum RecoveryError {
     OpenSource { source: OpenError },
     #[error("opening the cluster's own archive")]
     OpenOwn { source: OpenError },
+    #[error("using the place for the cluster's own log")]
+    OwnForm { source: FormError },
     #[error("looking whether the cluster's own archive is free")]
     LookAtOwn { source: StoreError },
     #[error("the place for the cluster's own log is not free")]

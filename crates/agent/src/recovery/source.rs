@@ -7,6 +7,7 @@ use super::failure::RecoveryError;
 use crate::archive::repository;
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::compression::Compression;
+use pgherd_backup::encryption::refuse_other_form;
 use pgherd_backup::layout::Layout;
 use pgherd_backup::store::{Patience, Store};
 use pgherd_backup::wal::{Archive, Settings};
@@ -21,6 +22,8 @@ pub(super) async fn refuse_occupied(new: &NewFromBackup) -> Result<(), RecoveryE
     let keys = repository::in_folder(keys);
     let opened = repository::open(own, own.encryption, &keys, Patience::carrying(MEMORY));
     let (store, layout) = opened.map_err(|source| RecoveryError::OpenOwn { source })?;
+    let looked = refuse_other_form(&store, &layout).await;
+    looked.map_err(|source| RecoveryError::OwnForm { source })?;
     let found = archive(store, layout, None).occupied(None).await;
     match found.map_err(|source| RecoveryError::LookAtOwn { source })? {
         Some(source) => Err(RecoveryError::OwnOccupied { source }),

@@ -39,6 +39,13 @@ pub struct ArchiveSpec {
     pub retention: Option<String>,
 }
 
+impl ArchiveSpec {
+    /// Whether everything in it is encrypted before it leaves the machine.
+    pub fn is_encrypted(&self) -> bool {
+        self.files.contains(&ArchiveFile::RepositoryKey)
+    }
+}
+
 /// How the log is stored before its segments are finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,7 +107,10 @@ pub enum ArchiveIdentity {
 /// A file that opens an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "each is the field of the manifest of that name")]
+#[expect(
+    missing_docs,
+    reason = "each is the field, or the annotation, of the manifest of that name"
+)]
 pub enum ArchiveFile {
     AccessKeyId,
     SecretAccessKey,
@@ -112,11 +122,12 @@ pub enum ArchiveFile {
     StorageSasToken,
     ApplicationCredentials,
     EndpointCa,
+    RepositoryKey,
 }
 
 impl ArchiveFile {
     /// All there can be.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AccessKeyId,
         Self::SecretAccessKey,
         Self::SessionToken,
@@ -127,6 +138,7 @@ impl ArchiveFile {
         Self::StorageSasToken,
         Self::ApplicationCredentials,
         Self::EndpointCa,
+        Self::RepositoryKey,
     ];
 
     /// The file's name in the folder `archive`.
@@ -142,6 +154,7 @@ impl ArchiveFile {
             Self::StorageSasToken => "storage-sas-token",
             Self::ApplicationCredentials => "application-credentials",
             Self::EndpointCa => "ca.crt",
+            Self::RepositoryKey => "repository-key",
         }
     }
 }

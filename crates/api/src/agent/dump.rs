@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Asks an agent to dump databases into its archive.
@@ -38,17 +39,18 @@ pub struct DumpOrder {
 }
 
 /// How `pg_dump` stores a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DumpFormat {
     /// One file, which is stored while it is written.
+    #[default]
     Custom,
     /// A file for each table, which can be written and read in parallel.
     Directory,
 }
 
 /// Whether passwords of roles are dumped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DumpPasswords {
     /// As verifiers.
@@ -168,9 +170,28 @@ pub struct DumpReport {
     pub snapshot_transactions: u64,
     /// Why it failed or what cancelled it, and what to do about it.
     pub failure: Option<String>,
+    /// Whether what it failed at may have passed soon: a store that did not answer, or a server that
+    /// was stopped.
+    #[serde(default)]
+    pub passing: bool,
+    /// What is stored; there once it is listed in the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<DumpTaken>,
     /// What is wrong although it is completed.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// A dump that is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DumpTaken {
+    /// The databases that are in it.
+    pub databases: Vec<String>,
+    /// What they took in the server.
+    pub bytes: Bytes,
+    /// What is stored.
+    pub stored: Bytes,
 }
 
 /// What is done with a dump.

@@ -3,7 +3,9 @@
 //! Never passes over a switch that it does not understand.
 
 pub use self::requests::Requests;
+use super::Cluster;
 use super::problem::{Findings, Refusal};
+use super::references::SecretKeySelector;
 use crate::agent::StreamSpec;
 use crate::field::FieldPath;
 use crate::guess::closest;
@@ -12,6 +14,7 @@ use crate::warning::Caution;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::units::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 mod requests;
 
@@ -27,6 +30,13 @@ pub const MAX_LAG: &str = "pgherd.dev/maxLag";
 /// How often log that is in no finished segment yet goes to the archive: seconds, from 0.2 to 10,
 /// or `off`. Default: 1.
 pub const STREAM: &str = "pgherd.dev/walStream";
+/// Encrypts everything that goes into the archive with a key of its owner: `SECRET/KEY`, the name of a
+/// Secret and of its entry; in local mode also the absolute path of a file. Default: not encrypted
+/// before it leaves.
+pub const REPOSITORY_KEY: &str = "pgherd.dev/repositoryKey";
+/// What the archive was encrypted with that the cluster begins with a backup of, written like
+/// `pgherd.dev/repositoryKey`.
+pub const SOURCE_REPOSITORY_KEY: &str = "pgherd.dev/sourceRepositoryKey";
 
 /// Asks for another primary: `{"number":N,"target":"db-2","epoch":E}`, with or without a target. A
 /// request counts once, if its number is higher than that of the last one, and only while nobody has
@@ -58,6 +68,16 @@ pub enum AnnotationRefusal {
     Hibernation { given: String },
     #[error("is {given:?}: write off, or seconds from 0.2 to 10, such as 1")]
     Stream { given: String },
+    #[error(
+        "is {given:?}: write SECRET/KEY, the name of a Secret and of its entry, or in local mode the \
+         absolute path of a file"
+    )]
+    RepositoryKey { given: String },
+    #[error(
+        "is {given:?}, a file, and pods are shown Secrets: write SECRET/KEY, the name of a Secret and of \
+         its entry"
+    )]
+    KeyFile { given: String },
     #[error(
         "is {given:?}, which is not a request: write {{\"number\":1,\"target\":\"{cluster}-2\"}}, with a number that is higher than the last one"
     )]
@@ -114,8 +134,45 @@ pub struct Annotations {
     pub max_lag: Option<Bytes>,
     /// How log that is in no finished segment goes to the archive; not at all if it is switched off.
     pub stream: Option<StreamSpec>,
+    /// What the archive is encrypted with, if it is.
+    pub repository_key: Option<KeyPlace>,
+    /// What the archive was encrypted with that the cluster begins with a backup of.
+    pub source_repository_key: Option<KeyPlace>,
     /// What is asked for, once each.
     pub requests: Requests,
+}
+
+/// Where the key of a repository is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// An entry of a Secret.
+    Secret(SecretKeySelector),
+    /// A file of this machine, in local mode.
+    File(PathBuf),
+}
+
+impl KeyPlace {
+    fn parse(given: &str) -> Option<Self> {
+        if given.starts_with('/') && given.len() > 1 && !given.contains(char::is_control) {
+            return Some(Self::File(PathBuf::from(given)));
+        }
+        let (name, key) = given.split_once('/')?;
+        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let is_name = name.bytes().all(|byte| lower(byte) || b"-.".contains(&byte))
+            && name.bytes().next().is_some_and(lower)
+            && name.bytes().next_back().is_some_and(lower);
+        let is_key = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let fits = (1..=253).contains(&name.len()) && (1..=253).contains(&key.len());
+        let selector = SecretKeySelector { name: name.to_owned(), key: key.to_owned() };
+        (is_name && is_key && fits).then_some(Self::Secret(selector))
+    }
+}
+
+impl Cluster {
+    /// Where the key is kept that one of the two annotations names, if it can be understood.
+    pub fn repository_key(&self, annotation: &str) -> Option<KeyPlace> {
+        KeyPlace::parse(self.metadata.annotations.as_ref()?.get(annotation)?)
+    }
 }
 
 /// Where an annotation is written.
@@ -129,7 +186,8 @@ pub(super) fn checked(
     findings: &mut Findings,
 ) -> Annotations {
     for name in annotations.keys().filter(|name| name.starts_with("pgherd.dev/")) {
-        const KNOWN: [&str; 5] = [MAX_LAG, STREAM, SWITCHOVER, RESTART, RELOAD];
+        const KNOWN: [&str; 7] =
+            [MAX_LAG, STREAM, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY, SWITCHOVER, RESTART, RELOAD];
         if !KNOWN.contains(&name.as_str()) {
             let guess = closest(name, KNOWN);
             findings.warn(&place(name), Caution::UnknownAnnotation { guess });
@@ -151,6 +209,10 @@ pub(super) fn checked(
         }),
         stream: given(STREAM)
             .map_or_else(|| Some(StreamSpec::default()), |value| stream(value, findings)),
+        repository_key: given(REPOSITORY_KEY)
+            .and_then(|value| key_place(REPOSITORY_KEY, value, findings)),
+        source_repository_key: given(SOURCE_REPOSITORY_KEY)
+            .and_then(|value| key_place(SOURCE_REPOSITORY_KEY, value, findings)),
         requests: requests::checked(annotations, cluster, findings),
     }
 }
@@ -204,6 +266,15 @@ fn stream(value: &str, findings: &mut Findings) -> Option<StreamSpec> {
         return None;
     };
     Some(StreamSpec { interval_milliseconds })
+}
+
+fn key_place(name: &str, value: &str, findings: &mut Findings) -> Option<KeyPlace> {
+    let place = KeyPlace::parse(value);
+    if place.is_none() {
+        let refusal = AnnotationRefusal::RepositoryKey { given: value.to_owned() };
+        findings.refuse(&self::place(name), Refusal::Annotation(refusal));
+    }
+    place
 }
 
 /// Of a number of seconds with up to three digits behind the point.
@@ -276,6 +347,25 @@ mod tests {
             fenced [], Awake, Active, None
         "#]]
         .assert_eq(&outcome(&[(STREAM, "0.1")]));
+    }
+
+    #[test]
+    fn the_key_of_a_repository_is_an_entry_of_a_secret_or_a_file() {
+        let secret = |name: &str, key: &str| {
+            let (name, key) = (name.to_owned(), key.to_owned());
+            Some(KeyPlace::Secret(SecretKeySelector { name, key }))
+        };
+        assert_eq!(KeyPlace::parse("store/repository.key"), secret("store", "repository.key"));
+        assert_eq!(KeyPlace::parse("a.b-1/K_2"), secret("a.b-1", "K_2"));
+        assert_eq!(KeyPlace::parse("/etc/k"), Some(KeyPlace::File("/etc/k".into())));
+        for bad in ["", "/", "store", "store/", "/\n", "a/b/c", "Store/k", "-a/k", "a/k k", "./k"] {
+            assert_eq!(KeyPlace::parse(bad), None, "{bad:?}");
+        }
+        expect![[r#"
+            refused: metadata.annotations["pgherd.dev/repositoryKey"] is "key": write SECRET/KEY, the name of a Secret and of its entry, or in local mode the absolute path of a file
+            fenced [], Awake, Active, None
+        "#]]
+        .assert_eq(&outcome(&[(REPOSITORY_KEY, "key"), (SOURCE_REPOSITORY_KEY, "a/b")]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Never reads a secret: it only says which entries of Secrets are needed.
 
 use super::Cluster;
+use super::annotations::{self, KeyPlace, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
 use super::object_store::{
     AzureCredentials, BarmanObjectStore, Compression, GoogleCredentials, S3Credentials,
 };
@@ -45,12 +46,62 @@ pub enum ArchiveRefusal {
 /// is kept.
 pub type Key<'a> = (&'static str, ArchiveFile, &'a SecretKeySelector);
 
+/// The same for what may be named elsewhere than in the archive's own fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What names it.
+    pub named: FieldPath,
+    /// What it is.
+    pub file: ArchiveFile,
+    /// Where it is kept.
+    pub place: SecretKeySelector,
+}
+
 impl Cluster {
     /// The archive that the cluster's log goes to, and its place in the manifest.
     pub fn archive(&self) -> Option<(FieldPath, &BarmanObjectStore)> {
         let store = self.spec.backup.as_ref()?.barman_object_store.as_ref()?;
         Some((FieldPath::of("spec.backup.barmanObjectStore"), store))
     }
+
+    /// The entries of Secrets that open the archive.
+    pub fn archive_keys(&self) -> Vec<Kept> {
+        self.kept(self.archive(), REPOSITORY_KEY)
+    }
+
+    /// The entries of Secrets that open the archive which the cluster begins with.
+    pub fn recovered_archive_keys(&self) -> Vec<Kept> {
+        self.kept(self.recovered_archive(), SOURCE_REPOSITORY_KEY)
+    }
+
+    fn kept(
+        &self,
+        archive: Option<(FieldPath, &BarmanObjectStore)>,
+        annotation: &str,
+    ) -> Vec<Kept> {
+        let Some((place, store)) = archive else { return Vec::new() };
+        let fields = store.keys().into_iter().map(|(field, file, kept)| Kept {
+            named: place.name(field),
+            file,
+            place: kept.clone(),
+        });
+        let key = match self.repository_key(annotation) {
+            Some(KeyPlace::Secret(place)) => {
+                let (named, file) = (annotations::place(annotation), ArchiveFile::RepositoryKey);
+                Some(Kept { named, file, place })
+            }
+            Some(KeyPlace::File(_)) | None => None,
+        };
+        fields.chain(key).collect()
+    }
+}
+
+/// What an archive is encrypted with has to be among what opens it.
+pub(super) fn with_key(mut told: ArchiveSpec, key: Option<&KeyPlace>) -> ArchiveSpec {
+    if key.is_some() {
+        told.files.insert(ArchiveFile::RepositoryKey);
+    }
+    told
 }
 
 impl BarmanObjectStore {
@@ -95,6 +146,10 @@ pub(super) fn checked(
     stream: Option<StreamSpec>,
     findings: &mut Findings,
 ) -> Option<ArchiveSpec> {
+    let key = cluster.repository_key(REPOSITORY_KEY);
+    if key.is_some() && cluster.archive().is_none() {
+        findings.warn(&annotations::place(REPOSITORY_KEY), Caution::NothingToEncrypt);
+    }
     let (place, store) = cluster.archive()?;
     let retention = cluster.spec.backup.as_ref().and_then(|it| it.retention_policy.clone());
     // Templates leave empty texts behind.
@@ -104,7 +159,7 @@ pub(super) fn checked(
         findings.refuse(&path, Refusal::Archive(ArchiveRefusal::Retention(error)));
     }
     let told = told(store, name.as_str(), &place, findings)?;
-    Some(ArchiveSpec { stream, retention, ..told })
+    Some(with_key(ArchiveSpec { stream, retention, ..told }, key.as_ref()))
 }
 
 /// What agents are told of one archive, whose folder is called `usual` unless it says otherwise.
@@ -266,6 +321,38 @@ mod tests {
             .map(outcome)
             .concat(),
         );
+    }
+
+    #[test]
+    fn a_key_that_is_named_opens_the_archive_and_its_source() {
+        let text = "{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {name: db, \
+                    annotations: {pgherd.dev/repositoryKey: keys/own, \
+                    pgherd.dev/sourceRepositoryKey: keys/theirs}}, spec: {backup: \
+                    {barmanObjectStore: {destinationPath: /b}}, bootstrap: {recovery: {source: a}}, \
+                    externalClusters: [{name: a, barmanObjectStore: {destinationPath: /a}}]}}";
+        let read = |text: &str| Cluster::from_yaml(text).unwrap().0;
+        let cluster = read(text);
+        let (checked, warnings) = cluster.checked().unwrap();
+        assert_eq!((warnings.as_slice(), checked.ignored.as_slice()), (&[][..], &[][..]));
+        assert!(checked.postgres.archive.unwrap().is_encrypted());
+        assert!(checked.postgres.recovery.unwrap().source.is_encrypted());
+        let kept = [cluster.archive_keys(), cluster.recovered_archive_keys()].concat();
+        let kept =
+            kept.iter().map(|it| format!("{} {}/{}\n", it.named, it.place.name, it.place.key));
+        expect![[r#"
+            metadata.annotations["pgherd.dev/repositoryKey"] keys/own
+            metadata.annotations["pgherd.dev/sourceRepositoryKey"] keys/theirs
+        "#]]
+        .assert_eq(&kept.collect::<String>());
+        let nothing = text.replace("backup: {barmanObjectStore: {destinationPath: /b}},", "");
+        let nothing = nothing.replace("bootstrap: {recovery: {source: a}},", "");
+        let (_, warnings) = read(&nothing).checked().unwrap();
+        let warnings = warnings.iter().map(|warning| format!("{warning}\n"));
+        expect![[r#"
+            metadata.annotations["pgherd.dev/sourceRepositoryKey"] encrypts and opens nothing: there is no archive that it would be for
+            metadata.annotations["pgherd.dev/repositoryKey"] encrypts and opens nothing: there is no archive that it would be for
+        "#]]
+        .assert_eq(&warnings.collect::<String>());
     }
 
     #[test]

@@ -75,6 +75,10 @@ impl Cluster {
         let instances = self.checked_instances(findings);
         let said = self.metadata.annotations.clone().unwrap_or_default();
         let annotations = annotations::checked(&said, &name, findings);
+        if annotations.source_repository_key.is_some() && !self.begins_with_a_backup() {
+            let place = annotations::place(annotations::SOURCE_REPOSITORY_KEY);
+            findings.warn(&place, Caution::NothingToEncrypt);
+        }
         // One mistake is told once: without a usable number of instances, any other will do.
         let standbys = instances.map_or(8, |instances| i64::from(instances) - 1);
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
@@ -97,6 +101,10 @@ impl Cluster {
             annotations,
             ignored: ignored::ignored(self, &[]),
         }
+    }
+
+    fn begins_with_a_backup(&self) -> bool {
+        self.spec.bootstrap.as_ref().is_some_and(|it| it.recovery.is_some())
     }
 
     fn checked_instances(&self, findings: &mut Findings) -> Option<u32> {

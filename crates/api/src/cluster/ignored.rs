@@ -4,7 +4,8 @@
 //! and everything else that was written is reported.
 
 use super::annotations::{
-    FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER,
+    FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, REPOSITORY_KEY, RESTART,
+    SOURCE_REPOSITORY_KEY, STREAM, SWITCHOVER,
 };
 use super::spec::ClusterSpec;
 use super::{Cluster, annotations};
@@ -99,8 +100,18 @@ const OF_RECOVERED: [&str; 8] = [
     "barmanObjectStore.serverName",
 ];
 
-const ANNOTATIONS_ACTED_UPON: [&str; 7] =
-    [FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER];
+const ANNOTATIONS_ACTED_UPON: [&str; 10] = [
+    FENCED_INSTANCES,
+    HIBERNATION,
+    MAX_LAG,
+    RECONCILIATION_LOOP,
+    RELOAD,
+    REPOSITORY_KEY,
+    RESTART,
+    SOURCE_REPOSITORY_KEY,
+    STREAM,
+    SWITCHOVER,
+];
 
 impl Cluster {
     /// What it asks for and nothing acts upon, on a platform that also acts upon these fields.
@@ -258,7 +269,7 @@ mod tests {
             metadata.annotations["alpha.cnpg.io/unrecoverable"] metadata.annotations["cnpg.io/skipWalArchiving"] metadata.labels metadata.namespace
         "#]].assert_eq(&shown(&read(
             "metadata: {name: db, namespace: prod, uid: x, generation: 7, labels: {a: b}, \
-             annotations: {cnpg.io/hibernation: 'off', pgherd.dev/maxLag: 1Mi, \
+             annotations: {cnpg.io/hibernation: 'off', pgherd.dev/maxLag: 1Mi, pgherd.dev/walStream: 'off', pgherd.dev/repositoryKey: a/b, \
              cnpg.io/skipWalArchiving: enabled, alpha.cnpg.io/unrecoverable: 'true', \
              kubectl.kubernetes.io/restartedAt: now, argocd.argoproj.io/sync-wave: '1'}}, \
              spec: {}",

@@ -4,6 +4,7 @@
 //! are asked for.
 
 use super::Cluster;
+use super::annotations::SOURCE_REPOSITORY_KEY;
 use super::archive;
 use super::bootstrap::{Recovery, RecoveryTarget as Written};
 use super::external::ExternalCluster;
@@ -95,7 +96,8 @@ pub(super) fn checked(
         }
     };
     let (at, name, store) = found;
-    let source = archive::told(store, name, &at, findings)?;
+    let key = cluster.repository_key(SOURCE_REPOSITORY_KEY);
+    let source = archive::with_key(archive::told(store, name, &at, findings)?, key.as_ref());
     let own = cluster.archive().and_then(|(own_place, own)| {
         let server = own.server_name.as_deref().or(cluster.metadata.name.as_deref());
         let is_same = own.destination_path.trim_end_matches('/')

@@ -3,8 +3,12 @@
 //! Never looks at annotations of others.
 
 use super::Check;
-use crate::cluster::annotations::{FENCED_INSTANCES, HIBERNATION, MAX_LAG, STREAM};
+use crate::cluster::annotations::{
+    FENCED_INSTANCES, HIBERNATION, MAX_LAG, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY, STREAM,
+};
 
+/// Not what a Secret and its entry are called.
+const KEY: &str = "!value.matches('^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/[-._a-zA-Z0-9]{1,253}$')";
 const PLACE: &str = "metadata.annotations: ";
 
 pub(super) fn checks() -> Vec<Check> {
@@ -36,6 +40,18 @@ pub(super) fn checks() -> Vec<Check> {
             "cluster-streams-its-log-in-time",
             "!value.matches('^(off|0[.][2-9][0-9]{0,2}|[1-9]([.][0-9]{1,3})?|10([.]0{1,3})?)$')",
             "is neither off nor seconds from 0.2 to 10: write one of them, such as 1",
+        ),
+        of(
+            REPOSITORY_KEY,
+            "cluster-repository-key-is-in-a-secret",
+            KEY,
+            "does not name an entry of a Secret: write SECRET/KEY, such as store/repository.key",
+        ),
+        of(
+            SOURCE_REPOSITORY_KEY,
+            "cluster-source-repository-key-is-in-a-secret",
+            KEY,
+            "does not name an entry of a Secret: write SECRET/KEY, such as store/repository.key",
         ),
     ]
 }

@@ -2,14 +2,22 @@
 //!
 //! Never depends on another object.
 
-use super::{Check, Effect, Policy};
+use super::{Check, Effect, GROUP, Policy, VERSION};
 use super::{access, annotations, backup, initdb, parameters, recovery, resources, slots};
 
 pub(super) fn policy() -> Policy {
     let made = [parameters::checks(), access::checks(), initdb::checks(), annotations::checks()];
     let written = [CHECKS, recovery::CHECKS, backup::CHECKS, resources::CHECKS, slots::CHECKS];
     let checks = made.concat().into_iter().chain(written.concat()).collect();
-    Policy { kind: "Cluster", plural: "clusters", effect: Effect::Refused, parts: PARTS, checks }
+    Policy {
+        group: GROUP,
+        version: VERSION,
+        kind: "Cluster",
+        plural: "clusters",
+        effect: Effect::Refused,
+        parts: PARTS,
+        checks,
+    }
 }
 
 pub(super) const PARTS: &[(&str, &str)] = &[

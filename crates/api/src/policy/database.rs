@@ -2,10 +2,12 @@
 //!
 //! Never depends on the database.
 
-use super::{Check, Effect, Policy};
+use super::{Check, Effect, GROUP, Policy, VERSION};
 
 pub(super) fn policy() -> Policy {
     Policy {
+        group: GROUP,
+        version: VERSION,
         kind: "Database",
         plural: "databases",
         effect: Effect::Refused,

@@ -2,7 +2,7 @@
 //!
 //! Never judges a value: PgBouncer does.
 
-use super::{Check, Effect, Policy, list};
+use super::{Check, Effect, GROUP, Policy, VERSION, list};
 use crate::pooler::parameters::FOR_USERS;
 
 pub(super) fn policy() -> Policy {
@@ -17,6 +17,8 @@ pub(super) fn policy() -> Policy {
         refusal: "is set by the pooler itself, or PgBouncer does not know it: remove it".into(),
     };
     Policy {
+        group: GROUP,
+        version: VERSION,
         kind: "Pooler",
         plural: "poolers",
         effect: Effect::Refused,

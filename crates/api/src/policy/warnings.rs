@@ -2,7 +2,7 @@
 //!
 //! Never refuses anything.
 
-use super::{Check, Effect, Policy, cluster, list};
+use super::{Check, Effect, GROUP, Policy, VERSION, cluster, list};
 use crate::cluster::parameters::WRITTEN;
 use crate::warning::OF_CLOUDNATIVEPG;
 
@@ -22,6 +22,8 @@ pub(super) fn policy() -> Policy {
         refusal: OF_CLOUDNATIVEPG.into(),
     };
     Policy {
+        group: GROUP,
+        version: VERSION,
         kind: "Cluster",
         plural: "clusters",
         effect: Effect::Warned,

@@ -4,6 +4,7 @@
 
 use super::{Catalogue, CatalogueError, Entry, Repository};
 use crate::backup_info::{BackupInfo, Incomplete};
+use crate::encryption::refuse_other_form;
 use crate::increment::Increment;
 use crate::layout::Key;
 use crate::store::StoreError;
@@ -24,6 +25,11 @@ impl Repository {
     pub async fn list(&self) -> Result<Catalogue, CatalogueError> {
         let failed = |source| CatalogueError::List { server: self.server(), source };
         let ids = self.ids(&self.layout.base()).await.map_err(failed)?;
+        if ids.is_empty() {
+            // What is of the other form would look like nothing.
+            let looked = refuse_other_form(&self.store, &self.layout).await;
+            looked.map_err(|source| CatalogueError::Form { server: self.server(), source })?;
+        }
         let full = futures_util::stream::iter(ids).map(|id| self.entry(id));
         let full: Vec<Option<Entry>> =
             full.buffer_unordered(AT_ONCE).try_collect().await.map_err(failed)?;
@@ -66,7 +72,9 @@ impl Repository {
 
     async fn entry(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
         let key = self.layout.backup_info(&id);
-        let Some(text) = self.store.get(&key, LARGEST_INFO).await? else {
+        // One that was tampered with is as good as empty, and does not hide the others.
+        let read = or_damaged(self.store.get(&key, LARGEST_INFO).await)?;
+        let Some(text) = read else {
             // What is overlooked here is log that nobody needs.
             if self.store.is_listed(&self.layout.backup(&id), &key).await? {
                 return Err(self.store.vanished(&key));
@@ -81,7 +89,8 @@ impl Repository {
 
     async fn increment(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
         let key = self.layout.increment_description(&id);
-        let Some(text) = self.store.get(&key, LARGEST_INFO).await? else {
+        let read = or_damaged(self.store.get(&key, LARGEST_INFO).await)?;
+        let Some(text) = read else {
             // What is overlooked here is a backup that it builds on.
             if self.store.is_listed(&self.layout.increment(&id), &key).await? {
                 return Err(self.store.vanished(&key));
@@ -105,7 +114,7 @@ impl Repository {
     }
 
     pub(super) async fn hold(&self, key: &Key) -> Result<Option<Hold>, StoreError> {
-        let text = self.store.get(key, LARGEST_HOLD).await?;
+        let text = or_damaged(self.store.get(key, LARGEST_HOLD).await)?;
         // What is not understood holds as much as can be held.
         let hold = |text: Bytes| match text.trim_ascii() {
             b"standalone" => Hold::Standalone,
@@ -133,4 +142,15 @@ impl Repository {
         };
         done.map_err(failed)
     }
+}
+
+/// Nothing in it if it is damaged; what keeps it from being read stays an error.
+fn or_damaged(read: Result<Option<Bytes>, StoreError>) -> Result<Option<Bytes>, StoreError> {
+    read.or_else(|error| match error.damage() {
+        Some(damage) => {
+            tracing::warn!(damage, "what describes a backup is damaged");
+            Ok(Some(Bytes::new()))
+        }
+        None => Err(error),
+    })
 }

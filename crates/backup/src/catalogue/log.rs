@@ -90,7 +90,15 @@ impl Repository {
         &self,
         (key, compression): (Key, Compression),
     ) -> Result<Option<Fork>, StoreError> {
-        let Some(packed) = self.store.get(&key, LARGEST_HISTORY).await? else { return Ok(None) };
+        let packed = match self.store.get(&key, LARGEST_HISTORY).await {
+            Ok(Some(packed)) => packed,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let Some(damage) = error.damage() else { return Err(error) };
+                tracing::warn!(damage, "the history of a timeline is damaged");
+                return Ok(None);
+            }
+        };
         let fork = match unpacked(compression, &packed, LARGEST_HISTORY) {
             Ok(text) => history::fork(&String::from_utf8_lossy(&text)),
             Err(error) => {

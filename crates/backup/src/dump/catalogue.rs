@@ -4,6 +4,7 @@
 //! described.
 
 use super::{Description, DumpError, FORMAT};
+use crate::encryption::refuse_other_form;
 use crate::layout::{Key, Layout};
 use crate::store::Store;
 use futures_util::{StreamExt, TryStreamExt};
@@ -37,6 +38,12 @@ impl Dumps {
     /// All that are whole, the oldest first.
     pub async fn list(&self) -> Result<Vec<Found>, DumpError> {
         let ids = self.folders().await?;
+        if ids.is_empty() {
+            // What is of the other form would look like nothing.
+            let server = self.layout.server().to_string();
+            let looked = refuse_other_form(&self.store, &self.layout).await;
+            looked.map_err(|source| DumpError::Form { server, source })?;
+        }
         let found = futures_util::stream::iter(ids).map(|id| self.read(id));
         let found: Vec<Option<Found>> = found.buffer_unordered(AT_ONCE).try_collect().await?;
         let mut found: Vec<Found> = found.into_iter().flatten().collect();
@@ -71,7 +78,13 @@ impl Dumps {
     /// Nothing for one that is being taken, or was given up.
     async fn read(&self, id: BackupId) -> Result<Option<Found>, DumpError> {
         let read = self.store.get(&self.layout.dump_description(&id), LARGEST_DESCRIPTION).await;
-        let text = read.map_err(|source| DumpError::Describe { dump: id.clone(), source })?;
+        let text = match read {
+            Ok(text) => text,
+            Err(source) => match source.damage() {
+                Some(why) => return Ok(Some(Found { id, description: Err(why) })),
+                None => return Err(DumpError::Describe { dump: id, source }),
+            },
+        };
         let described = |text: bytes::Bytes| {
             let description = match serde_json::from_slice::<Description>(&text) {
                 Ok(description) if description.format > FORMAT => {

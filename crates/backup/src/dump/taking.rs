@@ -54,8 +54,11 @@ impl Dumps {
         for id in self.folders().await? {
             let failed = |source| DumpError::Describe { dump: id.clone(), source };
             let taker = self.layout.dump_taker(&id);
-            let Some(text) = self.store.get(&taker, LARGEST_MARKER).await.map_err(failed)? else {
-                continue;
+            let text = match self.store.get(&taker, LARGEST_MARKER).await {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                Err(error) if error.damage().is_some() => continue,
+                Err(error) => return Err(failed(error)),
             };
             // One that cannot be read was written by somebody newer, or is damaged: it stays.
             let Ok(marker) = serde_json::from_slice::<Marker>(&text) else { continue };

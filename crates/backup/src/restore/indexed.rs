@@ -111,9 +111,17 @@ struct Group {
 }
 
 impl Indexed<'_> {
-    pub(super) async fn restore(&self, mut contents: Contents) -> Result<Done, RestoreError> {
+    pub(super) async fn restore(&self, contents: Contents) -> Result<Done, RestoreError> {
+        let mut tasks = JoinSet::new();
+        let done = self.all(contents, &mut tasks).await;
+        // Whoever removes what was restored in vain must not be written to meanwhile.
+        while tasks.join_next().await.is_some() {}
+        done
+    }
+
+    async fn all(&self, mut contents: Contents, tasks: &mut Tasks) -> Result<Done, RestoreError> {
         let began = Instant::now();
-        let (mut waiting, mut tasks) = (BTreeMap::<String, Group>::new(), JoinSet::new());
+        let mut waiting = BTreeMap::<String, Group>::new();
         let (mut done, mut listed) = (Done::default(), Listed::new(self.into));
         while let Some(record) = contents.next().await? {
             match record {
@@ -121,7 +129,7 @@ impl Indexed<'_> {
                 Record::Chunk(chunk) => {
                     listed.files(&chunk);
                     if let Some(full) = self.gather(&mut waiting, chunk)? {
-                        self.begin(&mut tasks, full, began).await;
+                        self.begin(tasks, full, began).await;
                     }
                 }
                 Record::Begin(_) | Record::End(_) => {}
@@ -131,7 +139,7 @@ impl Indexed<'_> {
             }
         }
         for group in std::mem::take(&mut waiting).into_values() {
-            self.begin(&mut tasks, group, began).await;
+            self.begin(tasks, group, began).await;
         }
         while let Some(finished) = tasks.join_next().await {
             done.unchanged += outcome(finished)?;

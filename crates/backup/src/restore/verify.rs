@@ -99,7 +99,11 @@ impl Seen {
             }
             Err(RestoreError::Damaged { key, what }) => self.damage(format!("{key}: {what}")),
             Err(RestoreError::Archive { key, source }) => self.damage(format!("{key}: {source}")),
-            Err(error) => return Err(error),
+            Err(error) => {
+                let RestoreError::Store { source } = &error else { return Err(error) };
+                let Some(what) = source.damage() else { return Err(error) };
+                self.damage(what);
+            }
         }
         Ok(())
     }

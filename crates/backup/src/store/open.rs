@@ -3,9 +3,11 @@
 //! Never asks the environment, and never sends a secret over a connection that is not encrypted
 //! unless the endpoint says `http://` itself.
 
+use super::encrypted::Encrypted;
 use super::{Kind, Patience, Store, StoreError, Trouble};
 use crate::credentials::{self, Addressing, Azure, Credentials, Google, S3Encryption, S3Identity};
-use crate::destination::{Destination, Endpoint, Place};
+use crate::destination::{Destination, Endpoint, Place, Prefix};
+use crate::encryption::Keyring;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -35,7 +37,13 @@ impl Store {
             Place::Azure { .. } | Place::Google { .. } => Kind::OtherServer,
         };
         let exclusive = Arc::new(OnceLock::new());
-        Ok(Self { objects, place: place.into(), patience, exclusive, kind })
+        Ok(Self { objects, place: place.into(), patience, exclusive, kind, encrypted: None })
+    }
+
+    /// The same with everything encrypted that is written, and nothing read that is not. Objects are
+    /// bound to their keys below the prefix, so that a repository may be moved as a whole.
+    pub fn encrypted(self, keys: Keyring, prefix: &Prefix) -> Self {
+        Self { encrypted: Some(Arc::new(Encrypted::with(keys, prefix))), ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Never shows a secret: signatures and keys are in requests, and only answers are quoted.
 
+use crate::encryption::EnvelopeError;
 use crate::layout::Key;
 use object_store::client::{HttpError, HttpErrorKind};
 use pgherd_core::units::Bytes as Size;
@@ -50,6 +51,20 @@ impl StoreError {
             | Self::List { source, .. }
             | Self::Delete { source, .. } => source.retry(),
             Self::Taken { .. } | Self::TooLarge { .. } => Retry::Never,
+        }
+    }
+
+    /// What is wrong with what is stored, if it is that and not the way there.
+    pub(crate) fn damage(&self) -> Option<String> {
+        let Self::Read { key, source: Trouble::Envelope(why), .. } = self else { return None };
+        match why {
+            EnvelopeError::Clear | EnvelopeError::Header | EnvelopeError::Damaged { .. } => {
+                Some(format!("{key}: {why}"))
+            }
+            EnvelopeError::Newer { .. }
+            | EnvelopeError::WrongKey { .. }
+            | EnvelopeError::Random(_)
+            | EnvelopeError::Failed => None,
         }
     }
 }
@@ -117,6 +132,8 @@ pub enum Trouble {
     Authorities(String),
     #[error("the connection string names no AccountKey and no SharedAccessSignature")]
     ConnectionString,
+    #[error(transparent)]
+    Envelope(EnvelopeError),
     #[error("{0}")]
     Other(String),
 }
@@ -148,7 +165,8 @@ impl Trouble {
             | Self::Untrusted(_)
             | Self::NotEncrypted(_)
             | Self::WrongClock
-            | Self::Full => Retry::Later,
+            | Self::Full
+            | Self::Envelope(_) => Retry::Later,
             Self::Missing
             | Self::Exists
             | Self::Unsupported(_)

@@ -3,6 +3,7 @@
 //! Never leaves parts behind when it fails, and never shows half an object.
 
 use super::{Store, StoreError, Trouble};
+use crate::encryption::Encrypter;
 use crate::layout::Key;
 use bytes::Bytes;
 use object_store::{PutMultipartOptions, WriteMultipart};
@@ -21,27 +22,47 @@ pub struct Writer {
     store: Store,
     key: Key,
     upload: WriteMultipart,
+    /// What the content passes through, if it is encrypted.
+    encrypter: Option<Encrypter>,
     written: u64,
+    /// Which is more than was written if it is encrypted.
+    stored: u64,
 }
 
 impl Writer {
     pub(super) async fn begin(store: Store, key: Key) -> Result<Self, StoreError> {
+        let encrypter = store.encrypted.as_ref().map(|encrypted| encrypted.begin(&key));
+        let encrypter = encrypter.transpose().map_err(|trouble| store.writing(&key, trouble))?;
         let options = PutMultipartOptions::default();
         let begun = store.within(store.objects.put_multipart_opts(key.path(), options)).await;
         let upload = begun.map_err(|trouble| store.writing(&key, trouble))?;
         let upload = WriteMultipart::new_with_chunk_size(upload, PART);
-        Ok(Self { store, key, upload, written: 0 })
+        Ok(Self { store, key, upload, encrypter, written: 0, stored: 0 })
     }
 
     /// Takes more of the object; waits while too much is under way. After a failure it can only be
     /// aborted.
     pub async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
         self.written += content.len() as u64;
-        if self.written > MOST_PARTS * PART as u64 {
+        let content = match &mut self.encrypter {
+            None => content,
+            Some(encrypter) => {
+                let mut stored = Vec::new();
+                let encrypted = encrypter.push(&content, &mut stored).map_err(Trouble::Envelope);
+                encrypted.map_err(|trouble| self.store.writing(&self.key, trouble))?;
+                stored.into()
+            }
+        };
+        self.send(content).await
+    }
+
+    async fn send(&mut self, content: Bytes) -> Result<(), StoreError> {
+        self.stored += content.len() as u64;
+        if self.stored > MOST_PARTS * PART as u64 {
             let limit = Size(MOST_PARTS * PART as u64);
             return Err(StoreError::TooLarge {
                 key: self.key.clone(),
-                size: Size(self.written),
+                size: Size(self.stored),
                 limit,
             });
         }
@@ -64,14 +85,26 @@ impl Writer {
 
     /// Makes the object appear.
     pub async fn finish(mut self) -> Result<Size, StoreError> {
+        if let Some(encrypter) = self.encrypter.take() {
+            let mut rest = Vec::new();
+            let ended = encrypter.finish(&mut rest).map_err(Trouble::Envelope);
+            let sent = match ended {
+                Ok(()) => self.send(rest.into()).await,
+                Err(trouble) => Err(self.store.writing(&self.key, trouble)),
+            };
+            if let Err(error) = sent {
+                return Err(self.give_up(error).await);
+            }
+        }
         // One after the other, so that each gets the patience of one.
         for under_way in (1..=UNDER_WAY).rev() {
             let waited = self.store.within(self.upload.wait_for_capacity(under_way)).await;
             if let Err(trouble) = waited {
-                return Err(self.give_up(trouble).await);
+                let error = self.store.writing(&self.key, trouble);
+                return Err(self.give_up(error).await);
             }
         }
-        let Self { store, key, upload, written } = self;
+        let Self { store, key, upload, written, .. } = self;
         match store.within(upload.finish()).await {
             Ok(_) => Ok(Size(written)),
             Err(trouble) => Err(store.writing(&key, trouble)),
@@ -84,11 +117,11 @@ impl Writer {
         store.within(upload.abort()).await.map_err(|trouble| store.writing(&key, trouble))
     }
 
-    async fn give_up(self, trouble: Trouble) -> StoreError {
-        let (store, key) = (self.store.clone(), self.key.clone());
+    async fn give_up(self, cause: StoreError) -> StoreError {
+        let key = self.key.clone();
         if let Err(error) = self.abort().await {
             tracing::warn!(%key, %error, "parts of an unfinished object were left behind");
         }
-        store.writing(&key, trouble)
+        cause
     }
 }

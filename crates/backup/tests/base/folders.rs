@@ -171,8 +171,10 @@ pub(crate) fn check(fake: &Fake, data: &Path, space: &Path) {
 #[tokio::test]
 async fn a_folder_is_restored_as_it_was_however_it_was_packed() {
     let mut fake = Fake::new();
-    for packing in Packing::ALL {
-        let server = Server::folder();
+    let both = Packing::ALL
+        .into_iter()
+        .flat_map(|packing| [(packing, Server::folder()), (packing, Server::folder().encrypted())]);
+    for (packing, server) in both {
         let store = server.store();
         let taken = back_up(&store, &mut fake, Options { packing, ..Options::default() }).await;
         assert_eq!(taken.skipped, Vec::<PathBuf>::new());

@@ -33,6 +33,14 @@ async fn azure_keeps_the_contract() {
     check(&Server::azurite(), Races::OneWins).await;
 }
 
+#[tokio::test]
+async fn with_everything_encrypted_all_of_them_keep_it() {
+    check(&Server::folder().encrypted(), Races::OneWins).await;
+    check(&Server::s3s().encrypted(), Races::Lost).await;
+    check(&Server::moto().encrypted(), Races::OneWins).await;
+    check(&Server::azurite().encrypted(), Races::OneWins).await;
+}
+
 /// What becomes of creations at the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Races {

@@ -4,6 +4,7 @@
 
 use pgherd_backup::credentials::{Addressing, Azure, Credentials, S3, S3Identity};
 use pgherd_backup::destination::{Destination, Endpoint, EndpointUrl, Place, Prefix};
+use pgherd_backup::encryption::Keyring;
 use pgherd_backup::secret::Secret;
 use pgherd_backup::store::{Patience, Store};
 use pgherd_core::units::Bytes;
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub credentials: Credentials,
     /// What the server keeps, or the folder itself.
     pub folder: TempDir,
+    /// What its content is encrypted with.
+    key: Option<&'static str>,
     process: Option<Child>,
 }
 
@@ -47,7 +50,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::Folder(folder.path().to_owned());
         let destination = Destination { place, prefix: Prefix::default(), endpoint: None };
-        Self { destination, credentials: Credentials::Folder, folder, process: None }
+        Self { destination, credentials: Credentials::Folder, folder, key: None, process: None }
     }
 
     /// Checks keys and signatures, and keeps objects as files.
@@ -121,7 +124,8 @@ impl Server {
         let said = std::fs::File::create(folder.path().join(".said")).unwrap();
         command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
         let process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut server = Self { destination, credentials, folder, process: Some(process) };
+        let process = Some(process);
+        let mut server = Self { destination, credentials, folder, key: None, process };
         server.wait();
         server
     }
@@ -144,7 +148,20 @@ impl Server {
     }
 
     pub(crate) fn store(&self) -> Store {
-        Store::open(&self.destination, &self.credentials, patience()).unwrap()
+        let store = Store::open(&self.destination, &self.credentials, patience()).unwrap();
+        match self.key {
+            Some(key) => {
+                let keys = Keyring::parse(key.as_bytes()).unwrap();
+                store.encrypted(keys, &self.destination.prefix)
+            }
+            None => store,
+        }
+    }
+
+    /// The same with everything encrypted.
+    pub(crate) fn encrypted(mut self) -> Self {
+        self.key = Some("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+        self
     }
 }
 

@@ -1,6 +1,6 @@
-//! Decides what is done next about one backup that somebody asked for.
+//! Decides what is done next about one backup or dump that somebody asked for.
 //!
-//! Never takes two backups of a cluster at once, never waits without an end, and never takes
+//! Never takes two of the same kind of a cluster at once, never waits without an end, and never takes
 //! silence for a failure before its time.
 
 use super::taker::{NoTaker, Taker};
@@ -28,7 +28,7 @@ const PAUSES: [Duration; 5] = [
 /// All that the decision is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight<'a> {
-    /// Another one that comes first and has not ended.
+    /// Another one that comes first and has not ended, with the word for what it is.
     pub behind: Option<&'a str>,
     pub home: Home<'a>,
     pub stage: Stage<'a>,
@@ -190,9 +190,7 @@ fn follow(heard: Heard<'_>, attempt: u32, sight: &Sight<'_>) -> Step {
         Heard::Failed { why, nature: Nature::Passing, .. } => again(attempt, why, PASSING_ATTEMPTS),
         Heard::Failed { why, at: Before::Begin, .. } => Step::Fail(why.to_owned()),
         Heard::Failed { why, at: Before::End, .. } => anew(attempt, why),
-        Heard::Nothing(Before::End) => {
-            anew(attempt, "its instance lost its data, and with it the memory of the backup")
-        }
+        Heard::Nothing(Before::End) => anew(attempt, "its instance has lost the memory of it"),
         Heard::Gone => anew(attempt, "its instance was removed from the cluster"),
         Heard::Silent { since } if since < SILENT_AT_MOST => Step::Follow,
         Heard::Silent { .. } => {
@@ -223,7 +221,7 @@ fn pause(attempt: u32) -> Duration {
     }
 }
 
-/// Of all backups of a cluster those that have begun come first, then those that were asked for
+/// Of all backups or dumps of a cluster those that have begun come first, then those that were asked for
 /// first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
@@ -234,7 +232,7 @@ pub enum Order {
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ForTurn { behind } => write!(f, "it waits for the end of backup {behind}"),
+            Self::ForTurn { behind } => write!(f, "it waits for the end of {behind}"),
             Self::ForCluster => f.write_str("there is no such cluster"),
             Self::ForManifest => {
                 f.write_str("the manifest of the cluster cannot be carried out: correct that first")
@@ -283,8 +281,8 @@ mod tests {
             begin 1 on db-2
             wait: it waits for the end of backup nightly
             wait: the log is not archived: no such bucket
-            wait: no instance can take a backup: there is no primary that is open, and no standby that receives
-            fail: it could not begin for 60 minutes: no instance can take a backup: there is no primary that is open, and no standby that receives
+            wait: no instance can take it: there is no primary that is open, and no standby that receives
+            fail: it could not begin for 60 minutes: no instance can take it: there is no primary that is open, and no standby that receives
             wait: there is no such cluster
             wait: the manifest of the cluster cannot be carried out: correct that first
             wait: the cluster is hibernated, so nobody can take it
@@ -293,7 +291,7 @@ mod tests {
         .assert_eq(
             &[
                 waiting(there(&second, None), None, MINUTE),
-                waiting(there(&second, None), Some("nightly"), MINUTE),
+                waiting(there(&second, None), Some("backup nightly"), MINUTE),
                 waiting(there(&second, Some("no such bucket")), None, MINUTE),
                 waiting(no_taker(), None, MINUTE),
                 waiting(no_taker(), None, BEGIN_WITHIN),
@@ -368,7 +366,7 @@ mod tests {
             fail: PostgreSQL was stopped
             anew 2 in 10s: PostgreSQL was stopped
             fail: PostgreSQL was stopped (attempt 3 of 3)
-            anew 2 in 10s: its instance lost its data, and with it the memory of the backup
+            anew 2 in 10s: its instance has lost the memory of it
             anew 2 in 10s: its instance was removed from the cluster
             follow
             anew 3 in 30s: its instance has not answered for 10 minutes

@@ -1,4 +1,4 @@
-//! Decides whether a backup is due by its schedule.
+//! Decides whether a backup or a dump is due by its schedule.
 //!
 //! Never makes up for more than one that was missed, and never takes one while the last one goes on.
 

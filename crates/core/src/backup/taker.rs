@@ -1,4 +1,4 @@
-//! Chooses the instance that a base backup is taken from.
+//! Chooses the instance that a base backup or a dump is taken from.
 //!
 //! Never chooses a standby that does not receive: what it lacks makes every recovery longer.
 
@@ -49,9 +49,7 @@ pub enum Because {
 
 /// Nobody can take one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no instance can take a backup: there is no primary that is open, and no standby that receives"
-)]
+#[error("no instance can take it: there is no primary that is open, and no standby that receives")]
 pub struct NoTaker;
 
 /// The standby with the most log, or the primary.
@@ -111,8 +109,8 @@ mod tests {
             db-2, the standby with the most log
             db-1, the primary, because no standby receives
             db-2, the standby with the most log
-            no instance can take a backup: there is no primary that is open, and no standby that receives
-            no instance can take a backup: there is no primary that is open, and no standby that receives
+            no instance can take it: there is no primary that is open, and no standby that receives
+            no instance can take it: there is no primary that is open, and no standby that receives
         "#]]
         .assert_eq(
             &[

@@ -14,7 +14,8 @@ use pgherd_backup::base::{
 };
 use pgherd_backup::credentials::{Addressing, Credentials, S3, S3Identity};
 use pgherd_backup::destination::{Destination, Endpoint, EndpointUrl, ServerName};
-use pgherd_backup::layout::Layout;
+use pgherd_backup::encryption::Keyring;
+use pgherd_backup::layout::{Form, Layout};
 use pgherd_backup::restore::{self, Into, restore};
 use pgherd_backup::secret::Secret;
 use pgherd_backup::store::{Patience, Store};
@@ -71,19 +72,23 @@ pub struct Asked {
     pub endpoint: Option<String>,
     #[arg(long, value_enum)]
     pub packing: Packing,
+    /// A file with what the repository is encrypted with.
+    #[arg(long)]
+    pub key: Option<PathBuf>,
 }
 
 impl Asked {
     /// Into or from a folder.
     pub(super) fn folder(deed: Deed, data: &Path, folder: &Path, packing: Packing) -> Self {
         let repository = folder.display().to_string();
-        Self { deed, data: data.to_owned(), repository, endpoint: None, packing }
+        Self { deed, data: data.to_owned(), repository, endpoint: None, packing, key: None }
     }
 
     /// Into or from a bucket.
     pub(super) fn s3(deed: Deed, data: &Path, store: &ObjectStore, packing: Packing) -> Self {
         let repository = format!("s3://{BUCKET}/ours-{}", packing.word());
-        Self { deed, data: data.to_owned(), repository, endpoint: Some(store.url()), packing }
+        let endpoint = Some(store.url());
+        Self { deed, data: data.to_owned(), repository, endpoint, packing, key: None }
     }
 
     /// This program once more.
@@ -94,6 +99,9 @@ impl Asked {
         if let Some(endpoint) = &self.endpoint {
             command.args(["--endpoint", endpoint]);
             ObjectStore::open_for(&mut command);
+        }
+        if let Some(key) = &self.key {
+            command.arg("--key").arg(key);
         }
         Ok(command)
     }
@@ -119,7 +127,10 @@ impl Asked {
             }
         };
         let store = Store::open(&destination, &credentials, Patience::carrying(PART))?;
-        Ok((store, Layout::new(&destination.prefix, &ServerName::parse(SERVER)?)))
+        let (prefix, server) = (&destination.prefix, ServerName::parse(SERVER)?);
+        let Some(key) = &self.key else { return Ok((store, Layout::new(prefix, &server))) };
+        let store = store.encrypted(Keyring::parse(&fs::read(key)?)?, prefix);
+        Ok((store, Layout::of(Form::Encrypted, prefix, &server)))
     }
 }
 

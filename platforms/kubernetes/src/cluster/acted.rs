@@ -5,6 +5,9 @@
 use super::manifests::Blueprint;
 use pgherd_agent::archive;
 use pgherd_agent::chain::chain;
+use pgherd_api::cluster::annotations::{
+    AnnotationRefusal, KeyPlace, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY,
+};
 use pgherd_api::cluster::archive::ArchiveRefusal;
 use pgherd_api::cluster::{Checked, Cluster, Problem, Refusal};
 use pgherd_api::field::FieldPath;
@@ -73,7 +76,20 @@ pub(crate) fn refuse(
         let refusal = ArchiveRefusal::Place { why: chain(&error).to_string() };
         Some(Problem { path: FieldPath::of(place), refusal: Refusal::Archive(refusal) })
     });
-    let problems: Vec<_> = wrong.collect();
+    let annotations = &checked.annotations;
+    let named = [
+        (REPOSITORY_KEY, &annotations.repository_key),
+        (SOURCE_REPOSITORY_KEY, &annotations.source_repository_key),
+    ];
+    let files = named.into_iter().filter_map(|(annotation, place)| match place {
+        Some(KeyPlace::File(path)) => {
+            let given = path.display().to_string();
+            let refusal = Refusal::Annotation(AnnotationRefusal::KeyFile { given });
+            Some(Problem { path: FieldPath::of("metadata.annotations").name(annotation), refusal })
+        }
+        Some(KeyPlace::Secret(_)) | None => None,
+    });
+    let problems: Vec<_> = wrong.chain(files).collect();
     if problems.is_empty() { Ok((checked, warnings)) } else { Err(problems) }
 }
 
@@ -99,6 +115,16 @@ mod tests {
              managed: {services: {disabledDefaultServices: [r]}, roles: [{name: eve}]}",
         ));
         assert_eq!(told, ["spec.managed.roles", "spec.monitoring"]);
+    }
+
+    #[test]
+    fn a_key_in_a_file_is_refused_where_pods_would_have_to_see_it() {
+        let text = "{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {name: db, \
+                    annotations: {pgherd.dev/repositoryKey: /etc/key}}, spec: {}}";
+        let cluster = Cluster::from_yaml(text).unwrap().0;
+        let problems = cluster.checked().and_then(refuse).unwrap_err();
+        expect![[r#"metadata.annotations["pgherd.dev/repositoryKey"] is "/etc/key", a file, and pods are shown Secrets: write SECRET/KEY, the name of a Secret and of its entry"#]]
+        .assert_eq(&problems[0].to_string());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! otherwise for it.
 
 use super::manifests::specification;
-use crate::backup::{COMPLETED, is_over};
 use crate::run::Context;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::reflector::ObjectRef;
@@ -12,6 +11,7 @@ use pgherd_api::backup::{Backup, BackupMethod, BackupStatus};
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::external::ExternalCluster;
 use pgherd_api::cluster::object_store::BarmanObjectStore;
+use pgherd_api::errand::{COMPLETED, Told};
 use pgherd_core::names::ClusterName;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -100,7 +100,7 @@ fn origin(name: &str, backup: Option<&Backup>) -> Result<Origin, String> {
         return Err("is not in an object store, and nothing else is restored yet".to_owned());
     }
     if status.phase.as_deref() != Some(COMPLETED) {
-        return Err(if is_over(status) {
+        return Err(if status.going().is_over() {
             format!("has failed: name one that is completed, {goes_on}")
         } else {
             "is not completed yet: when it is, the cluster goes on by itself".to_owned()

@@ -20,7 +20,7 @@ impl Supervisor {
         instances: Option<u32>,
     ) -> Result<Done, Failure> {
         let (text, count) = self.wanted(text, instances)?;
-        let next = manifest::understand(&text, count)?;
+        let next = manifest::understand(&text, count)?.with_key_files()?;
         next.refuse_other_name(self.folder.name())?;
         let warnings = self.warnings(&next);
         let rested = self.shall() == Shall::Rest;

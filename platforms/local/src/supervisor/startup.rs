@@ -164,7 +164,11 @@ impl Kept {
         let text = text.map(|content| String::from_utf8_lossy(&content).into_owned());
         let wishes: Wishes = store.document(WISHES).map_err(stored)?.unwrap_or_default();
         let manifest = text.and_then(|text| match manifest::understand(&text, wishes.count) {
-            Ok(manifest) => Some(manifest),
+            Ok(manifest) => Some(manifest.clone().with_key_files().unwrap_or_else(|error| {
+                // What the instances were given of it still counts.
+                warn!(%error, "the key of the repository cannot be read");
+                manifest
+            })),
             Err(error) => {
                 // It was accepted once; a newer one has to say what is meant.
                 warn!(%error, "the kept manifest is not understood any more");

@@ -4,7 +4,8 @@
 
 use super::super::output::say;
 use super::super::repository::{Around, Asked, Opened, Step, Told, answer, open_with, plan};
-use anyhow::{Context, bail};
+use super::question;
+use anyhow::bail;
 use pgherd_agent::archive::repository::in_folder;
 use pgherd_agent::config::Folder;
 use pgherd_agent::durable;
@@ -15,14 +16,11 @@ use pgherd_kubernetes::pod;
 use pgherd_local::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
-use std::io::{Read, stdin};
 use std::path::Path;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
-use tokio::time::{interval, timeout};
+use tokio::sync::watch;
+use tokio::time::interval;
 
-/// Whoever asks sends the question at once.
-const QUESTION: Duration = Duration::from_secs(15);
 /// Whoever listens knows by this that it goes on.
 pub(crate) const BETWEEN_WORDS: Duration = Duration::from_secs(2);
 
@@ -41,10 +39,7 @@ pub(crate) enum Said {
 }
 
 pub(super) async fn tell() -> anyhow::Result<()> {
-    let (question, gone) = listen();
-    let question = timeout(QUESTION, question).await;
-    let question = question.with_context(|| format!("nobody asked within {QUESTION:?}"))??;
-    let asked: Asked = serde_json::from_str(&question).context("understanding the question")?;
+    let (asked, gone) = question::read().await?;
     let said = tokio::select! {
         answered = work(&asked) => match answered {
             Ok(told) => Said::Told(Box::new(told)),
@@ -54,21 +49,6 @@ pub(super) async fn tell() -> anyhow::Result<()> {
     };
     say(&serde_json::to_string(&said)?);
     Ok(())
-}
-
-/// The first line that is read; and the end of the input.
-fn listen() -> (oneshot::Receiver<String>, oneshot::Receiver<()>) {
-    let (told, question) = oneshot::channel();
-    let (ended, gone) = oneshot::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        // An input that cannot be read has ended.
-        let _ended = stdin().read_line(&mut line).is_err();
-        let _nobody_waits = told.send(line).is_err();
-        let _unread = stdin().read_to_end(&mut Vec::new()).is_err();
-        let _nobody_waits = ended.send(()).is_err();
-    });
-    (question, gone)
 }
 
 async fn work(asked: &Asked) -> Result<Told, Failure> {

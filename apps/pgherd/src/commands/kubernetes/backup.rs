@@ -3,16 +3,52 @@
 //! Never believes Backup objects: what the repository holds is what is told.
 
 mod cancel;
-pub(super) mod objects;
+mod objects;
 mod report;
 mod take;
 
+use super::super::backup::words;
 use super::super::output::Output;
 use super::super::repository::{Asked, Told, annotate, delete, details, expire, list, verify};
+use super::errand::Followed;
+use super::errand::objects::of;
 use super::place::{Place, Reached};
 use super::{form::Form, hint, repository};
 use clap::Subcommand;
+use pgherd_api::agent::{BackupPhase, BackupReport, Status};
 use pgherd_local::failure::{Failure, Kind};
+
+impl Followed for pgherd_api::backup::Backup {
+    type Report = BackupReport;
+
+    fn id(&self) -> Option<&str> {
+        self.status.as_ref()?.backup_id.as_deref()
+    }
+
+    fn heard(status: Status) -> Option<BackupReport> {
+        status.backup
+    }
+
+    fn session(report: &BackupReport) -> &str {
+        &report.name
+    }
+
+    fn is_over(report: &BackupReport) -> bool {
+        report.phase.is_over()
+    }
+
+    fn is_stored(report: &BackupReport) -> bool {
+        report.phase == BackupPhase::Completed
+    }
+
+    fn words(report: &BackupReport) -> (String, String) {
+        words(report)
+    }
+
+    fn done(report: &BackupReport) -> u64 {
+        report.done.0
+    }
+}
 
 /// Take a base backup, or list, verify, hold, expire or delete those that there are
 #[derive(clap::Args)]
@@ -138,19 +174,26 @@ fn ask(verb: Verb) -> Result<(), Failure> {
 }
 
 async fn tell(reached: &Reached, form: Form, mut asked: Asked) -> Result<(), Failure> {
-    let objects = objects::of(reached).await?;
+    let objects = of::<pgherd_api::backup::Backup>(reached).await?;
     match &mut asked {
         Asked::Info(details::Details { backup }) | Asked::Verify(verify::Verify { backup }) => {
             objects.resolve(backup);
         }
         Asked::Annotate(annotate) => objects.resolve(&mut annotate.backup),
         Asked::Delete(delete) => objects.resolve(&mut delete.backup),
-        Asked::List(_) | Asked::Expire(_) | Asked::Window(_) | Asked::Plan(_) => {}
+        Asked::List(_)
+        | Asked::Expire(_)
+        | Asked::Window(_)
+        | Asked::Plan(_)
+        | Asked::DumpList(_)
+        | Asked::DumpInfo(_)
+        | Asked::DumpExpire(_)
+        | Asked::DumpDelete(_) => {}
     }
     let mut told = repository::ask(reached, &asked).await?;
     match &mut told {
-        Told::List(listing) => objects.add_to(listing),
-        Told::Info(listed) => objects.name(listed),
+        Told::List(listing) => objects::add_to(listing, &objects),
+        Told::Info(listed) => listed.object = objects.name(listed.id.as_deref()),
         _ => {}
     }
     told.tell(form, &|text| hint::here(text, reached))

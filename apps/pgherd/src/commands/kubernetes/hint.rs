@@ -6,8 +6,9 @@ use super::place::Reached;
 use pgherd_local::failure::Failure;
 
 const COMMAND: &str = "pgherd local ";
-/// The verbs of `backup` that come before the cluster.
-const OF_BACKUP: [&str; 7] = ["list", "info", "verify", "annotate", "expire", "delete", "cancel"];
+/// The verbs of `backup` and `dump` that come before the cluster.
+const FURTHER: [&str; 8] =
+    ["list", "info", "verify", "annotate", "restore", "expire", "delete", "cancel"];
 
 /// `text`, whose commands are about the cluster that was reached.
 pub(super) fn here(text: &str, reached: &Reached) -> String {
@@ -33,7 +34,8 @@ fn about(text: &str, cluster: &str, namespace: &str) -> String {
         let command = command.get(COMMAND.len()..).unwrap_or_default();
         let (verb, after) = word(command);
         let further = after.strip_prefix(' ').map(word);
-        let further = further.filter(|(word, _)| verb == "backup" && OF_BACKUP.contains(word));
+        let has_further = matches!(verb, "backup" | "dump");
+        let further = further.filter(|(word, _)| has_further && FURTHER.contains(word));
         let (further, after) = match further {
             Some((word, after)) => (format!(" {word}"), after),
             None => (String::new(), after),
@@ -59,9 +61,9 @@ mod tests {
     #[test]
     fn commands_are_about_the_cluster_and_its_namespace() {
         let text = "pgherd local backup, or pgherd local backup delete 20261122T112233 --force; \
-                    pgherd local restore-point x; nothing else";
+                    pgherd local restore-point x; pgherd local dump cancel; nothing else";
         expect_test::expect![[r"
-            pgherd backup shop -n prod, or pgherd backup delete shop -n prod 20261122T112233 --force; pgherd restore-point shop -n prod x; nothing else
+            pgherd backup shop -n prod, or pgherd backup delete shop -n prod 20261122T112233 --force; pgherd restore-point shop -n prod x; pgherd dump cancel shop -n prod; nothing else
             pgherd status"]]
         .assert_eq(&[about(text, "shop", "prod"), about("pgherd status", "a", "b")].join("\n"));
     }

@@ -153,7 +153,7 @@ async fn prepared(source: &Reached, to: &Reached, wish: &Wish) -> Result<Prepare
 /// The id of a backup that is named by its id, its name, or as the first or the last.
 async fn backup(source: &Reached, wanted: &str) -> Result<String, Failure> {
     let mut backup = wanted.to_owned();
-    super::backup::objects::of(source).await?.resolve(&mut backup);
+    super::errand::objects::of::<pgherd_api::backup::Backup>(source).await?.resolve(&mut backup);
     let asked = Asked::Info(details::Details { backup });
     match repository::ask(source, &asked).await? {
         Told::Info(listed) => listed.id.ok_or_else(Told::unexpected),

@@ -3,19 +3,23 @@
 //! Never believes a book of its own: what the repository holds is what is told.
 
 mod cancel;
-mod delete;
-mod details;
-mod expire;
-mod follow;
-mod listed;
-mod opened;
 mod restore;
 mod take;
 
+use super::super::dump::Follower;
+use super::super::repository::Asked;
+use super::super::repository::dump::{delete, details, expire, list};
 use super::output::Output;
 use super::place::Place;
+use super::repository;
 use clap::Subcommand;
+use pgherd_api::agent::DumpReport;
+use pgherd_core::names::InstanceName;
+use pgherd_local::client::Supervisor;
 use pgherd_local::failure::{Failure, Kind};
+use std::time::Duration;
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Dump databases with pg_dump, or list, restore, expire or delete the dumps that there are
 #[derive(clap::Args)]
@@ -39,10 +43,19 @@ pub(crate) struct Dump {
 
 #[derive(Subcommand)]
 enum Verb {
-    List(listed::List),
+    #[command(after_help = "Example:\n  pgherd local dump list")]
+    List(list::List),
+    #[command(after_help = "Example:\n  pgherd local dump info latest")]
     Info(details::Details),
     Restore(restore::Restore),
+    #[command(after_help = "\
+The same happens after each dump. Dumps of the same databases are counted together.
+
+Examples:
+  pgherd local dump expire --dry-run
+  pgherd local dump expire --policy 7d")]
     Expire(expire::Expire),
+    #[command(after_help = "Example:\n  pgherd local dump delete 20261122T112233 --yes")]
     Delete(delete::Delete),
     Cancel(cancel::Cancel),
 }
@@ -59,14 +72,32 @@ impl Dump {
             return Err(Failure::new(Kind::Usage, what)
                 .fix("if it is called like a verb: pgherd local dump -- list"));
         }
-        match self.verb {
-            None => self.take.run(&place),
-            Some(Verb::List(listed::List {})) => listed::List::run(&place),
-            Some(Verb::Info(verb)) => verb.run(&place),
-            Some(Verb::Restore(verb)) => verb.run(&place),
-            Some(Verb::Expire(verb)) => verb.run(&place),
-            Some(Verb::Delete(verb)) => verb.run(&place),
-            Some(Verb::Cancel(cancel::Cancel {})) => cancel::Cancel::run(&place),
+        let asked = match self.verb {
+            None => return self.take.run(&place),
+            Some(Verb::Restore(verb)) => return verb.run(&place),
+            Some(Verb::Cancel(cancel::Cancel {})) => return cancel::Cancel::run(&place),
+            Some(Verb::List(asked)) => Asked::DumpList(asked),
+            Some(Verb::Info(asked)) => Asked::DumpInfo(asked),
+            Some(Verb::Expire(asked)) => Asked::DumpExpire(asked),
+            Some(Verb::Delete(asked)) => Asked::DumpDelete(asked),
+        };
+        repository::ask(&place, &asked)
+    }
+}
+
+/// Until it is over.
+async fn follow(
+    supervisor: &Supervisor,
+    (instance, name): (&InstanceName, &str),
+    patience: Duration,
+) -> Result<DumpReport, Failure> {
+    let mut follower = Follower::new(instance, name, patience);
+    loop {
+        let view = supervisor.view().await?;
+        let status = view.instance(instance).and_then(|it| it.status.as_ref());
+        if let Some(report) = follower.look(status)? {
+            return Ok(report);
         }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
     }
 }

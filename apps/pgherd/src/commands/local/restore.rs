@@ -140,7 +140,7 @@ impl Restore {
         }
         let aim = self.wish.aim(self.backup(&source).await?);
         let text = restored::manifest(&text, &self.new, aim, self.wish.instances)?;
-        let manifest = manifest::understand(&text, None)?;
+        let manifest = manifest::understand(&text, None)?.with_key_files()?;
         let Some(spec) = manifest.checked.postgres.recovery.clone() else {
             return Err(Failure::new(Kind::Failed, "the manifest of the new cluster is wrong"));
         };

@@ -106,7 +106,7 @@ impl Up {
     ) -> Result<Option<Manifest>, Failure> {
         match text {
             Some(text) => {
-                let manifest = manifest::understand(text, self.instances)?;
+                let manifest = manifest::understand(text, self.instances)?.with_key_files()?;
                 manifest.refuse_other_name(folder.name())?;
                 Ok(Some(manifest))
             }

@@ -7,6 +7,7 @@ use pgherd_agent::backup::retention;
 use pgherd_core::backup::retention::{Fate, Plan, Policy};
 use pgherd_local::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Remove the backups and the log that the retention policy gives up
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
@@ -19,7 +20,8 @@ pub(crate) struct Expire {
     policy: Option<String>,
 }
 
-fn policy(given: &str) -> Result<String, String> {
+/// Reads one from the command line.
+pub(crate) fn policy(given: &str) -> Result<String, String> {
     match Policy::parse(given) {
         Ok(Policy::Count(0)) => Err("a policy of 0 keeps nothing: write 1 or more".to_owned()),
         Ok(_) => Ok(given.to_owned()),
@@ -48,9 +50,23 @@ struct Judged {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-enum Word {
+pub(super) enum Word {
     Kept,
     Removed,
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "kept",
+            Self::Removed => "removed",
+        })
+    }
+}
+
+/// The reason alone, of a fate with its reason.
+pub(super) fn parted(said: &str) -> String {
+    said.split_once(": ").map_or(said, |(_, because)| because).to_owned()
 }
 
 /// Which segments are kept.
@@ -101,13 +117,12 @@ impl Expire {
 
 fn told(plan: &Plan, log_files_removed: Option<u64>) -> Expired {
     let judged = plan.backups.iter().map(|(id, fate)| {
-        let said = fate.to_string();
-        let because = said.split_once(": ").map_or(said.as_str(), |(_, because)| because);
+        let because = parted(&fate.to_string());
         let fate = match fate {
             Fate::Kept(_) => Word::Kept,
             Fate::Removed(_) => Word::Removed,
         };
-        Judged { backup: id.to_string(), fate, because: because.to_owned() }
+        Judged { backup: id.to_string(), fate, because }
     });
     let span = |(first, last): &(_, _)| Span { first: text(first), last: text(last) };
     Expired {
@@ -139,13 +154,7 @@ impl Answer for Expired {
     }
 
     fn lines(&self) -> Vec<String> {
-        let line = |one: &Judged| {
-            let fate = match one.fate {
-                Word::Kept => "kept",
-                Word::Removed => "removed",
-            };
-            format!("{} {fate}: {}", one.backup, one.because)
-        };
+        let line = |one: &Judged| format!("{} {}: {}", one.backup, one.fate, one.because);
         let mut lines: Vec<String> = self.backups.iter().map(line).collect();
         let log = match &self.wal.before {
             Some(before) => format!("log before {before} removed"),

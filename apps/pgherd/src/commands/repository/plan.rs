@@ -7,6 +7,7 @@ use pgherd_agent::postgres::clone::free_space;
 use pgherd_agent::recovery::{self, PlanError};
 use pgherd_api::agent::{ArchiveSpec, RecoverySpec};
 use pgherd_backup::compression::Compression;
+use pgherd_backup::encryption::refuse_other_form;
 use pgherd_backup::wal::{Archive, Settings};
 use pgherd_core::names::ClusterName;
 use pgherd_core::units::Bytes;
@@ -117,6 +118,8 @@ fn refused(new: &ClusterName, error: &PlanError) -> Failure {
 pub(crate) async fn refuse_occupied(own: &Opened) -> Result<(), Failure> {
     let settings =
         Settings { compression: Compression::None, system: None, memory: Bytes(1), processors: 1 };
+    let looked = refuse_other_form(&own.store, &own.layout).await;
+    looked.map_err(|error| Failure::from_error(Kind::Refused, &error))?;
     let archive = Archive::new(own.store.clone(), own.layout.clone(), settings);
     let occupied = archive.occupied(None).await;
     match occupied.map_err(|error| Failure::from_error(Kind::Failed, &error))? {

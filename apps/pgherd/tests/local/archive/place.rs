@@ -93,6 +93,11 @@ impl Store {
         }
     }
 
+    /// Where the objects lie.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

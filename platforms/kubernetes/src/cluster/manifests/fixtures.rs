@@ -29,6 +29,14 @@ impl Sample {
         Self::written(&format!("metadata: {{name: db, uid: 5f2c}}\nspec:\n  {spec}\n"))
     }
 
+    /// The same with annotations.
+    pub(crate) fn annotated(annotations: &str, spec: &str) -> Self {
+        let spec = spec.replace('\n', "\n  ");
+        Self::written(&format!(
+            "metadata: {{name: db, uid: 5f2c, annotations: {annotations}}}\nspec:\n  {spec}\n"
+        ))
+    }
+
     /// A cluster with this metadata and specification.
     pub(crate) fn written(rest: &str) -> Self {
         let text = format!("apiVersion: postgresql.cnpg.io/v1\nkind: Cluster\n{rest}");

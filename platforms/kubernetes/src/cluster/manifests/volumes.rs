@@ -138,25 +138,23 @@ fn external(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumePro
 
 /// What opens the archive. An instance runs without it, too, and tells what is missing.
 fn archive(blueprint: &Blueprint<'_>) -> Vec<VolumeProjection> {
-    let archive = blueprint.cluster.archive();
-    let keys = archive.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
-    let projection = |(_, file, kept): archive::Key<'_>| {
-        let path = format!("archive/{}", file.name());
-        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
-    };
-    keys.map(projection).collect()
+    let keys = blueprint.cluster.archive_keys().into_iter();
+    keys.map(|kept| kept_in("archive", kept)).collect()
 }
 
 /// What opens the archive that the cluster begins with: only the first instance restores. It may be
 /// gone once that is done.
 fn recovery(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumeProjection> {
-    let source = blueprint.cluster.recovered_archive().filter(|_| instance.serial() == 1);
-    let keys = source.map(|(_, store)| store.keys()).unwrap_or_default().into_iter();
-    let projection = |(_, file, kept): archive::Key<'_>| {
-        let path = format!("recovery/{}", file.name());
-        optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
-    };
-    keys.map(projection).collect()
+    if instance.serial() != 1 {
+        return Vec::new();
+    }
+    let keys = blueprint.cluster.recovered_archive_keys().into_iter();
+    keys.map(|kept| kept_in("recovery", kept)).collect()
+}
+
+fn kept_in(folder: &str, kept: archive::Kept) -> VolumeProjection {
+    let path = format!("{folder}/{}", kept.file.name());
+    optional(secret(kept.place.name, &[(kept.place.key.as_str(), path.as_str())]))
 }
 
 /// A pod does not wait for it.
@@ -218,6 +216,32 @@ mod tests {
             - secret:
                 items: [{key: KEY, path: recovery/secret-access-key}]
                 name: s
+                optional: true
+        "#]]
+        .assert_eq(&sample.shown(|it| recovery(it, &first)));
+        assert_eq!(sample.made(|it| recovery(it, &second)), []);
+    }
+
+    #[test]
+    fn what_archives_are_encrypted_with_is_shown_like_what_opens_them() {
+        let spec = "instances: 3\nbackup: {barmanObjectStore: {destinationPath: /b}}\n\
+                    bootstrap: {recovery: {source: b}}\nexternalClusters:\n\
+                    - {name: b, barmanObjectStore: {destinationPath: /b}}";
+        let annotations = "{pgherd.dev/repositoryKey: keys/own, \
+                           pgherd.dev/sourceRepositoryKey: keys/theirs}";
+        let sample = Sample::annotated(annotations, spec);
+        let (first, second) = (sample.instance(1), sample.instance(2));
+        expect![[r#"
+            - secret:
+                items: [{key: own, path: archive/repository-key}]
+                name: keys
+                optional: true
+        "#]]
+        .assert_eq(&sample.shown(archive));
+        expect![[r#"
+            - secret:
+                items: [{key: theirs, path: recovery/repository-key}]
+                name: keys
                 optional: true
         "#]]
         .assert_eq(&sample.shown(|it| recovery(it, &first)));

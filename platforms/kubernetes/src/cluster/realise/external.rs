@@ -19,8 +19,8 @@ pub(super) async fn keys(
         return Ok(());
     }
     for (place, name, key) in needed(blueprint) {
-        let found = objects.find::<Secret>(name).await.map_err(RealiseError::Ensure)?;
-        if let Some(complaint) = complaint(found.as_ref(), key) {
+        let found = objects.find::<Secret>(&name).await.map_err(RealiseError::Ensure)?;
+        if let Some(complaint) = complaint(found.as_ref(), &key) {
             return Err(RealiseError::Lack(format!(
                 "Secret {name}, which {place} names, {complaint}, and the cluster goes on by itself"
             )));
@@ -30,16 +30,16 @@ pub(super) async fn keys(
 }
 
 /// Which entries of which Secrets open the server, or the archive, and where they are named.
-fn needed<'a>(blueprint: &Blueprint<'a>) -> Vec<(FieldPath, &'a str, &'a str)> {
+fn needed(blueprint: &Blueprint<'_>) -> Vec<(FieldPath, String, String)> {
     let mut needed = Vec::new();
     if let Some((place, entry)) = blueprint.cluster.copied() {
         let keys = entry.keys().into_iter();
-        needed.extend(keys.map(|(field, _, kept)| (place.name(field), &*kept.name, &*kept.key)));
+        needed.extend(
+            keys.map(|(field, _, kept)| (place.name(field), kept.name.clone(), kept.key.clone())),
+        );
     }
-    if let Some((place, store)) = blueprint.cluster.recovered_archive() {
-        let keys = store.keys().into_iter();
-        needed.extend(keys.map(|(field, _, kept)| (place.name(field), &*kept.name, &*kept.key)));
-    }
+    let keys = blueprint.cluster.recovered_archive_keys().into_iter();
+    needed.extend(keys.map(|kept| (kept.named, kept.place.name, kept.place.key)));
     needed
 }
 

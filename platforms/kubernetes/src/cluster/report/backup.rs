@@ -3,11 +3,12 @@
 //! Never forgets what was told when an object is deleted: the backup may be there all the same.
 
 use super::conditions::{Told, dated, told};
-use crate::backup::{COMPLETED, FAILED, FINALIZING, RUNNING, STARTED};
+use crate::errand::status::{FINALIZING, RUNNING, STARTED};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use pgherd_api::backup::{Backup, BackupStatus};
 use pgherd_api::cluster::status::ClusterStatus;
+use pgherd_api::errand::{COMPLETED, FAILED};
 use pgherd_core::backup::retention::{Policy, first_kept};
 use pgherd_core::units::Moment;
 use std::collections::BTreeMap;

@@ -2,70 +2,17 @@
 //!
 //! Never takes an object for a backup: one whose backup is not there is told as such.
 
-use super::super::super::output::remark;
 use super::super::super::repository::list::{Listed, Listing};
-use super::super::place::{Reached, unread};
-use kube::Api;
-use kube::api::ListParams;
+use super::super::errand::objects::Objects;
 use pgherd_api::backup::{Backup, BackupStatus};
-use pgherd_kubernetes::console::read::{ReadError, answer};
-use pgherd_local::failure::Failure;
 
-/// Backup objects of a cluster, the oldest first.
-pub(in super::super) struct Objects(pub(super) Vec<Backup>);
-
-/// As far as they may be read.
-pub(in super::super) async fn of(reached: &Reached) -> Result<Objects, Failure> {
-    let all: Api<Backup> = Api::namespaced(reached.client.clone(), &reached.namespace);
-    let found = match answer(all.list(&ListParams::default())).await {
-        Ok(found) => found.items,
-        Err(ReadError::Permit { .. }) => {
-            let namespace = &reached.namespace;
-            remark(&format!(
-                "note: Backup objects are not shown (it takes the right to list \
-                 backups.postgresql.cnpg.io in {namespace})"
-            ));
-            Vec::new()
-        }
-        Err(error) => return Err(unread(&error)),
-    };
-    let is_own = |backup: &Backup| backup.spec.cluster.name == reached.cluster.as_str();
-    let mut own: Vec<Backup> = found.into_iter().filter(is_own).collect();
-    own.sort_by_key(|backup| backup.metadata.creation_timestamp.as_ref().map(|made| made.0));
-    Ok(Objects(own))
-}
-
-impl Objects {
-    /// An object's name, as the id of its backup.
-    pub(in super::super) fn resolve(&self, given: &mut String) {
-        let named = self.0.iter().find(|backup| backup.metadata.name.as_ref() == Some(given));
-        if let Some(id) = named.and_then(id) {
-            id.clone_into(given);
-        }
+/// Which object each backup came of; and the objects that no backup is there of.
+pub(super) fn add_to(listing: &mut Listing, objects: &Objects<Backup>) {
+    for listed in &mut listing.all {
+        listed.object = objects.name(listed.id.as_deref());
     }
-
-    /// Which object a backup came of.
-    pub(super) fn name(&self, listed: &mut Listed) {
-        let of = |backup: &&Backup| id(backup).is_some() && id(backup) == listed.id.as_deref();
-        let object = self.0.iter().find(of);
-        listed.object = object.and_then(|backup| backup.metadata.name.clone());
-    }
-
-    /// The same of all; and the objects that no backup is there of.
-    pub(super) fn add_to(&self, listing: &mut Listing) {
-        listing.all.iter_mut().for_each(|listed| self.name(listed));
-        let is_there = |backup: &&Backup| {
-            let id = id(backup);
-            id.is_some() && listing.all.iter().any(|listed| listed.id.as_deref() == id)
-        };
-        let others = self.0.iter().filter(|backup| !is_there(backup)).map(alone);
-        let others: Vec<Listed> = others.collect();
-        listing.all.extend(others);
-    }
-}
-
-fn id(backup: &Backup) -> Option<&str> {
-    backup.status.as_ref()?.backup_id.as_deref()
+    let ids: Vec<_> = listing.all.iter().map(|listed| listed.id.clone()).collect();
+    listing.all.extend(objects.without(&ids).map(alone));
 }
 
 fn alone(backup: &Backup) -> Listed {
@@ -108,7 +55,7 @@ mod tests {
         let listed = |id: &str| Listed { id: Some(id.to_owned()), ..Listed::default() };
         let all = vec![listed("20261121T000000"), listed(there)];
         let mut listing = Listing { place: "/b/db".to_owned(), all };
-        objects.add_to(&mut listing);
+        add_to(&mut listing, &objects);
         let line =
             |it: &Listed| format!("{:?} {:?} {} {:?}\n", it.id, it.object, it.status, it.problem);
         expect_test::expect![[r#"

@@ -2,16 +2,14 @@
 //!
 //! Never touches one that is completed.
 
+use super::super::super::dump::word;
 use super::super::output::say_either;
 use super::super::place::Place;
-use super::follow::word;
+use super::BETWEEN_LOOKS;
 use pgherd_api::agent::DumpReport;
 use pgherd_local::control::{Request, View};
 use pgherd_local::failure::{Failure, Kind};
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
-
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Break off the dump or restore that goes on; nothing is kept of it
 #[derive(clap::Args)]
