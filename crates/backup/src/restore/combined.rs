@@ -59,9 +59,22 @@ struct Group {
 impl Combined<'_> {
     pub(super) async fn restore(&self) -> Result<Done, RestoreError> {
         let began = Instant::now();
-        let (mut done, listed, there) = self.prepare(began).await?;
-        let mut wanted = Wanted::default();
+        let mut making = JoinSet::new();
+        let prepared = self.prepare(&mut making, began).await;
+        settle(&mut making).await;
         let mut tasks = JoinSet::new();
+        let done = self.combine(&mut tasks, prepared?, began).await;
+        settle(&mut tasks).await;
+        done
+    }
+
+    async fn combine(
+        &self,
+        tasks: &mut Tasks,
+        (mut done, listed, there): (Done, Listed, There),
+        began: Instant,
+    ) -> Result<Done, RestoreError> {
+        let mut wanted = Wanted::default();
         for (number, link) in self.chain.iter().enumerate() {
             let depth = if number == 0 { Depth::Newest } else { Depth::Below };
             let mut contents = self.contents(link).await?;
@@ -79,14 +92,14 @@ impl Combined<'_> {
                 }
                 let needed = Needed { chunk, spans };
                 if let Some(full) = gather(&mut waiting, (key, packing), needed) {
-                    self.begin(&mut tasks, full, began).await;
+                    self.begin(tasks, full, began).await;
                 }
                 while let Some(finished) = tasks.try_join_next() {
                     outcome(finished)?;
                 }
             }
             for group in std::mem::take(&mut waiting).into_values() {
-                self.begin(&mut tasks, group, began).await;
+                self.begin(tasks, group, began).await;
             }
         }
         while let Some(finished) = tasks.join_next().await {
@@ -109,9 +122,12 @@ impl Combined<'_> {
     }
 
     /// Makes all folders and files in their sizes, and finds what is there already if asked to look.
-    async fn prepare(&self, began: Instant) -> Result<(Done, Listed, There), RestoreError> {
+    async fn prepare(
+        &self,
+        tasks: &mut JoinSet<Result<Vec<Piece>, RestoreError>>,
+        began: Instant,
+    ) -> Result<(Done, Listed, There), RestoreError> {
         let (mut listed, mut there) = (Listed::new(self.into), There::new());
-        let mut tasks: JoinSet<Result<Vec<Piece>, RestoreError>> = JoinSet::new();
         let Some(newest) = self.chain.first() else {
             return Ok((Done::default(), listed, there));
         };
@@ -187,6 +203,11 @@ impl Combined<'_> {
 }
 
 type Tasks = JoinSet<Result<u64, RestoreError>>;
+
+/// What was begun is done: nothing is written any more when a restore has failed.
+async fn settle<T: 'static>(tasks: &mut JoinSet<T>) {
+    while tasks.join_next().await.is_some() {}
+}
 
 /// What comparing a chunk takes: it is read piece by piece.
 fn chunk_room(chunk: &Chunk) -> usize {
@@ -340,3 +361,6 @@ impl Write {
         written.map_err(|source| RestoreError::Write { path, source })
     }
 }
+
+#[cfg(test)]
+mod tests;
