@@ -74,7 +74,7 @@ fn schedule(cluster: &str) -> Value {
         "spec": {
             "schedule": "0 0 0 1 1 *", "immediate": true, "dumpOwnerReference": "self",
             "cluster": {"name": cluster}, "databases": ["app"],
-            "format": "directory", "jobs": 2, "retentionPolicy": "7",
+            "format": "custom", "retentionPolicy": "7",
         },
     })
 }
