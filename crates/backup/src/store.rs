@@ -164,8 +164,9 @@ impl Store {
     /// Whether the object is this one, byte for byte.
     async fn holds(&self, key: &Key, content: &Bytes) -> Result<bool, StoreError> {
         let length = content.len() as u64;
-        let size = self.head(key).await?.map(|object| object.size.0);
-        if size != Some(length) {
+        // Nobody has seen other content of what cannot be had.
+        let found = self.head(key).await?.ok_or_else(|| self.vanished(key))?;
+        if found.size.0 != length {
             return Ok(false);
         }
         let mut from = 0;
@@ -388,7 +389,7 @@ impl Store {
         StoreError::Delete { place: self.place.to_string(), source }
     }
 
-    /// What to say of an object that a listing has and that cannot be had.
+    /// What to say of an object that is there, as a listing or a refusal says, and that cannot be had.
     pub(crate) fn vanished(&self, key: &Key) -> StoreError {
         self.reading(key, Trouble::Vanished)
     }

@@ -74,7 +74,7 @@ impl StoreError {
 pub enum Trouble {
     #[error("there is nothing under this name")]
     Missing,
-    #[error("a listing has it, and there is nothing under this name: try again")]
+    #[error("it is said to be there, and there is nothing under this name: try again")]
     Vanished,
     #[error("it was deleted, and a listing still has it: try again")]
     Remains,

@@ -20,8 +20,9 @@ impl Archive {
     ) -> Result<bool, WalError> {
         let opened = self.store.stream(key).await;
         let opened = opened.map_err(|source| WalError::Push { file, source })?;
-        // Gone again: then there is something else than what we have.
-        let Some((_, packed)) = opened else { return Ok(false) };
+        // Nobody has seen other content of what cannot be had.
+        let vanished = || WalError::Push { file, source: self.store.vanished(key) };
+        let (_, packed) = opened.ok_or_else(vanished)?;
         let (_, compression) = Compression::of(key.name());
         let (path, stored) = (path.to_owned(), key.clone());
         let compare = move |unpacked: &mut dyn Read| {

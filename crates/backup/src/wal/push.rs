@@ -41,7 +41,12 @@ impl Archive {
         let (packed, size) = self.pack(file, path).await?;
         let key = self.layout.wal(file, self.settings.compression);
         if let Some(other) = self.packed_otherwise(file, &key).await? {
-            return self.compared(file, path, other).await;
+            let compared = self.compared(file, path, other).await;
+            if compared.is_err() {
+                // It may be gone by now.
+                *self.shared.neighbours.lock().await = None;
+            }
+            return compared;
         }
         let length = Size(packed.len() as u64);
         let created = self.store.create(&key, packed).await;

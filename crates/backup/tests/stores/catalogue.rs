@@ -213,7 +213,7 @@ async fn a_damaged_description_hides_no_other_and_stops_retention() {
         .collect();
     expect![[r#"
         20261102T000000 Done None
-        20261104T000000 backup 20261104T000000 is said to be done, and its backup.info lacks timeline
+        20261104T000000 backup 20261104T000000 is said to be done, and its description lacks timeline
         20261106T000000 Done None
         20261107T000000 Done Some(Standalone)
         20261108T000000 Done Some(Full)
