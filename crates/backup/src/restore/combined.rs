@@ -7,7 +7,9 @@ use super::chain::Link;
 use super::contents::Contents;
 use super::delta;
 use super::durable::Disks;
-use super::indexed::{Bench, Done, FETCH, Listed, create, make_folder, outcome, packing, range_of};
+use super::indexed::{
+    Bench, Done, FETCH, Listed, Tasks, create, outcome, packing, range_of, settle,
+};
 use super::place::Place;
 use super::wanted::{Depth, Span, Wanted};
 use super::{RestoreError, whole::Into};
@@ -135,7 +137,9 @@ impl Combined<'_> {
         let mut unchanged = 0;
         while let Some(record) = contents.next().await? {
             match record {
-                Record::Folder(path) => self.folder(&path, (newest, &mut listed))?,
+                Record::Folder(path) => {
+                    listed.folder(&path, &self.place, || newest.index_key(self.place_of.1))?;
+                }
                 Record::Chunk(chunk) => {
                     packing(&newest.object(self.place_of.1, &chunk.archive), &chunk)?;
                     listed.files(&chunk);
@@ -167,24 +171,6 @@ impl Combined<'_> {
         Ok((Done { files, bytes, unchanged, removed: 0 }, listed, there))
     }
 
-    fn folder(
-        &self,
-        path: &str,
-        (newest, listed): (&Link, &mut Listed),
-    ) -> Result<(), RestoreError> {
-        // The data folder and those of tablespaces are there already.
-        let is_root = path.is_empty() || path.ends_with('/');
-        if let Some(names) = &mut listed.names {
-            names.insert(path.trim_end_matches('/').into());
-        }
-        if is_root {
-            return Ok(());
-        }
-        let key = || newest.index_key(self.place_of.1);
-        let refused = |source| RestoreError::Refused { key: key(), source };
-        make_folder(&self.place.of(path).map_err(refused)?)
-    }
-
     /// Restores a group as soon as there is memory for it.
     async fn begin(&self, tasks: &mut Tasks, group: Group, began: Instant) {
         let largest = group.chunks.iter().map(|needed| u64::from(needed.chunk.plain)).max();
@@ -200,13 +186,6 @@ impl Combined<'_> {
         };
         tasks.spawn(one.restore(group, taken));
     }
-}
-
-type Tasks = JoinSet<Result<u64, RestoreError>>;
-
-/// What was begun is done: nothing is written any more when a restore has failed.
-async fn settle<T: 'static>(tasks: &mut JoinSet<T>) {
-    while tasks.join_next().await.is_some() {}
 }
 
 /// What comparing a chunk takes: it is read piece by piece.

@@ -114,8 +114,7 @@ impl Indexed<'_> {
     pub(super) async fn restore(&self, contents: Contents) -> Result<Done, RestoreError> {
         let mut tasks = JoinSet::new();
         let done = self.all(contents, &mut tasks).await;
-        // Whoever removes what was restored in vain must not be written to meanwhile.
-        while tasks.join_next().await.is_some() {}
+        settle(&mut tasks).await;
         done
     }
 
@@ -125,7 +124,9 @@ impl Indexed<'_> {
         let (mut done, mut listed) = (Done::default(), Listed::new(self.into));
         while let Some(record) = contents.next().await? {
             match record {
-                Record::Folder(path) => self.folder(&path, &mut listed)?,
+                Record::Folder(path) => {
+                    listed.folder(&path, &self.place, || self.layout.index(self.id))?;
+                }
                 Record::Chunk(chunk) => {
                     listed.files(&chunk);
                     if let Some(full) = self.gather(&mut waiting, chunk)? {
@@ -149,20 +150,6 @@ impl Indexed<'_> {
         }
         let counted = contents.counted();
         Ok(Done { files: counted.files, bytes: counted.bytes, ..done })
-    }
-
-    fn folder(&self, path: &str, listed: &mut Listed) -> Result<(), RestoreError> {
-        // The data folder and those of tablespaces are there already.
-        let is_root = path.is_empty() || path.ends_with('/');
-        if let Some(names) = &mut listed.names {
-            names.insert(path.trim_end_matches('/').into());
-        }
-        if is_root {
-            return Ok(());
-        }
-        let key = || self.layout.index(self.id);
-        let refused = |source| RestoreError::Refused { key: key(), source };
-        make_folder(&self.place.of(path).map_err(refused)?)
     }
 
     /// Puts a chunk to its neighbours; gives them when they are enough to be fetched.
@@ -236,7 +223,12 @@ pub(super) fn packing(key: &Key, chunk: &Chunk) -> Result<Packing, RestoreError>
     })
 }
 
-type Tasks = JoinSet<Result<u64, RestoreError>>;
+pub(super) type Tasks = JoinSet<Result<u64, RestoreError>>;
+
+/// What was begun is done: whoever removes what was restored in vain must not be written to meanwhile.
+pub(super) async fn settle<T: 'static>(tasks: &mut JoinSet<T>) {
+    while tasks.join_next().await.is_some() {}
+}
 
 pub(super) fn outcome(
     finished: Result<Result<u64, RestoreError>, tokio::task::JoinError>,
@@ -257,6 +249,25 @@ impl Listed {
                 Into::Existing => Some(HashSet::new()),
             },
         }
+    }
+
+    /// Makes a folder of the backup.
+    pub(super) fn folder(
+        &mut self,
+        path: &str,
+        place: &Place,
+        key: impl Fn() -> Key,
+    ) -> Result<(), RestoreError> {
+        // The data folder and those of tablespaces are there already.
+        let is_root = path.is_empty() || path.ends_with('/');
+        if let Some(names) = &mut self.names {
+            names.insert(path.trim_end_matches('/').into());
+        }
+        if is_root {
+            return Ok(());
+        }
+        let refused = |source| RestoreError::Refused { key: key(), source };
+        make_folder(&place.of(path).map_err(refused)?)
     }
 
     pub(super) fn files(&mut self, chunk: &Chunk) {

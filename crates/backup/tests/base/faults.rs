@@ -8,24 +8,11 @@ use crate::servers::{self, Server};
 use pgherd_backup::base::{BackupError, Left, Options, Packing, Progress, Request, clear, take};
 use pgherd_backup::catalogue::Repository;
 use pgherd_backup::restore::Into;
-use pgherd_backup::store::Store;
 use pgherd_core::units::Bytes;
 use tokio::sync::watch;
 
 /// More than fate can spoil in a row.
 const ATTEMPTS: u32 = 60;
-
-/// So many of hundred requests are spoiled, one way or another.
-fn before(server: &Server, of_hundred: u64, fates: &'static [Fate]) -> (Relay, Store) {
-    let relay = Relay::before(server.authority(), move |asked| {
-        let mixed = asked.number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
-        let chosen = usize::try_from(mixed / 100).unwrap() % fates.len();
-        if mixed % 100 < of_hundred { fates[chosen] } else { Fate::Passes }
-    });
-    let destination = servers::s3(&format!("http://{}", relay.authority), None);
-    let store = Store::open(&destination, &servers::keys(), servers::patience()).unwrap();
-    (relay, store)
-}
 
 #[tokio::test]
 async fn a_backup_is_whole_or_not_listed_whatever_happens_on_the_way() {
@@ -39,7 +26,8 @@ async fn a_backup_is_whole_or_not_listed_whatever_happens_on_the_way() {
         Fate::AnswerCut,
     ];
     let server = Server::s3s();
-    let (_relay, spoiled) = before(&server, 15, &FATES);
+    let relay = Relay::spoiling(server.authority(), 15, &FATES);
+    let spoiled = servers::store_at(&relay.authority);
     let straight = server.store();
     let (layout, id) = (layout(), id());
     let options = Options { packing: Packing::Lz4, memory: Bytes(48 << 20), ..Options::default() };
@@ -94,7 +82,8 @@ async fn what_comes_back_wrong_is_not_what_postgresql_would_start() {
     let straight = server.store();
     let options = Options { packing: Packing::Zstd, ..Options::default() };
     back_up(&straight, &mut fake, options).await;
-    let (_relay, spoiled) = before(&server, 10, &FATES);
+    let relay = Relay::spoiling(server.authority(), 10, &FATES);
+    let spoiled = servers::store_at(&relay.authority);
     let target = Target::new();
     for attempt in 1.. {
         assert!(attempt < ATTEMPTS, "no attempt succeeded");
@@ -120,8 +109,7 @@ async fn nothing_is_overlooked_because_something_in_front_of_the_store_says_404(
                 Fate::NotFoundInFront
             }
         });
-        let destination = servers::s3(&format!("http://{}", relay.authority), None);
-        let store = Store::open(&destination, &servers::keys(), servers::patience()).unwrap();
+        let store = servers::store_at(&relay.authority);
         if let Ok(listed) = Repository::new(store.clone(), layout()).list().await {
             assert_eq!(listed.entries.len(), 1, "{spared}");
         }

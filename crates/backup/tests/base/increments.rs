@@ -306,7 +306,8 @@ proptest! {
     fn whatever_changes_each_backup_is_restored_as_it_was(
         rounds in proptest::collection::vec(changes(), 1..4)
     ) {
-        tokio::runtime::Runtime::new().unwrap().block_on(each_is_restored_as_it_was(rounds));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(each_is_restored_as_it_was(rounds));
     }
 }
 

@@ -3,11 +3,10 @@
 //! Never counts how often something was tried: what was said in the end has to be true.
 
 use super::contract::chain;
-use super::relay::{Asked, Fate, Relay};
+use super::relay::{Fate, Relay};
 use super::segments::{archive, file, layout, mebibytes, segment};
 use super::servers::{self, Server};
 use pgherd_backup::compression::Compression;
-use pgherd_backup::store::Store;
 use pgherd_backup::wal::{Fetched, Partials, WalError};
 
 const FILES: u32 = 16;
@@ -20,18 +19,6 @@ fn name(number: u32) -> String {
 
 fn content(number: u32) -> Vec<u8> {
     segment(&name(number), mebibytes(1), u8::try_from(number).unwrap())
-}
-
-/// Half of all requests, in an order that is the same each time.
-fn spoiled(asked: &Asked<'_>, fates: &[Fate]) -> Fate {
-    let mixed = asked.number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-    let choice = usize::try_from(mixed).unwrap() % (fates.len() * 2);
-    fates.get(choice).copied().unwrap_or(Fate::Passes)
-}
-
-fn through(relay: &Relay) -> Store {
-    let destination = servers::s3(&format!("http://{}", relay.authority), None);
-    Store::open(&destination, &servers::keys(), servers::patience()).unwrap()
 }
 
 #[tokio::test]
@@ -47,9 +34,9 @@ async fn what_was_said_to_be_stored_is_there_whatever_happened_on_the_way() {
         Fate::AnswerCut,
     ];
     let server = Server::s3s();
-    let relay = Relay::before(server.authority(), |asked| spoiled(asked, &FATES));
+    let relay = Relay::spoiling(server.authority(), 50, &FATES);
     let folder = tempfile::tempdir().unwrap();
-    let spoiled = archive(through(&relay), Compression::Zstd);
+    let spoiled = archive(servers::store_at(&relay.authority), Compression::Zstd);
     for number in 1..=FILES {
         let path = folder.path().join(name(number));
         std::fs::write(&path, content(number)).unwrap();
@@ -84,13 +71,13 @@ async fn what_comes_back_wrong_is_neither_handed_out_nor_the_end_of_the_log() {
         Fate::Slow,
     ];
     let server = Server::s3s();
-    let relay = Relay::before(server.authority(), |asked| spoiled(asked, &FATES));
+    let relay = Relay::spoiling(server.authority(), 50, &FATES);
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("fetched");
     let mut number = 0;
     for compression in [Compression::Gzip, Compression::Zstd, Compression::Lz4] {
         let straight = archive(server.store(), compression);
-        let spoiled = archive(through(&relay), compression);
+        let spoiled = archive(servers::store_at(&relay.authority), compression);
         for _ in 0..4 {
             number += 1;
             let path = folder.path().join(name(number));

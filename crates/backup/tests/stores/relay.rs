@@ -57,6 +57,15 @@ impl Drop for Relay {
 }
 
 impl Relay {
+    /// So many of hundred requests are spoiled, in an order that is the same each time.
+    pub(crate) fn spoiling(server: &str, of_hundred: u64, fates: &'static [Fate]) -> Self {
+        Self::before(server, move |asked| {
+            let mixed = asked.number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+            let chosen = usize::try_from(mixed / 100).unwrap() % fates.len();
+            if mixed % 100 < of_hundred { fates[chosen] } else { Fate::Passes }
+        })
+    }
+
     pub(crate) fn before(
         server: &str,
         fate: impl Fn(&Asked<'_>) -> Fate + Send + Sync + 'static,

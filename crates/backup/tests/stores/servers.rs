@@ -165,6 +165,11 @@ impl Server {
     }
 }
 
+/// The store at this address of a server, or of what stands before one.
+pub(crate) fn store_at(authority: &str) -> Store {
+    Store::open(&s3(&format!("http://{authority}"), None), &keys(), patience()).unwrap()
+}
+
 /// Tests do not wait as long as people do, except on a machine with much else to do.
 pub(crate) fn patience() -> Patience {
     Patience { retries: 2, give_up: Duration::from_secs(10), ..Patience::carrying(Bytes(16 << 20)) }
