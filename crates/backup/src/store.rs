@@ -3,6 +3,7 @@
 //! Never knows what an object holds, and never replaces one where a new one is asked for.
 
 mod encrypted;
+mod listed;
 mod open;
 mod trouble;
 mod writer;
@@ -342,13 +343,6 @@ impl Store {
         }
     }
 
-    /// Whether an object is in the listing of its folder. Before something is removed because
-    /// another object is missing: that a listing lacks it is told by a store, and a 404 by anybody.
-    pub async fn is_listed(&self, folder: &Key, key: &Key) -> Result<bool, StoreError> {
-        let listed = self.folder(folder).await?;
-        Ok(listed.objects.iter().any(|object| object.key == *key))
-    }
-
     /// Deletes objects, as many at once as the store takes; those that are gone are no error.
     pub async fn delete(&self, keys: Vec<Key>) -> Result<(), StoreError> {
         const AT_ONCE: usize = 1000;
@@ -387,16 +381,6 @@ impl Store {
     fn deleting(&self, source: Trouble) -> StoreError {
         let source = if source == Trouble::Missing { Trouble::NoStore } else { source };
         StoreError::Delete { place: self.place.to_string(), source }
-    }
-
-    /// What to say of an object that is there, as a listing or a refusal says, and that cannot be had.
-    pub(crate) fn vanished(&self, key: &Key) -> StoreError {
-        self.reading(key, Trouble::Vanished)
-    }
-
-    /// What to say of an object that was deleted and that a listing has.
-    pub(crate) fn remains(&self, key: &Key) -> StoreError {
-        self.writing(key, Trouble::Remains)
     }
 
     fn writing(&self, key: &Key, source: Trouble) -> StoreError {

@@ -15,12 +15,11 @@ use super::read::Verification;
 use super::session::{Session, Started, Stopped};
 use super::{BackupError, BadPage, Options, Progress};
 use crate::increment::Increment;
-use crate::layout::{Key, Layout};
+use crate::layout::Layout;
 use crate::restore::RestoreError;
 use crate::store::{Created, Store, StoreError};
 use bytes::Bytes;
 use foundation::Foundation;
-use futures_util::TryStreamExt;
 use parts::{Parts, find};
 use pgherd_core::backup::BackupId;
 use pgherd_core::units::Bytes as Size;
@@ -203,13 +202,7 @@ pub async fn sweep(store: &Store, layout: &Layout, id: &BackupId) -> Result<(), 
         (layout.increment(id), layout.increment_description(id)),
         (layout.backup(id), layout.backup_info(id)),
     ] {
-        store.delete(vec![described.clone()]).await?;
-        let listed = store.list(&folder, None);
-        let keys: Vec<Key> = listed.map_ok(|object| object.key).try_collect().await?;
-        if keys.contains(&described) {
-            return Err(store.remains(&described));
-        }
-        store.delete(keys).await?;
+        store.delete_described(&folder, &described, |_| true).await?;
     }
     store.delete(vec![layout.index(id)]).await?;
     store.delete(vec![layout.taker(id)]).await

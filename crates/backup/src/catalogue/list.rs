@@ -73,14 +73,9 @@ impl Repository {
     async fn entry(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
         let key = self.layout.backup_info(&id);
         // One that was tampered with is as good as empty, and does not hide the others.
-        let read = or_damaged(self.store.get(&key, LARGEST_INFO).await)?;
-        let Some(text) = read else {
-            // What is overlooked here is log that nobody needs.
-            if self.store.is_listed(&self.layout.backup(&id), &key).await? {
-                return Err(self.store.vanished(&key));
-            }
-            return Ok(None);
-        };
+        // What is overlooked here is log that nobody needs.
+        let read = self.store.get_listed(&self.layout.backup(&id), &key, LARGEST_INFO).await;
+        let Some(text) = or_damaged(read)? else { return Ok(None) };
         let info = BackupInfo::read(&String::from_utf8_lossy(&text));
         let hold = self.hold(&self.layout.keep(&id)).await?;
         let backup = info.backup(id.clone(), hold);
@@ -89,14 +84,9 @@ impl Repository {
 
     async fn increment(&self, id: BackupId) -> Result<Option<Entry>, StoreError> {
         let key = self.layout.increment_description(&id);
-        let read = or_damaged(self.store.get(&key, LARGEST_INFO).await)?;
-        let Some(text) = read else {
-            // What is overlooked here is a backup that it builds on.
-            if self.store.is_listed(&self.layout.increment(&id), &key).await? {
-                return Err(self.store.vanished(&key));
-            }
-            return Ok(None);
-        };
+        // What is overlooked here is a backup that it builds on.
+        let read = self.store.get_listed(&self.layout.increment(&id), &key, LARGEST_INFO).await;
+        let Some(text) = or_damaged(read)? else { return Ok(None) };
         let hold = self.hold(&self.layout.increment_keep(&id)).await?;
         Ok(Some(match Increment::read(&id, &text) {
             Ok(Increment { base, info }) => {

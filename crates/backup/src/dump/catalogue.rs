@@ -5,7 +5,7 @@
 
 use super::{Description, DumpError, FORMAT};
 use crate::encryption::refuse_other_form;
-use crate::layout::{Key, Layout};
+use crate::layout::Layout;
 use crate::store::Store;
 use futures_util::{StreamExt, TryStreamExt};
 use pgherd_core::backup::BackupId;
@@ -77,8 +77,8 @@ impl Dumps {
 
     /// Nothing for one that is being taken, or was given up.
     async fn read(&self, id: BackupId) -> Result<Option<Found>, DumpError> {
-        let read = self.store.get(&self.layout.dump_description(&id), LARGEST_DESCRIPTION).await;
-        let text = match read {
+        let (folder, key) = (self.layout.dump(&id), self.layout.dump_description(&id));
+        let text = match self.store.get_listed(&folder, &key, LARGEST_DESCRIPTION).await {
             Ok(text) => text,
             Err(source) => match source.damage() {
                 Some(why) => return Ok(Some(Found { id, description: Err(why) })),
@@ -104,12 +104,9 @@ impl Dumps {
     pub async fn remove(&self, id: &BackupId) -> Result<(), DumpError> {
         let failed = |source| DumpError::Remove { dump: id.clone(), source };
         let (description, taker) = (self.layout.dump_description(id), self.layout.dump_taker(id));
-        self.store.delete(vec![description]).await.map_err(failed)?;
         let folder = self.layout.dump(id);
-        let listed = self.store.list(&folder, None).map_ok(|object| object.key);
-        let keys: Vec<Key> = listed.try_collect().await.map_err(failed)?;
-        let keys = keys.into_iter().filter(|key| *key != taker).collect();
-        self.store.delete(keys).await.map_err(failed)?;
+        let removed = self.store.delete_described(&folder, &description, |key| *key != taker);
+        removed.await.map_err(failed)?;
         self.store.delete(vec![taker]).await.map_err(failed)
     }
 }
