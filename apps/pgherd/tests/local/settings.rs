@@ -1,28 +1,29 @@
 //! Settings that do not take effect are told, and so are commits that wait.
 
-use super::archive::sql;
+use super::archive::{sql, up};
 use super::home::Home;
 use std::time::{Duration, Instant};
 
+/// Commits wait for the standby.
+const PAIR: &str = "instances: 2, enableSuperuserAccess: true, postgresql: {synchronous: {method: any, \
+                    number: 1, dataDurability: required}}";
 const WITHIN: Duration = Duration::from_secs(30);
 
 #[test]
 fn settings_that_postgresql_refuses_or_takes_up_later_are_told() {
     let mut home = Home::new();
     home.owns("local");
-    let up = |parameters: &str| {
+    let parameters = |parameters: &str| {
         let spec = format!(
             "instances: 1, enableSuperuserAccess: true, postgresql: {{parameters: {{{parameters}}}}}"
         );
-        let path = home.manifest("local", &spec);
-        let said = home.run(&["up", "--file", path.to_str().unwrap()]);
-        assert_eq!(said.code, Some(0), "{said:?}");
+        up(&home, &home.manifest("local", &spec));
     };
     let warnings = || home.json(&["status"])["warnings"].to_string();
-    up("wrk_mem: 8MB");
+    parameters("wrk_mem: 8MB");
     let told = warnings();
     assert!(told.contains("wrk_mem") && told.contains("it is left out"), "{told}");
-    up("max_connections: '150'");
+    parameters("max_connections: '150'");
     wait_for("a setting that waits for a restart", || {
         warnings().contains("max_connections waits for a restart (pgherd local restart --dir HOME)")
     });
@@ -31,13 +32,13 @@ fn settings_that_postgresql_refuses_or_takes_up_later_are_told() {
     assert_eq!(home.run(&["restart"]).code, Some(0));
     wait_for("no warning any more", || warnings() == "[]");
     // Its log was written with more.
-    up("max_connections: '50'");
+    parameters("max_connections: '50'");
     wait_for("a value that stays", || {
         warnings().contains("max_connections = 50 is less than the 150")
     });
     assert_eq!(home.run(&["restart"]).code, Some(0));
     assert_eq!(sql(&home, "show max_connections"), "150");
-    up("max_connections: '150'");
+    parameters("max_connections: '150'");
     wait_for("no warning in the end", || warnings() == "[]");
 }
 
@@ -45,11 +46,7 @@ fn settings_that_postgresql_refuses_or_takes_up_later_are_told() {
 fn what_a_superuser_changes_past_the_agent_is_taken_back() {
     let mut home = Home::new();
     home.owns("local");
-    let required = "synchronous: {method: any, number: 1, dataDurability: required}";
-    let spec = format!("instances: 2, enableSuperuserAccess: true, postgresql: {{{required}}}");
-    let path = home.manifest("local", &spec);
-    let said = home.run(&["up", "--file", path.to_str().unwrap()]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    up(&home, &home.manifest("local", PAIR));
     let rule = sql(&home, "show synchronous_standby_names");
     assert!(rule.starts_with("ANY 1"), "{rule}");
     sql(&home, "alter system set synchronous_standby_names = ''");
@@ -68,11 +65,7 @@ fn what_a_superuser_changes_past_the_agent_is_taken_back() {
 fn commits_that_wait_for_a_standby_are_told() {
     let mut home = Home::new();
     home.owns("local");
-    let required = "synchronous: {method: any, number: 1, dataDurability: required}";
-    let spec = format!("instances: 2, postgresql: {{{required}}}");
-    let path = home.manifest("local", &spec);
-    let said = home.run(&["up", "--file", path.to_str().unwrap()]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    up(&home, &home.manifest("local", PAIR));
     let commits = || {
         let status = home.json(&["status"]);
         status["commits"].as_str().unwrap().to_owned()

@@ -149,9 +149,7 @@ pub(super) async fn hear(
     let mut heard = gather(said.into_iter(), &asked, record);
     let all_serve = due.len() == wanted.wishes.belonging().len()
         && due.iter().all(|(_, service)| *service == Service::Ready);
-    let Heard { refused, restarted, primary, .. } = &heard;
-    let (refused, restarted, primary) = (refused.clone(), restarted.clone(), primary.clone());
-    if all_serve && heard == (Heard { refused, restarted, primary, ..Heard::default() }) {
+    if all_serve && heard.awaits_nobody() {
         context.taken_up.note(uid, asked);
     }
     let unheard = context.taken_up.unheard(uid, heard.answers(), Instant::now());
@@ -292,6 +290,12 @@ fn is_up(role: Role) -> bool {
 }
 
 impl Heard {
+    /// All who were asked have said that they did all they were asked for.
+    fn awaits_nobody(&self) -> bool {
+        let has_all = self.late.is_empty() && self.silent.is_empty() && self.pending.is_empty();
+        has_all && self.full.is_empty() && self.restarting.is_empty()
+    }
+
     fn answers(&self) -> Answers {
         let is_mute = !self.silent.is_empty() && self.restarted.is_empty();
         if is_mute { Answers::None } else { Answers::Some }

@@ -44,16 +44,13 @@ pub fn explain(view: &View) -> Explanation {
     let sentence = sentence(view, &facts);
     // Warnings may be about what is over: they are told, and count for nothing. A pod that is
     // ready has got over its own, and a healthy cluster over what was in the way of it.
-    let is_healthy = view.cluster.status.as_ref().and_then(|status| status.phase.as_deref());
-    let is_healthy = is_healthy == Some(HEALTHY);
+    let status = view.cluster.status.as_ref();
+    let is_healthy = status.and_then(|status| status.phase.as_deref()) == Some(HEALTHY);
     let is_over = |warned: &&Warned| match warned.about.split_once('/') {
         Some(("pod", name)) => InstanceName::parse(name).is_ok_and(|name| view.is_ready(&name)),
-        Some(("cluster", name)) => {
-            is_healthy && *name == *view.name.as_str() && is_obstacle(warned)
-        }
+        Some(("cluster", name)) => is_healthy && name == view.name.as_str() && is_obstacle(warned),
         Some(_) | None => false,
     };
-    let status = view.cluster.status.as_ref();
     let known = status.and_then(|status| status.phase_reason.as_deref()).unwrap_or_default();
     let is_told = |warned: &&Warned| !known.is_empty() && warned.what.contains(known);
     let open = view.warnings.iter().filter(|it| !is_over(it) && !is_told(it) && !is_gone(view, it));
@@ -89,7 +86,7 @@ fn is_gone(view: &View, warned: &Warned) -> bool {
         Some(("persistentvolumeclaim", name)) if view.sees(Part::Claims) => {
             is_other(view.claims.get(name).map(|claim| &claim.metadata))
         }
-        Some(("cluster", name)) if *name == *view.name.as_str() => {
+        Some(("cluster", name)) if name == view.name.as_str() => {
             is_other(Some(&view.cluster.metadata))
         }
         Some(_) | None => false,

@@ -13,6 +13,7 @@ use super::super::repository::{Asked, Told, annotate, delete, details, expire, l
 use super::errand::Followed;
 use super::errand::objects::of;
 use super::place::{Place, Reached};
+use super::repository::About;
 use super::{form::Form, hint, repository};
 use clap::Subcommand;
 use pgherd_api::agent::{BackupPhase, BackupReport, Status};
@@ -112,15 +113,6 @@ Example:
     Delete(About<delete::Delete>),
     /// Break off a base backup that is being taken, or waits; nothing is kept of it
     Cancel(cancel::Cancel),
-}
-
-/// A question, and the cluster that it is about.
-#[derive(clap::Args)]
-struct About<Question: clap::Args> {
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    question: Question,
 }
 
 impl Backup {

@@ -14,6 +14,7 @@ use super::super::repository::{Asked, Told};
 use super::errand::Followed;
 use super::errand::objects::of;
 use super::place::{Place, Reached};
+use super::repository::About;
 use super::{form::Form, hint, repository};
 use clap::Subcommand;
 use pgherd_api::agent::{DumpPhase, DumpReport, Status};
@@ -101,15 +102,6 @@ Example:
   pgherd dump delete app-db 20261122T112233 --yes")]
     Delete(About<delete::Delete>),
     Cancel(cancel::Cancel),
-}
-
-/// A question, and the cluster that it is about.
-#[derive(clap::Args)]
-struct About<Question: clap::Args> {
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    question: Question,
 }
 
 impl Dump {

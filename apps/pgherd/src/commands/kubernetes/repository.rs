@@ -6,7 +6,7 @@ use super::super::inside::repository::Said;
 use super::super::progress::Progress;
 use super::super::repository::{Asked, Step, Told};
 use super::hint;
-use super::place::Reached;
+use super::place::{Place, Reached};
 use pgherd_agent::chain::chain;
 use pgherd_core::names::InstanceName;
 use pgherd_kubernetes::console::View;
@@ -16,6 +16,15 @@ use std::time::Duration;
 
 /// It says every other second that it goes on.
 const WORD: Duration = Duration::from_mins(1);
+
+/// A question, and the cluster that it is about.
+#[derive(clap::Args)]
+pub(super) struct About<Question: clap::Args> {
+    #[command(flatten)]
+    pub(super) place: Place,
+    #[command(flatten)]
+    pub(super) question: Question,
+}
 
 /// What the repository says to it.
 pub(super) async fn ask(reached: &Reached, asked: &Asked) -> Result<Told, Failure> {

@@ -89,7 +89,7 @@ struct Span {
 impl Expire {
     pub(super) async fn answer(&self, opened: &Opened) -> Result<Expired, Failure> {
         opened.refuse_other().await?;
-        let policy = self.policy(opened)?;
+        let policy = wanted(self.policy.as_deref(), opened, "backups")?;
         let failed = |error| opened.failed(&error);
         let planned = retention::planned(&opened.repository, policy).await;
         let (_, plan) = planned.map_err(failed)?;
@@ -100,17 +100,17 @@ impl Expire {
         };
         Ok(told(&plan, removed))
     }
+}
 
-    fn policy(&self, opened: &Opened) -> Result<Policy, Failure> {
-        let said = self.policy.as_deref().or(opened.spec.retention.as_deref());
-        match said.map(Policy::parse) {
-            Some(Ok(policy)) => Ok(policy),
-            Some(Err(error)) => Err(Failure::from_error(Kind::Refused, &error)),
-            None => {
-                let what = "no retention policy is set: all backups are kept";
-                Err(Failure::new(Kind::Refused, what)
-                    .fix("add spec.backup.retentionPolicy to the manifest, or --policy 30d"))
-            }
+/// What the command says, else the manifest; `all` are kept if neither does.
+pub(super) fn wanted(given: Option<&str>, opened: &Opened, all: &str) -> Result<Policy, Failure> {
+    match given.or(opened.spec.retention.as_deref()).map(Policy::parse) {
+        Some(Ok(policy)) => Ok(policy),
+        Some(Err(error)) => Err(Failure::from_error(Kind::Refused, &error)),
+        None => {
+            let what = format!("no retention policy is set: all {all} are kept");
+            Err(Failure::new(Kind::Refused, what)
+                .fix("add spec.backup.retentionPolicy to the manifest, or --policy 30d"))
         }
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! Never removes the last dump of the same databases.
 
-use super::super::expire::{Word, parted, policy};
+use super::super::expire::{Word, parted, policy, wanted};
 use super::super::{Answer, Opened, counted};
 use pgherd_agent::dump::retention;
 use pgherd_core::backup::BackupId;
-use pgherd_core::backup::retention::Policy;
 use pgherd_core::dump::Fate;
-use pgherd_local::failure::{Failure, Kind};
+use pgherd_local::failure::Failure;
 use serde::{Deserialize, Serialize};
 
 /// Remove the dumps that the retention policy gives up
@@ -41,14 +40,7 @@ struct Judged {
 impl Expire {
     pub(crate) async fn answer(&self, opened: &Opened) -> Result<Expired, Failure> {
         opened.refuse_other().await?;
-        let said = self.policy.as_deref().or(opened.spec.retention.as_deref());
-        let Some(said) = said else {
-            let what = "no retention policy is set: all dumps are kept";
-            return Err(Failure::new(Kind::Refused, what)
-                .fix("add spec.backup.retentionPolicy to the manifest, or --policy 30d"));
-        };
-        let policy = Policy::parse(said);
-        let policy = policy.map_err(|error| Failure::from_error(Kind::Refused, &error))?;
+        let policy = wanted(self.policy.as_deref(), opened, "dumps")?;
         let (dumps, failed) = (opened.dumps(), |error| opened.dump_failed(&error));
         let plan = retention::planned(&dumps, policy).await.map_err(failed)?;
         if !self.dry_run {
