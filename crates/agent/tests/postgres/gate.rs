@@ -36,7 +36,7 @@ async fn what_postgres_would_not_accept_is_left_out() {
     let mut primary = rig.primary("db-1").await;
     let given = [
         ("WORK_MEM", "lots"),
-        ("max_connections", "80"),
+        ("max_connections", "150"),
         ("no_such", "1"),
         ("port", "1"),
         ("log_min_messages", "loud"),

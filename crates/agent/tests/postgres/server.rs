@@ -60,7 +60,7 @@ async fn a_server_that_does_not_come_up_says_why() {
 async fn a_reload_takes_effect_and_restarts_are_announced() {
     let rig = Rig::new();
     let mut instance = rig.primary("db-1").await;
-    instance.set(&[("work_mem", "9MB"), ("max_connections", "50")]).await;
+    instance.set(&[("work_mem", "9MB"), ("max_connections", "150")]).await;
     assert_eq!(instance.configure(), ["pgherd.user.conf"]);
     assert_eq!(instance.configure(), [""; 0]);
     instance.running().reload().unwrap();
