@@ -93,6 +93,17 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             secret("half", json!({"password": "x"})),
         ),
         own(
+            "begins",
+            json!({"bootstrap": {"initdb": {"postInitApplicationSQLRefs": {
+                "configMapRefs": [{"name": "schema", "key": "tables"}],
+            }}}}),
+            &["begins-1", "key tables of ConfigMap schema", "does not exist", "create it"],
+            Remedy::Make(json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "schema"},
+                "data": {"tables": "create table dishes (); create table guests ();"},
+            })),
+        ),
+        own(
             "foreign",
             json!({}),
             &["foreign-rw", "does not belong to this cluster", "remove or rename"],

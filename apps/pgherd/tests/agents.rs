@@ -11,4 +11,5 @@ mod agents {
     mod life;
     mod programs;
     mod record;
+    mod statements;
 }

@@ -232,6 +232,12 @@ impl Folder {
         self.identity().join("external")
     }
 
+    /// Statements of the user for a new cluster, one file per entry of a Secret or ConfigMap. Whoever
+    /// makes the folder puts them there, if there are any.
+    pub fn statements(&self) -> PathBuf {
+        self.identity().join("statements")
+    }
+
     /// What opens the archive: one file per entry of a Secret. Whoever makes the folder puts them
     /// there, if there is an archive.
     pub fn archive(&self) -> PathBuf {

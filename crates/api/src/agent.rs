@@ -33,8 +33,8 @@ pub use import::{ImportChoice, ImportSpec, ImportWhat};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 pub use restore_point::{RestorePoint, RestorePointOrder};
 pub use specification::{
-    ExternalFile, ExternalServer, InitDb, PostgresSpec, Specification, SpecificationAfter,
-    Superuser,
+    ExternalFile, ExternalServer, InitDb, InitialDatabase, PostgresSpec, Specification,
+    SpecificationAfter, StatementFile, Superuser,
 };
 pub use status::{
     Failure, Happening, Role, RunningTask, ServerStatus, Status, StoppedAt, VerdictSeen,

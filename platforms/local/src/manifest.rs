@@ -101,7 +101,7 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     if let Some(count) = count {
         cluster.spec.instances = count.into();
     }
-    let (checked, found) = cluster.checked().map_err(|problems| {
+    let (mut checked, found) = cluster.checked().map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         refused(problems.join("; "))
     })?;
@@ -131,6 +131,8 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     let is_news = |caution: &Caution| !matches!(caution, Caution::DocumentSkipped { kind, .. } if kind == SECRET);
     let read = read.iter().filter(|warning| is_news(&warning.caution));
     let mut warnings: Vec<String> = read.chain(&found).map(ToString::to_string).collect();
+    // Nothing but Secrets is read of the other objects.
+    checked.postgres.initdb.statement_files.clear();
     let ignored: Vec<String> = checked.ignored.iter().map(ToString::to_string).collect();
     if !ignored.is_empty() {
         warnings.push(format!("not acted upon yet: {}", ignored.join(", ")));

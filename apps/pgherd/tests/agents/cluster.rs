@@ -15,7 +15,8 @@ use pgherd_agent::tls::files::IdentityFiles;
 use pgherd_agent::tls::holder::Holder;
 use pgherd_agent::tls::identity::Identity;
 use pgherd_api::agent::{
-    ExternalFile, ExternalServer, PostgresSpec, Role, Specification, Status, names,
+    ExternalFile, ExternalServer, InitDb, PostgresSpec, Role, Specification, StatementFile, Status,
+    names,
 };
 use pgherd_core::intent::{Durability, Intent};
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -117,6 +118,23 @@ impl Cluster {
         };
         let postgres = PostgresSpec { copy_of: Some(server), ..PostgresSpec::default() };
         Self::start_as(count, Durability::Required { acks: 1 }, postgres).await
+    }
+
+    /// One that is to begin with statements in these files, which nobody has put there yet.
+    pub(crate) async fn beginning_with(files: Vec<StatementFile>) -> Self {
+        let initdb = InitDb { statement_files: files, ..InitDb::default() };
+        Self::start_as(1, ASYNCHRONOUS, PostgresSpec { initdb, ..PostgresSpec::default() }).await
+    }
+
+    /// Shows an agent statements as its platform does.
+    pub(crate) fn show_statements(&self, serial: u32, file: &str, sql: &str) {
+        let folder = self.instances[&serial].folder.statements();
+        if !folder.exists() {
+            std::fs::create_dir(&folder).unwrap();
+            give(&folder, self.owner);
+        }
+        let access = Owner::grant(self.owner, Access::PRIVATE);
+        pgherd_agent::durable::write(&folder.join(file), sql.as_bytes(), access).unwrap();
     }
 
     async fn start_as(count: u32, durability: Durability, postgres: PostgresSpec) -> Self {

@@ -9,12 +9,16 @@ use crate::perform::clone::Teller;
 use crate::postgres::config::{Password, Settings};
 use crate::postgres::external::{self, ExternalError, NewCopy, Source};
 use crate::postgres::import::Import;
-use crate::postgres::initdb::{self, Application, InitError, Locale, NewCluster, Patience};
+use crate::postgres::initdb::{
+    self, Application, InitError, Locale, NewCluster, Patience, Statement,
+};
 use crate::postgres::scram::Verifier;
 use crate::recovery::{self, NewFromBackup, RecoveryError};
 use crate::settings::{self, SettingsError};
 use jiff::Timestamp;
-use pgherd_api::agent::{ExternalFile, ExternalServer, InitDb, RecoveryPhase, RecoverySpec};
+use pgherd_api::agent::{
+    ExternalFile, ExternalServer, InitDb, InitialDatabase, RecoveryPhase, RecoverySpec,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,6 +37,14 @@ pub(super) enum Error {
         "{path:?}, which opens external cluster {name}, is missing or empty: whoever made the folder puts it there"
     )]
     FindKey { name: String, path: PathBuf },
+    #[error("reading {place}, which the cluster shall begin with")]
+    ReadStatements { place: String, source: DurableError },
+    #[error(
+        "{place}, which the cluster shall begin with, does not exist: create it, and the cluster goes on by itself"
+    )]
+    FindStatements { place: String },
+    #[error("{place}, which the cluster shall begin with, is not UTF-8 text: correct it there")]
+    UnderstandStatements { place: String },
     #[error("copying external cluster {name}")]
     Copy { name: String, source: Box<ExternalError> },
     #[error("recovering from {name}")]
@@ -53,7 +65,7 @@ pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
     if let Some(spec) = &bench.specification.postgres.recovery {
         return recover(bench, spec, settings).await;
     }
-    let mut new = new_cluster(bench).map_err(Error::Gather)?;
+    let mut new = new_cluster(bench)?;
     if let Some(spec) = &bench.specification.postgres.import {
         let source = source(bench, &spec.server)?;
         new.import = Some(Import { spec: (**spec).clone(), source });
@@ -63,8 +75,7 @@ pub(super) async fn perform(bench: &Bench) -> Result<(), Error> {
 }
 
 async fn copy(bench: &Bench, server: &ExternalServer, settings: &Settings) -> Result<(), Error> {
-    let NewCluster { replication_password, application, .. } =
-        new_cluster(bench).map_err(Error::Gather)?;
+    let NewCluster { replication_password, application, .. } = new_cluster(bench)?;
     let new = NewCopy { source: source(bench, server)?, replication_password, application };
     let patience = external::Patience::default();
     let mut teller = Teller::default();
@@ -76,8 +87,7 @@ async fn copy(bench: &Bench, server: &ExternalServer, settings: &Settings) -> Re
 }
 
 async fn recover(bench: &Bench, spec: &RecoverySpec, settings: Settings) -> Result<(), Error> {
-    let NewCluster { replication_password, application, .. } =
-        new_cluster(bench).map_err(Error::Gather)?;
+    let NewCluster { replication_password, application, .. } = new_cluster(bench)?;
     let folder = bench.config.folder();
     let own = bench.specification.postgres.archive.clone();
     let new = NewFromBackup {
@@ -167,9 +177,12 @@ fn source(bench: &Bench, server: &ExternalServer) -> Result<Source, Error> {
     Ok(source)
 }
 
-fn new_cluster(bench: &Bench) -> Result<NewCluster, SettingsError> {
+fn new_cluster(bench: &Bench) -> Result<NewCluster, Error> {
     let asked = &bench.specification.postgres.initdb;
-    let verifier = |name| settings::password(bench, name).map(|password| Verifier::of(&password));
+    let verifier = |name| {
+        let password = settings::password(bench, name).map_err(Error::Gather)?;
+        Ok(Verifier::of(&password))
+    };
     Ok(NewCluster {
         encoding: asked.encoding.clone(),
         locale: locale(asked),
@@ -179,12 +192,41 @@ fn new_cluster(bench: &Bench) -> Result<NewCluster, SettingsError> {
             database: asked.database.clone(),
             owner: asked.owner.clone(),
             password: verifier("app")?,
-            statements: asked.post_init_application_sql.clone(),
+            statements: statements(bench, InitialDatabase::Application)?,
         },
-        statements: asked.post_init_sql.clone(),
-        template_statements: asked.post_init_template_sql.clone(),
+        statements: statements(bench, InitialDatabase::Postgres)?,
+        template_statements: statements(bench, InitialDatabase::Template)?,
         import: None,
     })
+}
+
+/// What the user wants to be run in a new database, in order.
+fn statements(bench: &Bench, database: InitialDatabase) -> Result<Vec<Statement>, Error> {
+    let asked = &bench.specification.postgres.initdb;
+    let (list, written) = match database {
+        InitialDatabase::Postgres => ("postInitSQL", &asked.post_init_sql),
+        InitialDatabase::Template => ("postInitTemplateSQL", &asked.post_init_template_sql),
+        InitialDatabase::Application => {
+            ("postInitApplicationSQL", &asked.post_init_application_sql)
+        }
+    };
+    let number = |(index, sql): (usize, &String)| Statement {
+        place: format!("statement {} of {list} in the cluster's definition", index + 1),
+        sql: sql.clone(),
+    };
+    let mut all: Vec<_> = written.iter().enumerate().map(number).collect();
+    for file in asked.statement_files.iter().filter(|file| file.database == database) {
+        let place = file.origin.clone();
+        let path = bench.config.folder().statements().join(&file.file);
+        let found = durable::read(&path);
+        let content =
+            found.map_err(|source| Error::ReadStatements { place: place.clone(), source })?;
+        let content = content.ok_or_else(|| Error::FindStatements { place: place.clone() })?;
+        let sql = String::from_utf8(content);
+        let sql = sql.map_err(|_| Error::UnderstandStatements { place: place.clone() })?;
+        all.push(Statement { place, sql });
+    }
+    Ok(all)
 }
 
 fn locale(asked: &InitDb) -> Locale {

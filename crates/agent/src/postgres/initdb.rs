@@ -27,8 +27,8 @@ pub struct NewCluster {
     pub replication_password: Verifier,
     pub application: Application,
     /// The user's statements, in the databases `postgres` and `template1`.
-    pub statements: Vec<String>,
-    pub template_statements: Vec<String>,
+    pub statements: Vec<Statement>,
+    pub template_statements: Vec<Statement>,
     /// What is brought from a server outside.
     pub import: Option<Import>,
 }
@@ -40,7 +40,16 @@ pub struct Application {
     pub owner: String,
     pub password: Verifier,
     /// The user's statements, in this database.
-    pub statements: Vec<String>,
+    pub statements: Vec<Statement>,
+}
+
+/// What the user wants to be run once, as the superuser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Where it is written, for messages: `key a of Secret b`.
+    pub place: String,
+    /// It may be several.
+    pub sql: String,
 }
 
 /// How text is compared and classified.
@@ -95,8 +104,8 @@ pub enum InitError {
     Connect { source: SessionError },
     #[error("making roles and the application's database")]
     MakeRoles { source: RolesError },
-    #[error("running statement {number} of {list}: correct it in the cluster's definition")]
-    RunStatement { list: &'static str, number: usize, source: SessionError },
+    #[error("running {place}: correct it there")]
+    RunStatement { place: String, source: SessionError },
     #[error("importing from {name}")]
     Import { name: String, source: Box<ImportError> },
     #[error("stopping the new server")]
@@ -207,10 +216,10 @@ async fn fill(
     let mut session = connect(staged, SUPERUSER, patience).await?;
     let made = roles::make(&mut session, &new.replication_password, &new.application);
     made.await.map_err(|source| InitError::MakeRoles { source })?;
-    run_all(&mut session, "postInitSQL", &new.statements, within).await?;
+    run_all(&mut session, &new.statements, within).await?;
     if !new.template_statements.is_empty() {
         let mut session = connect(staged, "template1", patience).await?;
-        run_all(&mut session, "postInitTemplateSQL", &new.template_statements, within).await?;
+        run_all(&mut session, &new.template_statements, within).await?;
     }
     let application = &new.application;
     if new.import.as_ref().is_none_or(Import::fills_application) {
@@ -219,8 +228,7 @@ async fn fill(
         made.await.map_err(|source| InitError::MakeRoles { source })?;
         if !application.statements.is_empty() {
             let mut session = connect(staged, &application.database, patience).await?;
-            let list = &application.statements;
-            run_all(&mut session, "postInitApplicationSQL", list, within).await?;
+            run_all(&mut session, &application.statements, within).await?;
         }
     }
     if let Some(import) = &new.import {
@@ -241,16 +249,12 @@ async fn connect(staged: &Site, database: &str, patience: Patience) -> Result<Se
 
 async fn run_all(
     session: &mut Session,
-    list: &'static str,
-    statements: &[String],
+    statements: &[Statement],
     within: Duration,
 ) -> Result<(), InitError> {
-    for (index, statement) in statements.iter().enumerate() {
-        session.run(statement, within).await.map_err(|source| InitError::RunStatement {
-            list,
-            number: index + 1,
-            source,
-        })?;
+    for Statement { place, sql } in statements {
+        let run = session.run(sql, within).await;
+        run.map_err(|source| InitError::RunStatement { place: place.clone(), source })?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! New clusters that begin with databases of a server outside of them.
 
-use super::rig::{APPLICATION_PASSWORD, Instance, LONG, Rig, new_cluster};
+use super::rig::{APPLICATION_PASSWORD, Instance, LONG, Rig, new_cluster, statements};
 use pgherd_agent::postgres::config::{Password, Transport};
 use pgherd_agent::postgres::external::Source;
 use pgherd_agent::postgres::import::{Import, ImportError};
@@ -100,7 +100,7 @@ async fn create(instance: &Instance, import: Import) -> Result<(), InitError> {
     let mut new = NewCluster { import: Some(import), template_statements: vec![], ..new_cluster() };
     new.application.owner = "shop".to_owned();
     new.statements.clear();
-    new.application.statements = vec!["create table before ()".to_owned()];
+    new.application.statements = statements(&["create table before ()"]);
     let made = initdb::create(&instance.site, &new, &instance.settings, Patience::default()).await;
     made.map(drop)
 }

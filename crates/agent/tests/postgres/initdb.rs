@@ -1,6 +1,6 @@
 //! Making a new cluster.
 
-use super::rig::{APPLICATION_PASSWORD, LONG, Rig, new_cluster};
+use super::rig::{APPLICATION_PASSWORD, LONG, Rig, new_cluster, statements};
 use pgherd_agent::postgres::control::State;
 use pgherd_agent::postgres::initdb::{self, InitError, Patience};
 use pgherd_agent::postgres::server::Mode;
@@ -43,14 +43,11 @@ async fn a_users_wrong_statement_is_named_and_nothing_is_left() {
     let rig = Rig::new();
     let instance = rig.instance("db-1");
     let mut new = new_cluster();
-    new.statements = vec!["select 1".to_owned(), "selec 2".to_owned()];
+    new.statements = statements(&["select 1", "selec 2"]);
     let error = initdb::create(&instance.site, &new, &instance.settings, Patience::default())
         .await
         .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "running statement 2 of postInitSQL: correct it in the cluster's definition"
-    );
+    assert_eq!(error.to_string(), "running statement 2 of the list: correct it there");
     let InitError::RunStatement { source, .. } = &error else { panic!("{error}") };
     let said = source.server_error().unwrap().message();
     assert_eq!(said, "syntax error at or near \"selec\"");

@@ -11,7 +11,7 @@ use pgherd_agent::postgres::config::{
     Upstream,
 };
 use pgherd_agent::postgres::follow;
-use pgherd_agent::postgres::initdb::{self, Application, Locale, NewCluster, Patience};
+use pgherd_agent::postgres::initdb::{self, Application, Locale, NewCluster, Patience, Statement};
 use pgherd_agent::postgres::install::{self, Installation, Tls};
 use pgherd_agent::postgres::promote::{self, Opening, Promoted};
 use pgherd_agent::postgres::running::Running;
@@ -371,14 +371,20 @@ pub(crate) fn new_cluster() -> NewCluster {
             database: "app".to_owned(),
             owner: "app".to_owned(),
             password: Verifier::of(APPLICATION_PASSWORD),
-            statements: vec![
-                "create table made (by text); alter table made owner to app".to_owned(),
-            ],
+            statements: statements(&["create table made (by text); alter table made owner to app"]),
         },
-        statements: vec!["create role extra".to_owned()],
-        template_statements: vec!["create table everywhere (n int)".to_owned()],
+        statements: statements(&["create role extra"]),
+        template_statements: statements(&["create table everywhere (n int)"]),
         import: None,
     }
+}
+
+pub(crate) fn statements(list: &[&str]) -> Vec<Statement> {
+    let statement = |(index, sql): (usize, &&str)| Statement {
+        place: format!("statement {} of the list", index + 1),
+        sql: (*sql).to_owned(),
+    };
+    list.iter().enumerate().map(statement).collect()
 }
 
 /// A stopped data folder that tests copy: making one takes a second of processor time. Kept with

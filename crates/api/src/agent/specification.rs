@@ -144,6 +144,33 @@ pub struct InitDb {
     pub post_init_template_sql: Vec<String>,
     /// Statements for the applications' database, run once as the superuser.
     pub post_init_application_sql: Vec<String>,
+    /// Statements that are kept elsewhere, run in this order after those of the same database above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statement_files: Vec<StatementFile>,
+}
+
+/// Statements in a file of the folder `statements`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatementFile {
+    /// Where they are run.
+    pub database: InitialDatabase,
+    /// The file's name.
+    pub file: String,
+    /// Where they come from, for messages: `key a of Secret b`.
+    pub origin: String,
+}
+
+/// A database that exists when a cluster has been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum InitialDatabase {
+    /// `postgres`.
+    Postgres,
+    /// `template1`.
+    Template,
+    /// The applications'.
+    Application,
 }
 
 impl Default for InitDb {
@@ -164,6 +191,7 @@ impl Default for InitDb {
             post_init_sql: Vec::new(),
             post_init_template_sql: Vec::new(),
             post_init_application_sql: Vec::new(),
+            statement_files: Vec::new(),
         }
     }
 }

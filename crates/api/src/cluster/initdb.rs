@@ -8,6 +8,7 @@ use crate::field::FieldPath;
 use crate::warning::Caution;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Start with an empty database, or import one.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -224,6 +225,60 @@ pub(super) fn checked(initdb: Option<&InitDb>, findings: &mut Findings) -> agent
         post_init_sql: initdb.post_init_sql.clone(),
         post_init_template_sql: initdb.post_init_template_sql.clone(),
         post_init_application_sql: initdb.post_init_application_sql.clone(),
+        statement_files: initdb.kept_statements().into_iter().map(|kept| kept.file).collect(),
+    }
+}
+
+/// Statements that a cluster begins with and that are kept in another object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptStatements {
+    /// What the agent is told of them.
+    pub file: agent::StatementFile,
+    /// Where they are kept.
+    pub keeper: Keeper,
+}
+
+/// An entry of an object that keeps statements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeper {
+    /// Of a Secret.
+    Secret(SecretKeySelector),
+    /// Of a ConfigMap.
+    ConfigMap(ConfigMapKeySelector),
+}
+
+impl InitDb {
+    /// The statements that are kept elsewhere, in the order in which they are run: of one database
+    /// those in Secrets come first.
+    pub fn kept_statements(&self) -> Vec<KeptStatements> {
+        use agent::InitialDatabase::{Application, Postgres, Template};
+        let lists = [
+            (Postgres, "postgres", &self.post_init_sql_refs),
+            (Template, "template", &self.post_init_template_sql_refs),
+            (Application, "application", &self.post_init_application_sql_refs),
+        ];
+        let mut kept = Vec::new();
+        for (database, prefix, list) in lists {
+            let Some(list) = list else { continue };
+            let secrets = list.secret_refs.iter().cloned().map(Keeper::Secret);
+            let keepers =
+                secrets.chain(list.config_map_refs.iter().cloned().map(Keeper::ConfigMap));
+            kept.extend(keepers.enumerate().map(|(index, keeper)| {
+                let file = format!("{prefix}-{}", index + 1);
+                let origin = keeper.to_string();
+                KeptStatements { file: agent::StatementFile { database, file, origin }, keeper }
+            }));
+        }
+        kept
+    }
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret(place) => write!(f, "key {} of Secret {}", place.key, place.name),
+            Self::ConfigMap(place) => write!(f, "key {} of ConfigMap {}", place.key, place.name),
+        }
     }
 }
 

@@ -17,10 +17,13 @@ use pgherd_api::warning::Warning;
 const SOURCE: &str = "spec.bootstrap.recovery.source";
 
 /// Each with all that is below it.
-const HERE: [&str; 39] = [
+const HERE: [&str; 42] = [
     "metadata.namespace",
     "metadata.labels",
     "spec.affinity",
+    "spec.bootstrap.initdb.postInitApplicationSQLRefs",
+    "spec.bootstrap.initdb.postInitSQLRefs",
+    "spec.bootstrap.initdb.postInitTemplateSQLRefs",
     "spec.bootstrap.initdb.secret",
     "spec.bootstrap.pg_basebackup.secret",
     "spec.bootstrap.recovery.backup",

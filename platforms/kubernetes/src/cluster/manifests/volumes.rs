@@ -5,12 +5,15 @@
 use super::identity::{self, Held, Need};
 use super::{Blueprint, claims, secrets};
 use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, ProjectedVolumeSource,
-    SecretKeySelector, SecretProjection, Volume, VolumeMount, VolumeProjection,
+    ConfigMapProjection, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource,
+    ProjectedVolumeSource, SecretKeySelector, SecretProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use pgherd_api::agent::ExternalFile;
 use pgherd_api::cluster::archive;
+use pgherd_api::cluster::initdb::{InitDb, Keeper, KeptStatements};
+use pgherd_api::cluster::references::ConfigMapKeySelector;
 use pgherd_core::names::InstanceName;
 
 /// Where the volume of the data is.
@@ -119,6 +122,7 @@ fn identity_of(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedV
         }
     }));
     sources.extend(external(blueprint, instance));
+    sources.extend(statements(blueprint, instance));
     sources.extend(archive(blueprint));
     sources.extend(recovery(blueprint, instance));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
@@ -134,6 +138,30 @@ fn external(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumePro
         optional(secret(kept.name.clone(), &[(kept.key.as_str(), path.as_str())]))
     };
     keys.map(projection).collect()
+}
+
+/// The user's statements for a new cluster: only the first instance runs them. They may be gone once
+/// that is done.
+fn statements(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Vec<VolumeProjection> {
+    let bootstrap = blueprint.spec().bootstrap.as_ref().filter(|_| instance.serial() == 1);
+    let initdb = bootstrap.and_then(|bootstrap| bootstrap.initdb.as_ref());
+    let kept = initdb.map(InitDb::kept_statements).unwrap_or_default().into_iter();
+    let projection = |kept: KeptStatements| {
+        let path = format!("statements/{}", kept.file.file);
+        match kept.keeper {
+            Keeper::Secret(place) => {
+                optional(secret(place.name, &[(place.key.as_str(), path.as_str())]))
+            }
+            Keeper::ConfigMap(place) => config_map(place, path),
+        }
+    };
+    kept.map(projection).collect()
+}
+
+fn config_map(place: ConfigMapKeySelector, path: String) -> VolumeProjection {
+    let items = vec![KeyToPath { key: place.key, mode: None, path }];
+    let map = ConfigMapProjection { items: Some(items), name: place.name, optional: Some(true) };
+    VolumeProjection { config_map: Some(map), ..VolumeProjection::default() }
 }
 
 /// What opens the archive. An instance runs without it, too, and tells what is missing.
@@ -198,6 +226,18 @@ mod tests {
         .assert_eq(&sample.shown(|it| external(it, &first)));
         let second = sample.instance(2);
         assert_eq!(sample.made(|it| external(it, &second)), []);
+    }
+
+    #[test]
+    fn statements_kept_elsewhere_are_shown_to_the_first_instance_only() {
+        let sample = Sample::spec(
+            "instances: 3\nbootstrap: {initdb: {postInitSQLRefs: {configMapRefs: [{name: m, key: b}], \
+             secretRefs: [{name: s, key: a}]}, postInitApplicationSQLRefs: {configMapRefs: \
+             [{name: m, key: c}]}}}",
+        );
+        let (first, second) = (sample.instance(1), sample.instance(2));
+        expect![[""]].assert_eq(&sample.shown(|it| statements(it, &first)));
+        assert_eq!(sample.made(|it| statements(it, &second)), []);
     }
 
     #[test]
