@@ -285,7 +285,7 @@ mod tests {
             Asynchronous { max_lag: Bytes(16777216) }
             {}
             [] []
-            Refused InitDb { database: "app", owner: "app", encoding: "UTF8", locale: None, locale_collate: None, locale_ctype: None, locale_provider: None, icu_locale: None, icu_rules: None, builtin_locale: None, wal_segment_size_mib: None, options: [], post_init_sql: [], post_init_template_sql: [], post_init_application_sql: [] }
+            Refused InitDb { database: "app", owner: "app", encoding: "UTF8", locale: None, locale_collate: None, locale_ctype: None, locale_provider: None, icu_locale: None, icu_rules: None, builtin_locale: None, wal_segment_size_mib: None, options: [], post_init_sql: [], post_init_template_sql: [], post_init_application_sql: [], statement_files: [] }
             failover 0ns stop 1800s
             smart 180s switchover 3600s
             None None
@@ -324,7 +324,7 @@ spec:
             Preferred { acks: 2 }
             {"pg_stat_statements.max": "500", "shared_preload_libraries": "pg_stat_statements", "work_mem": "8MB"}
             ["hostssl all all all scram-sha-256"] ["local root postgres"]
-            Allowed InitDb { database: "shop", owner: "shop", encoding: "UTF8", locale: None, locale_collate: None, locale_ctype: None, locale_provider: None, icu_locale: None, icu_rules: None, builtin_locale: None, wal_segment_size_mib: None, options: [], post_init_sql: ["select 1"], post_init_template_sql: [], post_init_application_sql: [] }
+            Allowed InitDb { database: "shop", owner: "shop", encoding: "UTF8", locale: None, locale_collate: None, locale_ctype: None, locale_provider: None, icu_locale: None, icu_rules: None, builtin_locale: None, wal_segment_size_mib: None, options: [], post_init_sql: ["select 1"], post_init_template_sql: [], post_init_application_sql: [], statement_files: [] }
             failover 7s stop 300s
             smart 5s switchover 60s
             Some(Bytes(10737418240)) Some("owner")

@@ -236,7 +236,18 @@ mod tests {
              [{name: m, key: c}]}}}",
         );
         let (first, second) = (sample.instance(1), sample.instance(2));
-        expect![[""]].assert_eq(&sample.shown(|it| statements(it, &first)));
+        expect![[r#"
+            - secret: {items: [{key: a, path: statements/postgres-1}], name: s, optional: true}
+            - configMap:
+                items: [{key: b, path: statements/postgres-2}]
+                name: m
+                optional: true
+            - configMap:
+                items: [{key: c, path: statements/application-1}]
+                name: m
+                optional: true
+        "#]]
+        .assert_eq(&sample.shown(|it| statements(it, &first)));
         assert_eq!(sample.made(|it| statements(it, &second)), []);
     }
 
