@@ -10,6 +10,7 @@ mod creation;
 mod crowd;
 mod depot;
 mod dumps;
+mod encrypted;
 pub mod figures;
 mod network;
 mod nodes;
@@ -130,6 +131,7 @@ fn way<'a>(scenario: Scenario) -> Way<'a> {
         Scenario::OperatorKilled => Way::InTurn,
         Scenario::Catalog => Way::Once(catalog::follow),
         Scenario::BackedUp => Way::Once(backups::back_up),
+        Scenario::Encrypted => Way::Once(encrypted::back_up),
         Scenario::Crowd => Way::Once(crowd::gather),
     }
 }

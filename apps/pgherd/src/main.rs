@@ -19,16 +19,43 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Local(commands::local::Local),
-    Agent(commands::agent::Agent),
-    Bound(commands::bound::Bound),
-    Bootstrap(commands::bootstrap::Bootstrap),
-    Operator(commands::operator::Operator),
+    #[command(flatten)]
+    Started(Started),
     Completion(commands::completion::Completion),
     Inside(commands::inside::Inside),
     Install(commands::install::Install),
     Repository(commands::repository::key::Repository),
     #[command(flatten)]
     Kubernetes(commands::kubernetes::Verb),
+}
+
+/// What platforms and agents start.
+#[derive(Subcommand)]
+enum Started {
+    Agent(commands::agent::Agent),
+    Bound(commands::bound::Bound),
+    Bootstrap(commands::bootstrap::Bootstrap),
+    Operator(commands::operator::Operator),
+}
+
+/// Understood before all that people may say: making that, to run an agent, would take memory that
+/// each instance has for as long as it lives.
+#[derive(Parser)]
+#[command(name = "pgherd")]
+struct StartedOnly {
+    #[command(subcommand)]
+    command: Started,
+}
+
+impl Started {
+    fn run(self) -> ExitCode {
+        match self {
+            Self::Agent(agent) => agent.run(),
+            Self::Bound(bound) => bound.run(),
+            Self::Bootstrap(bootstrap) => bootstrap.run(),
+            Self::Operator(_) => commands::operator::run(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -39,16 +66,16 @@ fn main() -> ExitCode {
     if commands::completion::answered(&words, Arguments::command) {
         return ExitCode::SUCCESS;
     }
+    if let Ok(started) = StartedOnly::try_parse_from(&words) {
+        return started.command.run();
+    }
     let arguments = match parse(&words) {
         Ok(arguments) => arguments,
         Err(error) => return commands::output::tell_usage(&error, &words),
     };
     match arguments.command {
         Command::Local(local) => local.run(),
-        Command::Agent(agent) => agent.run(),
-        Command::Bound(bound) => bound.run(),
-        Command::Bootstrap(bootstrap) => bootstrap.run(),
-        Command::Operator(_) => commands::operator::run(),
+        Command::Started(started) => started.run(),
         Command::Completion(completion) => completion.run(),
         Command::Inside(inside) => inside.run(),
         Command::Install(install) => install.run(),

@@ -18,8 +18,8 @@ const BY_HAND: &str = "by-hand";
 const SCHEDULE: &str = "at-once";
 const ARCHIVING: &str = "ContinuousArchiving";
 const TOLD_WITHIN: Duration = Duration::from_mins(3);
-const BACKED_UP_WITHIN: Duration = Duration::from_mins(4);
-const ASKED_WITHIN: Duration = Duration::from_mins(2);
+pub(super) const BACKED_UP_WITHIN: Duration = Duration::from_mins(4);
+pub(super) const ASKED_WITHIN: Duration = Duration::from_mins(2);
 const ROWS: u32 = 1000;
 
 pub(super) fn back_up(place: &Place) -> Result<Round> {
@@ -222,7 +222,7 @@ pub(super) fn set(manifest: &mut Value, field: &str, value: Value) {
     }
 }
 
-fn sql(cluster: &Cluster<'_>, query: &str) -> Result<String> {
+pub(super) fn sql(cluster: &Cluster<'_>, query: &str) -> Result<String> {
     sql_in(cluster, "app", query)
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -84,6 +85,25 @@ impl Depot {
             "wal": {"compression": "gzip", "maxParallel": 2},
             "data": {"compression": "gzip", "immediateCheckpoint": true},
         })
+    }
+}
+
+impl Depot {
+    /// What is stored of this server, by the names that it has below the server's.
+    pub(super) fn stored(&self, server: &str) -> Result<Vec<PathBuf>> {
+        let root = self.folder.path().join(BUCKET).join("proof").join(server);
+        let (mut folders, mut files) = (vec![root.clone()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    files.push(entry.path().strip_prefix(&root)?.to_owned());
+                }
+            }
+        }
+        Ok(files)
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Scenario {
     /// The log is archived, backups are taken by hand and by schedule, and a new cluster is as the first
     /// one was before a mistake.
     BackedUp,
+    /// The same with a key, and a backup of what has changed.
+    Encrypted,
     /// Thirty clusters of one instance are created at once.
     Crowd,
 }
@@ -119,6 +121,7 @@ impl Scenario {
             | Self::Hibernated
             | Self::Upgraded
             | Self::BackedUp
+            | Self::Encrypted
             | Self::OperatorKilled => Target::default(),
         }
     }
@@ -152,6 +155,7 @@ impl Scenario {
             | Self::Upgraded
             | Self::Catalog
             | Self::BackedUp
+            | Self::Encrypted
             | Self::OperatorKilled => "not measured",
         }
     }
@@ -186,6 +190,7 @@ impl Scenario {
             | Self::Upgraded
             | Self::Catalog
             | Self::BackedUp
+            | Self::Encrypted
             | Self::Crowd => 1,
         }
     }
@@ -211,6 +216,7 @@ impl Scenario {
             Self::Catalog
             // Its object store is beside the control plane.
             | Self::BackedUp
+            | Self::Encrypted
             | Self::Upgraded
             | Self::NodeDrained
             | Self::NodeLost

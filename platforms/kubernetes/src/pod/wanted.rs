@@ -7,19 +7,27 @@ use crate::cluster::manifests::specification;
 use futures_util::TryStreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::api::{WatchEvent, WatchParams};
 use pgherd_agent::chain::chain;
 use pgherd_agent::platform::SilentError;
 use pgherd_api::agent::Specification;
 use pgherd_core::names::ClusterName;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 /// How long a question for something newer waits.
 const WAIT: Duration = Duration::from_secs(8);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
+/// How long the API server is asked to tell of changes; then it is asked again.
+const WATCHED_SECONDS: u32 = 290;
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// Longer than a watch that is alive can last.
+const SILENT_AT_MOST: Duration = Duration::from_secs(300);
+/// A watch from any version begins with what exists, from the API server's memory. It may be older
+/// than what was seen before: the number in it tells.
+const ANY_VERSION: &str = "0";
 
 /// The newest specification that was seen.
 pub(super) struct Wanted(watch::Receiver<Option<Specification>>);
@@ -48,47 +56,76 @@ pub(super) fn watch(
 }
 
 async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<Specification>>) {
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = pin!(watcher(maps, only));
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut silent = false;
     loop {
-        match events.try_next().await {
-            Ok(None) => return,
-            Ok(Some(Event::Init)) => {}
-            Ok(Some(event)) => {
-                backoff.begin_anew();
-                silent = false;
-                notice(event, &name, &told);
-            }
-            Err(error) => {
+        let (mut heard, began) = (false, Instant::now());
+        let ended = follow(&maps, &name, |map| {
+            (heard, silent) = (true, false);
+            notice(map, &name, &told);
+        })
+        .await;
+        if heard {
+            backoff.begin_anew();
+        }
+        match ended {
+            Ok(()) if began.elapsed() >= PAUSE_AT_MOST => continue,
+            Ok(()) => {}
+            Err(why) => {
                 if !std::mem::replace(&mut silent, true) {
-                    warn!(error = %chain(&error), "what is wanted cannot be watched");
+                    warn!(error = %why, "what is wanted cannot be watched");
                 }
-                debug!(error = %chain(&error), "watching what is wanted");
-                tokio::time::sleep(backoff.pause()).await;
+                debug!(error = %why, "watching what is wanted");
             }
+        }
+        tokio::time::sleep(backoff.pause()).await;
+    }
+}
+
+/// Watches until the API server ends that or says nothing for too long. It begins with the object as
+/// it is: nobody has to ask for it first.
+async fn follow(
+    maps: &Api<ConfigMap>,
+    name: &str,
+    mut notice: impl FnMut(&ConfigMap),
+) -> Result<(), String> {
+    let only = WatchParams::default()
+        .fields(&format!("metadata.name={name}"))
+        .timeout(WATCHED_SECONDS)
+        .disable_bookmarks();
+    let began = tokio::time::timeout(ANSWERED_WITHIN, maps.watch(&only, ANY_VERSION));
+    let events = began.await.map_err(|_| late())?;
+    let mut events = pin!(events.map_err(|error| chain(&error).to_string())?);
+    loop {
+        let next = tokio::time::timeout(SILENT_AT_MOST, events.try_next());
+        let next = next.await.map_err(|_| late())?;
+        match next.map_err(|error| chain(&error).to_string())? {
+            None => return Ok(()),
+            Some(WatchEvent::Added(map) | WatchEvent::Modified(map)) => notice(&map),
+            // What was wanted last is wanted until the operator says otherwise.
+            Some(WatchEvent::Deleted(_) | WatchEvent::Bookmark(_)) => {}
+            Some(WatchEvent::Error(status)) => return Err(status.message),
         }
     }
 }
 
-fn notice(event: Event<ConfigMap>, name: &str, told: &watch::Sender<Option<Specification>>) {
-    match event {
-        Event::Apply(map) | Event::InitApply(map) => match specification::specification(&map) {
-            Ok(specification) => {
-                told.send_if_modified(|known| {
-                    let newer = known.as_ref().is_none_or(|it| it.number < specification.number);
-                    if newer {
-                        *known = Some(specification);
-                    }
-                    newer
-                });
-            }
-            Err(error) => {
-                warn!(config_map = name, error = %chain(&error), "what is wanted stays as it was");
-            }
-        },
-        // What was wanted last is wanted until the operator says otherwise.
-        Event::Delete(_) | Event::Init | Event::InitDone => {}
+fn late() -> String {
+    "the API server says nothing".to_owned()
+}
+
+fn notice(map: &ConfigMap, name: &str, told: &watch::Sender<Option<Specification>>) {
+    match specification::specification(map) {
+        Ok(specification) => {
+            told.send_if_modified(|known| {
+                let newer = known.as_ref().is_none_or(|it| it.number < specification.number);
+                if newer {
+                    *known = Some(specification);
+                }
+                newer
+            });
+        }
+        Err(error) => {
+            warn!(config_map = name, error = %chain(&error), "what is wanted stays as it was");
+        }
     }
 }
