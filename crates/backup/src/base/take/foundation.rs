@@ -4,20 +4,39 @@
 
 use super::Request;
 use crate::base::BackupError;
-use crate::base::session::Started;
+use crate::base::session::{Pages, Started};
+use crate::blockmap::{Range, Touched, Unmapped, gather};
 use crate::restore::RestoreError;
 use crate::restore::chain::{Kind, Link, link};
 use crate::restore::contents::Contents;
 use pgherd_core::backup::BackupId;
-use pgherd_core::units::Lsn;
+use pgherd_core::units::{Lsn, Timeline};
 
 /// A backup that another one can be incremental to, and its table of contents from the begin on.
 pub(super) struct Foundation {
     pub(super) base: BackupId,
     /// Where it began in the log.
     pub(super) begin: Lsn,
+    /// Where it ended, and on which timeline.
+    end: Option<(Lsn, Timeline)>,
+    /// Whether its pages have checksums.
+    checksums: bool,
     pub(super) contents: Contents,
 }
+
+/// How it is known what has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// It is a full one.
+    Full,
+    /// The log says which pages to read.
+    ByMap,
+    /// All pages were read, because of this.
+    ByScan(Unmapped),
+}
+
+/// What may have changed since the base began.
+pub(super) type Named = Result<Touched, Unmapped>;
 
 /// Why a full backup was taken instead of an incremental one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +81,38 @@ impl Foundation {
         if !head.pages {
             return Ok(Err(Unfit::NoSums(base.clone())));
         }
-        Ok(Ok(Self { base: base.clone(), begin, contents }))
+        let (end, timeline) = (found.info.end.lsn, found.info.timeline);
+        let (end, checksums) = (end.zip(timeline), head.checksums);
+        Ok(Ok(Self { base: base.clone(), begin, end, checksums, contents }))
+    }
+
+    /// Asks the log what has changed since, if it can say.
+    pub(super) async fn named(&self, request: &Request<'_>, started: &Started) -> Named {
+        let range = self.range(started)?;
+        let log = started.pgdata.join("pg_wal");
+        gather((request.store, request.layout), &log, &range).await
+    }
+
+    /// The part of the log that says what has changed, unless other things may have, too.
+    fn range(&self, started: &Started) -> Result<Range, Unmapped> {
+        let base = || self.base.to_string();
+        let Some((end, timeline)) = self.end else { return Err(Unmapped::NoEnd(base())) };
+        match started.pages {
+            Pages::Checksums { .. } if self.checksums => {}
+            // Those of pages that were not in the log before came without it.
+            Pages::Checksums { .. } | Pages::Unverifiable => {
+                return Err(Unmapped::NoChecksums(base()));
+            }
+        }
+        if timeline != started.timeline {
+            return Err(Unmapped::OtherTimeline(timeline, started.timeline));
+        }
+        // What was changed between both is in the base, and this one may end before.
+        if started.begin < end {
+            return Err(Unmapped::Before { base: base(), end, begin: started.begin });
+        }
+        let Started { begin: to, segment_size: size, system, .. } = *started;
+        Ok(Range { timeline, from: self.begin, to, size, system })
     }
 }
 
