@@ -6,6 +6,7 @@
 mod cover;
 #[cfg(test)]
 mod fixtures;
+mod past;
 mod record;
 mod segment;
 mod stored;
@@ -13,6 +14,7 @@ mod touched;
 mod walk;
 
 pub use cover::{Range, Unmapped, gather};
+pub use past::Past;
 pub use segment::{Continued, Joined, SegmentMap, Tail};
 pub use stored::Unusable;
 pub use touched::{Database, Named, Relation, Touched};

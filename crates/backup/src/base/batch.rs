@@ -200,7 +200,7 @@ impl Made {
             && let Look::Only(pages) = &known.look
             && length.is_multiple_of(PAGE)
         {
-            return self.some_pages(file, (from, length), (known, pages), to);
+            return self.some_pages(file, (from, length), (known, pages.as_slice()), to);
         }
         let start = to.len();
         let there = file.append(from, length, to)?;

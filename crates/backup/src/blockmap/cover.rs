@@ -1,8 +1,9 @@
-//! Gathers what the log changed between two positions of a timeline: from maps that are stored, from
+//! Gathers what the log changed between two positions: from maps that are stored, from
 //! the server's own log, and from segments that are archived.
 //!
 //! Never leaves a segment out: where one is missing or does not follow, there is no answer but why.
 
+use super::past::Past;
 use super::segment::{Joined, SegmentMap};
 use super::touched::Touched;
 use super::walk::Unreadable;
@@ -28,10 +29,11 @@ const FETCHED: u32 = 8;
 /// Behind this all pages are read instead.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// From where to where, on one timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// From where to where.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
-    pub timeline: Timeline,
+    /// How the timeline came about that is being written.
+    pub past: Past,
     pub from: Lsn,
     pub to: Lsn,
     pub size: SegmentSize,
@@ -47,8 +49,8 @@ pub enum Unmapped {
     NoEnd(String),
     #[error("backup {base} ended at {end}, and the server begins at {begin}, before that")]
     Before { base: String, end: Lsn, begin: Lsn },
-    #[error("the backup that it builds on is of timeline {0}, and this one of timeline {1}")]
-    OtherTimeline(Timeline, Timeline),
+    #[error("the history of timeline {1} is not in pg_wal, or does not come from timeline {0}")]
+    NoPast(Timeline, Timeline),
     #[error("{0} segments of the log lie in between, more than are looked through")]
     TooMany(u64),
     #[error("neither the map of {0} nor the segment itself is there")]
@@ -84,10 +86,8 @@ async fn all(
     let last = segments.last().copied();
     let wanted = segments.into_iter().map(|segment| async move {
         // The last one is not finished mostly, and never asked for.
-        let stored = match Some(segment) == last {
-            true => Ok(None),
-            false => stored_map((store, layout), segment).await,
-        };
+        let is_asked = Some(segment) != last;
+        let stored = if is_asked { stored_map((store, layout), segment).await } else { Ok(None) };
         (segment, stored)
     });
     let mut found = std::pin::pin!(futures_util::stream::iter(wanted).buffered(AT_ONCE));
@@ -107,17 +107,17 @@ async fn all(
 
 /// The segments of the range in their order.
 fn segments(range: &Range) -> Result<Vec<Segment>, Unmapped> {
-    let first = Segment::holding(range.timeline, range.from, range.size);
+    let (size, length) = (range.size, range.size.bytes().0);
+    let first = range.past.segment(range.from, size).start(size);
     // What begins where the range ends is not in it.
-    let end = Lsn(range.to.0.max(range.from.0 + 1) - 1);
-    let last = Segment::holding(range.timeline, end, range.size);
-    let many =
-        last.start(range.size).ahead_of(first.start(range.size)).0 / range.size.bytes().0 + 1;
+    let end = Lsn(range.to.0.max(range.from.0.saturating_add(1)) - 1);
+    let last = range.past.segment(end, size).start(size);
+    let many = last.ahead_of(first).0 / length + 1;
     if many > SEGMENTS {
         return Err(Unmapped::TooMany(many));
     }
-    let next = |segment: &Segment| (*segment < last).then(|| segment.next(range.size));
-    Ok(std::iter::successors(Some(first), next).collect())
+    let at = |number: u64| range.past.segment(Lsn(first.0 + number * length), size);
+    Ok((0..many).map(at).collect())
 }
 
 struct Course<'a> {
@@ -156,7 +156,7 @@ impl Course<'_> {
 
     /// Made from the server's own log, as far as it is wanted.
     async fn own(&self, segment: Segment) -> Result<Option<SegmentMap>, Unmapped> {
-        let (path, range) = (self.log.join(segment.to_string()), *self.range);
+        let (path, range) = (self.log.join(segment.to_string()), self.range.clone());
         let read = tokio::task::spawn_blocking(move || own(path, segment, &range)).await;
         match read {
             Ok(Ok(found)) => found.transpose().map_err(|why| Unmapped::Unreadable(segment, why)),

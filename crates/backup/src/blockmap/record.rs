@@ -98,8 +98,12 @@ fn blocks<'a>(record: &'a [u8], touched: &mut Touched) -> Option<&'a [u8]> {
         match from.byte()? {
             SHORT => main = usize::from(from.byte()?),
             LONG => main = usize::try_from(from.word()?).ok()?,
-            ORIGIN => drop(from.half()?),
-            TOP_TRANSACTION => drop(from.word()?),
+            ORIGIN => {
+                from.half()?;
+            }
+            TOP_TRANSACTION => {
+                from.word()?;
+            }
             number @ 0..=LAST_BLOCK => {
                 if before.is_some_and(|(before, _)| before >= number) {
                     return None;

@@ -58,7 +58,11 @@ impl Joined {
     pub fn add(&mut self, map: SegmentMap) -> Result<(), Unreadable> {
         let SegmentMap { segment, size, continued, previous, last, tail, touched, .. } = map;
         let start = segment.start(size);
-        if self.segment.is_some_and(|before| before.next(size) != segment) {
+        // Timelines may change from one to the next.
+        let next = |before: Segment| before.next(size).on(segment.timeline());
+        let is_next =
+            |before: Segment| next(before) == segment && before.timeline() <= segment.timeline();
+        if self.segment.is_some_and(|before| !is_next(before)) {
             return Err(Unreadable::Gap(start));
         }
         let is_first = self.segment.is_none();

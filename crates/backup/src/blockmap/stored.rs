@@ -1,4 +1,4 @@
-//! The map of a segment as an object of a repository: JSON, packed with Zstandard.
+//! The map of a segment as an object of a repository: JSON and its sum, packed with Zstandard.
 //!
 //! Never takes what is not wholly understood for a map.
 
@@ -22,6 +22,8 @@ const LARGEST: Size = Size(64 << 20);
 pub enum Unusable {
     #[error("it cannot be unpacked")]
     Unpack { source: io::Error },
+    #[error("its sum is another one")]
+    Sum,
     #[error("it is no map of a segment")]
     Parse { source: serde_json::Error },
     #[error("another pgherd wrote it")]
@@ -71,7 +73,9 @@ struct Pages {
 
 impl SegmentMap {
     pub(crate) fn pack(&self) -> io::Result<Vec<u8>> {
-        let text = serde_json::to_vec(&self.document())?;
+        let mut text = serde_json::to_vec(&self.document())?;
+        // A digit that is another one would hide a page.
+        text.extend(crc_fast::crc32_iscsi(&text).to_be_bytes());
         let mut packed = Vec::new();
         Compression::Zstd.pack(&mut text.as_slice(), &mut packed)?;
         Ok(packed)
@@ -80,7 +84,11 @@ impl SegmentMap {
     pub(crate) fn unpack(segment: Segment, packed: &[u8]) -> Result<Self, Unusable> {
         let text = unpacked(Compression::Zstd, packed, LARGEST);
         let text = text.map_err(|source| Unusable::Unpack { source })?;
-        Self::parse(segment, &text)
+        let (text, sum) = text.split_last_chunk::<4>().ok_or(Unusable::Sum)?;
+        if crc_fast::crc32_iscsi(text) != u32::from_be_bytes(*sum) {
+            return Err(Unusable::Sum);
+        }
+        Self::parse(segment, text)
     }
 
     fn document(&self) -> Document {
@@ -201,6 +209,11 @@ mod tests {
             SegmentMap::unpack(other, &one.pack().unwrap()),
             Err(Unusable::OfAnother)
         ));
+        let mut plain = unpacked(Compression::Zstd, &one.pack().unwrap(), LARGEST).unwrap();
+        plain[20] ^= 1;
+        let mut packed = Vec::new();
+        Compression::Zstd.pack(&mut plain.as_slice(), &mut packed).unwrap();
+        assert!(matches!(SegmentMap::unpack(one.segment, &packed), Err(Unusable::Sum)));
         let text = serde_json::to_string(&one.document()).unwrap();
         for (from, to) in [
             ("\"format\":1", "\"format\":2"),

@@ -1,6 +1,6 @@
 //! Stores the maps of segments and reads them, or makes them of segments that are stored.
 //!
-//! Never under `wals`, and never replaces one: a segment has one content for ever.
+//! Never under `wals`, and never one of a segment that is not archived with that content.
 
 use super::header::{self, Expected, Header};
 use super::unpack::{Failed, unpack};
@@ -32,15 +32,16 @@ pub enum MapError {
 }
 
 impl Archive {
-    /// Returns once it is durable. One that is there stays.
+    /// Returns once it is durable. What somebody left there who had other log is replaced: this one
+    /// is of the segment that is archived.
     pub async fn put_map(&self, map: SegmentMap) -> Result<(), MapError> {
         let segment = map.segment;
         let packed = self.compute(move || map.pack()).await;
         let packed = packed
             .map_err(|source| MapError::Segment { segment, source: Box::new(source) })?
             .map_err(|source| MapError::Pack { segment, source })?;
-        let created = self.store.create(&self.layout.blockmap(segment), Bytes::from(packed)).await;
-        created.map(drop).map_err(|source| MapError::Store { segment, source })
+        let put = self.store.replace(&self.layout.blockmap(segment), Bytes::from(packed)).await;
+        put.map_err(|source| MapError::Store { segment, source })
     }
 }
 

@@ -5,12 +5,14 @@
 use super::Request;
 use crate::base::BackupError;
 use crate::base::session::{Pages, Started};
-use crate::blockmap::{Range, Touched, Unmapped, gather};
+use crate::blockmap::{Past, Range, Touched, Unmapped, gather};
+use crate::catalogue::forks;
 use crate::restore::RestoreError;
 use crate::restore::chain::{Kind, Link, link};
 use crate::restore::contents::Contents;
 use pgherd_core::backup::BackupId;
 use pgherd_core::units::{Lsn, Timeline};
+use pgherd_core::wal::WalFile;
 
 /// A backup that another one can be incremental to, and its table of contents from the begin on.
 pub(super) struct Foundation {
@@ -88,13 +90,15 @@ impl Foundation {
 
     /// Asks the log what has changed since, if it can say.
     pub(super) async fn named(&self, request: &Request<'_>, started: &Started) -> Named {
-        let range = self.range(started)?;
         let log = started.pgdata.join("pg_wal");
+        let history = log.join(WalFile::History(started.timeline).to_string());
+        let history = tokio::fs::read_to_string(history).await.ok();
+        let range = self.range(started, history.as_deref())?;
         gather((request.store, request.layout), &log, &range).await
     }
 
     /// The part of the log that says what has changed, unless other things may have, too.
-    fn range(&self, started: &Started) -> Result<Range, Unmapped> {
+    fn range(&self, started: &Started, history: Option<&str>) -> Result<Range, Unmapped> {
         let base = || self.base.to_string();
         let Some((end, timeline)) = self.end else { return Err(Unmapped::NoEnd(base())) };
         match started.pages {
@@ -104,15 +108,19 @@ impl Foundation {
                 return Err(Unmapped::NoChecksums(base()));
             }
         }
-        if timeline != started.timeline {
-            return Err(Unmapped::OtherTimeline(timeline, started.timeline));
-        }
         // What was changed between both is in the base, and this one may end before.
         if started.begin < end {
             return Err(Unmapped::Before { base: base(), end, begin: started.begin });
         }
+        let past = if timeline == started.timeline {
+            Some(Past::none(timeline))
+        } else {
+            history.and_then(|text| Past::of(started.timeline, forks(text)))
+        };
+        let past = past.filter(|past| past.has(timeline, end));
+        let past = past.ok_or(Unmapped::NoPast(timeline, started.timeline))?;
         let Started { begin: to, segment_size: size, system, .. } = *started;
-        Ok(Range { timeline, from: self.begin, to, size, system })
+        Ok(Range { past, from: self.begin, to, size, system })
     }
 }
 

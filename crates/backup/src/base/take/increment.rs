@@ -161,7 +161,7 @@ impl Changes {
             let Some(sums) = pages else { return Ok(()) };
             let Some(Expected { source, found }) = self.take(&path) else { return Ok(()) };
             if is_last && found.size <= CHUNK as u64 {
-                let known = self.known((source.part, &found.path), (0, found.size), sums);
+                let known = self.known((source.part, &*found.path), (0, found.size), sums);
                 let known = Some(known);
                 return Ok(self.small(pipeline, Content::File { source, found, known }).await?);
             }

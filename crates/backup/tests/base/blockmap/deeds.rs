@@ -179,8 +179,10 @@ impl<'a> Deeds<'a> {
     async fn files(&mut self, kind: u64) {
         let table = self.some();
         match kind {
-            13 => drop(self.table("").await),
-            14 => drop(self.table("unlogged").await),
+            13 | 14 => {
+                let kind = ["", "unlogged"][usize::from(kind == 14)];
+                self.table(kind).await;
+            }
             15 => {
                 for _ in 0..2 {
                     let kind = self.random.below(7);
@@ -224,6 +226,16 @@ impl<'a> Deeds<'a> {
                 self.session = self.server.connect().await;
             }
         }
+    }
+
+    /// A timeline ends, and another one begins.
+    pub(super) async fn promoted(&mut self) {
+        self.server.stop();
+        std::fs::write(self.server.data.join("standby.signal"), "").unwrap();
+        self.server.run();
+        self.session = self.server.connect().await;
+        self.sql("select pg_promote()").await;
+        self.session.until("select not pg_is_in_recovery()").await;
     }
 
     async fn database(&mut self) {

@@ -13,7 +13,7 @@ use crate::base::trees::{Tree, read};
 use crate::servers::Server as Storage;
 use pgherd_backup::base::scan::{Fork, Part, Relation as File};
 use pgherd_backup::base::{Looked, Taken};
-use pgherd_backup::blockmap::{Range, Unmapped, gather};
+use pgherd_backup::blockmap::{Past, Range, Unmapped, gather};
 use pgherd_backup::compression::Compression;
 use pgherd_backup::restore::Into;
 use pgherd_backup::restore::recovery::Target as To;
@@ -114,6 +114,12 @@ async fn each_is_what_was_there(seed: u64) {
         for _ in 0..=deeds.random.below(8) {
             deeds.any().await;
         }
+        if deeds.random.below(4) == 0 {
+            deeds.promoted().await;
+            for _ in 0..deeds.random.below(3) {
+                deeds.any().await;
+            }
+        }
         deeds.sql("checkpoint").await;
         deeds.archive().await;
         shipping.ship(&archived, &mut deeds.random).await;
@@ -168,7 +174,7 @@ async fn what_is_missing_of_the_log_is_never_overlooked() {
     let taken = take_on(&store, &mut session, (0, None)).await.unwrap();
     let size = SegmentSize::new(Bytes(1 << 20)).unwrap();
     let (timeline, system) = (taken.started.timeline, taken.started.system);
-    let range = Range { timeline, from, to, size, system };
+    let range = Range { past: Past::none(timeline), from, to, size, system };
     let nothing = tempfile::tempdir().unwrap();
     let asked = async |log: &Path| gather((&store, &layout), log, &range).await;
     let own = deeds.server.data.join("pg_wal");
