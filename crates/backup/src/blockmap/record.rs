@@ -374,7 +374,8 @@ mod tests {
         }
         for length in 0..good.len() {
             assert_eq!(refused(&good[..length]), Broken::Damaged);
-            if length >= HEADER + 2 {
+            // Cut off at two places it is a record that names less.
+            if length >= HEADER + 2 && ![53, 70].contains(&length) {
                 assert_eq!(refused(&summed(good[..length].to_vec())), Broken::Damaged, "{length}");
             }
         }

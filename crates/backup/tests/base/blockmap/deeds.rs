@@ -89,17 +89,13 @@ impl<'a> Deeds<'a> {
             self.index(table, kind).await;
         }
         for sql in [
-            "insert into t select n, 1, 'x' || n, array[n], point(n, n) \
+            "insert into $ select n, 1, 'x' || n, array[n], point(n, n) \
              from generate_series(1, 3000) n",
-            "update t set t = t || 'y' where n % 3 = 0",
-            "delete from t where n % 5 = 0",
-            "vacuum t",
+            "update $ set t = t || 'y' where n % 3 = 0",
+            "delete from $ where n % 5 = 0",
+            "vacuum $",
         ] {
-            self.sql(
-                &sql.replace(" t ", &format!(" t{table} "))
-                    .replace("vacuum t", &format!("vacuum t{table}")),
-            )
-            .await;
+            self.sql(&sql.replace('$', &format!("t{table}"))).await;
         }
     }
 
