@@ -50,7 +50,7 @@ impl Shipping {
         Self { archive: Archive::new(store.clone(), layout(), settings), done: BTreeSet::new() }
     }
 
-    async fn ship(&mut self, from: &Path, random: &mut Random) {
+    async fn ship(&mut self, from: &Path, mut losing: Option<&mut Random>) {
         let mut lost = 0;
         let mut names: Vec<_> =
             std::fs::read_dir(from).unwrap().map(|one| one.unwrap().path()).collect();
@@ -63,7 +63,8 @@ impl Shipping {
             let (_, map) = self.archive.push_and_map(file, &path).await.unwrap();
             let Some(map) = map else { continue };
             let map = map.unwrap_or_else(|why| panic!("{file}: {why}"));
-            if lost < 4 && random.below(12) == 0 {
+            let is_lost = losing.as_mut().is_some_and(|random| random.below(12) == 0);
+            if lost < 4 && is_lost {
                 lost += 1;
             } else {
                 self.archive.put_map(map).await.unwrap();
@@ -122,7 +123,7 @@ async fn each_is_what_was_there(seed: u64) {
         }
         deeds.sql("checkpoint").await;
         deeds.archive().await;
-        shipping.ship(&archived, &mut deeds.random).await;
+        shipping.ship(&archived, Some(&mut deeds.random)).await;
         let number = u32::try_from(round).unwrap();
         let mut session = deeds.server.connect().await;
         let taken = take_on(&store, &mut session, (number, number.checked_sub(1))).await.unwrap();
@@ -142,7 +143,12 @@ async fn each_is_what_was_there(seed: u64) {
     restored(&store, last, (&target, Into::Empty)).await.unwrap();
     let copy = recovered(&target, &archived, To::Latest);
     copy.connect().await.until("select not pg_is_in_recovery()").await;
-    assert_same(&dumped(server.port), &dumped(copy.port), last);
+    // A sequence goes on behind what it had in stock.
+    let rows = |port| {
+        let lines = dumped(port).into_iter();
+        lines.filter(|line| !line.contains("setval")).collect::<Vec<_>>()
+    };
+    assert_same(&rows(server.port), &rows(copy.port), last);
 }
 
 #[tokio::test]
@@ -159,21 +165,24 @@ async fn and_so_they_are_for_another_seed() {
 #[tokio::test]
 async fn what_is_missing_of_the_log_is_never_overlooked() {
     let base = folder();
-    let mut server = Server::with(base.path(), &["-k", "--wal-segsize=1"], "");
+    let kept = "wal_keep_size = 1000\n";
+    let mut server = Server::with(base.path(), &["-k", "--wal-segsize=1"], kept);
     let storage = Storage::folder();
     let (store, layout) = (storage.store(), layout());
     let mut shipping = Shipping::new(&store);
     let mut deeds = Deeds::new(&mut server, base.path(), Random(7)).await;
     let from = Lsn::parse(&deeds.sql("select pg_current_wal_lsn()").await).unwrap();
     deeds.indexed().await;
-    let to = Lsn::parse(&deeds.sql("select pg_current_wal_lsn()").await).unwrap();
     deeds.archive().await;
+    let to = Lsn::parse(&deeds.sql("select pg_current_wal_lsn()").await).unwrap();
     let archived = base.path().join("archive");
-    shipping.ship(&archived, &mut Random(3)).await;
+    shipping.ship(&archived, None).await;
     let mut session = deeds.server.connect().await;
     let taken = take_on(&store, &mut session, (0, None)).await.unwrap();
     let size = SegmentSize::new(Bytes(1 << 20)).unwrap();
     let (timeline, system) = (taken.started.timeline, taken.started.system);
+    // So that all of the last segment is wanted.
+    let to = Segment::holding(timeline, to, size).start(size);
     let range = Range { past: Past::none(timeline), from, to, size, system };
     let nothing = tempfile::tempdir().unwrap();
     let asked = async |log: &Path| gather((&store, &layout), log, &range).await;
@@ -190,7 +199,7 @@ async fn what_is_missing_of_the_log_is_never_overlooked() {
     assert_eq!(asked(&own).await.unwrap(), whole);
 
     // The same position in a log that is not the one whose maps are stored.
-    let last = Segment::holding(timeline, to, size);
+    let last = Segment::holding(timeline, Lsn(to.0 - 1), size);
     let before = last.previous(size).unwrap();
     let other = tempfile::tempdir().unwrap();
     for one in std::iter::successors(Some(second), |one| Some(one.next(size)))
