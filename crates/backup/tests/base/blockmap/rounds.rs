@@ -6,7 +6,7 @@
 use super::deeds::{Deeds, Random};
 use crate::base::chains::{assert_same, dumped};
 use crate::base::folders::{Target, layout};
-use crate::base::increments::{id, restored, take_on};
+use crate::base::increments::{restored, take_on};
 use crate::base::postgres::{Server, folder};
 use crate::base::real::recovered;
 use crate::base::trees::{Tree, read};
@@ -175,6 +175,8 @@ async fn what_is_missing_of_the_log_is_never_overlooked() {
     deeds.indexed().await;
     deeds.archive().await;
     let to = Lsn::parse(&deeds.sql("select pg_current_wal_lsn()").await).unwrap();
+    // What comes after the last one that is wanted has it archived.
+    deeds.archive().await;
     let archived = base.path().join("archive");
     shipping.ship(&archived, None).await;
     let mut session = deeds.server.connect().await;
@@ -219,5 +221,4 @@ async fn what_is_missing_of_the_log_is_never_overlooked() {
         "{refused}"
     );
     assert_eq!(taken.looked, Looked::Full);
-    assert!(id(0) < id(1));
 }
