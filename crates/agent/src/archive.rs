@@ -4,6 +4,7 @@
 //! loop, PostgreSQL's stop or a promotion: it has a thread of its own, and every answer a bound.
 
 mod backlog;
+mod blockmap;
 mod catch_up;
 mod claim;
 pub mod client;

@@ -26,7 +26,7 @@ mod throttle;
 pub use packing::{Packer, Packing, Unpacker};
 pub use progress::Progress;
 pub use session::{Pages, Refused, Session, Started, Stopped};
-pub use take::{Left, Request, Taken, Unfit, clear, sweep, take};
+pub use take::{Left, Looked, Request, Taken, Unfit, clear, sweep, take};
 
 use crate::layout::Key;
 use crate::restore::RestoreError;

@@ -7,6 +7,7 @@ mod list;
 mod log;
 mod prune;
 
+pub(crate) use history::forks;
 pub use prune::Pruned;
 
 use crate::backup_info::{BackupInfo, Incomplete};

@@ -264,6 +264,22 @@ impl Layout {
         Piece::parse(segment, name).filter(|piece| self.piece(*piece) == *key)
     }
 
+    /// Which pages each segment changes, in folders as those of the log are.
+    pub fn blockmaps(&self) -> Key {
+        self.root.with(OWN).with("blockmap")
+    }
+
+    pub fn blockmap(&self, segment: Segment) -> Key {
+        let name = format!("{segment}{}", Compression::Zstd.suffix());
+        self.blockmaps().with(&segment.folder()).with(&name)
+    }
+
+    /// The segment whose map is stored under this key, if one is.
+    pub fn blockmap_at(&self, key: &Key) -> Option<Segment> {
+        let segment = Segment::parse(Compression::of(key.name()).0).ok()?;
+        (self.blockmap(segment) == *key).then_some(segment)
+    }
+
     /// An object of our own, which barman's tools neither see nor delete.
     pub fn own(&self, name: OwnObject) -> Key {
         self.root.with(OWN).with(match name {
@@ -317,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn only_what_lies_where_it_belongs_is_a_map() {
+        let layout = layout("");
+        let whole = layout.blockmap(piece().segment);
+        assert_eq!(layout.blockmap_at(&whole), Some(piece().segment));
+        for (from, to) in [("blockmap", "wals"), (".zst", ""), (".zst", ".gz"), ("02/", "03/")] {
+            let other = whole.as_str().replace(from, to);
+            assert_eq!(layout.blockmap_at(&Key(Path::parse(&other).unwrap())), None, "{other}");
+        }
+    }
+
+    #[test]
     fn what_is_encrypted_lies_where_barman_does_not_look() {
         let server = ServerName::parse("app-db").unwrap();
         let layout = Layout::of(Form::Encrypted, &Prefix::parse("prod").unwrap(), &server);
@@ -346,6 +373,7 @@ mod tests {
             layout.increment_description(&id),
             layout.increment_object(&id, "pack_0000.zst"),
             layout.piece(piece()),
+            layout.blockmap(piece().segment),
             layout.own(OwnObject::Probe),
             layout.dump_description(&id),
             layout.dump_file(&id, &DumpFile::of_folder(Oid(5), "toc.dat").unwrap()),
@@ -360,6 +388,7 @@ mod tests {
             prod/eu%20/app-db/pgherd/incr/20261122T112233/increment.json
             prod/eu%20/app-db/pgherd/incr/20261122T112233/pack_0000.zst
             prod/eu%20/app-db/pgherd/stream/00000001/0000000100000002000000FF/00000002FF000000-00000002FF000100.zst
+            prod/eu%20/app-db/pgherd/blockmap/0000000100000002/0000000100000002000000FF.zst
             prod/eu%20/app-db/pgherd/probe
             prod/eu%20/app-db/pgherd/dumps/20261122T112233/dump.json
             prod/eu%20/app-db/pgherd/dumps/20261122T112233/5/toc.dat

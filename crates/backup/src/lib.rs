@@ -12,6 +12,7 @@ pub mod compression;
 pub mod layout;
 
 pub mod backup_info;
+pub mod blockmap;
 pub mod catalogue;
 pub mod increment;
 pub mod store;

@@ -3,6 +3,7 @@
 //! Never decides which file is next (`pgherd_core::wal` does), never replaces one that is stored,
 //! and never hands out one that it has not checked.
 
+mod blockmap;
 mod compare;
 mod fetch;
 pub mod header;
@@ -12,9 +13,11 @@ mod stream;
 mod together;
 mod unpack;
 
+pub use blockmap::MapError;
+pub(crate) use blockmap::{archived_map, stored_map, walked};
 pub use fetch::{Fetched, Partials};
 pub use occupied::Occupied;
-pub use push::Pushed;
+pub use push::{Mapped, Pushed};
 pub use stream::Pieces;
 pub(crate) use stream::pieces;
 

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod base {
     mod barman;
+    mod blockmap;
     mod chains;
     mod failures;
     mod faults;

@@ -27,6 +27,8 @@ use subject::Subject;
 
 pub use table::Table;
 
+/// Between a backup and what is incremental to it.
+const TRANSACTIONS: u32 = 20_000;
 const PROVED_WITHIN: Duration = Duration::from_hours(1);
 /// barman-cloud takes a second for each file of the log.
 const FILES_FOR_BARMAN: usize = 8;
@@ -50,6 +52,8 @@ pub enum Slow {
 #[serde(rename_all = "kebab-case")]
 pub enum Act {
     Backup,
+    /// Of a few pages that have changed.
+    Increment,
     Restore,
     /// Over what is there, and has not changed.
     RestoreAgain,
@@ -61,6 +65,8 @@ pub enum Act {
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
     Pgherd,
+    /// With a look at every page.
+    PgherdByScan,
     PgBackRest,
     BarmanCloud,
     /// What no program can do without.
@@ -106,6 +112,7 @@ pub fn run(plan: &Plan, tell: impl FnMut(&Figure)) -> Result<Vec<Figure>> {
         bench.beside_backrest(packing)?;
     }
     bench.plain_copies()?;
+    bench.increments()?;
     for packing in [Packing::Plain, Packing::Gzip] {
         bench.ours_on_s3(packing)?;
     }
@@ -165,6 +172,30 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
         let archive = rest.repository.join("archive");
         self.note_archived((&kind, Who::PgBackRest), (archived, Duration::ZERO), &archive)?;
         fs::remove_dir_all(&rest.repository)?;
+        Ok(())
+    }
+
+    /// What the log names, against a look at every page.
+    fn increments(&mut self) -> Result<()> {
+        let (data, packing) = (self.subject.data(), Packing::Zstd);
+        let repository = self.subject.root().join("ours-increments");
+        fs::create_dir(&repository)?;
+        let ours = |deed, at: &str| {
+            let asked = Asked::folder(deed, &data, &repository, packing);
+            Asked { at: Some(at.to_owned()), ..asked }.command()
+        };
+        run::succeed(ours(Deed::Take, &self.subject.stopped_at()?)?, PROVED_WITHIN)?;
+        self.subject.go_on(TRANSACTIONS)?;
+        let at = self.subject.stopped_at()?;
+        let kind = format!("{}, folder", packing.word());
+        let stored = repository.join(engine::INCREMENTS);
+        for (who, deed) in
+            [(Who::Pgherd, Deed::Increment), (Who::PgherdByScan, Deed::IncrementByScan)]
+        {
+            self.measure((Act::Increment, &kind, who), ours(deed, &at)?, &stored)?;
+            fs::remove_dir_all(&stored)?;
+        }
+        fs::remove_dir_all(&repository)?;
         Ok(())
     }
 

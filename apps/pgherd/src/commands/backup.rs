@@ -104,7 +104,11 @@ pub(crate) fn completed(cluster: &str, report: &BackupReport) -> String {
         format!(", {} in {files}, {} stored", taken.bytes, taken.stored)
     });
     let kind = match (&report.builds_on, &report.full_because) {
-        (Some(base), _) => format!(", incremental to {base}"),
+        (Some(base), _) => {
+            let all = report.all_read_because.as_ref();
+            let all = all.map(|because| format!(", all pages read: {because}"));
+            format!(", incremental to {base}{}", all.unwrap_or_default())
+        }
         (None, Some(because)) => format!(", a full one: {because}"),
         (None, None) => String::new(),
     };
@@ -144,6 +148,7 @@ mod tests {
             taken: None,
             builds_on: None,
             full_because: None,
+            all_read_because: None,
             failure: None,
             passing: false,
             recoverable_since: None,

@@ -49,6 +49,9 @@ fn an_incremental_backup_is_taken_told_and_restored() {
     sql(&home, "insert into t select n, 'later' from generate_series(30001, 30100) n");
     let second = take(&home, &[]);
     assert_eq!(second["buildsOn"], id(&first));
+    // The log named what had changed.
+    assert_eq!(first.get("allReadBecause"), Some(&Value::Null), "{first}");
+    assert_eq!(second.get("allReadBecause"), Some(&Value::Null), "{second}");
 
     let listed = home.json(&["backup", "list"]);
     let types = listed.as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap());
@@ -69,6 +72,10 @@ fn an_incremental_backup_is_taken_told_and_restored() {
     let count = "select count(*) || ' ' || min(n) from t";
     let words = ["psql", "--name", "copy", "--role", "postgres", "--", "-XAtqc", count];
     assert_eq!(home.run(&words).out.trim(), "20100 -7");
+
+    // The agent stored which pages each segment changes, beside them.
+    let maps = std::fs::read_dir(place.join("local/pgherd/blockmap")).unwrap();
+    assert!(maps.count() > 0);
 
     // barman's tools do not know what builds on what.
     std::fs::remove_dir_all(place.join("local/base").join(id(&full))).unwrap();

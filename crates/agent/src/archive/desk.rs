@@ -2,6 +2,7 @@
 //!
 //! Never waits for anything but the next event: what takes time is a task.
 
+use super::blockmap;
 use super::catch_up::catch_up;
 use super::exchange::{Reply, Request};
 use super::opened::Opened;
@@ -235,10 +236,14 @@ impl Desk {
         let (opened, events) = (Arc::clone(opened), self.events.clone());
         let path = ready::path(&self.place.data, file);
         self.tasks.spawn("archiving", async move {
-            let pushed = opened.push(file, &path).await;
-            let pushed = pushed.map_err(|error| chain(&error).to_string());
+            let (pushed, mapped) = match opened.push_and_map(file, &path).await {
+                Ok(mapped) => (Ok(()), mapped),
+                Err(error) => (Err(chain(&error).to_string()), None),
+            };
             // Nobody listens any more when the agent ends.
             let _gone = events.send(Event::Pushed(file, pushed)).await.is_err();
+            // PostgreSQL has its answer by now.
+            blockmap::keep(&opened, file, mapped).await;
         });
     }
 

@@ -2,18 +2,19 @@
 //!
 //! Never stores a file before it is certain that the place is ours.
 
+use super::blockmap;
 use super::claim::ClaimError;
 use super::repository::{self, OpenError};
 use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
 use pgherd_api::cluster::object_store::WalCompression;
 use pgherd_backup::compression::Compression;
 use pgherd_backup::store::{Patience, Store};
-use pgherd_backup::wal::{Archive, Settings, WalError};
+use pgherd_backup::wal::{Archive, Mapped, Settings, WalError};
 use pgherd_core::units::{Bytes, SystemId};
 use pgherd_core::wal::WalFile;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 /// What may be on its way at once, in memory.
 const MEMORY: Bytes = Bytes(64 << 20);
@@ -37,6 +38,8 @@ pub(crate) struct Opened {
     pub(super) spec: ArchiveSpec,
     changed: Vec<Option<SystemTime>>,
     claimed: OnceCell<()>,
+    /// For maps of segments that are on their way.
+    pub(super) maps: Semaphore,
     /// Where something may be put for a moment.
     scratch: PathBuf,
 }
@@ -70,6 +73,7 @@ impl Opened {
             spec: spec.clone(),
             changed,
             claimed: OnceCell::new(),
+            maps: Semaphore::new(blockmap::AT_ONCE),
             scratch: scratch.to_owned(),
         })
     }
@@ -89,6 +93,17 @@ impl Opened {
     pub(super) async fn push(&self, file: WalFile, path: &Path) -> Result<(), PushError> {
         self.make_sure().await?;
         self.archive.push(file, path).await.map(drop).map_err(PushError::Push)
+    }
+
+    /// The same, and says which pages it changes.
+    pub(super) async fn push_and_map(
+        &self,
+        file: WalFile,
+        path: &Path,
+    ) -> Result<Mapped, PushError> {
+        self.make_sure().await?;
+        let pushed = self.archive.push_and_map(file, path).await;
+        pushed.map(|(_, mapped)| mapped).map_err(PushError::Push)
     }
 }
 

@@ -95,6 +95,7 @@ mod tests {
             taken: None,
             builds_on: None,
             full_because: None,
+            all_read_because: None,
             failure: None,
             passing: false,
             recoverable_since: None,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use pgherd_api::agent::{
     ArchiveSpec, BackupBegun, BackupOrder, BackupPhase, BackupReport, BackupTaken,
 };
-use pgherd_backup::base::{Started, Taken};
+use pgherd_backup::base::{Looked, Started, Taken};
 use pgherd_core::backup::Extent;
 use pgherd_core::units::{Bytes, Moment};
 use pgherd_core::wal::Segment;
@@ -39,6 +39,7 @@ pub(super) fn ordered(
         taken: None,
         builds_on: None,
         full_because: None,
+        all_read_because: None,
         failure: None,
         passing: false,
         recoverable_since: None,
@@ -81,6 +82,10 @@ pub(super) fn tell_taken(report: &mut BackupReport, taken: &Taken, extent: Exten
     if let Some(unfit) = &taken.unfit {
         report.full_because = Some(unfit.to_string());
     }
+    report.all_read_because = match &taken.looked {
+        Looked::ByScan(why) => Some(why.to_string()),
+        Looked::Full | Looked::ByMap => None,
+    };
     report.taken = Some(BackupTaken {
         at: timestamp(taken.stopped.at),
         lsn: taken.stopped.end,

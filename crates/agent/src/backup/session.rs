@@ -25,7 +25,7 @@ const FACTS: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::i
     current_setting('data_directory'), current_setting('config_file'), \
     current_setting('hba_file'), current_setting('ident_file'), \
     (select setting from pg_settings where name = 'wal_segment_size'), \
-    (select setting from pg_settings where name = 'segment_size')";
+    (select setting from pg_settings where name = 'segment_size'), current_setting('block_size')";
 const TABLESPACES: &str = "select spcname, oid, pg_tablespace_location(oid) from pg_tablespace \
     where pg_tablespace_location(oid) <> ''";
 /// Whoever sets limits for sessions means those of applications.
@@ -98,9 +98,10 @@ impl base::Session for BackupSession {
 impl BackupSession {
     async fn facts(&mut self, begin: &str) -> Result<Started, Refused> {
         let facts = self.row(FACTS, QUESTION).await?;
-        let [at, timeline, system, version, checksums, data, config, hba, ident, wal, of_a_file] =
-            facts.as_slice()
-        else {
+        let [at, timeline, system, version, checksums, rest @ ..] = facts.as_slice() else {
+            return Err(Strange::TooLittle.into());
+        };
+        let [data, config, hba, ident, wal, of_a_file, page] = rest else {
             return Err(Strange::TooLittle.into());
         };
         let tablespaces = self.tablespaces().await?;
@@ -111,8 +112,8 @@ impl BackupSession {
             system: SystemId(system.parse()?),
             segment_size: SegmentSize::new(Bytes(wal.parse()?))?,
             version: version.parse()?,
-            pages: match checksums.as_str() {
-                "on" => Pages::Checksums { of_a_file: of_a_file.parse()? },
+            pages: match (checksums.as_str(), page.as_str()) {
+                ("on", "8192") => Pages::Checksums { of_a_file: of_a_file.parse()? },
                 _ => Pages::Unverifiable,
             },
             pgdata: data.into(),

@@ -96,6 +96,9 @@ pub struct BackupReport {
     /// Why it is a full one although an incremental one was asked for.
     #[serde(default)]
     pub full_because: Option<String>,
+    /// Why all pages were read for an incremental one, and not only those that the log names.
+    #[serde(default)]
+    pub all_read_because: Option<String>,
     /// Why it failed or what cancelled it, and what to do about it.
     pub failure: Option<String>,
     /// Whether what it failed at may have passed soon: a store that did not answer.

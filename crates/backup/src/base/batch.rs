@@ -2,7 +2,7 @@
 //!
 //! Never waits for anything but the disk: it runs on a worker.
 
-use super::changes::{Known, select};
+use super::changes::{Chosen, Known, Look, runs, select};
 use super::index::{Changed, Piece};
 use super::member::{Kind, Member, Owner, padding};
 use super::packing::{ChunkSum, Packer};
@@ -81,8 +81,13 @@ impl Content {
         AROUND
             + match self {
                 Self::Folder { .. } => 0,
-                Self::File { found, .. } => usize::try_from(found.size).unwrap_or(usize::MAX / 2),
-                Self::Range { length, .. } => *length,
+                Self::File { found, known, .. } => {
+                    let size = usize::try_from(found.size).unwrap_or(usize::MAX / 2);
+                    known.as_ref().map_or(size, |known| known.room(size))
+                }
+                Self::Range { length, known, .. } => {
+                    known.as_ref().map_or(*length, |known| known.room(*length))
+                }
                 Self::Text { content, .. } => content.len(),
             }
     }
@@ -191,6 +196,12 @@ impl Made {
         if from == 0 {
             self.header(Member { path: &file.path, kind, owner, modified }, to);
         }
+        if let Some(known) = known
+            && let Look::Only(pages) = &known.look
+            && length.is_multiple_of(PAGE)
+        {
+            return self.some_pages(file, (from, length), (known, pages.as_slice()), to);
+        }
         let start = to.len();
         let there = file.append(from, length, to)?;
         // What was filled up with zeros is not looked at.
@@ -214,6 +225,47 @@ impl Made {
             crc32c,
             pages,
             changed,
+        };
+        self.finish(piece, to);
+        Ok(())
+    }
+
+    /// Reads the pages that may be others now; of the rest all is known.
+    fn some_pages(
+        &mut self,
+        file: &Opened,
+        (from, length): (u64, usize),
+        (known, pages): (&Known, &[usize]),
+        to: &mut Vec<u8>,
+    ) -> std::io::Result<()> {
+        let (start, all) = (to.len(), length / PAGE);
+        let mut chosen = Chosen::new(known, all);
+        // The file may have become shorter since they were chosen.
+        let there = pages.partition_point(|page| *page < all);
+        for (first, many) in runs(pages.get(..there).unwrap_or_default()) {
+            let (first, many) = (first as usize, many as usize);
+            let (at, begin) = (to.len(), from + (first * PAGE) as u64);
+            let read = file.append(begin, many * PAGE, to)?;
+            let read = to.get_mut(at..at + read).unwrap_or_default();
+            let bad = self.verification.verify(file, begin, read);
+            let bad_at: BTreeSet<usize> = bad.iter().map(|(at, _)| *at).collect();
+            self.bad.extend(bad.into_iter().map(|(_, page)| page));
+            let run = to.get_mut(at..).unwrap_or_default();
+            let kept = chosen.keep(first, run, &bad_at);
+            to.truncate(at + kept);
+        }
+        let (sums, changed) = chosen.end(to.get(start..).unwrap_or_default());
+        let piece = Piece {
+            path: file.part.within_data(&file.path),
+            size: file.size,
+            mode: file.mode,
+            modified: file.modified,
+            from,
+            at: fits(start),
+            length: fits(length),
+            crc32c: sums.whole(),
+            pages: Some(sums).filter(|sums| !sums.is_empty()),
+            changed: Some(changed),
         };
         self.finish(piece, to);
         Ok(())

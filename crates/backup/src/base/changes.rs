@@ -5,6 +5,7 @@
 use super::index::Changed;
 use super::page::PAGE;
 use super::sums::Sums;
+use crate::blockmap::Named;
 use pgherd_core::units::Lsn;
 use std::collections::BTreeSet;
 
@@ -18,6 +19,91 @@ pub(super) struct Known {
     /// Where the base began: all that was changed before is in it.
     pub(super) begin: Lsn,
     pub(super) sums: Sums,
+    pub(super) look: Look,
+}
+
+/// Which pages of a piece are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Look {
+    All,
+    /// The log names all others as unchanged, and the base has them.
+    Only(Vec<usize>),
+}
+
+impl Known {
+    /// When nobody knows what has changed.
+    pub(super) fn of_all(begin: Lsn, sums: Sums) -> Self {
+        Self { begin, sums, look: Look::All }
+    }
+
+    /// When the log says what may have changed of a piece with so many pages.
+    pub(super) fn of_named(begin: Lsn, sums: Sums, (named, pages): (Named, usize)) -> Self {
+        let look = match named {
+            Named::All => Look::All,
+            Named::Only(named) => {
+                let there = sums.len().min(pages);
+                let named = named.into_iter().filter(|page| *page < there);
+                let read: Vec<usize> = named.chain(there..pages).collect();
+                // Then one read of all is less work than many.
+                if read.len() * 2 > pages { Look::All } else { Look::Only(read) }
+            }
+        };
+        Self { begin, sums, look }
+    }
+
+    /// How much of so many bytes is read at most.
+    pub(super) fn room(&self, length: usize) -> usize {
+        match &self.look {
+            Look::Only(pages) => length.min(pages.len() * PAGE),
+            Look::All => length,
+        }
+    }
+
+    /// Whether this page is to be stored.
+    fn is_changed(&self, number: usize, page: &[u8; PAGE], is_bad: bool) -> bool {
+        let at = changed_at(page);
+        let same = self.sums.get(number) == Some(crc_fast::crc32_iscsi(page));
+        // One that is new or was emptied says nothing of when.
+        at >= self.begin || at == Lsn(0) || !same || is_bad
+    }
+}
+
+/// What becomes of a piece of which only some pages are read.
+pub(super) struct Chosen<'a> {
+    known: &'a Known,
+    sums: Sums,
+    changed: Vec<usize>,
+}
+
+impl<'a> Chosen<'a> {
+    pub(super) fn new(known: &'a Known, pages: usize) -> Self {
+        Self { known, sums: known.sums.clone().resized(pages), changed: Vec::new() }
+    }
+
+    /// Moves those of a run of pages that are to be stored to its front, and says how many bytes
+    /// they are.
+    pub(super) fn keep(&mut self, first: usize, run: &mut [u8], bad: &BTreeSet<usize>) -> usize {
+        let (mut kept, (pages, _)) = (0, run.as_chunks_mut::<PAGE>());
+        for at in 0..pages.len() {
+            let Some(page) = pages.get(at).copied() else { break };
+            let number = first + at;
+            self.sums.set(number, crc_fast::crc32_iscsi(&page));
+            if self.known.is_changed(number, &page, bad.contains(&at)) {
+                if let Some(place) = pages.get_mut(kept) {
+                    *place = page;
+                }
+                self.changed.push(number);
+                kept += 1;
+            }
+        }
+        kept * PAGE
+    }
+
+    /// The sums of all pages, and what is stored: all that was kept.
+    pub(super) fn end(self, stored: &[u8]) -> (Sums, Changed) {
+        let crc32c = crc_fast::crc32_iscsi(stored);
+        (self.sums, Changed { runs: runs(&self.changed), crc32c })
+    }
 }
 
 /// Moves the pages that are to be stored to the front, and says which they are. None when all of
@@ -28,13 +114,10 @@ pub(super) fn select(known: &Known, piece: &mut [u8], bad: &BTreeSet<usize>) -> 
     if !rest.is_empty() {
         return None;
     }
-    let is_changed = |(number, page): (usize, &[u8; PAGE])| {
-        let at = changed_at(page);
-        let same = known.sums.get(number) == Some(crc_fast::crc32_iscsi(page));
-        // One that is new or was emptied says nothing of when.
-        (at >= known.begin || at == Lsn(0) || !same || bad.contains(&number)).then_some(number)
-    };
-    let changed: Vec<usize> = pages.iter().enumerate().filter_map(is_changed).collect();
+    let numbered = pages.iter().enumerate();
+    let changed =
+        numbered.filter(|(number, page)| known.is_changed(*number, page, bad.contains(number)));
+    let changed: Vec<usize> = changed.map(|(number, _)| number).collect();
     if changed.len() * 100 > pages.len() * WORTH_COMBINING {
         return None;
     }
@@ -55,7 +138,8 @@ fn changed_at(page: &[u8; PAGE]) -> Lsn {
     Lsn(half(0) << 32 | half(4))
 }
 
-fn runs(pages: &[usize]) -> Vec<(u32, u32)> {
+/// Runs of pages: the first one, and how many there are.
+pub(super) fn runs(pages: &[usize]) -> Vec<(u32, u32)> {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for page in pages {
         let page = u32::try_from(*page).unwrap_or(u32::MAX);
@@ -84,7 +168,7 @@ mod tests {
     type Stored = (Vec<(u32, u32)>, Vec<u8>);
 
     fn chosen(base: &[Vec<u8>], now: &[Vec<u8>], bad: &[usize]) -> Option<Stored> {
-        let known = Known { begin: Lsn(0x1_0000_0100), sums: Sums::of(&base.concat()) };
+        let known = Known::of_all(Lsn(0x1_0000_0100), Sums::of(&base.concat()));
         let (mut piece, bad) = (now.concat(), bad.iter().copied().collect());
         let before = piece.clone();
         let changed = select(&known, &mut piece, &bad);

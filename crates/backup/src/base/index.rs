@@ -32,6 +32,9 @@ pub struct Begin {
     /// Whether the sums of pages are noted, so that another backup can be incremental to it.
     #[serde(default)]
     pub pages: bool,
+    /// Whether pages had checksums; unless they had, others may have them now.
+    #[serde(default)]
+    pub checksums: bool,
     /// The backup that this one is incremental to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,

@@ -9,6 +9,7 @@ use super::ledger::{self, Entry, Whole};
 use super::packing::{Packer, Packing};
 use super::read::Verification;
 use super::scan::Part;
+use super::session::Pages;
 use super::stream::{NAMED, Step, Stored, Stream};
 use super::take::Request;
 use super::throttle::Throttle;
@@ -150,7 +151,8 @@ impl<'a> Pipeline<'a> {
         let (ledger, entries) = mpsc::channel(STEPS);
         let backup = request.id.to_string();
         let base = base.map(ToString::to_string);
-        let begin = Begin { format: FORMAT, backup, bytes: total.0, pages: true, base };
+        let checksums = matches!(verification.pages, Pages::Checksums { .. });
+        let begin = Begin { format: FORMAT, backup, bytes: total.0, pages: true, checksums, base };
         let (store, key) = (request.store.clone(), index(request.layout, request.id, form));
         let mut under_way = JoinSet::new();
         under_way

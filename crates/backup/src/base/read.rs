@@ -61,6 +61,12 @@ impl Opened {
         }))
     }
 
+    /// Only some pages will be read: what lies between is not worth reading ahead.
+    pub(super) fn of_some_pages(self) -> Self {
+        let _refused = rustix::fs::fadvise(&self.file, 0, None, Advice::Random);
+        self
+    }
+
     /// Appends this piece, filled up with zeros if the file has become shorter. Says how much
     /// was there.
     pub(super) fn append(&self, from: u64, length: usize, to: &mut Vec<u8>) -> io::Result<usize> {

@@ -3,8 +3,11 @@
 //! Never the only reason why a page is left out: its own position in the log has to say so, too.
 
 use super::page::PAGE;
+use crc_fast::CrcAlgorithm::Crc32Iscsi;
+use crc_fast::checksum_combine;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::OnceLock;
 
 /// CRC-32C of each page, as hexadecimal digits in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +27,23 @@ impl Sums {
         self.0.get(page).copied()
     }
 
+    /// As many as this, those that are missing being none of a page.
+    pub(super) fn resized(mut self, pages: usize) -> Self {
+        self.0.resize(pages, 0);
+        self
+    }
+
+    pub(super) fn set(&mut self, page: usize, sum: u32) {
+        if let Some(place) = self.0.get_mut(page) {
+            *place = sum;
+        }
+    }
+
+    /// The sum of all pages one after the other.
+    pub(super) fn whole(&self) -> u32 {
+        self.0.iter().fold(0, |before, sum| behind_a_page(before) ^ sum)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -31,6 +51,31 @@ impl Sums {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// What a sum becomes when a page of zeros follows, but for the sum of that page. Sums can be put
+/// together bit by bit, so each byte has a table.
+fn behind_a_page(sum: u32) -> u32 {
+    static TABLES: OnceLock<[[u32; 256]; 4]> = OnceLock::new();
+    let tables = TABLES.get_or_init(tables);
+    let bytes = tables.iter().zip(sum.to_le_bytes());
+    bytes.fold(0, |all, (table, byte)| all ^ table.get(usize::from(byte)).copied().unwrap_or(0))
+}
+
+fn tables() -> [[u32; 256]; 4] {
+    let shifted = |bit: u32| {
+        let shifted = checksum_combine(Crc32Iscsi, 1 << bit, 0, PAGE as u64);
+        u32::try_from(shifted & u64::from(u32::MAX)).unwrap_or_default()
+    };
+    let mut tables = [[0; 256]; 4];
+    for (table, first) in tables.iter_mut().zip([0, 8, 16, 24]) {
+        let bits: Vec<u32> = (first..first + 8).map(shifted).collect();
+        for (byte, entry) in table.iter_mut().enumerate() {
+            let set = bits.iter().enumerate().filter(|(bit, _)| byte >> bit & 1 == 1);
+            *entry = set.fold(0, |all, (_, shifted)| all ^ shifted);
+        }
+    }
+    tables
 }
 
 impl Serialize for Sums {
@@ -74,6 +119,8 @@ mod tests {
         let content: Vec<u8> = (0..3 * PAGE + 5).map(|n| (n * n % 251).to_le_bytes()[0]).collect();
         let sums = Sums::of(&content);
         assert_eq!((sums.len(), sums.get(3)), (3, None));
+        assert_eq!(sums.whole(), crc_fast::crc32_iscsi(&content[..3 * PAGE]));
+        assert_eq!(Sums::default().whole(), crc_fast::crc32_iscsi(&[]));
         let text = serde_json::to_string(&sums).unwrap();
         assert_eq!(text.len(), 3 * 8 + 2);
         assert_eq!(serde_json::from_str::<Sums>(&text).unwrap(), sums);

@@ -6,7 +6,7 @@ mod foundation;
 mod increment;
 mod parts;
 
-pub use foundation::Unfit;
+pub use foundation::{Looked, Unfit};
 
 use super::description::{Description, describe};
 use super::index::End;
@@ -19,7 +19,7 @@ use crate::layout::Layout;
 use crate::restore::RestoreError;
 use crate::store::{Created, Store, StoreError};
 use bytes::Bytes;
-use foundation::Foundation;
+use foundation::{Foundation, Named};
 use parts::{Parts, find};
 use pgherd_core::backup::BackupId;
 use pgherd_core::units::Bytes as Size;
@@ -53,6 +53,7 @@ pub struct Taken {
     pub builds_on: Option<BackupId>,
     /// Why it does not build on what it was to build on.
     pub unfit: Option<Unfit>,
+    pub looked: Looked,
     pub files: u64,
     /// Of the files, and of the archives.
     pub bytes: Size,
@@ -107,7 +108,27 @@ async fn attempt(
             Err(unfit) => (None, Some(unfit)),
         },
     };
-    let builds_on = foundation.as_ref().map(|foundation| foundation.base.clone());
+    let mut cancelled = std::pin::pin!(cancelled);
+    let foundation = match foundation {
+        None => None,
+        Some(foundation) => {
+            let named = tokio::select! {
+                biased;
+                () = &mut cancelled => return Err(BackupError::Cancelled),
+                named = foundation.named(request, &started) => named,
+            };
+            Some((foundation, named))
+        }
+    };
+    let looked = match &foundation {
+        None => Looked::Full,
+        Some((_, Ok(_))) => Looked::ByMap,
+        Some((_, Err(why))) => {
+            tracing::info!(backup = %request.id, %why, "all pages are read");
+            Looked::ByScan(why.clone())
+        }
+    };
+    let builds_on = foundation.as_ref().map(|(foundation, _)| foundation.base.clone());
     let parts = find(&started).await?;
     let verification = Verification { pages: started.pages, begin: started.begin };
     let skipped = parts.skipped.clone();
@@ -115,7 +136,7 @@ async fn attempt(
     let mut pipeline = Pipeline::start(request, base, verification, bytes, progress)?;
     let outcome = tokio::select! {
         biased;
-        () = cancelled => Err(BackupError::Cancelled),
+        () = &mut cancelled => Err(BackupError::Cancelled),
         outcome = store(&mut pipeline, (parts, foundation), session, &started) => outcome,
     };
     // What is under way is stored or taken back before anything else is done.
@@ -129,19 +150,19 @@ async fn attempt(
     };
     commit(request, base, (&started, &stopped), settled.end).await?;
     let taken = taken(started, stopped, settled, skipped);
-    Ok(Taken { builds_on, unfit, ..taken })
+    Ok(Taken { builds_on, unfit, looked, ..taken })
 }
 
 /// Stores all that it consists of and the table of contents.
 async fn store(
     pipeline: &mut Pipeline<'_>,
-    (parts, foundation): (Parts, Option<Foundation>),
+    (parts, foundation): (Parts, Option<(Foundation, Named)>),
     session: &mut impl Session,
     started: &Started,
 ) -> Result<Stopped, BackupError> {
     let mut last = match foundation {
         None => parts.store(pipeline).await?,
-        Some(foundation) => parts.store_changes(pipeline, foundation).await?,
+        Some(foundation) => parts.store_changes(pipeline, foundation, started).await?,
     };
     // Recovery begins where this file says, so it is read when all others have been.
     last.control(pipeline).await?;
@@ -186,6 +207,7 @@ fn taken(started: Started, stopped: Stopped, settled: Settled, skipped: Vec<Path
         stopped,
         builds_on: None,
         unfit: None,
+        looked: Looked::Full,
         files: end.files,
         bytes: Size(end.bytes),
         stored: Size(stored.bytes),

@@ -11,6 +11,11 @@ pub(super) fn fork(text: &str) -> Option<Fork> {
     text.lines().rev().find_map(line)
 }
 
+/// Where each earlier timeline was left, in the order of the lines.
+pub(crate) fn forks(text: &str) -> Vec<Fork> {
+    text.lines().filter_map(line).collect()
+}
+
 fn line(line: &str) -> Option<Fork> {
     let mut words = line.split_whitespace();
     let parent = words.next()?.parse().ok()?;
@@ -25,7 +30,9 @@ mod tests {
     #[test]
     fn the_last_line_counts() {
         let text = "# by hand\n1\t0/3000148\tno recovery target specified\n\n2\t0/5000000\tbefore 2026-11-22\n";
-        assert_eq!(fork(text), Some(Fork { parent: Timeline(2), at: Lsn(0x500_0000) }));
+        let both = [(1, 0x300_0148), (2, 0x500_0000)];
+        let both = both.map(|(parent, at)| Fork { parent: Timeline(parent), at: Lsn(at) });
+        assert_eq!((fork(text), forks(text)), (Some(both[1]), both.to_vec()));
         for bad in ["", "\n", "#1\t0/1\n", "x\t0/1\n", "1\n", "1\t5\n"] {
             assert_eq!(fork(bad), None, "{bad:?}");
         }

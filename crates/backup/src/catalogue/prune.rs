@@ -80,6 +80,11 @@ impl Repository {
             piece.is_some_and(|piece| cut.removes(WalFile::Segment(piece.segment)))
         };
         self.remove_all(&self.layout.stream(), is_useless).await?;
+        let is_useless = |key: &Key| {
+            let segment = self.layout.blockmap_at(key);
+            segment.is_some_and(|segment| cut.removes(WalFile::Segment(segment)))
+        };
+        self.remove_all(&self.layout.blockmaps(), is_useless).await?;
         Ok(removed)
     }
 

@@ -5,6 +5,7 @@
 
 use super::header::{self, Damage, Header};
 use super::{Archive, WalError};
+use crate::blockmap::{SegmentMap, Unreadable, Walk};
 use crate::compression::Compression;
 use crate::layout::Key;
 use crate::store::Created;
@@ -32,13 +33,58 @@ pub enum Pushed {
 /// Histories and labels have a few lines.
 const LARGEST_TEXT: u64 = 1 << 20;
 
+/// Which pages a segment changes, or why that is not known. Other files have none.
+pub type Mapped = Option<Result<SegmentMap, Unreadable>>;
+
+/// Whether the blocks that a segment changes are noted while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    Noted,
+    Ignored,
+}
+
+/// What was read of a file.
+struct Packed {
+    bytes: Bytes,
+    size: Size,
+    mapped: Mapped,
+}
+
 impl Archive {
     /// Returns once the file is durable in the repository. Repeating it changes nothing.
     pub async fn push(&self, file: WalFile, path: &Path) -> Result<Pushed, WalError> {
+        self.store_file(file, path, Blocks::Ignored).await.map(|(pushed, _)| pushed)
+    }
+
+    /// The same, and says which pages a segment changes: it is read anyhow.
+    pub async fn push_and_map(
+        &self,
+        file: WalFile,
+        path: &Path,
+    ) -> Result<(Pushed, Mapped), WalError> {
+        self.store_file(file, path, Blocks::Noted).await
+    }
+
+    async fn store_file(
+        &self,
+        file: WalFile,
+        path: &Path,
+        blocks: Blocks,
+    ) -> Result<(Pushed, Mapped), WalError> {
         let unreadable = |source| WalError::Read { path: path.to_owned(), source };
         let size = tokio::fs::metadata(path).await.map_err(unreadable)?.len();
         let _held = self.memory(size).await?;
-        let (packed, size) = self.pack(file, path).await?;
+        let Packed { bytes, size, mapped } = self.pack(file, path, blocks).await?;
+        let pushed = self.create(file, path, (bytes, size)).await?;
+        Ok((pushed, mapped))
+    }
+
+    async fn create(
+        &self,
+        file: WalFile,
+        path: &Path,
+        (packed, size): (Bytes, Size),
+    ) -> Result<Pushed, WalError> {
         let key = self.layout.wal(file, self.settings.compression);
         if let Some(other) = self.packed_otherwise(file, &key).await? {
             let compared = self.compared(file, path, other).await;
@@ -56,12 +102,12 @@ impl Archive {
         }
     }
 
-    async fn pack(&self, file: WalFile, path: &Path) -> Result<(Bytes, Size), WalError> {
+    async fn pack(&self, file: WalFile, path: &Path, blocks: Blocks) -> Result<Packed, WalError> {
         let (archive, path) = (self.clone(), path.to_owned());
-        self.compute(move || archive.pack_here(file, &path)).await?
+        self.compute(move || archive.pack_here(file, &path, blocks)).await?
     }
 
-    fn pack_here(&self, file: WalFile, path: &Path) -> Result<(Bytes, Size), WalError> {
+    fn pack_here(&self, file: WalFile, path: &Path, blocks: Blocks) -> Result<Packed, WalError> {
         let unreadable = |source| WalError::Read { path: path.to_owned(), source };
         let wrong = |source| WalError::NotWhatItSays { path: path.to_owned(), source };
         let mut content = File::open(path).map_err(unreadable)?;
@@ -69,10 +115,17 @@ impl Archive {
         let mut begin = Vec::with_capacity(header::LENGTH);
         let most = header::LENGTH as u64;
         Read::by_ref(&mut content).take(most).read_to_end(&mut begin).map_err(unreadable)?;
+        let mut walk = None;
         let size = match self.expected(file) {
             Some(expected) => {
                 let header = Header::read(&begin).map_err(wrong)?;
                 header.check(&expected).map_err(wrong)?;
+                walk = match (file, blocks) {
+                    (WalFile::Segment(segment), Blocks::Noted) => {
+                        Some(Walk::new(segment, header.size))
+                    }
+                    (_, Blocks::Noted | Blocks::Ignored) => None,
+                };
                 header.size.bytes()
             }
             None if found.0 > LARGEST_TEXT => return Err(wrong(Damage::TooLarge(found))),
@@ -80,11 +133,13 @@ impl Archive {
         };
         // One more byte than there should be would show.
         let rest = size.0.saturating_sub(begin.len() as u64) + 1;
-        let mut whole = Counted { inner: begin.as_slice().chain(content.take(rest)), read: 0 };
+        let mut whole =
+            Passing { inner: begin.as_slice().chain(content.take(rest)), read: 0, walk };
         let mut packed = Vec::new();
         self.settings.compression.pack(&mut whole, &mut packed).map_err(unreadable)?;
         if whole.read == size.0 {
-            return Ok((Bytes::from(packed), size));
+            let mapped = whole.walk.map(Walk::finish);
+            return Ok(Packed { bytes: Bytes::from(packed), size, mapped });
         }
         Err(wrong(Damage::Size { found: Size(whole.read.max(found.0)), said: size }))
     }
@@ -116,16 +171,20 @@ impl Archive {
     }
 }
 
-/// Counts what passes through.
-struct Counted<R> {
+/// Counts what passes through, and shows it to who looks for changed pages.
+struct Passing<R> {
     inner: R,
     read: u64,
+    walk: Option<Walk>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Passing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.read += length as u64;
+        if let Some(walk) = &mut self.walk {
+            walk.feed(buffer.get(..length).unwrap_or_default());
+        }
         Ok(length)
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// All that is in it, as PostgreSQL's own tool writes it; unlogged rows are not in any backup.
-fn dumped(port: u16) -> Vec<String> {
+pub(crate) fn dumped(port: u16) -> Vec<String> {
     let mut command = program("pg_dumpall");
     command.args(["--no-tablespaces", "--no-unlogged-table-data", "-h", "127.0.0.1"]);
     command.args(["-U", "postgres", "-p", &port.to_string()]);
@@ -24,7 +24,7 @@ fn dumped(port: u16) -> Vec<String> {
     said.lines().filter(|line| !line.contains("restrict ")).map(str::to_owned).collect()
 }
 
-fn assert_same(expected: &[String], found: &[String], what: u32) {
+pub(crate) fn assert_same(expected: &[String], found: &[String], what: u32) {
     let different = expected.iter().zip(found).find(|(one, other)| one != other);
     assert!(different.is_none(), "what came of backup {what} differs: {different:?}");
     assert_eq!(expected.len(), found.len(), "lines of backup {what}");

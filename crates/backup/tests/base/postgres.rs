@@ -93,14 +93,21 @@ impl Drop for Server {
 impl Server {
     /// A new cluster in this folder, with checksums, that archives its log beside it.
     pub(crate) fn new(base: &Path) -> Self {
+        Self::with(base, &["-k"], "")
+    }
+
+    /// The same, made as these words say, with these settings besides.
+    pub(crate) fn with(base: &Path, words: &[&str], besides: &str) -> Self {
         let data = base.join("data");
         let archive = base.join("archive");
         std::fs::create_dir(&archive).unwrap();
         give_away(&archive);
-        succeeds(program("initdb").args(["-k", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
+        let mut command = program("initdb");
+        command.args(words).args(["-A", "trust", "-U", "postgres", "-D"]);
+        succeeds(command.arg(&data));
         let settings = format!(
             "archive_mode = on\narchive_command = 'cp %p {0}/%f'\nwal_level = replica\n\
-             full_page_writes = on\nfsync = off\nautovacuum = off\n",
+             full_page_writes = on\nfsync = off\nautovacuum = off\n{besides}",
             archive.display()
         );
         let path = data.join("postgresql.conf");
@@ -134,16 +141,30 @@ impl Server {
     }
 
     pub(crate) fn stop(&mut self) {
+        self.end("fast");
+    }
+
+    /// Ends it without a last checkpoint, and has it recover.
+    pub(crate) fn crash(&mut self) {
+        self.end("immediate");
+        self.run();
+    }
+
+    fn end(&mut self, how: &str) {
         if std::mem::take(&mut self.runs) {
             let mut command = program("pg_ctl");
-            command.args(["-w", "-t", "120", "-s", "-m", "fast", "-D"]).arg(&self.data);
+            command.args(["-w", "-t", "120", "-s", "-m", how, "-D"]).arg(&self.data);
             let stopped = command.arg("stop").output().unwrap();
             assert!(stopped.status.success() || std::thread::panicking(), "{stopped:?}");
         }
     }
 
     pub(crate) async fn connect(&self) -> Connection {
-        let settings = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port);
+        self.connect_to("postgres").await
+    }
+
+    pub(crate) async fn connect_to(&self, database: &str) -> Connection {
+        let settings = format!("host=127.0.0.1 port={} user=postgres dbname={database}", self.port);
         let (client, connection) = tokio_postgres::connect(&settings, NoTls).await.unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { drop(connection.await) });

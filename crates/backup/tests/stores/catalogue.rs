@@ -16,7 +16,7 @@ use pgherd_backup::store::Store;
 use pgherd_core::backup::retention::{self, Policy, Sight};
 use pgherd_core::backup::{BackupId, Hold, Status};
 use pgherd_core::units::{Lsn, Moment, Timeline};
-use pgherd_core::wal::SegmentSize;
+use pgherd_core::wal::{Segment, SegmentSize};
 use std::collections::BTreeSet;
 
 const DEBIAN: &str = include_str!("../../src/backup_info/samples/3.4.0.info");
@@ -75,14 +75,16 @@ async fn filled(store: &Store) -> Repository {
     let label = layout().wal(file("000000010000000000000003.00000028.backup"), Compression::None);
     put(store, &label, "START WAL LOCATION: 0/3000028\n").await;
     put(store, &layout().backup_object(&id(9), "data.tar"), "being taken").await;
+    for name in ["000000010000000000000005", "000000010000000000000006"] {
+        put(store, &layout().blockmap(Segment::parse(name).unwrap()), "x").await;
+    }
     Repository::new(store.clone(), layout())
 }
 
 async fn names(store: &Store) -> String {
     let root = layout().base();
-    let wals = layout().wals();
     let mut keys: Vec<String> = Vec::new();
-    for folder in [root, wals] {
+    for folder in [root, layout().wals(), layout().blockmaps()] {
         let objects: Vec<_> = store.list(&folder, None).try_collect().await.unwrap();
         keys.extend(
             objects.iter().map(|object| object.key.as_str().replace("prod/eu/app-db/", "")),
@@ -161,6 +163,7 @@ async fn goes_its_way(store: &Store) {
         base/20261108T000000/data.tar
         base/20261108T000000/data_0001.tar.gz
         base/20261109T000000/data.tar
+        pgherd/blockmap/0000000100000000/000000010000000000000006.zst
         wals/0000000100000000/000000010000000000000006.gz
         wals/0000000100000000/000000010000000000000007.gz
         wals/0000000100000000/000000010000000000000008.gz

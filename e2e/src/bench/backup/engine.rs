@@ -10,7 +10,7 @@ use pgherd_agent::durable::Access;
 use pgherd_api::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec, DataSpec};
 use pgherd_api::cluster::object_store::WalCompression;
 use pgherd_backup::base::{
-    self, Packing as BasePacking, Pages, Progress, Refused, Session, Started, Stopped, take,
+    self, Looked, Packing as BasePacking, Pages, Progress, Refused, Session, Started, Stopped, take,
 };
 use pgherd_backup::credentials::{Addressing, Credentials, S3, S3Identity};
 use pgherd_backup::destination::{Destination, Endpoint, EndpointUrl, ServerName};
@@ -33,6 +33,10 @@ use tokio::sync::watch;
 
 const SERVER: &str = "measured";
 const ID: &str = "20261122T112233";
+/// Where increments lie in a repository.
+pub(super) const INCREMENTS: &str = "measured/pgherd/incr";
+/// Of what is incremental to that.
+const NEXT: &str = "20261122T112234";
 /// PostgreSQL's files of a relation have so many pages.
 const PAGES: u32 = 131_072;
 const PART: Bytes = Bytes(64 << 20);
@@ -41,6 +45,10 @@ const PART: Bytes = Bytes(64 << 20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Deed {
     Take,
+    /// What the log names as changed since.
+    Increment,
+    /// The same, with a look at every page.
+    IncrementByScan,
     Restore,
     /// Over what is there.
     RestoreAgain,
@@ -75,20 +83,25 @@ pub struct Asked {
     /// A file with what the repository is encrypted with.
     #[arg(long)]
     pub key: Option<PathBuf>,
+    /// Where the cluster was stopped.
+    #[arg(long)]
+    pub at: Option<String>,
 }
 
 impl Asked {
     /// Into or from a folder.
     pub(super) fn folder(deed: Deed, data: &Path, folder: &Path, packing: Packing) -> Self {
         let repository = folder.display().to_string();
-        Self { deed, data: data.to_owned(), repository, endpoint: None, packing, key: None }
+        let data = data.to_owned();
+        Self { deed, data, repository, endpoint: None, packing, key: None, at: None }
     }
 
     /// Into or from a bucket.
     pub(super) fn s3(deed: Deed, data: &Path, store: &ObjectStore, packing: Packing) -> Self {
         let repository = format!("s3://{BUCKET}/ours-{}", packing.word());
         let endpoint = Some(store.url());
-        Self { deed, data: data.to_owned(), repository, endpoint, packing, key: None }
+        let data = data.to_owned();
+        Self { deed, data, repository, endpoint, packing, key: None, at: None }
     }
 
     /// This program once more.
@@ -102,6 +115,9 @@ impl Asked {
         }
         if let Some(key) = &self.key {
             command.arg("--key").arg(key);
+        }
+        if let Some(at) = &self.at {
+            command.args(["--at", at]);
         }
         Ok(command)
     }
@@ -146,17 +162,27 @@ pub fn run(asked: &Asked) -> Result<()> {
 async fn move_all(asked: &Asked) -> Result<()> {
     let (store, layout) = asked.open()?;
     let (store, layout, id) = (&store, &layout, &BackupId::parse(ID)?);
+    let (next, is_next) = (BackupId::parse(NEXT)?, asked.deed.is_increment());
     let progress = watch::Sender::new(Progress::default());
     let into = match asked.deed {
-        Deed::Take | Deed::Archive => {
+        Deed::Take | Deed::Increment | Deed::IncrementByScan | Deed::Archive => {
             let options =
                 base::Options { packing: asked.packing.of_a_base(), ..base::Options::default() };
+            let (base, id) = if is_next { (Some(id), &next) } else { (None, id) };
             let request =
-                base::Request { store, layout, id, name: None, by: "bench", base: None, options };
-            let mut session = Still(fs::canonicalize(&asked.data)?);
+                base::Request { store, layout, id, name: None, by: "bench", base, options };
+            let mut session = Still::new(asked)?;
             let taken = take(&request, &mut session, progress, std::future::pending()).await?;
             if taken.bad_pages_in_all > 0 {
                 bail!("{} pages are said to be bad", taken.bad_pages_in_all);
+            }
+            let wanted = match asked.deed {
+                Deed::Increment => taken.looked == Looked::ByMap,
+                Deed::IncrementByScan => matches!(taken.looked, Looked::ByScan(_)),
+                Deed::Take | Deed::Restore | Deed::RestoreAgain | Deed::Archive => true,
+            };
+            if !wanted {
+                bail!("pages were found otherwise: {:?}", taken.looked);
             }
             return Ok(());
         }
@@ -171,20 +197,36 @@ async fn move_all(asked: &Asked) -> Result<()> {
 }
 
 /// A cluster that nobody runs.
-struct Still(PathBuf);
+struct Still {
+    data: PathBuf,
+    at: Lsn,
+    timeline: Timeline,
+    system: SystemId,
+}
+
+impl Still {
+    fn new(asked: &Asked) -> Result<Self> {
+        let data = fs::canonicalize(&asked.data)?;
+        let at = asked.at.as_deref().map(Lsn::parse).transpose()?.unwrap_or(Lsn(u64::MAX));
+        // Nobody knows what changed on the way to another timeline.
+        let timeline = Timeline(if asked.deed == Deed::IncrementByScan { 2 } else { 1 });
+        let system = system(&data)?;
+        Ok(Self { data, at, timeline, system })
+    }
+}
 
 impl Session for Still {
     async fn start(&mut self, _label: &str) -> Result<Started, Refused> {
-        let file = |name: &str| self.0.join(name);
+        let file = |name: &str| self.data.join(name);
         Ok(Started {
-            begin: Lsn(u64::MAX),
+            begin: self.at,
             at: Moment(0),
-            timeline: Timeline(1),
-            system: SystemId(1),
+            timeline: self.timeline,
+            system: self.system,
             segment_size: SegmentSize::DEFAULT,
             version: 150_000,
             pages: Pages::Checksums { of_a_file: PAGES },
-            pgdata: self.0.clone(),
+            pgdata: self.data.clone(),
             config_file: file("postgresql.conf"),
             hba_file: file("pg_hba.conf"),
             ident_file: file("pg_ident.conf"),
@@ -193,7 +235,7 @@ impl Session for Still {
     }
 
     async fn stop(&mut self) -> Result<Stopped, Refused> {
-        Ok(Stopped { end: Lsn(u64::MAX), at: Moment(0), label: "none\n".to_owned() })
+        Ok(Stopped { end: self.at, at: Moment(0), label: "none\n".to_owned() })
     }
 }
 
@@ -251,9 +293,18 @@ fn system(data: &Path) -> Result<SystemId> {
 }
 
 impl Deed {
+    fn is_increment(self) -> bool {
+        match self {
+            Self::Increment | Self::IncrementByScan => true,
+            Self::Take | Self::Restore | Self::RestoreAgain | Self::Archive => false,
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Take => "take",
+            Self::Increment => "increment",
+            Self::IncrementByScan => "increment-by-scan",
             Self::Restore => "restore",
             Self::RestoreAgain => "restore-again",
             Self::Archive => "archive",

@@ -55,7 +55,10 @@ impl Subject {
         subject.stop()?;
         filled?;
         // From now on it is as durable as others are.
-        fs::write(&settings, "listen_addresses = ''\nshared_buffers = 512MB\n")?;
+        fs::write(
+            &settings,
+            "listen_addresses = ''\nshared_buffers = 512MB\nwal_keep_size = 2GB\n",
+        )?;
         subject.segments = finished(&log)?;
         Ok(subject)
     }
@@ -91,6 +94,26 @@ impl Subject {
         let mut stop = self.program("pg_ctl");
         stop.args(["-s", "-w", "-t", "600", "-m", "fast", "-D"]).arg(self.data()).arg("stop");
         run::succeed(stop, WITHIN).map(drop)
+    }
+
+    /// Where it was stopped.
+    pub(super) fn stopped_at(&self) -> Result<String> {
+        const REDO: &str = "Latest checkpoint's REDO location:";
+        let mut control = self.program("pg_controldata");
+        control.arg(self.data());
+        let said = run::succeed(control, WITHIN)?;
+        let line = said.lines().find_map(|line| line.strip_prefix(REDO));
+        Ok(line.context("pg_controldata names no checkpoint")?.trim().to_owned())
+    }
+
+    /// Runs it for transactions that change a page or two at random each.
+    pub(super) fn go_on(&self, transactions: u32) -> Result<()> {
+        self.start()?;
+        let mut pgbench = self.program("pgbench");
+        pgbench.args(["-N", "-n", "-c", "4", "-t", &(transactions / 4).to_string()]);
+        let done = run::succeed(pgbench, WITHIN);
+        self.stop()?;
+        done.map(drop)
     }
 
     /// The first process of the running server.

@@ -10,7 +10,7 @@ pub struct Table<'a>(pub &'a [Figure]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = format!("{:<15}{:<16}{:<14}", "ACT", "KIND", "WHO");
+        let title = format!("{:<15}{:<16}{:<16}", "ACT", "KIND", "WHO");
         write!(
             f,
             "{title}{:>10}{:>9}{:>9}{:>10}{:>10}",
@@ -21,7 +21,7 @@ impl fmt::Display for Table<'_> {
         all.sort_by(|a, b| (a.act, &a.kind, a.who).cmp(&(b.act, &b.kind, b.who)));
         for one in all {
             let who = one.who.to_string();
-            write!(f, "{:<15}{:<16}{who:<14}", one.act.to_string(), one.kind)?;
+            write!(f, "{:<15}{:<16}{who:<16}", one.act.to_string(), one.kind)?;
             for seconds in [one.seconds, one.processor_seconds] {
                 write!(f, "{:>9}", format!("{seconds:.2} s"))?;
             }
@@ -62,6 +62,7 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Backup => "backup",
+            Self::Increment => "increment",
             Self::Restore => "restore",
             Self::RestoreAgain => "restore again",
             Self::Archive => "archive",
@@ -73,6 +74,7 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pgherd => "pgherd",
+            Self::PgherdByScan => "pgherd by scan",
             Self::PgBackRest => "pgBackRest",
             Self::BarmanCloud => "barman-cloud",
             Self::Floor => "floor",

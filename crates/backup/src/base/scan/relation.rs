@@ -3,10 +3,13 @@
 //! Never opens one.
 
 use super::Part;
+use crate::blockmap::{self, Database};
 
 /// A file with pages of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relation {
+    /// As the log calls it.
+    pub named: blockmap::Relation,
     /// Which of its files, each of which has as many pages as PostgreSQL was built for.
     pub segment: u32,
     pub fork: Fork,
@@ -25,15 +28,7 @@ impl Relation {
     /// What is in this file of a part, if its pages have checksums.
     pub fn of(part: Part, path: &str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/')?;
-        let holds_relations = match part {
-            Part::Data => folder == "global" || folder.strip_prefix("base/").is_some_and(is_number),
-            Part::Tablespace(_) => folder
-                .split_once('/')
-                .is_some_and(|(version, of)| version.starts_with("PG_") && is_number(of)),
-        };
-        if !holds_relations {
-            return None;
-        }
+        let of = database(part, folder)?;
         let (name, segment) = match name.split_once('.') {
             Some((name, segment)) => (name, segment.parse().ok()?),
             None => (name, 0),
@@ -43,12 +38,32 @@ impl Relation {
             Some(_) => return None,
             None => (name, Fork::Main),
         };
-        is_number(number).then_some(Self { segment, fork })
+        let named = blockmap::Relation { of, number: oid(number)? };
+        Some(Self { named, segment, fork })
     }
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+/// Whose relations are in this folder.
+fn database(part: Part, folder: &str) -> Option<Database> {
+    // PostgreSQL's own tablespaces have the same numbers everywhere.
+    const DEFAULT: u32 = 1663;
+    const GLOBAL: u32 = 1664;
+    match part {
+        Part::Data if folder == "global" => Some(Database { tablespace: GLOBAL, database: 0 }),
+        Part::Data => {
+            let database = folder.strip_prefix("base/").and_then(oid)?;
+            Some(Database { tablespace: DEFAULT, database })
+        }
+        Part::Tablespace(tablespace) => {
+            let (version, of) = folder.split_once('/')?;
+            let database = version.starts_with("PG_").then(|| oid(of)).flatten()?;
+            Some(Database { tablespace, database })
+        }
+    }
+}
+
+fn oid(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -80,5 +95,12 @@ mod tests {
         let space = Part::Tablespace(16384);
         assert_eq!(segment(space, "PG_15_202209061/5/16385.2"), Some(2));
         assert_eq!(segment(space, "PG_15_202209061/16385"), None);
+        let named = |part, path| {
+            let named = Relation::of(part, path).unwrap().named;
+            (named.of.tablespace, named.of.database, named.number)
+        };
+        assert_eq!(named(space, "PG_15_202209061/5/16385.2"), (16384, 5, 16385));
+        assert_eq!(named(Part::Data, "base/5/1259.1"), (1663, 5, 1259));
+        assert_eq!(named(Part::Data, "global/1262_vm"), (1664, 0, 1262));
     }
 }

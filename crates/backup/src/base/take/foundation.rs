@@ -4,20 +4,41 @@
 
 use super::Request;
 use crate::base::BackupError;
-use crate::base::session::Started;
+use crate::base::session::{Pages, Started};
+use crate::blockmap::{Past, Range, Touched, Unmapped, gather};
+use crate::catalogue::forks;
 use crate::restore::RestoreError;
 use crate::restore::chain::{Kind, Link, link};
 use crate::restore::contents::Contents;
 use pgherd_core::backup::BackupId;
-use pgherd_core::units::Lsn;
+use pgherd_core::units::{Lsn, Timeline};
+use pgherd_core::wal::WalFile;
 
 /// A backup that another one can be incremental to, and its table of contents from the begin on.
 pub(super) struct Foundation {
     pub(super) base: BackupId,
     /// Where it began in the log.
     pub(super) begin: Lsn,
+    /// Where it ended, and on which timeline.
+    end: Option<(Lsn, Timeline)>,
+    /// Whether its pages have checksums.
+    checksums: bool,
     pub(super) contents: Contents,
 }
+
+/// How it is known what has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// It is a full one.
+    Full,
+    /// The log says which pages to read.
+    ByMap,
+    /// All pages were read, because of this.
+    ByScan(Unmapped),
+}
+
+/// What may have changed since the base began.
+pub(super) type Named = Result<Touched, Unmapped>;
 
 /// Why a full backup was taken instead of an incremental one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +83,44 @@ impl Foundation {
         if !head.pages {
             return Ok(Err(Unfit::NoSums(base.clone())));
         }
-        Ok(Ok(Self { base: base.clone(), begin, contents }))
+        let (end, timeline) = (found.info.end.lsn, found.info.timeline);
+        let (end, checksums) = (end.zip(timeline), head.checksums);
+        Ok(Ok(Self { base: base.clone(), begin, end, checksums, contents }))
+    }
+
+    /// Asks the log what has changed since, if it can say.
+    pub(super) async fn named(&self, request: &Request<'_>, started: &Started) -> Named {
+        let log = started.pgdata.join("pg_wal");
+        let history = log.join(WalFile::History(started.timeline).to_string());
+        let history = tokio::fs::read_to_string(history).await.ok();
+        let range = self.range(started, history.as_deref())?;
+        gather((request.store, request.layout), &log, &range).await
+    }
+
+    /// The part of the log that says what has changed, unless other things may have, too.
+    fn range(&self, started: &Started, history: Option<&str>) -> Result<Range, Unmapped> {
+        let base = || self.base.to_string();
+        let Some((end, timeline)) = self.end else { return Err(Unmapped::NoEnd(base())) };
+        match started.pages {
+            Pages::Checksums { .. } if self.checksums => {}
+            // Those of pages that were not in the log before came without it.
+            Pages::Checksums { .. } | Pages::Unverifiable => {
+                return Err(Unmapped::NoChecksums(base()));
+            }
+        }
+        // What was changed between both is in the base, and this one may end before.
+        if started.begin < end {
+            return Err(Unmapped::Before { base: base(), end, begin: started.begin });
+        }
+        let past = if timeline == started.timeline {
+            Some(Past::none(timeline))
+        } else {
+            history.and_then(|text| Past::of(started.timeline, forks(text)))
+        };
+        let past = past.filter(|past| past.has(timeline, end));
+        let past = past.ok_or(Unmapped::NoPast(timeline, started.timeline))?;
+        let Started { begin: to, segment_size: size, system, .. } = *started;
+        Ok(Range { past, from: self.begin, to, size, system })
     }
 }
 

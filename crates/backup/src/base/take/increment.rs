@@ -3,16 +3,20 @@
 //! Never holds that table: files are read in the order in which it names them. What it does not
 //! name is stored whole.
 
-use super::foundation::{Foundation, reading};
+use super::foundation::{self, Foundation, reading};
 use super::parts::{Last, Parts};
 use crate::base::batch::{Content, is_compared};
 use crate::base::changes::Known;
 use crate::base::index::{Piece, Record};
+use crate::base::page::PAGE;
 use crate::base::pipeline::{Archive, Pipeline};
 use crate::base::planner::Planner;
 use crate::base::read::Opened;
-use crate::base::scan::{FoundFile, Part, Source};
+use crate::base::scan::{FoundFile, Part, Relation, Source};
+use crate::base::session::{Pages, Started};
+use crate::base::sums::Sums;
 use crate::base::{BackupError, CHUNK};
+use crate::blockmap::{Named, Touched};
 use crate::layout::Key;
 use crate::restore::RestoreError;
 use pgherd_core::units::Lsn;
@@ -27,10 +31,15 @@ impl Parts {
     pub(super) async fn store_changes(
         self,
         pipeline: &mut Pipeline<'_>,
-        foundation: Foundation,
+        (foundation, named): (Foundation, foundation::Named),
+        started: &Started,
     ) -> Result<Last, BackupError> {
-        let Foundation { base, begin, mut contents } = foundation;
-        let mut changes = Changes::new(pipeline, begin);
+        let Foundation { base, begin, mut contents, .. } = foundation;
+        let named = named.ok().zip(match started.pages {
+            Pages::Checksums { of_a_file } => Some(of_a_file),
+            Pages::Unverifiable => None,
+        });
+        let mut changes = Changes::new(pipeline, begin, named);
         let Self { data, owner, control, found, tablespaces, outside, .. } = self;
         let parts = std::iter::once((Arc::clone(&data), found)).chain(tablespaces);
         let mut sources = Vec::new();
@@ -98,6 +107,8 @@ struct Current {
 
 struct Changes {
     begin: Lsn,
+    /// What the log names, and how many pages a file has.
+    named: Option<(Touched, u32)>,
     packs: Packs,
     /// By their paths as seen from the data folder.
     expected: HashMap<String, Expected>,
@@ -118,9 +129,10 @@ impl From<BackupError> for Trouble {
 }
 
 impl Changes {
-    fn new(pipeline: &mut Pipeline<'_>, begin: Lsn) -> Self {
+    fn new(pipeline: &mut Pipeline<'_>, begin: Lsn, named: Option<(Touched, u32)>) -> Self {
         Self {
             begin,
+            named,
             packs: Packs { current: pipeline.open(Part::Data, 0), opened: 1 },
             expected: HashMap::new(),
             open: HashMap::new(),
@@ -148,8 +160,9 @@ impl Changes {
         if is_first {
             let Some(sums) = pages else { return Ok(()) };
             let Some(Expected { source, found }) = self.take(&path) else { return Ok(()) };
-            let known = Some(Known { begin: self.begin, sums });
             if is_last && found.size <= CHUNK as u64 {
+                let known = self.known((source.part, &*found.path), (0, found.size), sums);
+                let known = Some(known);
                 return Ok(self.small(pipeline, Content::File { source, found, known }).await?);
             }
             let opened = Opened::open(&source, &found).map_err(|error| BackupError::Read {
@@ -157,21 +170,35 @@ impl Changes {
                 source: error,
             })?;
             // What has vanished was not needed.
-            let Some(file) = opened.map(Arc::new) else { return Ok(()) };
-            self.open.insert(path.clone(), Current { file, next: 0 });
-            self.range(pipeline, &path, known).await?;
+            let Some(file) = opened else { return Ok(()) };
+            let file = if self.named.is_some() { file.of_some_pages() } else { file };
+            self.open.insert(path.clone(), Current { file: Arc::new(file), next: 0 });
+            self.range(pipeline, &path, Some(sums)).await?;
         } else if let Some(current) = self.open.get(&path) {
             if current.next != from {
                 let what = format!("a part of {path:?} is missing in it");
                 return Err(Trouble::Base(RestoreError::Damaged { key: key.clone(), what }));
             }
             let sums = pages.unwrap_or_default();
-            self.range(pipeline, &path, Some(Known { begin: self.begin, sums })).await?;
+            self.range(pipeline, &path, Some(sums)).await?;
         }
         if is_last {
             self.rest(pipeline, &path).await?;
         }
         Ok(())
+    }
+
+    /// What the base holds of a piece, and which of its pages may be others by now.
+    fn known(&self, (part, path): (Part, &str), (from, length): (u64, u64), sums: Sums) -> Known {
+        let named = self.named.as_ref().zip(Relation::of(part, path));
+        let Some(((touched, of_a_file), relation)) = named else {
+            return Known::of_all(self.begin, sums);
+        };
+        let first = u64::from(relation.segment) * u64::from(*of_a_file) + from / PAGE as u64;
+        let pages = usize::try_from(length / PAGE as u64).unwrap_or(usize::MAX);
+        // There are no pages with greater numbers.
+        let named = u32::try_from(first).map(|first| touched.named(relation.named, first, pages));
+        Known::of_named(self.begin, sums, (named.unwrap_or(Named::All), pages))
     }
 
     /// A file whose pages may be compared; all others are stored whole.
@@ -186,7 +213,7 @@ impl Changes {
         &mut self,
         pipeline: &mut Pipeline<'_>,
         path: &str,
-        known: Option<Known>,
+        sums: Option<Sums>,
     ) -> Result<(), BackupError> {
         let Some(current) = self.open.get_mut(path) else { return Ok(()) };
         let (file, from) = (Arc::clone(&current.file), current.next);
@@ -195,6 +222,8 @@ impl Changes {
         if current.next >= file.size {
             self.open.remove(path);
         }
+        let place = (file.part, &*file.path);
+        let known = sums.map(|sums| self.known(place, (from, length), sums));
         let length = usize::try_from(length).unwrap_or(CHUNK);
         self.packs.add(pipeline, vec![Content::Range { file, from, length, known }]).await
     }

@@ -41,6 +41,7 @@ pub(super) fn of(backup: &Backup) -> Option<BackupReport> {
         taken: None,
         builds_on: None,
         full_because: None,
+        all_read_because: None,
         failure: status.error.clone(),
         passing: false,
         recoverable_since: None,
