@@ -81,12 +81,6 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             secret("files", json!({"a": "b"})),
         ),
         own(
-            "remote",
-            copy(),
-            &["remote-1", "origin", "correct the entry"],
-            Remedy::Make(origin(namespace)),
-        ),
-        own(
             "key",
             initdb("half"),
             &["Secret half", "has no password", "keys username and password"],
@@ -110,7 +104,25 @@ fn mistakes(namespace: &str, image: Option<&str>) -> Vec<Mistake> {
             Remedy::Remove("service/foreign-rw"),
         ),
     ];
-    all.into_iter().chain(of_images(image)).collect()
+    all.into_iter().chain(of_sources(namespace)).chain(of_images(image)).collect()
+}
+
+/// Servers that cannot be reached, to copy them or to import from.
+fn of_sources(namespace: &str) -> [Mistake; 2] {
+    [
+        own(
+            "remote",
+            copy(),
+            &["remote-1", "origin", "correct the entry"],
+            Remedy::Make(leads("origin", namespace)),
+        ),
+        own(
+            "import",
+            import(),
+            &["import-1", "asking the server for its databases", "correct its entry"],
+            Remedy::Make(leads("elsewhere", namespace)),
+        ),
+    ]
 }
 
 fn own(
@@ -153,19 +165,35 @@ fn of_images(empty: Option<&str>) -> Vec<Mistake> {
 fn copy() -> Value {
     json!({
         "bootstrap": {"pg_basebackup": {"source": "origin", "database": "app", "owner": "app"}},
-        "externalClusters": [{
-            "name": "origin",
-            "connectionParameters": {"host": "origin", "user": "postgres", "sslmode": "require"},
-            "password": {"name": format!("{WELL}-superuser"), "key": "password"},
-        }],
+        "externalClusters": [source("origin")],
     })
 }
 
-/// Where that name is to lead to.
-fn origin(namespace: &str) -> Value {
+/// An import from one.
+fn import() -> Value {
+    let import = json!({
+        "type": "microservice", "databases": ["app"], "source": {"externalCluster": "elsewhere"},
+    });
+    json!({
+        "bootstrap": {"initdb": {"database": "app", "owner": "app", "import": import}},
+        "externalClusters": [source("elsewhere")],
+    })
+}
+
+fn source(host: &str) -> Value {
+    json!({
+        "name": host,
+        "connectionParameters":
+            {"host": host, "user": "postgres", "dbname": "postgres", "sslmode": "require"},
+        "password": {"name": format!("{WELL}-superuser"), "key": "password"},
+    })
+}
+
+/// Where such a name is to lead to.
+fn leads(host: &str, namespace: &str) -> Value {
     let leads_to = format!("{WELL}-rw.{namespace}.svc.cluster.local");
     json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "origin"},
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": host},
         "spec": {"type": "ExternalName", "externalName": leads_to},
     })
 }
@@ -294,6 +322,39 @@ fn edits(place: &Place) -> Result<()> {
     Cluster { place, name: EDITED }.wait_whole(Operator::Present, HEALED_WITHIN)
 }
 
+/// Another Secret with the superuser's password reaches the pods, and none of them is replaced.
+fn other_passwords(place: &Place) -> Result<()> {
+    let cluster = Cluster { place, name: EDITED };
+    let pods = cluster.identities("pods")?;
+    for secret in ["boss", "other-boss"] {
+        place.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret},
+            "type": "kubernetes.io/basic-auth",
+            "stringData": {"username": "postgres", "password": format!("of {secret}")},
+        }))?;
+        cluster
+            .change(&json!({"enableSuperuserAccess": true, "superuserSecret": {"name": secret}}))?;
+        let line = "cat /controller/identity/secrets/superuser || true";
+        wait::find_seldom(&format!("the password of {secret}"), HEALED_WITHIN, || {
+            let seen = cluster.shell(&cluster.primary()?, line)?;
+            Ok((seen.trim() == format!("of {secret}")).then_some(()))
+        })?;
+    }
+    anyhow::ensure!(cluster.identities("pods")? == pods, "pods were replaced");
+    cluster.wait_whole(Operator::Present, HEALED_WITHIN)
+}
+
+/// Whoever waits for a deletion in the foreground finds nothing left.
+fn deleted_at_once(place: &Place) -> Result<()> {
+    let words = ["delete", "cluster", EDITED, "--cascade=foreground", "--wait"];
+    place.kubectl_within(&words, HEALED_WITHIN)?;
+    let label = format!("cnpg.io/cluster={EDITED}");
+    let kinds = "pods,pvc,secrets,services,configmaps,leases";
+    let left = place.kubectl(&["get", kinds, "--selector", &label, "--output", "name"])?;
+    anyhow::ensure!(left.trim().is_empty(), "left: {left}");
+    Ok(())
+}
+
 /// An image without PostgreSQL, where images can be brought to nodes.
 fn bring_empty_image(place: &Place, program: &Path) -> Result<Option<&'static str>> {
     if !place.has_testbed() {
@@ -353,6 +414,8 @@ fn each_mistake_is_named_with_its_remedy_and_is_over_once_it_is_put_right() {
     over_quota(&place).unwrap();
     Cluster { place: &place, name: EDITED }.wait_whole(Operator::Present, UP_WITHIN).unwrap();
     edits(&place).unwrap();
+    other_passwords(&place).unwrap();
+    deleted_at_once(&place).unwrap();
     assert_eq!(ready_since(&place, WELL), since, "one that does nothing wrong was disturbed");
 }
 

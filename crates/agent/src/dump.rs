@@ -148,7 +148,8 @@ impl Dumps {
                 }
                 check(&order)?;
                 let (archive, subject) = self.free(&order.name, archive, subject)?;
-                let report = report::ordered(&self.place, &order.name, DumpWork::Dump);
+                let named = (order.name.as_str(), order.asked_by.clone());
+                let report = report::ordered(&self.place, named, DumpWork::Dump);
                 let job = self.job(archive, waker);
                 self.begin(report, |report| take::start(job, order, subject, report)).map(Some)
             }
@@ -165,7 +166,8 @@ impl Dumps {
                     );
                     return Err(Refusal::new(Kind::Conflict, why));
                 }
-                let report = report::ordered(&self.place, &order.name, DumpWork::Restore);
+                let named = (order.name.as_str(), None);
+                let report = report::ordered(&self.place, named, DumpWork::Restore);
                 let job = self.job(archive, waker);
                 self.begin(report, |report| restore::start(job, order, report)).map(Some)
             }
@@ -281,6 +283,7 @@ mod tests {
             passwords: DumpPasswords::Kept,
             snapshot_limit_seconds: 60,
             retention: None,
+            asked_by: None,
         };
         assert!(check(&good).is_ok());
         let why = |order: DumpOrder| check(&order).unwrap_err().why;

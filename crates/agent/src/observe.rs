@@ -11,6 +11,7 @@ mod wal;
 pub mod watch;
 
 use crate::perform::Manner;
+use pgherd_api::agent::FullVolume;
 use pgherd_core::seen::{Health, Server};
 use pgherd_core::units::Time;
 use rustix::process::Pid;
@@ -24,6 +25,8 @@ pub struct Look {
     pub postmaster: Pid,
     pub server: Server,
     pub health: Health,
+    /// The volumes on which next to nothing is left.
+    pub full: Vec<FullVolume>,
     /// Whether somebody changed its configuration past its agent.
     pub overruled: Overruled,
     /// Bytes of log, when a recovery has just come to its end.

@@ -37,7 +37,7 @@ use crate::state::Memory;
 use crate::tasks::Tasks;
 use crate::wake::{Signalled, Wake, Waker, Wakes};
 use jiff::Timestamp;
-use pgherd_api::agent::Specification;
+use pgherd_api::agent::{FullVolume, Specification};
 use pgherd_core::answer::answer;
 use pgherd_core::audit::audit;
 use pgherd_core::instance;
@@ -124,6 +124,9 @@ struct Agent {
     /// The same for the core, with what this process was asked for itself.
     intent: Option<Intent>,
     seen: Seen,
+    /// The volumes on which next to nothing is left, as of the last look: people are told, and nothing is
+    /// decided by it.
+    full: Vec<FullVolume>,
     hands: Hands,
     running: Option<server::Running>,
     /// How many tasks have begun.

@@ -1,6 +1,27 @@
 //! What this agent answers: peers' requests, its status, files of its log, another program.
 //!
 //! Never decides: a request wakes the loop, which answers it from what it has seen.
+//!
+//! Who may ask for what, by the certificate that a caller shows. The platform is the operator, or the
+//! supervisor of local mode; "itself" is a command in the agent's own pod (`pgherd inside`, which takes
+//! the right to create `pods/exec`).
+//!
+//! | Route | Platform | Itself | Another instance | What for |
+//! |---|---|---|---|---|
+//! | `message` | | | yes | the protocol between instances |
+//! | `wal` | | | yes | the tail of a log that its owner lost |
+//! | `status` | yes | yes | | reports, and commands that ask through the pod |
+//! | `backup/log` | yes | yes | yes | a backup's last segment: a standby asks the primary |
+//! | `restore-point` | yes | yes | | `pgherd restore-point` |
+//! | `backup/begin`, `read`, `cancel` | yes | | | Backup objects, and local commands |
+//! | `dump/begin`, `read` | yes | | | Dump objects, and local commands |
+//! | `dump/restore`, `cancel` | yes | yes | | `pgherd dump restore` is a command in the primary's pod |
+//! | `program` | yes | | | the operator's program; not in local mode |
+//!
+//! Everybody else, such as other clusters, the keeper of the record and the role for replication, may ask for
+//! nothing. What kubelets ask is no secret and answered elsewhere.
+
+mod callers;
 
 use crate::backup::Asked;
 use crate::config::Folder;
@@ -9,9 +30,9 @@ use crate::http::file::{Opened, Received};
 use crate::http::refusal::{Kind, Refusal};
 use crate::http::routes::Routes;
 use crate::program::Program;
-use crate::tls::holder::Holder;
 use crate::tls::peer::Peer;
 use crate::wake::{Wake, Waker};
+use callers::admit;
 use pgherd_api::agent::{BackupReport, DumpReport, RestorePointOrder, names};
 use pgherd_core::message::Request;
 use pgherd_core::names::InstanceName;
@@ -26,132 +47,116 @@ const SEGMENT_NAME: usize = 24;
 
 /// The routes of `me`, whose data folder is `pgdata`.
 pub fn routes(me: &InstanceName, waker: &Waker, pgdata: &Path) -> Routes {
-    let (cluster, own, to_loop) = (me.cluster().clone(), me.clone(), waker.clone());
+    let (own, to_loop) = (me.clone(), waker.clone());
     let message = move |peer: Peer, request: Request| {
-        let from = peer.instance().filter(|from| **from != own && *from.cluster() == cluster);
-        let (from, to_loop) = (from.cloned(), to_loop.clone());
+        let admitted = admit(&own, &peer, names::MESSAGE);
+        let (from, to_loop) = (peer.instance().cloned(), to_loop.clone());
         async move {
-            let from = from.ok_or_else(not_a_peer)?;
+            admitted?;
+            let nobody = || Refusal::new(Kind::Forbidden, "only an instance may ask this");
+            let from = from.ok_or_else(nobody)?;
             to_loop.ask(|answer| Wake::Asked { from, request, answer }).await
         }
     };
-    let to_loop = waker.clone();
-    let status = move |_: Peer, (): ()| {
-        let to_loop = to_loop.clone();
-        async move { to_loop.ask(|answer| Wake::StatusAsked { answer }).await }
-    };
-    let (cluster, to_loop) = (me.cluster().clone(), waker.clone());
-    let log = move |peer: Peer, (): ()| {
-        let is_peer =
-            peer.instance().is_some_and(|from| *from.cluster() == cluster) || is_platform(&peer);
-        let to_loop = to_loop.clone();
+    let (own, to_loop) = (me.clone(), waker.clone());
+    let status = move |peer: Peer, (): ()| {
+        let (admitted, to_loop) = (admit(&own, &peer, names::STATUS), to_loop.clone());
         async move {
-            if !is_peer {
-                return Err(not_a_peer());
-            }
+            admitted?;
+            to_loop.ask(|answer| Wake::StatusAsked { answer }).await
+        }
+    };
+    let (own, to_loop) = (me.clone(), waker.clone());
+    let log = move |peer: Peer, (): ()| {
+        let (admitted, to_loop) = (admit(&own, &peer, names::BACKUP_LOG), to_loop.clone());
+        async move {
+            admitted?;
             to_loop.ask(|answer| Wake::LogAsked { answer }).await?
         }
     };
-    let (cluster, to_loop) = (me.cluster().clone(), waker.clone());
+    let (own, to_loop) = (me.clone(), waker.clone());
     let restore_point = move |peer: Peer, order: RestorePointOrder| {
-        let is_peer =
-            peer.instance().is_some_and(|from| *from.cluster() == cluster) || is_platform(&peer);
-        let to_loop = to_loop.clone();
+        let (admitted, to_loop) = (admit(&own, &peer, names::RESTORE_POINT), to_loop.clone());
         async move {
-            if !is_peer {
-                return Err(not_a_peer());
-            }
+            admitted?;
             to_loop.ask(|answer| Wake::RestorePointAsked { order, answer }).await?
         }
     };
-    let (cluster, wal) = (me.cluster().clone(), pgdata.join("pg_wal"));
+    let (own, wal) = (me.clone(), pgdata.join("pg_wal"));
     let file = move |peer: Peer, name: String| {
-        let is_peer = peer.instance().is_some_and(|from| *from.cluster() == cluster);
-        let path = wal.join(&name);
+        let (admitted, path) = (admit(&own, &peer, names::WAL), wal.join(&name));
         async move {
-            if !is_peer {
-                return Err(not_a_peer());
-            }
+            admitted?;
             open(&name, path)
         }
     };
+    let of = (me, waker);
     Routes::default()
         .call(names::MESSAGE, message)
         .call(names::STATUS, status)
-        .call(names::BACKUP_BEGIN, backup(waker, Asked::Begin))
-        .call(names::BACKUP_READ, backup(waker, Asked::Read))
-        .call(names::BACKUP_CANCEL, backup(waker, Asked::Cancel))
+        .call(names::BACKUP_BEGIN, backup(of, names::BACKUP_BEGIN, Asked::Begin))
+        .call(names::BACKUP_READ, backup(of, names::BACKUP_READ, Asked::Read))
+        .call(names::BACKUP_CANCEL, backup(of, names::BACKUP_CANCEL, Asked::Cancel))
         .call(names::BACKUP_LOG, log)
-        .call(names::DUMP_BEGIN, dump(me, waker, dump::Asked::Begin))
-        .call(names::DUMP_RESTORE, dump(me, waker, dump::Asked::Restore))
-        .call(names::DUMP_READ, dump(me, waker, dump::Asked::Read))
-        .call(names::DUMP_CANCEL, dump(me, waker, dump::Asked::Cancel))
+        .call(names::DUMP_BEGIN, dump(of, names::DUMP_BEGIN, dump::Asked::Begin))
+        .call(names::DUMP_RESTORE, dump(of, names::DUMP_RESTORE, dump::Asked::Restore))
+        .call(names::DUMP_READ, dump(of, names::DUMP_READ, dump::Asked::Read))
+        .call(names::DUMP_CANCEL, dump(of, names::DUMP_CANCEL, dump::Asked::Cancel))
         .call(names::RESTORE_POINT, restore_point)
         .file(names::WAL, file)
 }
 
 type Answering<T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>>;
 
-/// Backups are its platform's to ask for.
+/// Questions about backups.
 fn backup<Question: Send + 'static>(
-    waker: &Waker,
+    (me, waker): (&InstanceName, &Waker),
+    route: &'static str,
     asked: fn(Question) -> Asked,
 ) -> impl Fn(Peer, Question) -> Answering<Option<BackupReport>> + use<Question> {
-    let to_loop = waker.clone();
+    let (own, to_loop) = (me.clone(), waker.clone());
     move |peer: Peer, question| {
-        let (is_platform, to_loop) = (is_platform(&peer), to_loop.clone());
+        let (admitted, to_loop) = (admit(&own, &peer, route), to_loop.clone());
         Box::pin(async move {
-            if !is_platform {
-                let why = format!("{peer} may not ask this agent for backups: its platform may");
-                return Err(Refusal::new(Kind::Forbidden, why));
-            }
+            admitted?;
             let asked = asked(question);
             to_loop.ask(|answer| Wake::BackupAsked { asked, answer }).await?
         })
     }
 }
 
-/// So are dumps; and whoever has this agent's own certificate asks beside it.
+/// The same about dumps.
 fn dump<Question: Send + 'static>(
-    me: &InstanceName,
-    waker: &Waker,
+    (me, waker): (&InstanceName, &Waker),
+    route: &'static str,
     asked: fn(Question) -> dump::Asked,
 ) -> impl Fn(Peer, Question) -> Answering<Option<DumpReport>> + use<Question> {
     let (own, to_loop) = (me.clone(), waker.clone());
     move |peer: Peer, question| {
-        let may = is_platform(&peer) || peer.instance() == Some(&own);
-        let to_loop = to_loop.clone();
+        let (admitted, to_loop) = (admit(&own, &peer, route), to_loop.clone());
         Box::pin(async move {
-            if !may {
-                let why = format!("{peer} may not ask this agent for dumps: its platform may");
-                return Err(Refusal::new(Kind::Forbidden, why));
-            }
+            admitted?;
             let asked = asked(question);
             to_loop.ask(|answer| Wake::DumpAsked { asked, answer }).await?
         })
     }
 }
 
-fn is_platform(peer: &Peer) -> bool {
-    *peer == Peer::Certified(Holder::Supervisor)
-}
-
-/// The same, with a way for the platform to give this agent another program.
+/// The same, with a way for the platform to give `me` another program.
 pub fn with_program(
     routes: Routes,
+    me: &InstanceName,
     program: &Arc<Program>,
     folder: &Folder,
     waker: &Waker,
 ) -> Routes {
-    let (program, folder, waker) = (Arc::clone(program), folder.clone(), waker.clone());
+    let (own, program) = (me.clone(), Arc::clone(program));
+    let (folder, waker) = (folder.clone(), waker.clone());
     routes.take(names::PROGRAM, move |peer: Peer, digest: String, sent: Received| {
-        let is_platform = is_platform(&peer);
+        let admitted = admit(&own, &peer, names::PROGRAM);
         let (program, folder, waker) = (Arc::clone(&program), folder.clone(), waker.clone());
         async move {
-            if !is_platform {
-                let why = format!("{peer} may not give this agent a program: its operator may");
-                return Err(Refusal::new(Kind::Forbidden, why));
-            }
+            admitted?;
             program.take((&digest, sent), &folder, &waker).await
         }
     })
@@ -175,10 +180,6 @@ fn is_of_the_log(name: &str) -> bool {
         Some(timeline) => timeline.len() == 8 && is_hex(timeline),
         None => name.len() == SEGMENT_NAME && is_hex(name),
     }
-}
-
-fn not_a_peer() -> Refusal {
-    Refusal::new(Kind::Forbidden, "only another instance of this cluster may ask this")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use pgherd_core::record::Record;
 use serde::{Deserialize, Serialize};
 
 mod archive;
+mod asked_by;
 mod backup;
 mod dump;
 mod import;
@@ -22,6 +23,7 @@ pub use archive::{
     ArchiveFailure, ArchiveFile, ArchiveIdentity, ArchiveSpec, ArchiveStatus, Archived, DataSpec,
     StreamSpec, StreamStatus,
 };
+pub use asked_by::AskedBy;
 pub use backup::{
     BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken, Incremental,
 };
@@ -37,7 +39,8 @@ pub use specification::{
     SpecificationAfter, StatementFile, Superuser,
 };
 pub use status::{
-    Failure, Happening, Role, RunningTask, ServerStatus, Status, StoppedAt, VerdictSeen,
+    Failure, FullVolume, Happening, Role, RunningTask, ServerStatus, Status, StoppedAt,
+    VerdictSeen, VolumeHolds,
 };
 
 /// The names of the requests: each goes to `/v1/NAME`.
@@ -61,7 +64,7 @@ pub mod names {
     /// To an agent: a [`BackupNamed`](super::BackupNamed), answered like the last one; the report
     /// says `cancelled` once all that was stored is removed.
     pub const BACKUP_CANCEL: &str = "backup/cancel";
-    /// To the primary's agent, from another one: `null`, answered by `null` once the segment of the
+    /// To the primary's agent, from another one, its platform or a command beside it: `null`, answered by `null` once the segment of the
     /// log that is written to is finished, so that a backup's end is archived soon.
     pub const BACKUP_LOG: &str = "backup/log";
     /// To an agent: a [`DumpOrder`](super::DumpOrder), answered by a
@@ -76,7 +79,7 @@ pub mod names {
     /// To an agent: a [`DumpNamed`](super::DumpNamed), answered like the last one; the report says
     /// `cancelled` once all that was stored is removed.
     pub const DUMP_CANCEL: &str = "dump/cancel";
-    /// To the primary's agent, from another one or from its platform: a
+    /// To the primary's agent, from its platform or a command beside it: a
     /// [`RestorePointOrder`](super::RestorePointOrder), answered by a
     /// [`RestorePoint`](super::RestorePoint) once it is in the log.
     pub const RESTORE_POINT: &str = "restore-point";

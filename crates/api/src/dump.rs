@@ -135,6 +135,7 @@ impl DumpContent {
             passwords: self.role_passwords,
             snapshot_limit_seconds: u64::try_from(seconds).unwrap_or_default(),
             retention: self.retention_policy.clone(),
+            asked_by: None,
         }
     }
 }

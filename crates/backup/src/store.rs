@@ -47,6 +47,11 @@ impl Patience {
         }
     }
 
+    /// Enough to look into a store for somebody who tries again anyway, and tells why it failed.
+    pub fn asking() -> Self {
+        Self { retries: 2, give_up: Duration::from_secs(15), ..Self::carrying(Size(0)) }
+    }
+
     /// A bound for an attempt with all its repetitions.
     fn whole(self) -> Duration {
         self.give_up + self.request * 2

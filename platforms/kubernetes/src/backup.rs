@@ -5,14 +5,17 @@
 pub mod recoverable;
 
 use crate::errand::status::{FINALIZING, RUNNING, STARTED, second};
-use crate::errand::{Archive, Work};
+use crate::errand::{Archive, Work, asked_by};
 use crate::run::Context;
 use kube::runtime::reflector::Store;
-use pgherd_api::agent::{BackupNamed, BackupOrder, BackupPhase, BackupReport, names};
+use pgherd_api::agent::{
+    AskedBy, BackupNamed, BackupOrder, BackupPhase, BackupReport, Status, names,
+};
 use pgherd_api::backup::{Backup, BackupMethod, BackupStatus, mode};
 use pgherd_api::cluster::object_store::Encryption;
 use pgherd_api::errand::{COMPLETED, FAILED};
 use pgherd_core::backup::course::{Before, Heard, Nature};
+use std::collections::BTreeMap;
 
 const METHOD: &str = "barmanObjectStore";
 
@@ -51,6 +54,7 @@ impl Work for Backup {
             wait_for_archive: true,
             // What is refused is told before this.
             incremental: mode::incremental(&self.metadata).unwrap_or_default(),
+            asked_by: Some(asked_by(&self.metadata)),
         }
     }
 
@@ -106,7 +110,6 @@ impl Work for Backup {
             BackupPhase::Failed | BackupPhase::Cancelled => FAILED,
         };
         let (began, taken) = (report.began.as_ref(), report.taken.as_ref());
-        let warnings = (!report.warnings.is_empty()).then(|| report.warnings.join("\n"));
         BackupStatus {
             phase: Some(phase.to_owned()),
             error: report.failure.clone(),
@@ -122,14 +125,46 @@ impl Work for Backup {
             started_at: began.map(|began| second(began.at)),
             stopped_at: taken.map(|taken| second(taken.at)),
             major_version: began.map(|began| i64::from(began.version / 10_000)),
-            command_output: warnings,
+            command_output: output(report),
+            plugin_metadata: built(report),
             ..before
         }
+    }
+
+    fn running(status: &Status) -> Option<(&AskedBy, &str)> {
+        let report = status.backup.as_ref().filter(|report| !report.phase.is_over())?;
+        Some((report.asked_by.as_ref()?, report.name.as_str()))
     }
 
     fn keep(&self, report: &BackupReport, context: &Context) {
         context.recoverable.note(self, report.recoverable_since);
     }
+}
+
+/// What is to be known of one that is completed: what is wrong with it, and why it is not what was
+/// wanted.
+fn output(report: &BackupReport) -> Option<String> {
+    let full = report.full_because.as_ref().map(|why| format!("{}{why}", mode::FULL_TAKEN));
+    let lines: Vec<String> = full.into_iter().chain(report.warnings.iter().cloned()).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The same for programs, with what CloudNativePG has no field for. It has one for whatever takes a
+/// backup to note.
+fn built(report: &BackupReport) -> BTreeMap<String, String> {
+    let mode = match (&report.builds_on, &report.full_because) {
+        (Some(_), _) => Some("incremental"),
+        (None, Some(_)) => Some("full"),
+        // Until it is stored nobody knows what an incremental one has become.
+        (None, None) => None,
+    };
+    let told = [
+        (mode::BACKUP_MODE, mode.map(ToOwned::to_owned)),
+        (mode::BUILDS_ON, report.builds_on.clone()),
+        (mode::FULL_BECAUSE, report.full_because.clone()),
+    ];
+    let told = told.into_iter();
+    told.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 #[cfg(test)]
@@ -203,6 +238,31 @@ mod tests {
         "#]]
         .assert_eq(&(serde_json::to_string_pretty(&told).unwrap() + "\n"));
         assert!(told.going().is_over());
+    }
+
+    #[test]
+    fn what_a_backup_builds_on_is_told_and_why_it_is_a_full_one() {
+        let told = |report: BackupReport| {
+            let told = Backup::reported(BackupStatus::default(), &report);
+            format!("{:?} {:?}\n", told.command_output, told.plugin_metadata)
+        };
+        let of = || report(BackupPhase::Completed);
+        let why = || Some("there is no backup with the sums of its pages".to_owned());
+        let warnings = vec!["2 pages are damaged".to_owned()];
+        let on = Some("20261121T112233".to_owned());
+        let told = [
+            told(of()),
+            told(BackupReport { builds_on: on, ..of() }),
+            told(BackupReport { full_because: why(), ..of() }),
+            told(BackupReport { full_because: why(), warnings, ..of() }),
+        ];
+        expect![[r#"
+            None {}
+            None {"pgherd.dev/backupMode": "incremental", "pgherd.dev/buildsOn": "20261121T112233"}
+            Some("a full backup is taken: there is no backup with the sums of its pages") {"pgherd.dev/backupMode": "full", "pgherd.dev/fullBecause": "there is no backup with the sums of its pages"}
+            Some("a full backup is taken: there is no backup with the sums of its pages\n2 pages are damaged") {"pgherd.dev/backupMode": "full", "pgherd.dev/fullBecause": "there is no backup with the sums of its pages"}
+        "#]]
+        .assert_eq(&told.concat());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub mod rollouts;
 mod wanted;
 
 use crate::run::Context;
-use events::Round;
+use events::{Left, Round};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use manifests::Blueprint;
@@ -73,6 +73,8 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         Err(why) => {
             let without = report::without_origin(cluster, why, Timestamp::now());
             let told = report::write(context, cluster, &without).await;
+            let event = events::left(cluster, &without, Left::WithoutOrigin);
+            events::publish(context, cluster, event.as_slice()).await;
             return told.map(|()| Action::requeue(LOOK_AGAIN_SOON)).map_err(ReconcileError::Report);
         }
     };
@@ -82,7 +84,7 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
         Err(problems) => {
             let refused = report::refused(cluster, &problems, Timestamp::now());
             let told = report::write(context, cluster, &refused).await;
-            let event = events::refused(cluster, &refused);
+            let event = events::left(cluster, &refused, Left::Refused);
             events::publish(context, cluster, event.as_slice()).await;
             return told.map(|()| Action::await_change()).map_err(ReconcileError::Report);
         }
@@ -96,6 +98,8 @@ pub async fn reconcile(cluster: &Cluster, context: &Context) -> Result<Action, R
     {
         let without_image = report::without_image(cluster, error, Timestamp::now());
         let told = report::write(context, cluster, &without_image).await;
+        let event = events::left(cluster, &without_image, Left::WithoutImage);
+        events::publish(context, cluster, event.as_slice()).await;
         return told.map(|()| Action::requeue(LOOK_AGAIN)).map_err(ReconcileError::Report);
     }
     let catalog_image = catalog.as_ref().ok().and_then(Option::as_deref);

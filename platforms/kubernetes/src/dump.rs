@@ -3,10 +3,10 @@
 //! Never takes one: an agent does, and its object tells how.
 
 use crate::errand::status::{RUNNING, STARTED, second};
-use crate::errand::{Archive, Work};
+use crate::errand::{Archive, Work, asked_by};
 use crate::run::Context;
 use kube::runtime::reflector::Store;
-use pgherd_api::agent::{DumpNamed, DumpOrder, DumpPhase, DumpReport, names};
+use pgherd_api::agent::{AskedBy, DumpNamed, DumpOrder, DumpPhase, DumpReport, Status, names};
 use pgherd_api::dump::{Dump, DumpStatus};
 use pgherd_api::errand::{COMPLETED, FAILED, Going, Told};
 use pgherd_core::backup::course::{Before, Heard, Nature};
@@ -28,7 +28,7 @@ impl Work for Dump {
     }
 
     fn order(&self, name: String) -> DumpOrder {
-        self.spec.content.order(name)
+        DumpOrder { asked_by: Some(asked_by(&self.metadata)), ..self.spec.content.order(name) }
     }
 
     fn named(name: String) -> DumpNamed {
@@ -49,6 +49,11 @@ impl Work for Dump {
                 nature: if report.passing { Nature::Passing } else { Nature::Lasting },
             },
         }
+    }
+
+    fn running(status: &Status) -> Option<(&AskedBy, &str)> {
+        let report = status.dump.as_ref().filter(|report| !report.phase.is_over())?;
+        Some((report.asked_by.as_ref()?, report.name.as_str()))
     }
 
     fn addressed(status: DumpStatus, archive: &Archive<'_>) -> DumpStatus {

@@ -7,11 +7,13 @@ mod look;
 mod order;
 pub(crate) mod silences;
 pub(crate) mod status;
+mod unseen;
 
 use crate::cluster::events::{Event, Kind, publish};
 use crate::cluster::reach::Said;
 use crate::run::Context;
 use crate::stores::Namespaced;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -19,7 +21,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::WriterDropped;
 use look::Looked;
-use pgherd_api::agent::ArchiveSpec;
+use pgherd_api::agent::{ArchiveSpec, AskedBy, Status};
 use pgherd_api::cluster::object_store::BarmanObjectStore;
 use pgherd_api::errand::{Errand, Told};
 use pgherd_core::backup::course::{self, Heard, Step, Wait};
@@ -62,6 +64,9 @@ pub(crate) trait Work: Errand + Namespaced + Serialize {
     fn order(&self, name: String) -> Self::Order;
     fn named(name: String) -> Self::Named;
     fn heard(report: &Self::Report) -> Heard<'_>;
+    /// Which object an agent does work of this kind for, and under which name; none while it does
+    /// nothing, or what a person asked for.
+    fn running(status: &Status) -> Option<(&AskedBy, &str)>;
     /// What is told of it from the beginning.
     fn marked(status: Self::Status) -> Self::Status {
         status
@@ -72,6 +77,12 @@ pub(crate) trait Work: Errand + Namespaced + Serialize {
     fn reported(status: Self::Status, report: &Self::Report) -> Self::Status;
     /// What is to be remembered of one that is done.
     fn keep(&self, _report: &Self::Report, _context: &Context) {}
+}
+
+/// What an agent is told about who asks: that is how work is known whose object is gone.
+pub(crate) fn asked_by(metadata: &ObjectMeta) -> AskedBy {
+    let of = |text: &Option<String>| text.clone().unwrap_or_default();
+    AskedBy { name: of(&metadata.name), uid: of(&metadata.uid) }
 }
 
 /// Where a cluster's archive is.

@@ -16,8 +16,16 @@ use pgherd_core::names::ClusterName;
 use pgherd_core::units::Epoch;
 
 /// Why a container waits for its image.
-const WITHOUT_IMAGE: [&str; 4] =
-    ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
+const WITHOUT_IMAGE: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+];
+const NOT_PULLED: &str = "cannot be pulled: ";
+const NOT_STARTED: &str = "does not start: ";
 const PULLED_WITH: &str = "spec.imagePullSecrets names Secret";
 /// What takes longer than this is told, although it may only be slow.
 const SLOW: SignedDuration = SignedDuration::from_secs(30);
@@ -63,6 +71,12 @@ pub(crate) fn without_secrets(fact: Fact, secrets: &[String]) -> Fact {
 /// Whether this reason of a phase is about those.
 pub(crate) fn is_about_secrets(reason: &str) -> bool {
     reason.contains(PULLED_WITH)
+}
+
+/// Whether this reason of a phase has what a kubelet says of a container that it cannot start. It goes on
+/// until somebody does something about it.
+pub(crate) fn is_by_kubelet(reason: &str) -> bool {
+    [NOT_PULLED, NOT_STARTED].iter().any(|it| reason.contains(it))
 }
 
 /// A route to a primary that the record does not know: nobody dares to write over it.
@@ -142,7 +156,8 @@ fn stuck(pod: &Pod, container: &ContainerStatus) -> Option<Fact> {
         reason if WITHOUT_IMAGE.contains(&reason) => {
             // What a repeated attempt says ends with what the first one said.
             let said = said.rsplit("ErrImagePull: ").next().unwrap_or(said);
-            let what = format!("image {} cannot be pulled: {said}", image(pod, container));
+            let said = if said.is_empty() { reason } else { said };
+            let what = format!("image {} {NOT_PULLED}{said}", image(pod, container));
             Some(fact(pod, what, for_image(name)))
         }
         "" | "PodInitializing" | "ContainerCreating" | "CrashLoopBackOff" => {
@@ -152,7 +167,9 @@ fn stuck(pod: &Pod, container: &ContainerStatus) -> Option<Fact> {
             Some(fact(pod, what, for_end(pod, container, &why)))
         }
         _ => {
-            let what = format!("container {name} does not start: {reason}: {said}");
+            let image = image(pod, container);
+            let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+            let what = format!("container {name} (image {image}) {NOT_STARTED}{reason}{said}");
             Some(fact(pod, what, format!("put that right, and it goes on: {}", described(pod))))
         }
     }
@@ -380,16 +397,28 @@ mod tests {
         let told = [
             waiting("ImagePullBackOff", again),
             waiting("ErrImagePull", "not found"),
+            waiting("InvalidImageName", "couldn't parse image name \"pg::15\""),
+            waiting("ErrImageNeverPull", ""),
             waiting("CreateContainerConfigError", "secret \"keys\" not found"),
+            waiting("ImageInspectError", ""),
             waiting("ContainerCreating", ""),
             crashing(no_server),
             crashing("error: running the agent: no"),
         ];
         let told = told.map(|pod| tests::told(Some(&pod), &[]));
+        // It goes on by itself, or the agent has said why.
+        let others = ["has not begun with it", "ended with"];
+        for line in &told {
+            let is_other = others.iter().any(|it| line.contains(it));
+            assert_eq!(is_by_kubelet(line), !is_other, "{line}");
+        }
         expect![[r#"
             pod/db-1: image pg:15 cannot be pulled: not found (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
             pod/db-1: image pg:15 cannot be pulled: not found (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
-            pod/db-1: container postgres does not start: CreateContainerConfigError: secret "keys" not found (fix: put that right, and it goes on: kubectl describe pod db-1 -n shop)
+            pod/db-1: image pg:15 cannot be pulled: couldn't parse image name "pg::15" (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
+            pod/db-1: image pg:15 cannot be pulled: ErrImageNeverPull (fix: correct imageName or imagePullSecrets of the Cluster, or make the image available)
+            pod/db-1: container postgres (image pg:15) does not start: CreateContainerConfigError: secret "keys" not found (fix: put that right, and it goes on: kubectl describe pod db-1 -n shop)
+            pod/db-1: container postgres (image pg:15) does not start: ImageInspectError (fix: put that right, and it goes on: kubectl describe pod db-1 -n shop)
             pod/db-1: its node has not begun with it: an image or a volume takes long, or a Secret or ConfigMap that it mounts is missing (fix: kubectl describe pod db-1 -n shop)
             pod/db-1: container postgres ended with 1: finding PostgreSQL in the image: no PostgreSQL 14 to 18 was found (fix: correct imageName of the Cluster: image pg:15 has to hold the whole server of PostgreSQL 14 to 18)
             pod/db-1: container postgres ended with 1: running the agent: no (fix: kubectl logs db-1 -c postgres --previous -n shop)

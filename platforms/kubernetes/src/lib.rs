@@ -17,5 +17,6 @@ pub mod rights;
 pub mod run;
 mod schedule;
 pub mod settings;
+mod space;
 pub mod stores;
 mod unacted;

@@ -18,7 +18,7 @@ use crate::pod::patient;
 use crate::pull::{self, Original};
 use crate::schedule::{self, Maker, ScheduleError};
 use crate::settings::Settings;
-use crate::stores::{self, Stores};
+use crate::stores::{self, Gone, Stores};
 use crate::unacted;
 use futures_util::future::{BoxFuture, Shared, join, join_all, join3};
 use futures_util::{FutureExt, StreamExt};
@@ -221,7 +221,7 @@ fn look_after(
 
 /// Has agents do what objects of a kind ask for, and breaks off what nobody wants any more.
 fn work_off<E: Work>(
-    (controller, gone): (Controller<E>, mpsc::Receiver<E>),
+    (controller, gone): (Controller<E>, mpsc::Receiver<Gone<E>>),
     context: &Arc<Context>,
     ended: Shared<BoxFuture<'static, ()>>,
 ) -> impl Future<Output = ()> + use<E> {

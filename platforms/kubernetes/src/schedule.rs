@@ -204,7 +204,9 @@ fn owners<S: Maker>(scheduled: &S, context: &Context) -> Option<Vec<OwnerReferen
         Owner::Cluster => {
             let namespace = scheduled.meta().namespace.as_deref().unwrap_or_default();
             let named = ObjectRef::new(timing.cluster).within(namespace);
-            Some(vec![context.clusters.get(&named)?.controller_owner_ref(&())?])
+            let owner = context.clusters.get(&named)?.controller_owner_ref(&())?;
+            // Who deletes the cluster and waits, waits for it as for all that is the cluster's.
+            Some(vec![OwnerReference { block_owner_deletion: Some(true), ..owner }])
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::cluster::manifests::labels;
 use crate::pod::{lease, route};
 use crate::rights::{READ, Right};
 pub use catalogs::Catalogs;
-pub use errands::{errands, schedules};
+pub use errands::{Gone, errands, schedules};
 use futures_util::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;

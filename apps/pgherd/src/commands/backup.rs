@@ -129,6 +129,7 @@ mod tests {
     fn a_copy_is_told_with_its_rate_and_what_is_left() {
         let report = BackupReport {
             name: "db-1".to_owned(),
+            asked_by: None,
             id: Some("20261122T112233".to_owned()),
             instance: InstanceName::parse("db-2").unwrap(),
             destination: "/b".to_owned(),

@@ -108,7 +108,8 @@ async fn what_is_no_better_program_is_refused_and_leaves_nothing() {
     for holder in [peer, Holder::Record] {
         let client = cluster.client_of(&holder);
         let given = cluster.give_as(&client, (1, &of_words), open(&words)).await;
-        let why = format!("{holder} may not give this agent a program: its operator may");
+        let me = cluster.name(1);
+        let why = format!("{holder} may not ask the agent of {me} for program: its platform may");
         assert_eq!(refusal(given), (Kind::Forbidden, why));
     }
     let (kind, why) = refusal(cluster.give((1, "abc"), open(&words)).await);

@@ -76,6 +76,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         BackupReport {
             name: name.to_owned(),
+            asked_by: None,
             id: Some("20261122T112233".to_owned()),
             instance: InstanceName::parse("db-1").unwrap(),
             destination: "/b".to_owned(),

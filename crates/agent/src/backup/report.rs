@@ -20,6 +20,7 @@ pub(super) fn ordered(
     let now = Timestamp::now();
     BackupReport {
         name: order.name.clone(),
+        asked_by: order.asked_by.clone(),
         id: Some(id(now)),
         instance: place.me.clone(),
         destination: archive.destination.clone(),

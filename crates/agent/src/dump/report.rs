@@ -4,13 +4,18 @@
 
 use super::Place;
 use jiff::Timestamp;
-use pgherd_api::agent::{DumpPhase, DumpReport, DumpWork};
+use pgherd_api::agent::{AskedBy, DumpPhase, DumpReport, DumpWork};
 use pgherd_core::units::Bytes;
 
-pub(super) fn ordered(place: &Place, name: &str, work: DumpWork) -> DumpReport {
+pub(super) fn ordered(
+    place: &Place,
+    (name, asked_by): (&str, Option<AskedBy>),
+    work: DumpWork,
+) -> DumpReport {
     let now = Timestamp::now();
     DumpReport {
         name: name.to_owned(),
+        asked_by,
         work,
         id: None,
         instance: place.me.clone(),

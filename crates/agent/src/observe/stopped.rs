@@ -8,6 +8,7 @@ use crate::perform::Manner;
 use crate::postgres::control::{self, Control, State};
 use crate::postgres::site::Site;
 use crate::postgres::wal;
+use pgherd_api::agent::FullVolume;
 use pgherd_core::seen::{End, Health, Server};
 use pgherd_core::units::{Bytes, Lsn, WalPosition};
 use tracing::error;
@@ -80,6 +81,11 @@ pub fn health(site: &Site, manner: &Manner, server: &Server) -> Health {
         redo_milliseconds: redo_milliseconds(site, manner, server),
         ..Health::default()
     }
+}
+
+/// The volumes on which next to nothing is left.
+pub fn full_volumes(site: &Site) -> Vec<FullVolume> {
+    disk::full_volumes(&site.data)
 }
 
 /// How long the recovery of a crashed server would take.

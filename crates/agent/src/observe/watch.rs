@@ -185,8 +185,15 @@ impl Watcher {
             upstream: Upstream::InPlace,
             redo_milliseconds: None,
         };
-        let overruled = self.overruled(site);
-        Look { began, postmaster: self.postmaster, server, health, overruled, replayed_per_second }
+        Look {
+            began,
+            postmaster: self.postmaster,
+            server,
+            health,
+            full: disk::full_volumes(&site.data),
+            overruled: self.overruled(site),
+            replayed_per_second,
+        }
     }
 
     fn overruled(&mut self, site: &Site) -> Overruled {

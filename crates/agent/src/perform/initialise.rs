@@ -47,8 +47,8 @@ pub(super) enum Error {
     UnderstandStatements { place: String },
     #[error("copying external cluster {name}")]
     Copy { name: String, source: Box<ExternalError> },
-    #[error("recovering from {name}")]
-    Recover { name: String, source: Box<RecoveryError> },
+    #[error("recovering from {name}, which is server {server} in {destination}")]
+    Recover { name: String, server: String, destination: String, source: Box<RecoveryError> },
     #[error("starting the thread of a recovery")]
     StartThread(#[source] std::io::Error),
     #[error("the recovery ended early: this is an error in the program, see the agent's log")]
@@ -105,9 +105,12 @@ async fn recover(bench: &Bench, spec: &RecoverySpec, settings: Settings) -> Resu
         let patience = recovery::Patience::default();
         recovery::recover(&site, &new, &settings, patience, &told).await
     });
-    recovered
-        .await?
-        .map_err(|source| Error::Recover { name: spec.name.clone(), source: Box::new(source) })?;
+    recovered.await?.map_err(|source| Error::Recover {
+        name: spec.name.clone(),
+        server: spec.source.server.clone(),
+        destination: spec.source.destination.clone(),
+        source: Box::new(source),
+    })?;
     bench.recovery.send_modify(|report| {
         if let Some(report) = report {
             let now = Timestamp::now();

@@ -66,7 +66,10 @@ pub enum ImportError {
          larger disk"
     )]
     NoRoom { database: String, needed: Bytes, free: Bytes },
-    #[error("asking the server for its databases")]
+    #[error(
+        "asking the server for its databases: see that it runs and lets this cluster in, or correct its \
+         entry in externalClusters"
+    )]
     Ask(#[source] ToolError),
     #[error("the server did not answer as PostgreSQL does")]
     Understand(#[source] serde_json::Error),
@@ -77,7 +80,10 @@ pub enum ImportError {
     NoDatabase { name: String, there: String },
     #[error("the server has no role {name:?}: correct spec.bootstrap.initdb.import.roles")]
     NoRole { name: String },
-    #[error("dumping the server's roles, which only its superuser may")]
+    #[error(
+        "dumping the server's roles, which only its superuser may: let its entry in externalClusters \
+         log in as one"
+    )]
     DumpRoles(#[source] ToolError),
     #[error("making the server's roles")]
     MakeRoles(#[source] GlobalsError),
@@ -90,7 +96,10 @@ pub enum ImportError {
     MakeDatabase { database: String, owner: String, source: SessionError },
     #[error("lending {owner:?} the rights to restore its database")]
     Lend { owner: String, source: SessionError },
-    #[error("dumping database {database:?}")]
+    #[error(
+        "dumping database {database:?}: the user of its entry in externalClusters has to be able to read \
+         all of it"
+    )]
     Dump { database: String, source: ToolError },
     #[error("restoring the {section} of database {database:?}")]
     Restore { database: String, section: &'static str, source: ToolError },

@@ -91,7 +91,8 @@ pub async fn recover(
         .map_err(|source| RecoveryError::EndEarlier { source })?;
     refuse_occupied(new).await?;
     let source = Source::open(new)?;
-    let planned = plan(&source.repository(), &new.spec, staged.installation.version.major).await;
+    let looked_into = Source::to_look_into(new)?;
+    let planned = plan(&looked_into, &new.spec, staged.installation.version.major).await;
     let planned = planned.map_err(RecoveryError::Plan)?;
     if let Some(last) = before.and_then(|before| futile(before, &planned, told)) {
         return Err(short(&new.spec, last));

@@ -20,7 +20,7 @@ const MEMORY: Bytes = Bytes(64 << 20);
 pub(super) async fn refuse_occupied(new: &NewFromBackup) -> Result<(), RecoveryError> {
     let Some((own, keys)) = &new.own else { return Ok(()) };
     let keys = repository::in_folder(keys);
-    let opened = repository::open(own, own.encryption, &keys, Patience::carrying(MEMORY));
+    let opened = repository::open(own, own.encryption, &keys, Patience::asking());
     let (store, layout) = opened.map_err(|source| RecoveryError::OpenOwn { source })?;
     let looked = refuse_other_form(&store, &layout).await;
     looked.map_err(|source| RecoveryError::OwnForm { source })?;
@@ -45,8 +45,16 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn open(new: &NewFromBackup) -> Result<Self, RecoveryError> {
+        Self::opened(new, Patience::carrying(MEMORY))
+    }
+
+    /// The same to be looked into: what is in the way is told soon, for the whole is tried again.
+    pub(super) fn to_look_into(new: &NewFromBackup) -> Result<Repository, RecoveryError> {
+        Self::opened(new, Patience::asking()).map(|source| source.repository())
+    }
+
+    fn opened(new: &NewFromBackup, patience: Patience) -> Result<Self, RecoveryError> {
         let keys = repository::in_folder(&new.keys);
-        let patience = Patience::carrying(MEMORY);
         let opened = repository::open(&new.spec.source, None, &keys, patience);
         let (store, layout) = opened.map_err(|source| RecoveryError::OpenSource { source })?;
         Ok(Self { store, layout })

@@ -132,6 +132,7 @@ impl Agent {
             Some(Running { ended: None, .. }) | None => false,
         };
         let measured = look.replayed_per_second;
+        self.full.clone_from(&look.full);
         self.hands.manner.replayed_per_second = measured.or(self.hands.manner.replayed_per_second);
         let (server, health) = look.with(&self.hands.manner);
         let health = Health { upstream: self.upstream(), ..self.with_archive(health) };
@@ -220,6 +221,7 @@ impl Agent {
     pub(super) fn look_at_stopped(&mut self) {
         let server = stopped::look(&self.site, &self.hands.manner);
         let health = stopped::health(&self.site, &self.hands.manner, &server);
+        self.full = stopped::full_volumes(&self.site);
         let health = Health { configuration: self.hands.manner.configuration, ..health };
         self.see(Event::Looked { server, health });
     }

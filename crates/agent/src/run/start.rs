@@ -240,6 +240,7 @@ fn assemble(
         specification: told.map(Arc::new),
         intent: None,
         seen: taken.seen,
+        full: Vec::new(),
         hands: Hands { postmaster: None, manner: taken.manner },
         running: None,
         serial: 0,
@@ -295,7 +296,7 @@ impl Agent {
         let tasks = &mut self.outside.tasks;
         if let Some(program) = &self.outside.replaceable {
             program.sweep();
-            routes = serve::with_program(routes, program, &self.folder, &waker);
+            routes = serve::with_program(routes, &self.me, program, &self.folder, &waker);
             let program = Arc::clone(program);
             tasks.spawn("knowing its program", async move { program.know().await });
         }

@@ -73,6 +73,7 @@ impl Agent {
             timeline: seen.position().map(|position| position.timeline),
             misses: seen.health.misses,
             disk_full: seen.health.disk_full,
+            full_volumes: self.full.clone(),
             ..ServerStatus::default()
         };
         match &seen.server {

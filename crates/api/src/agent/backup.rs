@@ -3,6 +3,7 @@
 //! Never an order that counts twice: a backup has the name that its asker gave it, and to ask for the
 //! same name again is to ask how it is.
 
+use super::asked_by::AskedBy;
 use jiff::Timestamp;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::{Bytes, Lsn, Timeline};
@@ -25,6 +26,9 @@ pub struct BackupOrder {
     /// when absent.
     #[serde(default)]
     pub incremental: Option<Incremental>,
+    /// The object that asks for it; none when a person does, by a command.
+    #[serde(default)]
+    pub asked_by: Option<AskedBy>,
 }
 
 /// How backups build on each other.
@@ -55,6 +59,9 @@ pub struct BackupNamed {
 pub struct BackupReport {
     /// The name it was ordered under.
     pub name: String,
+    /// The object that asked for it; none when a person did, by a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<AskedBy>,
     /// Its id in the archive, once it has one: when it began, in UTC, `20261122T112233`.
     pub id: Option<String>,
     /// The instance that takes it.

@@ -3,6 +3,7 @@
 //! Never an order that counts twice: it has the name that its asker gave it, and to ask for the same
 //! name again is to ask how it is.
 
+use super::asked_by::AskedBy;
 use jiff::Timestamp;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::Bytes;
@@ -36,6 +37,9 @@ pub struct DumpOrder {
     /// Which dumps are kept afterwards, `30d` or `7`; what the archive's policy says when absent.
     #[serde(default)]
     pub retention: Option<String>,
+    /// The object that asks for it; none when a person does, by a command.
+    #[serde(default)]
+    pub asked_by: Option<AskedBy>,
 }
 
 /// How `pg_dump` stores a database.
@@ -140,6 +144,9 @@ pub struct DumpNamed {
 pub struct DumpReport {
     /// The name it was ordered under.
     pub name: String,
+    /// The object that asked for it; none when a person did, by a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<AskedBy>,
     /// What is done.
     pub work: DumpWork,
     /// The dump's id in the archive, once it has one: when it began, in UTC.

@@ -189,6 +189,39 @@ pub struct ServerStatus {
     pub misses: u32,
     /// The log cannot grow because the disk is full.
     pub disk_full: bool,
+    /// The volumes on which next to nothing is left.
+    pub full_volumes: Vec<FullVolume>,
+}
+
+/// A volume on which next to nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FullVolume {
+    /// What lies on it.
+    pub holds: VolumeHolds,
+    /// What fits on it, without what is reserved for root.
+    pub size: Bytes,
+    /// What is left of that.
+    pub left: Bytes,
+}
+
+/// What lies on a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VolumeHolds {
+    /// The data, and the log where that has no volume of its own.
+    Data,
+    /// The log alone.
+    Log,
+}
+
+impl FullVolume {
+    /// How much of it is used, in percent.
+    pub fn percent(&self) -> u64 {
+        let used = self.size.0.saturating_sub(self.left.0);
+        let percent = (u128::from(used) * 100).checked_div(u128::from(self.size.0));
+        percent.and_then(|percent| u64::try_from(percent).ok()).unwrap_or(100)
+    }
 }
 
 /// How a stopped server ended.

@@ -14,6 +14,13 @@ pub const BACKUP_MODE: &str = "pgherd.dev/backupMode";
 /// 1 to 64. Default: 64.
 pub const FULL_EVERY: &str = "pgherd.dev/fullEvery";
 
+/// In `pluginMetadata` of the status of a Backup that was to be incremental: why it is a full one.
+pub const FULL_BECAUSE: &str = "pgherd.dev/fullBecause";
+/// In the same place, of an incremental one: the id of the backup that it builds on.
+pub const BUILDS_ON: &str = "pgherd.dev/buildsOn";
+/// How the line of `commandOutput` begins that says the first of these to people.
+pub const FULL_TAKEN: &str = "a full backup is taken: ";
+
 /// Why an annotation is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say what the variants are")]

@@ -77,7 +77,10 @@ pub enum Concern {
 /// Why no backup can be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the repository holds no backup that can be restored: take one")]
+    #[error(
+        "the repository holds no backup that can be restored: take one, or correct the destination \
+         or the name of the server"
+    )]
     NoBackup,
     #[error("there is no backup {0} that is done: choose one of those that are listed")]
     UnknownBackup(BackupId),

@@ -141,16 +141,29 @@ fn delayed(round: &Round<'_>) -> Option<Event> {
     is_told.then(|| normal("RolloutDelayed", note, number(round.generation)))
 }
 
-/// A manifest that cannot be carried out, unless that was told.
-pub(super) fn refused(cluster: &Cluster, after: &ClusterStatus) -> Option<Event> {
+/// Why nothing is done with a cluster at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Its manifest cannot be carried out.
+    Refused,
+    /// There is no Backup such as it is to begin with.
+    WithoutOrigin,
+    /// The catalog has no image for it.
+    WithoutImage,
+}
+
+/// That nothing is done with it, unless that was told.
+pub(super) fn left(cluster: &Cluster, after: &ClusterStatus, left: Left) -> Option<Event> {
     let known = cluster.status.as_ref().and_then(|before| before.phase_reason.as_ref());
     let why = after.phase_reason.as_ref().filter(|why| known != Some(why))?;
-    Some(Event {
-        kind: Kind::Warning,
-        reason: "InvalidClusterDefinition",
-        note: why.clone(),
-        mark: number(cluster.metadata.generation),
-    })
+    let phase = after.phase.as_deref().unwrap_or_default();
+    let (reason, note) = match left {
+        Left::Refused => ("InvalidClusterDefinition", why.clone()),
+        Left::WithoutOrigin => ("BootstrapFailed", format!("{phase}: {why}")),
+        Left::WithoutImage => ("DiscoverImage", format!("{phase}: {why}")),
+    };
+    let mark = number(cluster.metadata.generation);
+    Some(Event { kind: Kind::Warning, reason, note, mark })
 }
 
 /// The office may have changed hands more than once since the status was written.

@@ -14,6 +14,7 @@ use super::report::NOT_ENOUGH_SPACE;
 use super::wanted::Wanted;
 use crate::hindrance;
 use crate::run::Context;
+use crate::space::{self, Full};
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -56,8 +57,8 @@ pub(super) struct Heard {
     pub(super) pending: BTreeMap<InstanceName, Vec<String>>,
     /// What of the settings the primary leaves out, and why.
     pub(super) refused: Vec<String>,
-    /// Whose disk is full.
-    pub(super) full: Vec<InstanceName>,
+    /// Whose volumes are full.
+    pub(super) full: Full,
     /// Who is to start again as it was asked to, or is not up again yet.
     pub(super) restarting: Vec<InstanceName>,
     /// The number of the last restart that each has begun.
@@ -259,8 +260,8 @@ fn gather(said: impl Iterator<Item = Said>, asked: &Asked, record: &Record) -> H
             heard.restarting.push(name.clone());
         }
         heard.restarted.insert(name.clone(), said.restart_done);
-        if said.server.disk_full {
-            heard.full.push(name.clone());
+        if let Some(full) = space::of(&said.server) {
+            heard.full.insert(name.clone(), full);
         }
         if !said.pending_restart.is_empty() {
             heard.pending.insert(name, said.pending_restart);
@@ -390,7 +391,8 @@ mod tests {
         let listed = |names: &[InstanceName]| {
             names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        let (late, full, pending) = (listed(&heard.late), listed(&heard.full), &heard.pending);
+        let full: Vec<InstanceName> = heard.full.keys().cloned().collect();
+        let (late, full, pending) = (listed(&heard.late), listed(&full), &heard.pending);
         let pending: Vec<_> = pending.iter().map(|(name, all)| format!("{name} {all:?}")).collect();
         let again = heard.look_again();
         let told = format!("late [{late}] full [{full}] pending [{}]", pending.join(" "));

@@ -88,3 +88,63 @@ pub(crate) fn digest(content: &impl Serialize) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::Sample;
+    use super::*;
+    use k8s_openapi::api::core::v1::Secret;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+    use pgherd_api::agent::Specification;
+    use pgherd_core::wishes::{Shall, Wishes};
+
+    /// All that is made of a cluster with all that can be asked for.
+    fn everything(it: &Blueprint<'_>, sample: &Sample) -> Vec<ObjectMeta> {
+        let first = sample.instance(1);
+        let wishes = Wishes::default();
+        let told = Specification::numbered(1, it.checked, &wishes, Shall::Run);
+        let map = specification::config_map(it, &told, &wishes).unwrap();
+        let budgets = budgets::budgets(it, budgets::Succession::Certain).into_iter();
+        let services = services::services(it).into_iter();
+        let claims = claims::claims(it, &first, claims::ClaimStatus::Ready).into_iter();
+        let account = access::service_account(it).into_iter();
+        let alone = [
+            access::role(it).metadata,
+            access::role_binding(it).metadata,
+            route::lease(it).metadata,
+            route::slice(it, route::AddressFamily::V4).metadata,
+            map.metadata,
+            pod::pod(it, &first).metadata,
+            secrets::app(it, "app", "app", "x").metadata,
+            secrets::superuser(it, "x").metadata,
+            secrets::pull(it, &Secret::default()).metadata,
+        ];
+        alone
+            .into_iter()
+            .chain(budgets.map(|it| it.metadata))
+            .chain(services.map(|it| it.metadata))
+            .chain(claims.map(|it| it.metadata))
+            .chain(account.map(|it| it.metadata))
+            .collect()
+    }
+
+    #[test]
+    fn a_cluster_that_is_deleted_in_the_foreground_waits_for_all_it_owns() {
+        let sample = Sample::spec(
+            "instances: 3\nstorage: {size: 1Gi}\nwalStorage: {size: 1Gi}\nenableSuperuserAccess: true",
+        );
+        let all = sample.made(|it| everything(it, &sample));
+        assert!(all.len() > 15, "{}", all.len());
+        for metadata in all {
+            let name = metadata.name.unwrap_or_default();
+            let owners = metadata.owner_references.unwrap_or_default();
+            let [OwnerReference { kind, uid, controller, block_owner_deletion, .. }] =
+                owners.as_slice()
+            else {
+                panic!("{name}: {owners:?}");
+            };
+            assert_eq!((kind.as_str(), uid.as_str()), ("Cluster", "5f2c"), "{name}");
+            assert_eq!((*controller, *block_owner_deletion), (Some(true), Some(true)), "{name}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! Never asks the API server.
 
 use super::manifests::claims::{self, ClaimStatus};
-use super::manifests::{Blueprint, labels, pod, services, specification};
+use super::manifests::{Blueprint, labels, pod, services, specification, volumes};
 use crate::pod::{lease, route};
 use crate::settings::AgentUpdates;
 use crate::stores::{Part, Stores};
@@ -48,8 +48,9 @@ pub(super) fn observe(
     let claimed = claims.values().filter_map(|claim| instance(&claim.metadata, blueprint));
     let existing = pods.keys().cloned().chain(claimed);
     let account = stores.get::<ServiceAccount>(namespace, &blueprint.service_account());
+    let begun = Begun::of(record.is_some(), blueprint);
     let places = existing.map(|name| {
-        let pod = pods.get(&name).map(|pod| Dressed { pod, account: account.as_deref() });
+        let pod = pods.get(&name).map(|pod| Dressed { pod, account: account.as_deref(), begun });
         let place = place(blueprint, &name, pod, &claims);
         (name, place)
     });
@@ -85,6 +86,22 @@ fn instance(metadata: &ObjectMeta, blueprint: &Blueprint<'_>) -> Option<Instance
 struct Dressed<'a> {
     pod: &'a Pod,
     account: Option<&'a ServiceAccount>,
+    begun: Begun,
+}
+
+/// Whether there is a cluster, so that what it began with does not matter any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    Yes,
+    NotYet,
+}
+
+impl Begun {
+    fn of(has_record: bool, blueprint: &Blueprint<'_>) -> Self {
+        let status = blueprint.cluster.status.as_ref();
+        let is_known = status.is_some_and(|status| status.system_id.is_some());
+        if has_record || is_known { Self::Yes } else { Self::NotYet }
+    }
 }
 
 fn place(
@@ -142,12 +159,15 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 }
 
 fn form(blueprint: &Blueprint<'_>, instance: &InstanceName, dressed: Dressed<'_>) -> Form {
-    let Dressed { pod, account } = dressed;
+    let Dressed { pod, account, begun } = dressed;
     if account.is_some_and(|account| outlives(pod, account)) {
         return Form::Outdated;
     }
-    let made_as = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::POD_SPEC));
     let would_be = pod::pod(blueprint, instance);
+    if begun == Begun::NotYet && volumes::origins(pod) != volumes::origins(&would_be) {
+        return Form::Outdated;
+    }
+    let made_as = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::POD_SPEC));
     let brings_the_same = match blueprint.settings.agent_updates {
         AgentUpdates::InPlace => true,
         AgentUpdates::ByReplacement => pod::agent_image(pod) == pod::agent_image(&would_be),
@@ -168,8 +188,38 @@ fn outlives(pod: &Pod, account: &ServiceAccount) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::manifests::fixtures::Sample;
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_a_cluster_begins_with_counts_until_it_has_begun() {
+        let with = |entry: &str| {
+            Sample::spec(&format!(
+                "instances: 1\nstorage: {{size: 1Gi}}\n\
+                 bootstrap: {{pg_basebackup: {{source: b}}}}\nexternalClusters:\n\
+                 - {{name: b, connectionParameters: {{host: x}}, password: {entry}}}"
+            ))
+        };
+        let first = with("{name: wrong, key: p}");
+        let made = first.made(|it| pod::pod(it, &first.instance(1)));
+        let form_in = |sample: &Sample, begun| {
+            let dressed = Dressed { pod: &made, account: None, begun };
+            sample.made(|it| form(it, &sample.instance(1), dressed))
+        };
+        let corrected = with("{name: right, key: p}");
+        let without = Sample::spec("instances: 1\nstorage: {size: 1Gi}");
+        let statements = Sample::spec(
+            "instances: 1\nstorage: {size: 1Gi}\n\
+             bootstrap: {initdb: {postInitSQLRefs: {configMapRefs: [{name: m, key: b}]}}}",
+        );
+        let told = [&first, &corrected, &without, &statements].map(|sample| {
+            let [yet, after] = [Begun::NotYet, Begun::Yes].map(|begun| form_in(sample, begun));
+            (yet, after)
+        });
+        let (same, other) = (Form::Wanted, Form::Outdated);
+        assert_eq!(told, [(same, same), (other, same), (other, same), (other, same)]);
+    }
 
     #[test]
     fn a_pod_that_is_older_than_its_account_is_told_from_one_made_in_the_same_second() {

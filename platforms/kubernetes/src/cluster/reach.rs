@@ -71,6 +71,10 @@ impl Reach {
         self.belonging.contains(instance)
     }
 
+    pub(crate) fn instances(&self) -> impl Iterator<Item = &InstanceName> {
+        self.belonging.iter()
+    }
+
     pub(crate) fn pod(&self, instance: &InstanceName) -> Option<&Arc<Pod>> {
         self.seen.pods.get(instance)
     }

@@ -130,12 +130,12 @@ pub(super) async fn realise(
         let certified = certified::realise(&objects, blueprint, (seen, wanted), now).await?;
         made = certified.made;
         done.extend(context.warned.news(uid, certified.ending).into_iter().map(Done::FoundEnding));
-        given_passwords(&objects, blueprint).await?;
         external::keys(&objects, blueprint, wanted).await?;
         if let Some(state) = state {
             context.looked.note(uid, state, Instant::now());
         }
     }
+    made.extend(given_passwords(&objects, blueprint).await?);
     made.extend(passwords(&objects, blueprint).await.map_err(RealiseError::Ensure)?);
     ensured(pulled_with(&objects, blueprint, context.pull.as_ref()).await)?;
     ensured(access_and_ways(&objects, blueprint).await)?;
@@ -218,11 +218,12 @@ pub(super) async fn take_up(
     Ok(())
 }
 
-/// Passwords that the user gives have to be there before a pod waits for them.
+/// Passwords that the user gives have to be there before a pod waits for them. They come back: pods see copies. Their
+/// Secrets are not watched, so that each round asks for them: a password that changes is to count soon.
 async fn given_passwords(
     objects: &Objects<'_>,
     blueprint: &Blueprint<'_>,
-) -> Result<(), RealiseError> {
+) -> Result<Vec<Secret>, RealiseError> {
     let superuser = blueprint.cluster.spec.superuser_secret.as_ref().map(|secret| &secret.name);
     let superuser = match blueprint.checked.postgres.superuser {
         Superuser::Allowed => superuser,
@@ -237,6 +238,7 @@ async fn given_passwords(
     };
     let given =
         [(owner, blueprint.checked.owner_secret.as_ref()), ("spec.superuserSecret", superuser)];
+    let mut all = Vec::new();
     for (field, name) in given.into_iter().filter_map(|(field, name)| Some((field, name?))) {
         let found = objects.find::<Secret>(name).await.map_err(RealiseError::Ensure)?;
         if let Some(complaint) = complaint(found.as_ref()) {
@@ -246,8 +248,9 @@ async fn given_passwords(
                 "Secret {name}, which {field} names, {complaint}: {fix}, and the cluster goes on by itself"
             )));
         }
+        all.extend(found);
     }
-    Ok(())
+    Ok(all)
 }
 
 fn complaint(secret: Option<&Secret>) -> Option<&'static str> {

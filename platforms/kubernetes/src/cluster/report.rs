@@ -223,7 +223,11 @@ pub(super) fn with_heard(
         Some((phase, reason)) => unserved(status, (phase, reason), (cluster, now)),
         None => status,
     };
-    match phase::heard(&status, next, heard) {
+    match phase::heard((&status, &cluster.spec), next, heard) {
+        // What cannot be written is no service, whoever is ready.
+        Some((phase, reason)) if phase == NOT_ENOUGH_SPACE => {
+            unserved(status, (Some(phase), reason), (cluster, now))
+        }
         Some((phase, reason)) => {
             ClusterStatus { phase: Some(phase.to_owned()), phase_reason: Some(reason), ..status }
         }

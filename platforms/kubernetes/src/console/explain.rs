@@ -6,6 +6,7 @@ use super::{Part, View, Warned, summary};
 use crate::cluster::manifests::{claims, services};
 use crate::cluster::{HEALTHY, INVALID, INVALID_CATALOG, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
+use crate::space;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -267,10 +268,10 @@ fn instance(view: &View, name: &InstanceName) -> Option<Fact> {
 /// What an agent itself complains of.
 fn said(view: &View, name: &InstanceName, agent: &Status) -> Vec<Fact> {
     let fact = |what: String, fix: Option<String>| Fact { about: format!("pod/{name}"), what, fix };
-    let full = || {
-        let fix = "a larger size under storage or walStorage of the Cluster".to_owned();
-        fact("its disk is full or nearly so".to_owned(), Some(fix))
-    };
+    let full = space::of(&agent.server).map(|full| {
+        let fix = space::fix(&view.cluster.spec, &full);
+        fact(space::words(name, &full), Some(fix))
+    });
     let refused = agent.refused_settings.iter();
     let refused = refused.map(|refused| fact(format!("{refused}; it is left out"), None));
     let pending = agent.pending_restart.join(", ");
@@ -281,11 +282,7 @@ fn said(view: &View, name: &InstanceName, agent: &Status) -> Vec<Fact> {
         let what = format!("it does not stream: {}", agent.verdict.reason);
         fact(what, Some(view.command_for("logs", name)))
     };
-    let own = [
-        agent.server.disk_full.then(full),
-        stands_still.then(still),
-        (!pending.is_empty()).then(restart),
-    ];
+    let own = [full, stands_still.then(still), (!pending.is_empty()).then(restart)];
     own.into_iter().flatten().chain(refused).collect()
 }
 

@@ -8,6 +8,7 @@ pub use instance::{InstanceSummary, is_ready, of};
 
 use super::{Part, View};
 use crate::cluster::ARCHIVING;
+use crate::space;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use pgherd_api::agent::{ArchiveStatus, Happening, Status};
@@ -158,8 +159,11 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
         let waiting = instances.iter().filter(|instance| !instance.ready);
         problems.extend(waiting.map(|it| format!("{}: {} ({})", it.name, it.state, it.reason)));
     }
-    let full = view.agents.iter().filter(|(_, agent)| agent.server.disk_full);
-    problems.extend(full.map(|(name, _)| format!("{name}: its disk is full or nearly so")));
+    let full = view.agents.iter().filter_map(|(name, agent)| {
+        let full = space::of(&agent.server)?;
+        Some(format!("{name}: {}", space::words(name, &full)))
+    });
+    problems.extend(full);
     let primary = view.primary().and_then(|primary| view.agents.get(&primary));
     if primary.is_some_and(|primary| waiting(primary).is_some()) {
         problems.push(console::COMMITS_WAIT.to_owned());

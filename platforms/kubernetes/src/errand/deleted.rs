@@ -2,9 +2,10 @@
 //!
 //! Never touches what is in the repository: what is completed stays there.
 
-use super::Work;
+use super::{Work, unseen};
 use crate::cluster::reach::{self, Said};
 use crate::run::Context;
+use crate::stores::Gone;
 use kube::runtime::reflector::ObjectRef;
 use pgherd_core::names::InstanceName;
 use std::sync::Arc;
@@ -13,15 +14,23 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 /// An agent that is silent is asked again; after that it is left to end its work.
-const ATTEMPTS: u32 = 6;
-const PAUSE: Duration = Duration::from_secs(5);
-const WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ATTEMPTS: u32 = 6;
+pub(super) const PAUSE: Duration = Duration::from_secs(5);
+pub(super) const WITHIN: Duration = Duration::from_secs(5);
 
 /// One after the other, until nobody tells of deleted ones any more.
-pub(crate) async fn break_off<E: Work>(mut deleted: mpsc::Receiver<E>, context: Arc<Context>) {
-    while let Some(errand) = deleted.recv().await {
-        if let Some((instance, session)) = work(&errand) {
-            cancel(&context, &errand, (&instance, session)).await;
+pub(crate) async fn break_off<E: Work>(
+    mut deleted: mpsc::Receiver<Gone<E>>,
+    context: Arc<Context>,
+) {
+    while let Some(gone) = deleted.recv().await {
+        match gone {
+            Gone::Deleted(errand) => {
+                if let Some((instance, session)) = work(&*errand) {
+                    cancel(&context, &*errand, (&instance, session)).await;
+                }
+            }
+            Gone::Unseen => unseen::break_off::<E>(&context).await,
         }
     }
 }

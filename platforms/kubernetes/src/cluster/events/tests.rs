@@ -243,13 +243,18 @@ fn an_instance_that_waits_to_be_replaced_is_told_once() {
 }
 
 #[test]
-fn a_refusal_is_told_once() {
+fn what_is_left_alone_is_told_once() {
     let mut cluster = Sample::minimal().cluster;
     cluster.metadata.generation = Some(5);
+    let failed = ClusterStatus { phase: Some("phase".to_owned()), ..failed() };
+    let all = [Left::Refused, Left::WithoutOrigin, Left::WithoutImage];
+    let tell = |cluster: &_| all.map(|why| told(left(cluster, &failed, why).as_slice())).concat();
     expect![[r"
         Warning InvalidClusterDefinition [5] why
+        Warning BootstrapFailed [5] phase: why
+        Warning DiscoverImage [5] phase: why
     "]]
-    .assert_eq(&told(refused(&cluster, &failed()).as_slice()));
-    cluster.status = Some(failed());
-    assert_eq!(refused(&cluster, &failed()), None);
+    .assert_eq(&tell(&cluster));
+    cluster.status = Some(failed.clone());
+    assert_eq!(tell(&cluster), "");
 }

@@ -23,7 +23,7 @@ pub(super) struct File {
 /// Which Secret a pod sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
-    /// The user's own: nothing of it is copied.
+    /// The user's own, with a key or a certificate: nothing of it is copied.
     ByUser,
     /// The one of the instance, under this key.
     Together(&'static str),
@@ -61,14 +61,14 @@ pub(super) fn files(blueprint: &Blueprint<'_>) -> Vec<File> {
     let replication = is_given(|it| &it.replication_tls_secret);
     let clients_by = is_given(|it| &it.client_ca_secret);
     let servers_by = is_given(|it| &it.server_ca_secret);
-    let owner = blueprint.checked.owner_secret.is_some();
-    let superuser = blueprint.spec().superuser_secret.is_some();
     let of_server = blueprint.server_secret();
     let of_replication = blueprint.replication_secret();
+    // Passwords are copied whoever gives them: a pod that names their Secret would have to be replaced when
+    // the manifest names another one, and for PostgreSQL that is a statement.
     let superuser = file(
         "secrets/superuser",
         (blueprint.superuser_secret(), "password"),
-        (superuser, "superuser-password"),
+        (false, "superuser-password"),
     );
     vec![
         file("tls/server/tls.crt", (of_server.clone(), "tls.crt"), (server, "server.crt")),
@@ -99,7 +99,7 @@ pub(super) fn files(blueprint: &Blueprint<'_>) -> Vec<File> {
             (agents(), REPLICATION_PASSWORD),
             (false, REPLICATION_PASSWORD),
         ),
-        file("secrets/app", (blueprint.app_secret(), "password"), (owner, "app-password")),
+        file("secrets/app", (blueprint.app_secret(), "password"), (false, "app-password")),
         // It is there while the superuser may log in: whether that is so changes without a new pod.
         File { need: Need::Optional, ..superuser },
     ]
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_gives_is_not_copied() {
+    fn of_what_the_user_gives_only_passwords_are_copied() {
         let sample = Sample::spec(
             "instances: 3\nsuperuserSecret: {name: mine}\nenableSuperuserAccess: true\n\
              bootstrap: {initdb: {secret: {name: login}}}\n\
@@ -210,8 +210,9 @@ mod tests {
         let given = ["a", "b", "c", "d", "login", "mine", "db-agents", "db-1-agent"];
         assert_eq!(
             told(&sample, &given).unwrap(),
-            "ca.crt=db-1-agent/ca.crt replication-password=db-agents/replication-password \
-             tls.crt=db-1-agent/tls.crt tls.key=db-1-agent/tls.key "
+            "app-password=login/password ca.crt=db-1-agent/ca.crt \
+             replication-password=db-agents/replication-password \
+             superuser-password=mine/password tls.crt=db-1-agent/tls.crt tls.key=db-1-agent/tls.key "
         );
     }
 }

@@ -39,12 +39,14 @@ pub fn pod(blueprint: &Blueprint<'_>, instance: &InstanceName) -> Pod {
 /// given. So the text is kept as an annotation, and a pod whose annotation is not that of the pod
 /// that would be made now has to be replaced. Labels and annotations do not count: those can be
 /// changed on a pod that runs. Nor does the image that brings the agent: an agent that runs is given
-/// another program.
+/// another program. Nor does what opens the place that the cluster begins with: that is over once
+/// there is one.
 pub fn fingerprint(pod: &Pod) -> String {
     let mut spec = pod.spec.clone();
     if let Some(bootstrap) = spec.as_mut().and_then(bringer_mut) {
         bootstrap.image = None;
     }
+    volumes::without_origins(spec.iter_mut().filter_map(|it| it.volumes.as_mut()).flatten());
     super::digest(&spec)
 }
 

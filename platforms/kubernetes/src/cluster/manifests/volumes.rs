@@ -5,7 +5,7 @@
 use super::identity::{self, Held, Need};
 use super::{Blueprint, claims, secrets};
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource,
+    ConfigMapProjection, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource, Pod,
     ProjectedVolumeSource, SecretKeySelector, SecretProjection, Volume, VolumeMount,
     VolumeProjection,
 };
@@ -15,6 +15,7 @@ use pgherd_api::cluster::archive;
 use pgherd_api::cluster::initdb::{InitDb, Keeper, KeptStatements};
 use pgherd_api::cluster::references::ConfigMapKeySelector;
 use pgherd_core::names::InstanceName;
+use std::collections::BTreeSet;
 
 /// Where the volume of the data is.
 pub const DATA: &str = "/var/lib/postgresql/data";
@@ -126,6 +127,44 @@ fn identity_of(blueprint: &Blueprint<'_>, instance: &InstanceName) -> ProjectedV
     sources.extend(archive(blueprint));
     sources.extend(recovery(blueprint, instance));
     ProjectedVolumeSource { default_mode: Some(IDENTITY_MODE), sources: Some(sources) }
+}
+
+/// Where that is which a cluster needs to begin, and never again.
+const ORIGINS: [&str; 3] = ["external/", "recovery/", "statements/"];
+
+/// Which Secret or ConfigMap, key and path a pod has for what its cluster begins with.
+pub fn origins(pod: &Pod) -> BTreeSet<[&str; 3]> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    // Others are the user's.
+    let own = volumes.filter(|volume| volume.name == IDENTITY_NAME);
+    let sources = own.flat_map(|volume| volume.projected.iter());
+    let sources = sources.flat_map(|projected| projected.sources.iter().flatten());
+    let all = sources.filter(|source| is_of_origin(source)).flat_map(|source| {
+        let (name, items) = shown(source);
+        items.map(move |item| [name, item.key.as_str(), item.path.as_str()])
+    });
+    all.collect()
+}
+
+/// The same volumes without that: once there is a cluster, nobody needs it.
+pub(super) fn without_origins<'a>(volumes: impl Iterator<Item = &'a mut Volume>) {
+    let own = volumes.filter(|volume| volume.name == IDENTITY_NAME);
+    for projected in own.filter_map(|volume| volume.projected.as_mut()) {
+        projected.sources.iter_mut().for_each(|all| all.retain(|source| !is_of_origin(source)));
+    }
+}
+
+fn is_of_origin(source: &VolumeProjection) -> bool {
+    let (_, mut items) = shown(source);
+    items.any(|item| ORIGINS.iter().any(|origin| item.path.starts_with(origin)))
+}
+
+/// What a source shows of which Secret or ConfigMap.
+fn shown(source: &VolumeProjection) -> (&str, impl Iterator<Item = &KeyToPath>) {
+    let secret = source.secret.as_ref().map(|it| (it.name.as_str(), &it.items));
+    let map = source.config_map.as_ref().map(|it| (it.name.as_str(), &it.items));
+    let (name, items) = secret.or(map).unzip();
+    (name.unwrap_or_default(), items.into_iter().flatten().flatten())
 }
 
 /// What opens the server that the cluster begins as a copy of: only the first instance copies it. It

@@ -1,5 +1,5 @@
-//! Remembers for a while that certificates and passwords were looked at and found good: those that a
-//! user gives are not watched, so that each look asks the API server.
+//! Remembers for a while that certificates were looked at and found good: those that a user gives are not
+//! watched, so that each look asks the API server.
 //!
 //! Never once anything of the cluster has changed, and never for longer than a cluster at rest was
 //! left alone anyway.

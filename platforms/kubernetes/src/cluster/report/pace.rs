@@ -3,6 +3,7 @@
 //!
 //! Never lets wait what people and their scripts wait for.
 
+use crate::hindrance;
 use pgherd_api::cluster::status::ClusterStatus;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -44,9 +45,11 @@ fn without_details(status: &ClusterStatus) -> ClusterStatus {
     for condition in &mut conditions {
         condition.message.clear();
     }
+    let phase_reason = status.phase_reason.clone();
     ClusterStatus {
         conditions,
-        phase_reason: None,
+        // Nothing comes of it by waiting.
+        phase_reason: phase_reason.filter(|reason| hindrance::is_by_kubelet(reason)),
         instances_reported_state: BTreeMap::new(),
         topology: None,
         certificates: None,
@@ -67,6 +70,11 @@ mod tests {
         let (paced, then) = (Paced::default(), Instant::now());
         let before = ClusterStatus { phase: Some("one".to_owned()), ..ClusterStatus::default() };
         let detail = ClusterStatus { topology: Some(Topology::default()), ..before.clone() };
+        let reason = |told: &str| {
+            let phase_reason = Some(told.to_owned());
+            ClusterStatus { phase_reason, ..detail.clone() }
+        };
+        let stuck = reason("not ready: db-2; pod/db-2: image pg:15 cannot be pulled: not found");
         let news = ClusterStatus { phase: Some("other".to_owned()), ..detail.clone() };
         assert_eq!(paced.pause("a", (&before, &detail), then), None);
         paced.note("a", then);
@@ -74,6 +82,11 @@ mod tests {
         assert_eq!(paced.pause("a", (&before, &detail), soon), Some(DETAILS / 5 * 4));
         assert_eq!(paced.pause("b", (&before, &detail), soon), None);
         assert_eq!(paced.pause("a", (&before, &news), soon), None);
+        let other = reason("not ready: db-2");
+        assert_eq!(paced.pause("a", (&before, &other), soon), Some(DETAILS / 5 * 4));
+        assert_eq!(paced.pause("a", (&other, &stuck), soon), None);
+        assert_eq!(paced.pause("a", (&stuck, &stuck), soon), Some(DETAILS / 5 * 4));
+        assert_eq!(paced.pause("a", (&stuck, &other), soon), None);
         assert_eq!(paced.pause("a", (&before, &detail), then + DETAILS), None);
     }
 }

@@ -7,6 +7,8 @@ use super::super::heard::{Heard, Primary};
 use super::super::observe::Seen;
 use crate::cluster::HEALTHY;
 use crate::pod::AGENT_PORT;
+use crate::space;
+use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_api::cluster::status::ClusterStatus;
 use pgherd_api::console;
 use pgherd_core::fleet::commits::Commits;
@@ -173,7 +175,7 @@ pub(super) fn unserved(
 
 /// What agents say in place of what was known without them, if it is graver.
 pub(super) fn heard(
-    status: &ClusterStatus,
+    (status, spec): (&ClusterStatus, &ClusterSpec),
     next: Next,
     heard: &Heard,
 ) -> Option<(&'static str, String)> {
@@ -183,12 +185,10 @@ pub(super) fn heard(
         return None;
     }
     if !heard.full.is_empty() {
-        let told = format!(
-            "the disk of {} is full or nearly so (fix: a larger size under storage or walStorage of \
-             the Cluster)",
-            listed(&heard.full)
-        );
-        return Some((NOT_ENOUGH_SPACE, told));
+        let besides = status.phase_reason.as_ref();
+        let besides = besides.map(|reason| format!("; {reason}")).unwrap_or_default();
+        let told = space::sentence(spec, &heard.full);
+        return Some((NOT_ENOUGH_SPACE, format!("{told}{besides}")));
     }
     let restarting = heard.restarting.iter().map(ToString::to_string);
     let primary = restarting.into_iter().find(|name| status.current_primary.as_ref() == Some(name));
@@ -245,10 +245,11 @@ fn listed(names: &[InstanceName]) -> String {
 mod tests {
     use super::*;
     use expect_test::expect;
+    use pgherd_api::agent::{FullVolume, VolumeHolds};
     use pgherd_core::fleet::{Form, Place, Volumes};
     use pgherd_core::names::ClusterName;
     use pgherd_core::record::{Holder, Phase, WriteId};
-    use pgherd_core::units::{SystemId, Timeline};
+    use pgherd_core::units::{Bytes, SystemId, Timeline};
 
     fn instance(serial: u32) -> InstanceName {
         InstanceName::new(&ClusterName::parse("db").unwrap(), serial)
@@ -342,7 +343,9 @@ mod tests {
         let unreached = || Heard { unreached: true, ..Heard::default() };
         let refused =
             || Heard { refused: vec!["work_mem is no number".to_owned()], ..Heard::default() };
-        let full = || Heard { full: vec![instance(1), instance(3)], ..late() };
+        let data =
+            FullVolume { holds: VolumeHolds::Data, size: Bytes(10 << 30), left: Bytes(20 << 20) };
+        let full = || Heard { full: [(instance(3), vec![data])].into(), ..late() };
         let told = |known: &str, reason: Option<&str>, (next, said): (Next, Heard)| {
             let status = ClusterStatus {
                 phase: Some(known.to_owned()),
@@ -350,7 +353,8 @@ mod tests {
                 current_primary: Some("db-1".to_owned()),
                 ..ClusterStatus::default()
             };
-            let told = heard(&status, next, &said);
+            let spec = ClusterSpec::default();
+            let told = heard((&status, &spec), next, &said);
             told.map_or("nothing\n".to_owned(), |(phase, why)| format!("{phase}: {why}\n"))
         };
         let told = [
@@ -361,7 +365,8 @@ mod tests {
             told(HEALTHY, None, (Next::ForTheUser, pending())),
             told(HEALTHY, Some("hibernated"), (Next::Nothing, pending())),
             told(WAITING, None, (Next::Nothing, late())),
-            told(WAITING, None, (Next::Nothing, full())),
+            told(HEALTHY, None, (Next::Nothing, full())),
+            told(WAITING, Some("not ready: db-3"), (Next::Nothing, full())),
             told(FAILING_OVER, None, (Next::Nothing, full())),
             told(WAITING, Some("not ready: db-2"), (Next::Nothing, restarting(&[1, 2]))),
             told(HEALTHY, None, (Next::Nothing, restarting(&[1]))),
@@ -379,7 +384,8 @@ mod tests {
             Waiting for user action: User must issue a supervised switchover: max_connections, shared_buffers wait for db-1 to restart
             nothing
             nothing
-            Not enough disk space: the disk of db-1, db-3 is full or nearly so (fix: a larger size under storage or walStorage of the Cluster)
+            Not enough disk space: db-3: persistentvolumeclaim/db-3 is 99 % full (10.0 GiB) (fix: a larger spec.storage.size of the Cluster, which is passed on at once if the StorageClass allows volumes to grow)
+            Not enough disk space: db-3: persistentvolumeclaim/db-3 is 99 % full (10.0 GiB) (fix: a larger spec.storage.size of the Cluster, which is passed on at once if the StorageClass allows volumes to grow); not ready: db-3
             nothing
             Primary instance is being restarted in-place: PostgreSQL of db-1 starts again, as it was asked to
             Primary instance is being restarted in-place: PostgreSQL of db-1 starts again, as it was asked to

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pgherd_api::agent::{BackupBegun, BackupPhase, BackupReport};
-use pgherd_api::backup::Backup;
+use pgherd_api::backup::{Backup, mode};
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::{Bytes, Lsn};
 use pgherd_core::wal::Segment;
@@ -18,6 +18,7 @@ pub(super) fn of(backup: &Backup) -> Option<BackupReport> {
     let ordered = at(&status.reconciliation_started_at).or(ended)?;
     Some(BackupReport {
         name: status.backup_name.clone()?,
+        asked_by: None,
         id: status.backup_id.clone(),
         instance: InstanceName::parse(status.instance_id.as_ref()?.pod_name.as_ref()?).ok()?,
         destination: status.destination_path.clone()?,
@@ -39,14 +40,20 @@ pub(super) fn of(backup: &Backup) -> Option<BackupReport> {
         waits_for: None,
         began: begun(backup),
         taken: None,
-        builds_on: None,
-        full_because: None,
+        builds_on: status.plugin_metadata.get(mode::BUILDS_ON).cloned(),
+        full_because: status.plugin_metadata.get(mode::FULL_BECAUSE).cloned(),
         all_read_because: None,
         failure: status.error.clone(),
         passing: false,
         recoverable_since: None,
-        warnings: status.command_output.iter().cloned().collect(),
+        warnings: warnings(status.command_output.as_deref().unwrap_or_default()),
     })
+}
+
+/// All but why it is a full one: that is told beside what it is.
+fn warnings(output: &str) -> Vec<String> {
+    let lines = output.lines().filter(|line| !line.starts_with(mode::FULL_TAKEN));
+    lines.map(ToOwned::to_owned).collect()
 }
 
 fn begun(backup: &Backup) -> Option<BackupBegun> {
@@ -61,4 +68,29 @@ fn begun(backup: &Backup) -> Option<BackupBegun> {
         // Only the major one is told.
         version: u32::try_from(status.major_version?).ok()?.checked_mul(10_000)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn why_a_backup_is_a_full_one_is_read_from_its_object() {
+        let backup: Backup = serde_json::from_value(json!({
+            "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup", "metadata": {"name": "one"},
+            "spec": {"cluster": {"name": "db"}},
+            "status": {
+                "phase": "completed", "backupName": "one.4f3a21bc", "serverName": "db",
+                "destinationPath": "s3://b", "instanceID": {"podName": "db-2"},
+                "reconciliationStartedAt": "2026-11-22T11:22:33Z",
+                "commandOutput": "a full backup is taken: none is there\n2 pages are damaged",
+                "pluginMetadata": {"pgherd.dev/fullBecause": "none is there"},
+            },
+        }))
+        .unwrap();
+        let report = of(&backup).unwrap();
+        assert_eq!(report.full_because.as_deref(), Some("none is there"));
+        assert_eq!(report.warnings, ["2 pages are damaged"]);
+    }
 }

@@ -52,6 +52,7 @@ impl Take {
                 immediate_checkpoint: self.immediate_checkpoint.then_some(true),
                 wait_for_archive: true,
                 incremental: self.build.wanted(),
+                asked_by: None,
             };
             let target = self.target.map(Target::wanted);
             let request = Request::Backup { order, target, instance: self.instance };

@@ -400,7 +400,7 @@ bootstrap: {initdb: {database: app, owner: app, secret: {name: login}}}
 certificates: {serverCASecret: server-ca, serverTLSSecret: server, clientCASecret: client-ca, replicationTLSSecret: standby}",
     );
     expect![[r#"
-        + metadata.annotations.pgherd.dev/pod-spec: "8385801651ebcdbcc373958ec984a070"
+        + metadata.annotations.pgherd.dev/pod-spec: "86f12a3c9a906ee27203b0d73a344805"
         - metadata.annotations.pgherd.dev/pod-spec: "97ef07a300af5acac37c42d445087d49"
         - spec.volumes[identity].projected.sources[0].secret.items[10].key: "app-password"
         - spec.volumes[identity].projected.sources[0].secret.items[10].path: "secrets/app"
@@ -408,7 +408,9 @@ certificates: {serverCASecret: server-ca, serverTLSSecret: server, clientCASecre
         - spec.volumes[identity].projected.sources[0].secret.items[3].key: "server.crt"
         + spec.volumes[identity].projected.sources[0].secret.items[3].path: "secrets/replication"
         - spec.volumes[identity].projected.sources[0].secret.items[3].path: "tls/server/tls.crt"
+        + spec.volumes[identity].projected.sources[0].secret.items[4].key: "app-password"
         - spec.volumes[identity].projected.sources[0].secret.items[4].key: "server.key"
+        + spec.volumes[identity].projected.sources[0].secret.items[4].path: "secrets/app"
         - spec.volumes[identity].projected.sources[0].secret.items[4].path: "tls/server/tls.key"
         - spec.volumes[identity].projected.sources[0].secret.items[5].key: "client-ca.crt"
         - spec.volumes[identity].projected.sources[0].secret.items[5].path: "tls/server/ca.crt"
@@ -442,13 +444,10 @@ certificates: {serverCASecret: server-ca, serverTLSSecret: server, clientCASecre
         + spec.volumes[identity].projected.sources[6].secret.items[0].key: "ca.crt"
         + spec.volumes[identity].projected.sources[6].secret.items[0].path: "tls/replication/ca.crt"
         + spec.volumes[identity].projected.sources[6].secret.name: "server-ca"
-        + spec.volumes[identity].projected.sources[7].secret.items[0].key: "password"
-        + spec.volumes[identity].projected.sources[7].secret.items[0].path: "secrets/app"
-        + spec.volumes[identity].projected.sources[7].secret.name: "login"
-        + spec.volumes[identity].projected.sources[8].secret.items[0].key: "password"
-        + spec.volumes[identity].projected.sources[8].secret.items[0].path: "secrets/superuser"
-        + spec.volumes[identity].projected.sources[8].secret.name: "boss"
-        + spec.volumes[identity].projected.sources[8].secret.optional: true
+        + spec.volumes[identity].projected.sources[7].secret.items[0].key: "superuser-password"
+        + spec.volumes[identity].projected.sources[7].secret.items[0].path: "secrets/superuser"
+        + spec.volumes[identity].projected.sources[7].secret.name: "db-1-agent"
+        + spec.volumes[identity].projected.sources[7].secret.optional: true
     "#]]
     .assert_eq(&sample.differs(first));
 }
@@ -497,6 +496,17 @@ postgresql: {parameters: {work_mem: 8MB}}",
     for change in changes {
         let changed = Sample::spec(&format!("instances: 3\nstorage: {{size: 1Gi}}\n{change}"));
         assert_ne!(of(&changed), minimal, "{change}");
+    }
+    // Passwords are statements for PostgreSQL, whoever gives them.
+    let passwords = [
+        "enableSuperuserAccess: true",
+        "superuserSecret: {name: a}",
+        "superuserSecret: {name: b}\nenableSuperuserAccess: true",
+        "bootstrap: {initdb: {database: app, owner: app, secret: {name: login}}}",
+    ];
+    for change in passwords {
+        let changed = Sample::spec(&format!("instances: 3\nstorage: {{size: 1Gi}}\n{change}"));
+        assert_eq!(of(&changed), minimal, "{change}");
     }
     let upgraded = Sample::minimal().with("OPERATOR_IMAGE_NAME", "ghcr.io/pgherd/pgherd:1.2.4");
     assert_eq!(of(&upgraded), minimal);
