@@ -46,7 +46,7 @@ fn flags() -> Result<OsString> {
         (Path::new(toolchain.trim()), "/rust"),
     ];
     let mut flags = OsString::from(
-        "-C\u{1f}target-feature=+crt-static\u{1f}-C\u{1f}link-arg=-Wl,-z,pack-relative-relocs,--icf=safe",
+        "-C\u{1f}target-feature=+crt-static\u{1f}-C\u{1f}link-arg=-Wl,-z,pack-relative-relocs,--icf=all",
     );
     for (path, name) in names {
         flags.push("\u{1f}--remap-path-prefix=");
