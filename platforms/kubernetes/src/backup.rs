@@ -162,6 +162,7 @@ fn built(report: &BackupReport) -> BTreeMap<String, String> {
         (mode::BACKUP_MODE, mode.map(ToOwned::to_owned)),
         (mode::BUILDS_ON, report.builds_on.clone()),
         (mode::FULL_BECAUSE, report.full_because.clone()),
+        (mode::ALL_READ_BECAUSE, report.all_read_because.clone()),
     ];
     let told = told.into_iter();
     told.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()

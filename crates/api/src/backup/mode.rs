@@ -18,6 +18,8 @@ pub const FULL_EVERY: &str = "pgherd.dev/fullEvery";
 pub const FULL_BECAUSE: &str = "pgherd.dev/fullBecause";
 /// In the same place, of an incremental one: the id of the backup that it builds on.
 pub const BUILDS_ON: &str = "pgherd.dev/buildsOn";
+/// In the same place, of one that builds on another: why all pages were read for it.
+pub const ALL_READ_BECAUSE: &str = "pgherd.dev/allReadBecause";
 /// How the line of `commandOutput` begins that says the first of these to people.
 pub const FULL_TAKEN: &str = "a full backup is taken: ";
 

@@ -42,7 +42,7 @@ pub(super) fn of(backup: &Backup) -> Option<BackupReport> {
         taken: None,
         builds_on: status.plugin_metadata.get(mode::BUILDS_ON).cloned(),
         full_because: status.plugin_metadata.get(mode::FULL_BECAUSE).cloned(),
-        all_read_because: None,
+        all_read_because: status.plugin_metadata.get(mode::ALL_READ_BECAUSE).cloned(),
         failure: status.error.clone(),
         passing: false,
         recoverable_since: None,
