@@ -44,7 +44,7 @@ pub(super) fn back_up(place: &Place) -> Result<Round> {
     sql(&sealed, "select pg_switch_wal()")?;
     let began = Instant::now();
     let opened = Cluster { place, name: "opened" };
-    let said = place.pgherd(&["restore", NAME, "--as", opened.name], UP_WITHIN)?;
+    let said = place.pgherd(&["restore", NAME, "--as", opened.name, "--latest"], UP_WITHIN)?;
     round.notes.push(said.trim().to_owned());
     round.seconds = Some(began.elapsed().as_secs_f64());
     let rows = sql(&opened, "select count(*), min(n) from ledger")?;

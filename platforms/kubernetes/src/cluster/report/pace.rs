@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Details of one cluster are written once in this time.
-const DETAILS: Duration = Duration::from_secs(5);
+const DETAILS: Duration = Duration::from_secs(10);
 
 /// By the cluster's unique id: when its status was written last, if that was a short time ago.
 #[derive(Debug, Default)]
