@@ -60,11 +60,11 @@ impl Known {
     }
 
     /// Whether this page is to be stored.
-    fn is_changed(&self, number: usize, page: &[u8; PAGE], is_bad: bool) -> bool {
+    fn is_changed(&self, number: usize, page: &[u8; PAGE]) -> bool {
         let at = changed_at(page);
         let same = self.sums.get(number) == Some(crc_fast::crc32_iscsi(page));
         // One that is new or was emptied says nothing of when.
-        at >= self.begin || at == Lsn(0) || !same || is_bad
+        at >= self.begin || at == Lsn(0) || !same
     }
 }
 
@@ -88,7 +88,7 @@ impl<'a> Chosen<'a> {
             let Some(page) = pages.get(at).copied() else { break };
             let number = first + at;
             self.sums.set(number, crc_fast::crc32_iscsi(&page));
-            if self.known.is_changed(number, &page, bad.contains(&at)) {
+            if bad.contains(&at) || self.known.is_changed(number, &page) {
                 if let Some(place) = pages.get_mut(kept) {
                     *place = page;
                 }
@@ -116,7 +116,7 @@ pub(super) fn select(known: &Known, piece: &mut [u8], bad: &BTreeSet<usize>) -> 
     }
     let numbered = pages.iter().enumerate();
     let changed =
-        numbered.filter(|(number, page)| known.is_changed(*number, page, bad.contains(number)));
+        numbered.filter(|(number, page)| bad.contains(number) || known.is_changed(*number, page));
     let changed: Vec<usize> = changed.map(|(number, _)| number).collect();
     if changed.len() * 100 > pages.len() * WORTH_COMBINING {
         return None;

@@ -19,7 +19,7 @@ pub(super) fn relation(number: u32) -> Relation {
 pub(super) struct Block {
     pub(super) relation: u32,
     pub(super) fork: u8,
-    pub(super) block: u32,
+    pub(super) number: u32,
     pub(super) image: u16,
     pub(super) data: u16,
 }
@@ -42,7 +42,7 @@ pub(super) fn body(blocks: &[Block], main: &[u8]) -> Vec<u8> {
         if !same {
             body.extend([1663, 5, block.relation].iter().flat_map(|n: &u32| n.to_ne_bytes()));
         }
-        body.extend(block.block.to_ne_bytes());
+        body.extend(block.number.to_ne_bytes());
         data.resize(data.len() + usize::from(block.image) + usize::from(block.data), 0xAB);
         before = Some(block.relation);
     }
@@ -142,7 +142,7 @@ impl Log {
         if self.room() == PAGE {
             self.page(0, 0);
         }
-        let named = Block { relation: 999, fork: 0, block: 1, image: 9000, data: 60_000 };
+        let named = Block { relation: 999, fork: 0, number: 1, image: 9000, data: 60_000 };
         let record = record((10, 0), self.previous, &body(&[named], &[]));
         let (here, mut left) = record.split_at(self.room());
         self.bytes.extend(here);

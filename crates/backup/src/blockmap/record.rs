@@ -28,8 +28,9 @@ pub(super) enum Broken {
     Minimal,
 }
 
-/// Of whom a record is; all others change nothing but pages that they name.
-mod manager {
+/// Which of PostgreSQL's resource managers a record is of; the others change nothing but pages
+/// that they name.
+mod resource {
     pub(super) const XLOG: u8 = 0;
     pub(super) const XACT: u8 = 1;
     pub(super) const SMGR: u8 = 2;
@@ -62,7 +63,7 @@ const SHORT: u8 = 255;
 
 impl Header {
     pub(super) fn ends_segment(self) -> bool {
-        self.manager == manager::XLOG && self.info & 0xF0 == kind::SWITCH
+        self.manager == resource::XLOG && self.info & 0xF0 == kind::SWITCH
     }
 }
 
@@ -159,13 +160,13 @@ fn block(
 fn files(header: Header, main: &[u8], touched: &mut Touched) -> Result<(), Broken> {
     let kind = header.info & 0xF0;
     let done = match (header.manager, kind) {
-        (manager::XLOG, kind::PARAMETERS) => return logged(main),
-        (manager::SMGR, kind::CREATE) => created(main, touched),
-        (manager::SMGR, kind::TRUNCATE) => cut_off(main, touched),
-        (manager::DBASE, kind::COPY_DATABASE | kind::LOG_DATABASE) => made(main, touched),
-        (manager::DBASE, kind::DROP_DATABASE) => dropped(main, touched),
-        (manager::SMGR | manager::DBASE, _) => None,
-        (manager::XACT, _) => match kind & !kind::HAS_MORE {
+        (resource::XLOG, kind::PARAMETERS) => return logged(main),
+        (resource::SMGR, kind::CREATE) => created(main, touched),
+        (resource::SMGR, kind::TRUNCATE) => cut_off(main, touched),
+        (resource::DBASE, kind::COPY_DATABASE | kind::LOG_DATABASE) => made(main, touched),
+        (resource::DBASE, kind::DROP_DATABASE) => dropped(main, touched),
+        (resource::SMGR | resource::DBASE, _) => None,
+        (resource::XACT, _) => match kind & !kind::HAS_MORE {
             kind::COMMIT | kind::ABORT | kind::COMMIT_PREPARED | kind::ABORT_PREPARED => {
                 ended(header.info, main, touched)
             }
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn pages_of_main_forks_are_named() {
         let block =
-            |relation, fork, block, image, data| Block { relation, fork, block, image, data };
+            |relation, fork, number, image, data| Block { relation, fork, number, image, data };
         let blocks = [
             block(1, 0, 3, 700, 0),
             block(1, 2, 0, 0, 5),
@@ -364,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_record_with_another_sum_or_order_is_damaged() {
-        let block = Block { relation: 1, fork: 0, block: 1, image: 0, data: 9 };
+        let block = Block { relation: 1, fork: 0, number: 1, image: 0, data: 9 };
         let good = record((10, 0), Lsn(1), &body(&[block, block], &[1, 2, 3]));
         let refused = |bytes: &[u8]| read(bytes, &mut Touched::default()).unwrap_err();
         for at in [0, 4, 8, 16, 17, 20, 24, good.len() - 1] {
@@ -390,7 +391,7 @@ mod tests {
 
     #[test]
     fn fuzzed() {
-        let block = |fork, image| Block { relation: 1, fork, block: 1, image, data: 9 };
+        let block = |fork, image| Block { relation: 1, fork, number: 1, image, data: 9 };
         let more = words(&[0, 0, 1 | 2 | 4, 5, 1663, 1, 700, 2, 1663, 5, 1, 1663, 5, 2]);
         let samples = vec![
             record((10, 0), Lsn(1), &body(&[block(0, 0), block(2, 50), block(0, 60)], &[1, 2])),

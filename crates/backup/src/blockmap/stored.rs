@@ -68,7 +68,7 @@ struct Pages {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<u32>,
     /// The first page of a run, and how many there are.
-    pages: Vec<(u32, u32)>,
+    runs: Vec<(u32, u32)>,
 }
 
 impl SegmentMap {
@@ -101,7 +101,7 @@ impl SegmentMap {
         let databases = self.touched.databases();
         let relations = self.touched.told().map(|told| {
             let Relation { of: Database { tablespace, database }, number } = told.relation;
-            Pages { of: (tablespace, database, number), from: told.limit, pages: told.runs }
+            Pages { of: (tablespace, database, number), from: told.limit, runs: told.runs }
         });
         Document {
             format: FORMAT,
@@ -164,10 +164,12 @@ impl Document {
         for (tablespace, database) in &self.databases {
             touched.database(Database { tablespace: *tablespace, database: *database });
         }
-        for Pages { of: (tablespace, database, number), from, pages } in &self.relations {
+        for Pages { of: (tablespace, database, number), from, runs } in &self.relations {
             let of = Database { tablespace: *tablespace, database: *database };
             let relation = Relation { of, number: *number };
-            pages.iter().for_each(|run| touched.pages(relation, *run));
+            for run in runs {
+                touched.pages(relation, *run);
+            }
             if let Some(from) = from {
                 touched.limit(relation, *from);
             }

@@ -264,7 +264,7 @@ impl Walk {
                         return Ok(State::Ended);
                     }
                     let Some(total) = field(page, offset) else { return Ok(State::Reading) };
-                    self.part(at, u32::from_ne_bytes(total))?
+                    begun(at, u32::from_ne_bytes(total))?
                 }
                 State::Ended | State::Failed(_) => return Ok(state),
             };
@@ -278,16 +278,6 @@ impl Walk {
                 return Ok(State::Within(part));
             }
             state = self.whole(part)?;
-        }
-    }
-
-    /// The record that begins here.
-    fn part(&self, at: Lsn, total: u32) -> Result<Part, Unreadable> {
-        match usize::try_from(total) {
-            Ok(0) => Err(Unreadable::Ends(at)),
-            Ok(total) if total < HEADER => Err(Unreadable::Record(at)),
-            Ok(total) if total <= LONGEST => Ok(Part { at: Some(at), total, bytes: Vec::new() }),
-            Ok(_) | Err(_) => Err(Unreadable::Long(at)),
         }
     }
 
@@ -312,6 +302,16 @@ impl Walk {
     }
 }
 
+/// The record that begins here.
+fn begun(at: Lsn, total: u32) -> Result<Part, Unreadable> {
+    match usize::try_from(total) {
+        Ok(0) => Err(Unreadable::Ends(at)),
+        Ok(total) if total < HEADER => Err(Unreadable::Record(at)),
+        Ok(total) if total <= LONGEST => Ok(Part { at: Some(at), total, bytes: Vec::new() }),
+        Ok(_) | Err(_) => Err(Unreadable::Long(at)),
+    }
+}
+
 fn field<const N: usize>(page: &[u8], at: usize) -> Option<[u8; N]> {
     page.get(at..at.checked_add(N)?)?.try_into().ok()
 }
@@ -326,7 +326,7 @@ mod tests {
     const HEAP: (u8, u8) = (10, 0);
 
     fn naming(block: u32, length: u16) -> Vec<u8> {
-        body(&[Block { relation: 1, fork: 0, block, image: 0, data: length }], &[])
+        body(&[Block { relation: 1, fork: 0, number: block, image: 0, data: length }], &[])
     }
 
     fn walked(segment: Segment, content: &[u8], chunk: usize) -> Result<SegmentMap, Unreadable> {

@@ -114,9 +114,8 @@ async fn goes_its_way(store: &Store) {
     let repository = filled(store).await;
     let catalogue = repository.list().await.unwrap();
     assert_eq!(catalogue.entries.len(), 4);
-    assert_eq!(catalogue.find("day-4").unwrap().id, id(4));
-    assert_eq!(catalogue.find("oldest").unwrap().id, id(2));
-    assert_eq!(catalogue.find("latest").unwrap().id, id(8));
+    let found = ["day-4", "oldest", "latest"].map(|name| catalogue.find(name).unwrap().id.clone());
+    assert_eq!(found, [id(4), id(2), id(8)]);
     let (_, window) = repository.window(&catalogue).await.unwrap();
     // When things were stored is not the same twice.
     let shown: String = window

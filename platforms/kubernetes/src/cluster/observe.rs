@@ -48,7 +48,7 @@ pub(super) fn observe(
     let claimed = claims.values().filter_map(|claim| instance(&claim.metadata, blueprint));
     let existing = pods.keys().cloned().chain(claimed);
     let account = stores.get::<ServiceAccount>(namespace, &blueprint.service_account());
-    let begun = Begun::of(record.is_some(), blueprint);
+    let begun = Begun::of(record.as_ref(), blueprint);
     let places = existing.map(|name| {
         let pod = pods.get(&name).map(|pod| Dressed { pod, account: account.as_deref(), begun });
         let place = place(blueprint, &name, pod, &claims);
@@ -97,10 +97,10 @@ enum Begun {
 }
 
 impl Begun {
-    fn of(has_record: bool, blueprint: &Blueprint<'_>) -> Self {
+    fn of(record: Option<&Record>, blueprint: &Blueprint<'_>) -> Self {
         let status = blueprint.cluster.status.as_ref();
         let is_known = status.is_some_and(|status| status.system_id.is_some());
-        if has_record || is_known { Self::Yes } else { Self::NotYet }
+        if record.is_some() || is_known { Self::Yes } else { Self::NotYet }
     }
 }
 

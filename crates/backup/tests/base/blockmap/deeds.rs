@@ -148,7 +148,7 @@ impl<'a> Deeds<'a> {
             9 => "select count(nextval('counter')) from generate_series(1, 70)".to_owned(),
             10 => format!("select count(lo_from_bytea(0, decode(repeat('ab', {at} + 1), 'hex')))"),
             11 => "select count(lo_unlink(oid)) from (select oid from pg_largeobject_metadata \
-                   limit 1) some"
+                   limit 1) as one"
                 .to_owned(),
             _ => return self.locked(table).await,
         };

@@ -124,7 +124,7 @@ fn archived(folder: &Path) -> Vec<(Segment, PathBuf)> {
 
 fn told(folder: &Path, (first, last): (Segment, Segment)) -> Told {
     let mut command = program("pg_waldump");
-    command.arg("-q").arg("-p").arg(folder).args([first.to_string(), last.to_string()]);
+    command.arg("-p").arg(folder).args([first.to_string(), last.to_string()]);
     let said = succeeds(&mut command).stdout;
     let mut told = Told::default();
     String::from_utf8(said).unwrap().lines().for_each(|line| told.line(line));

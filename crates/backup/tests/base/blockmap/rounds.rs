@@ -100,7 +100,6 @@ fn assert_equal((part, live): (Part, &Path), restored: &Path, round: u64) {
 }
 
 async fn each_is_what_was_there(seed: u64) {
-    println!("{SEED}={seed}");
     let base = folder();
     let settings = "max_prepared_transactions = 5\nbgwriter_lru_maxpages = 0\nwal_keep_size = 4\n";
     let mut server = Server::with(base.path(), &["-k", "--wal-segsize=1"], settings);
@@ -128,7 +127,11 @@ async fn each_is_what_was_there(seed: u64) {
         let mut session = deeds.server.connect().await;
         let taken = take_on(&store, &mut session, (number, number.checked_sub(1))).await.unwrap();
         let expected = if round == 0 { Looked::Full } else { Looked::ByMap };
-        assert_eq!((&taken.looked, taken.bad_pages_in_all), (&expected, 0), "round {round}");
+        assert_eq!(
+            (&taken.looked, taken.bad_pages_in_all),
+            (&expected, 0),
+            "{seed}, round {round}"
+        );
         let target = Target::new();
         restored(&store, number, (&target, Into::Empty)).await.unwrap();
         assert_equal((Part::Data, &deeds.server.data), &target.data(), round);
