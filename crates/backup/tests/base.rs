@@ -12,6 +12,7 @@ mod base {
     mod increments;
     mod postgres;
     mod real;
+    mod tablespaces;
     mod trees;
 }
 
