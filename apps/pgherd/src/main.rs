@@ -88,6 +88,8 @@ mod tests {
         for line in [
             "pgherd backup shop",
             "pgherd backup shop -n prod --name before --target primary --no-wait -o name",
+            "pgherd backup shop --instance 2 --rate 50Mi --immediate-checkpoint",
+            "pgherd local backup --rate off",
             "pgherd backup cluster/list",
             "pgherd backup list shop -o yaml",
             "pgherd backup info shop",
@@ -129,6 +131,9 @@ mod tests {
             "pgherd dump restore shop latest --into app --create --clean",
             "pgherd dump shop --retention 0",
             "pgherd backup shop list",
+            "pgherd backup shop --instance 2 --target primary",
+            "pgherd backup shop --rate 10",
+            "pgherd local backup --rate fast",
             "pgherd backup annotate shop latest",
             "pgherd restore shop --as copy",
             "pgherd restore shop --as copy --to-name point",

@@ -62,6 +62,7 @@ no Secret. A cluster that is called like a verb is written cluster/list.
 Examples:
   pgherd backup app-db
   pgherd backup app-db --name before-the-release --target primary
+  pgherd backup app-db --instance 2 --rate 50Mi --immediate-checkpoint
   pgherd backup list app-db
   pgherd backup verify app-db latest
   pgherd backup expire app-db --dry-run")]
