@@ -117,6 +117,10 @@ mod tests {
             "pgherd restore shop --as copy --to-time 2026-11-22T14:31:00Z --plan -n prod",
             "pgherd restore shop --as copy --to-immediate --as-user me --instances 1",
             "pgherd restore shop --as copy --to-name point --backup latest",
+            "pgherd restore shop --as copy --latest --sql-check checks.sql",
+            "pgherd clone shop copy",
+            "pgherd clone shop copy --from running --instances 1 --plan -n prod --as me",
+            "pgherd local clone shop copy --from backup --sql-check checks.sql",
             "pgherd local restore shop --as copy --latest",
             "pgherd local backup annotate latest --release --name shop",
         ] {
@@ -138,6 +142,9 @@ mod tests {
             "pgherd restore shop --as copy",
             "pgherd restore shop --as copy --to-name point",
             "pgherd restore shop --latest",
+            "pgherd restore shop --as copy --latest --sql-check checks.sql --no-wait",
+            "pgherd clone shop",
+            "pgherd clone shop copy --from standby",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

@@ -178,6 +178,7 @@ async fn tell(reached: &Reached, form: Form, mut asked: Asked) -> Result<(), Fai
         | Asked::Expire(_)
         | Asked::Window(_)
         | Asked::Plan(_)
+        | Asked::Vacant(_)
         | Asked::DumpList(_)
         | Asked::DumpInfo(_)
         | Asked::DumpExpire(_)
