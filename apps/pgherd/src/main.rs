@@ -98,6 +98,8 @@ mod tests {
             "pgherd backup expire shop --dry-run",
             "pgherd backup delete shop 20261122T112233 --yes",
             "pgherd backup cancel shop",
+            "pgherd backup rewrap shop -o json",
+            "pgherd local backup rewrap --name shop",
             "pgherd dump shop",
             "pgherd dump shop app postgres -n prod --format directory --jobs 4 -o name",
             "pgherd dump shop app --table orders* --name before --retention 7 --no-wait",

@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod list;
 mod opened;
 pub(crate) mod plan;
+pub(crate) mod rewrap;
 pub(crate) mod vacant;
 pub(crate) mod verify;
 pub(crate) mod window;
@@ -41,6 +42,7 @@ pub(crate) enum Asked {
     Delete(delete::Delete),
     Window(window::Window),
     Plan(Box<plan::Plan>),
+    Rewrap(rewrap::Rewrap),
     /// Whoever opens the repository has looked at that place before.
     Vacant(Box<vacant::Vacant>),
     DumpList(dump::list::List),
@@ -61,6 +63,7 @@ pub(crate) enum Told {
     Delete(delete::Deleted),
     Window(window::Found),
     Plan(plan::Shown),
+    Rewrap(rewrap::Rewrapped),
     Vacant(vacant::Free),
     DumpList(dump::list::Listing),
     DumpInfo(Box<dump::list::Listed>),
@@ -107,6 +110,7 @@ pub(crate) async fn answer(
         Asked::Delete(delete) => Told::Delete(delete.answer(opened).await?),
         Asked::Window(window::Window {}) => Told::Window(window::answer(opened).await?),
         Asked::Plan(plan) => Told::Plan(plan.answer(opened).await?),
+        Asked::Rewrap(rewrap) => Told::Rewrap(rewrap.answer(opened, teller).await?),
         Asked::Vacant(vacant) => Told::Vacant(vacant::Free { place: vacant.own.server.clone() }),
         Asked::DumpList(dump::list::List {}) => Told::DumpList(dump::list::answer(opened).await?),
         Asked::DumpInfo(info) => Told::DumpInfo(Box::new(info.answer(opened).await?)),
@@ -146,6 +150,7 @@ impl Asked {
             | Self::Expire(_)
             | Self::Delete(_)
             | Self::Window(_)
+            | Self::Rewrap(_)
             | Self::DumpList(_)
             | Self::DumpInfo(_)
             | Self::DumpExpire(_)
@@ -170,6 +175,7 @@ impl Told {
             Self::Delete(told) => tell(told, form, complete),
             Self::Window(told) => tell(told, form, complete),
             Self::Plan(told) => tell(told, form, complete),
+            Self::Rewrap(told) => tell(told, form, complete),
             Self::Vacant(told) => tell(told, form, complete),
             Self::DumpList(told) => tell(told, form, complete),
             Self::DumpInfo(told) => tell(&**told, form, complete),
@@ -189,6 +195,7 @@ impl Told {
             Self::Delete(told) => told.lines(),
             Self::Window(told) => told.lines(),
             Self::Plan(told) => told.lines(),
+            Self::Rewrap(told) => told.lines(),
             Self::Vacant(told) => told.lines(),
             Self::DumpList(told) => told.lines(),
             Self::DumpInfo(told) => told.lines(),
