@@ -2,6 +2,7 @@
 //!
 //! Never asks a cluster or a repository.
 
+use super::repository::counted;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_local::failure::{Failure, Kind};
 
@@ -55,7 +56,10 @@ impl Wanted {
 pub(crate) fn plan(primary: &InstanceName, new: &ClusterName, instances: u32) -> [String; 2] {
     [
         format!("Plan   a copy of {primary}, the running primary of cluster {}", primary.cluster()),
-        format!("       new cluster {new} with {instances} instances, source untouched"),
+        format!(
+            "       new cluster {new} with {}, source untouched",
+            counted(instances.into(), "instance")
+        ),
     ]
 }
 
