@@ -221,13 +221,13 @@ mod tests {
                 object["spec"] = serde_json::json!({"cluster": {"name": "db"}});
             }
             let backup: Backup = serde_json::from_value(object).unwrap();
-            (serde_json::to_value(backup.order("b".to_owned())).unwrap(), backup.unable())
+            (serde_json::to_string(&backup.order("b".to_owned())).unwrap(), backup.unable())
         };
         let (usual, unable) = order(serde_json::json!({}), serde_json::Value::Null);
         expect![[
             r#"{"name":"b","immediateCheckpoint":null,"waitForArchive":true,"incremental":null,"rate":null}"#
         ]]
-        .assert_eq(&usual.to_string());
+        .assert_eq(&usual);
         assert_eq!(unable, None);
         let (other, _) = order(
             serde_json::json!({"pgherd.dev/backupRate": "50Mi"}),
@@ -236,7 +236,7 @@ mod tests {
         expect![[
             r#"{"name":"b","immediateCheckpoint":true,"waitForArchive":false,"incremental":null,"rate":{"atMost":52428800}}"#
         ]]
-        .assert_eq(&other.to_string());
+        .assert_eq(&other);
         let (_, unable) =
             order(serde_json::json!({"pgherd.dev/backupRate": "slow"}), serde_json::Value::Null);
         assert!(unable.is_some_and(|why| why.contains("backupRate")));
