@@ -115,6 +115,8 @@ mod tests {
         for line in [
             "pgherd backup shop",
             "pgherd backup shop -n prod --name before --target primary --no-wait -o name",
+            "pgherd backup shop --instance 2 --rate 50Mi --immediate-checkpoint",
+            "pgherd local backup --rate off",
             "pgherd backup cluster/list",
             "pgherd backup list shop -o yaml",
             "pgherd backup info shop",
@@ -123,6 +125,8 @@ mod tests {
             "pgherd backup expire shop --dry-run",
             "pgherd backup delete shop 20261122T112233 --yes",
             "pgherd backup cancel shop",
+            "pgherd backup rewrap shop -o json",
+            "pgherd local backup rewrap --name shop",
             "pgherd dump shop",
             "pgherd dump shop app postgres -n prod --format directory --jobs 4 -o name",
             "pgherd dump shop app --table orders* --name before --retention 7 --no-wait",
@@ -142,6 +146,10 @@ mod tests {
             "pgherd restore shop --as copy --to-time 2026-11-22T14:31:00Z --plan -n prod",
             "pgherd restore shop --as copy --to-immediate --as-user me --instances 1",
             "pgherd restore shop --as copy --to-name point --backup latest",
+            "pgherd restore shop --as copy --latest --sql-check checks.sql",
+            "pgherd clone shop copy",
+            "pgherd clone shop copy --from running --instances 1 --plan -n prod --as me",
+            "pgherd local clone shop copy --from backup --sql-check checks.sql",
             "pgherd local restore shop --as copy --latest",
             "pgherd local backup annotate latest --release --name shop",
         ] {
@@ -156,10 +164,16 @@ mod tests {
             "pgherd dump restore shop latest --into app --create --clean",
             "pgherd dump shop --retention 0",
             "pgherd backup shop list",
+            "pgherd backup shop --instance 2 --target primary",
+            "pgherd backup shop --rate 10",
+            "pgherd local backup --rate fast",
             "pgherd backup annotate shop latest",
             "pgherd restore shop --as copy",
             "pgherd restore shop --as copy --to-name point",
             "pgherd restore shop --latest",
+            "pgherd restore shop --as copy --latest --sql-check checks.sql --no-wait",
+            "pgherd clone shop",
+            "pgherd clone shop copy --from standby",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

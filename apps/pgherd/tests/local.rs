@@ -6,6 +6,7 @@
 mod local {
     mod archive;
     mod backup;
+    mod clone;
     mod documents;
     mod dump;
     mod encryption;

@@ -26,6 +26,7 @@ pub use archive::{
 pub use asked_by::AskedBy;
 pub use backup::{
     BackupBegun, BackupNamed, BackupOrder, BackupPhase, BackupReport, BackupTaken, Incremental,
+    ReadRate,
 };
 pub use dump::{
     DumpFormat, DumpNamed, DumpOrder, DumpOwners, DumpPasswords, DumpPhase, DumpReport,

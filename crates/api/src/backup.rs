@@ -2,7 +2,9 @@
 //!
 //! Never takes one.
 
+pub mod manner;
 pub mod mode;
+pub mod rate;
 
 use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
 use crate::cluster::object_store::{AzureCredentials, GoogleCredentials, S3Credentials};
@@ -11,6 +13,7 @@ use crate::errand::{Errand, Going, InstanceId, Told};
 use crate::kind::{AGE, Column, Kind, Rule, Scope, Source, Subresources, kind};
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use pgherd_core::names::InstanceName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +51,10 @@ impl Errand for Backup {
     fn target(&self) -> Option<BackupTarget> {
         self.spec.target
     }
+
+    fn instance(&self) -> Option<InstanceName> {
+        self.manner().ok()?.instance
+    }
 }
 
 impl Kind for Backup {
@@ -77,10 +84,10 @@ pub struct BackupSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<BackupTarget>,
     /// Take a volume snapshot while PostgreSQL runs; `spec.backup.volumeSnapshot.online` of the
-    /// cluster when absent.
+    /// cluster when absent. A backup into an archive is always taken so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub online: Option<bool>,
-    /// Details of a snapshot of a running PostgreSQL; those of the cluster when absent.
+    /// Details of a backup of a running PostgreSQL; those of the cluster when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub online_configuration: Option<OnlineConfiguration>,
     /// The plugin that takes the backup; for method `plugin`.
@@ -269,11 +276,11 @@ const RULES: &[Rule] = &[
         source: Source::Published,
     },
     Rule {
-        name: "backup-online-needs-snapshots",
+        name: "backup-offline-needs-snapshots",
         at: "spec",
-        rule: "self.method != 'barmanObjectStore' || (!has(self.online) && !has(self.onlineConfiguration))",
-        message: "method barmanObjectStore takes every backup online: remove online and onlineConfiguration, or write method: volumeSnapshot",
-        source: Source::Webhook,
+        rule: "self.method != 'barmanObjectStore' || !has(self.online) || self.online",
+        message: "method barmanObjectStore takes every backup online: remove online: false, or write method: volumeSnapshot",
+        source: Source::Ours,
     },
     Rule {
         name: "backup-plugin-needs-configuration",

@@ -25,6 +25,10 @@ pub trait Errand: Kind {
     fn told(&self) -> Option<&Self::Status>;
     /// Which instance is to do it; as the cluster says when absent.
     fn target(&self) -> Option<BackupTarget>;
+    /// The one instance that is to do it; whoever suits the target when absent.
+    fn instance(&self) -> Option<InstanceName> {
+        None
+    }
 
     /// What is known of every such work.
     fn going(&self) -> Going {

@@ -2,7 +2,7 @@
 //!
 //! Never takes one, and never works out the next moment.
 
-use crate::backup::{Backup, BackupMethod, BackupSpec, PluginConfiguration, mode};
+use crate::backup::{Backup, BackupMethod, BackupSpec, PluginConfiguration, manner};
 use crate::cluster::backup::{BackupTarget, OnlineConfiguration};
 use crate::cluster::references::LocalObjectReference;
 use crate::kind::{AGE, Column, Kind, Rule, Scope, Source, Subresources, kind};
@@ -75,8 +75,7 @@ impl ScheduledBackup {
             let value = self.metadata.annotations.as_ref()?.get(name)?;
             Some((name.to_owned(), value.clone()))
         };
-        let all: BTreeMap<_, _> =
-            [mode::BACKUP_MODE, mode::FULL_EVERY].into_iter().filter_map(said).collect();
+        let all: BTreeMap<_, _> = manner::HANDED_ON.into_iter().filter_map(said).collect();
         (!all.is_empty()).then_some(all)
     }
 }
@@ -118,10 +117,10 @@ pub struct ScheduledBackupSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<BackupTarget>,
     /// Take volume snapshots while PostgreSQL runs; `spec.backup.volumeSnapshot.online` of the
-    /// cluster when absent.
+    /// cluster when absent. Backups into an archive are always taken so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub online: Option<bool>,
-    /// Details of snapshots of a running PostgreSQL; those of the cluster when absent.
+    /// Details of backups of a running PostgreSQL; those of the cluster when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub online_configuration: Option<OnlineConfiguration>,
     /// The plugin that takes the backups; for method `plugin`.
@@ -138,11 +137,11 @@ const RULES: &[Rule] = &[
         source: Source::Published,
     },
     Rule {
-        name: "scheduled-backup-online-needs-snapshots",
+        name: "scheduled-backup-offline-needs-snapshots",
         at: "spec",
-        rule: "self.method != 'barmanObjectStore' || (!has(self.online) && !has(self.onlineConfiguration))",
-        message: "method barmanObjectStore takes every backup online: remove online and onlineConfiguration, or write method: volumeSnapshot",
-        source: Source::Webhook,
+        rule: "self.method != 'barmanObjectStore' || !has(self.online) || self.online",
+        message: "method barmanObjectStore takes every backup online: remove online: false, or write method: volumeSnapshot",
+        source: Source::Ours,
     },
     Rule {
         name: "scheduled-backup-plugin-needs-configuration",

@@ -14,4 +14,4 @@ pub use form::{FormError, refuse_other_form};
 pub use key::{KeyError, KeyId, Keyring, NewKey};
 
 pub(crate) use chunks::{Decrypter, Encrypter, Flow};
-pub(crate) use envelope::{HEADER, clear_size, span};
+pub(crate) use envelope::{HEAD, HEADER, clear_size, span};

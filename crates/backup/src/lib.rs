@@ -21,6 +21,7 @@ pub mod wal;
 pub mod base;
 pub mod dump;
 pub mod restore;
+pub mod rewrap;
 
 mod budget;
 mod workers;

@@ -71,6 +71,16 @@ pub enum RestoreError {
     #[error("there is no tablespace {name:?} in the backup to be put elsewhere")]
     NoTablespace { name: String },
     #[error(
+        "a tablespace cannot lie in {path:?}: name an absolute folder without .. in it for each \
+         tablespace"
+    )]
+    TablespacePlace { path: PathBuf },
+    #[error(
+        "{path:?} and {other:?} would lie in each other: name folders that are apart for the data and \
+         for each tablespace"
+    )]
+    TablespaceOverlap { path: PathBuf, other: PathBuf },
+    #[error(
         "{} has {free} free and {needed} are needed: make room, or choose another folder",
         path.display()
     )]
@@ -100,6 +110,10 @@ pub enum Unusable {
     Snapshot,
     #[error("its data.tar is missing: something removed it")]
     NoData,
+    #[error("{0}.tar of one of its tablespaces is missing: something removed it")]
+    NoTablespaceData(u32),
+    #[error("it holds {0}.tar of a tablespace that it does not know of")]
+    UnknownTablespace(u32),
     #[error(
         "only a backup with pgherd's table of contents can be restored over what is there; \
          restore into an empty folder"

@@ -5,9 +5,11 @@
 mod encrypted;
 mod listed;
 mod open;
+mod rewrap;
 mod trouble;
 mod writer;
 
+pub(crate) use rewrap::Rewrapped;
 pub use trouble::{Retry, StoreError, Trouble};
 pub use writer::Writer;
 

@@ -13,6 +13,7 @@ mod base {
     mod increments;
     mod postgres;
     mod real;
+    mod tablespaces;
     mod trees;
 }
 

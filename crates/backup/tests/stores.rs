@@ -11,6 +11,7 @@ mod stores {
     mod faults;
     mod interchange;
     mod relay;
+    mod rewrap;
     mod segments;
     mod servers;
     mod stream;

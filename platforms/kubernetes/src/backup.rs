@@ -37,7 +37,7 @@ impl Work for Backup {
     fn unable(&self) -> Option<String> {
         let why = match self.spec.method {
             BackupMethod::BarmanObjectStore => {
-                return mode::incremental(&self.metadata).err().map(|refusal| refusal.to_string());
+                return self.manner().err().map(|refusal| refusal.to_string());
             }
             BackupMethod::VolumeSnapshot => {
                 "method volumeSnapshot is not acted upon yet: write method: barmanObjectStore"
@@ -48,12 +48,15 @@ impl Work for Backup {
     }
 
     fn order(&self, name: String) -> BackupOrder {
+        // What is refused is told before this.
+        let manner = self.manner().unwrap_or_default();
+        let online = self.spec.online_configuration.as_ref();
         BackupOrder {
             name,
-            immediate_checkpoint: None,
-            wait_for_archive: true,
-            // What is refused is told before this.
-            incremental: mode::incremental(&self.metadata).unwrap_or_default(),
+            immediate_checkpoint: online.map(|online| online.immediate_checkpoint),
+            wait_for_archive: online.is_none_or(|online| online.wait_for_archive),
+            incremental: manner.incremental,
+            rate: manner.rate,
             asked_by: Some(asked_by(&self.metadata)),
         }
     }
@@ -192,8 +195,9 @@ mod tests {
     #[test]
     fn a_backup_that_went_well_is_told_as_users_know_it() {
         let now = at(1_800_000_000);
-        let waits = Backup::marked(waiting(BackupStatus::default(), &Wait::ForTaker, now));
-        assert_eq!(waits.error, Some(NoTaker.to_string()));
+        let no_taker = Wait::ForTaker { why: NoTaker::Nobody };
+        let waits = Backup::marked(waiting(BackupStatus::default(), &no_taker, now));
+        assert_eq!(waits.error, Some(NoTaker::Nobody.to_string()));
         assert_eq!(turn(&waits.going(), at(1_800_000_060)), Duration::from_mins(1));
         let db = InstanceName::parse("db-2").unwrap();
         let store: BarmanObjectStore = serde_json::from_value(serde_json::json!({
@@ -264,6 +268,39 @@ mod tests {
             Some("a full backup is taken: there is no backup with the sums of its pages\n2 pages are damaged") {"pgherd.dev/backupMode": "full", "pgherd.dev/fullBecause": "there is no backup with the sums of its pages"}
         "#]]
         .assert_eq(&told.concat());
+    }
+
+    #[test]
+    fn an_object_says_how_its_backup_is_taken() {
+        let order = |annotations: serde_json::Value, spec: serde_json::Value| {
+            let mut object = serde_json::json!({
+                "apiVersion": "postgresql.cnpg.io/v1", "kind": "Backup",
+                "metadata": {"name": "b", "annotations": annotations},
+                "spec": {"cluster": {"name": "db"}, "onlineConfiguration": spec},
+            });
+            if spec.is_null() {
+                object["spec"] = serde_json::json!({"cluster": {"name": "db"}});
+            }
+            let backup: Backup = serde_json::from_value(object).unwrap();
+            (serde_json::to_string(&backup.order("b".to_owned())).unwrap(), backup.unable())
+        };
+        let (usual, unable) = order(serde_json::json!({}), serde_json::Value::Null);
+        expect![[
+            r#"{"name":"b","immediateCheckpoint":null,"waitForArchive":true,"incremental":null,"rate":null}"#
+        ]]
+        .assert_eq(&usual);
+        assert_eq!(unable, None);
+        let (other, _) = order(
+            serde_json::json!({"pgherd.dev/backupRate": "50Mi"}),
+            serde_json::json!({"immediateCheckpoint": true, "waitForArchive": false}),
+        );
+        expect![[
+            r#"{"name":"b","immediateCheckpoint":true,"waitForArchive":false,"incremental":null,"rate":{"atMost":52428800}}"#
+        ]]
+        .assert_eq(&other);
+        let (_, unable) =
+            order(serde_json::json!({"pgherd.dev/backupRate": "slow"}), serde_json::Value::Null);
+        assert!(unable.is_some_and(|why| why.contains("backupRate")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod agents;
 mod calls;
 pub mod catalog;
 pub mod certificates;
+pub mod copied;
 pub(crate) mod events;
 pub mod heard;
 mod major;

@@ -196,7 +196,7 @@ async fn wait_on<E: Work>(
         | Wait::ForWaking
         | Wait::ForArchiving { .. }
         | Wait::ForPause { .. }
-        | Wait::ForTaker => LOOK_AGAIN,
+        | Wait::ForTaker { .. } => LOOK_AGAIN,
     }))
 }
 

@@ -3,12 +3,12 @@
 //! Never puts a secret anywhere but into files that only their readers can open.
 
 use crate::folder::ClusterFolder;
-use crate::manifest::Keys;
+use crate::manifest::{ExternalKeys, Keys};
 use pgherd_agent::durable::{self, Access, DurableError};
 use pgherd_agent::tls::authority::{Authority, AuthorityError, Wanted};
 use pgherd_agent::tls::files::IdentityFiles;
 use pgherd_agent::tls::holder::Holder;
-use pgherd_api::agent::{ArchiveFile, Superuser};
+use pgherd_api::agent::{ArchiveFile, ExternalFile, Superuser};
 use pgherd_core::names::InstanceName;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::io;
@@ -113,6 +113,29 @@ impl Credentials {
         let folder = self.folder.instance(instance);
         equip_archive(&folder.archive(), own)?;
         equip_archive(&folder.recovery(), recovery)
+    }
+
+    /// Puts into the folder of an instance what opens the server that the cluster begins as a copy of,
+    /// and nothing else.
+    pub fn equip_external(
+        &self,
+        instance: &InstanceName,
+        keys: &ExternalKeys,
+    ) -> Result<(), CredentialsError> {
+        let folder = self.folder.instance(instance).external();
+        make_private(&folder)?;
+        for file in ExternalFile::ALL {
+            let path = folder.join(file.name());
+            let keep = |source| CredentialsError::Keep { name: file.name().to_owned(), source };
+            let present = durable::read(&path).map_err(keep)?;
+            let changed = match keys.get(file) {
+                wanted if wanted == present.as_deref() => Ok(()),
+                Some(content) => durable::write(&path, content, Access::PRIVATE),
+                None => durable::remove(&path),
+            };
+            changed.map_err(keep)?;
+        }
+        Ok(())
     }
 
     /// Renews what runs out soon, of ourselves and of these instances.

@@ -6,7 +6,7 @@ use crate::failure::{Failure, Kind};
 use crate::key_file;
 use pgherd_agent::archive;
 use pgherd_agent::chain::chain;
-use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
+use pgherd_api::agent::{ArchiveFile, ArchiveSpec, ExternalFile};
 use pgherd_api::cluster::annotations::{KeyPlace, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
 use pgherd_api::cluster::archive::Kept;
 use pgherd_api::cluster::{Checked, Cluster};
@@ -27,6 +27,8 @@ pub struct Manifest {
     pub keys: Keys,
     /// What opens the archive that the cluster begins with a backup of.
     pub recovery_keys: Keys,
+    /// What opens the server that the cluster begins as a copy of.
+    pub external: ExternalKeys,
     /// What its author should know.
     pub warnings: Vec<String>,
 }
@@ -37,6 +39,26 @@ pub struct Keys {
     entries: BTreeMap<ArchiveFile, Vec<u8>>,
     /// The file with the key of the repository, if it is not an entry of a Secret.
     key_file: Option<PathBuf>,
+}
+
+/// What opens a server, each by the file that an agent finds it in. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ExternalKeys(BTreeMap<ExternalFile, Vec<u8>>);
+
+impl ExternalKeys {
+    pub fn files(&self) -> impl Iterator<Item = (ExternalFile, &[u8])> {
+        self.0.iter().map(|(file, content)| (*file, content.as_slice()))
+    }
+
+    pub(crate) fn get(&self, file: ExternalFile) -> Option<&[u8]> {
+        self.0.get(&file).map(Vec::as_slice)
+    }
+}
+
+impl fmt::Debug for ExternalKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Keys {
@@ -137,7 +159,16 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     if !ignored.is_empty() {
         warnings.push(format!("not acted upon yet: {}", ignored.join(", ")));
     }
-    Ok(Manifest { checked, keys: own_keys, recovery_keys, warnings })
+    let external = external(&cluster, &secrets);
+    Ok(Manifest { checked, keys: own_keys, recovery_keys, external, warnings })
+}
+
+/// What is not there is missed by the agent, while it is needed: a cluster that exists goes on without.
+fn external(cluster: &Cluster, secrets: &Secrets) -> ExternalKeys {
+    let named = cluster.copied().into_iter().flat_map(|(_, entry)| entry.keys());
+    let found = named
+        .filter_map(|(_, file, kept)| Some((file, secrets.get(&kept.name, &kept.key)?.to_owned())));
+    ExternalKeys(found.collect())
 }
 
 /// What opens an archive, from the Secrets in the same file; or why it cannot be used.

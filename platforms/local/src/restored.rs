@@ -5,7 +5,7 @@
 use crate::failure::{Failure, Kind};
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::annotations::{REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
-use pgherd_api::cluster::bootstrap::{Bootstrap, Recovery, RecoveryTarget};
+use pgherd_api::cluster::bootstrap::{Bootstrap, PgBaseBackup, Recovery, RecoveryTarget};
 use pgherd_api::cluster::external::ExternalCluster;
 use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_core::names::ClusterName;
@@ -27,6 +27,23 @@ pub fn manifest(
     Ok(text + &secrets.collect::<String>() + "\n")
 }
 
+/// The same as a copy of a server that runs, with the Secret that opens it.
+pub fn copied_manifest(
+    source: &str,
+    new: &ClusterName,
+    (server, secret): (ExternalCluster, &Value),
+    instances: Option<u32>,
+) -> Result<String, Failure> {
+    let failed = |why: String| Failure::new(Kind::Failed, why);
+    let (cluster, _) = Cluster::from_yaml(source).map_err(|error| failed(error.to_string()))?;
+    let copied = copied(cluster, new, server, instances);
+    let text = serde_json::to_string_pretty(&trimmed(&copied)?);
+    let text = text.map_err(|error| failed(error.to_string()))?;
+    let secrets = secrets(source).chain([secret.to_string()]);
+    let secrets = secrets.map(|secret| format!("\n---\n{secret}"));
+    Ok(text + &secrets.collect::<String>() + "\n")
+}
+
 /// The same as an object.
 pub fn restored(
     mut cluster: Cluster,
@@ -35,9 +52,7 @@ pub fn restored(
     instances: Option<u32>,
 ) -> Result<Cluster, Failure> {
     let name = cluster.metadata.name.clone().unwrap_or_default();
-    let backup = cluster.spec.backup.as_mut();
-    let store = backup.and_then(|backup| backup.barman_object_store.as_mut());
-    let Some(store) = store else {
+    let Some((_, store)) = cluster.archive() else {
         return Err(Failure::new(
             Kind::Refused,
             format!("cluster {name} has no archive to restore from"),
@@ -49,9 +64,7 @@ pub fn restored(
     (theirs.data, theirs.wal) = (None, None);
     theirs.tags.clear();
     theirs.history_tags.clear();
-    store.server_name = Some(new.to_string());
-    let before = cluster.spec.bootstrap.take().unwrap_or_default();
-    let (database, owner) = application(&before);
+    let (database, owner) = application(&cluster.spec.bootstrap.take().unwrap_or_default());
     cluster.spec.bootstrap = Some(Bootstrap {
         recovery: Some(Recovery {
             source: Some(name.clone()),
@@ -63,21 +76,43 @@ pub fn restored(
         ..Bootstrap::default()
     });
     cluster.spec.external_clusters = vec![ExternalCluster::of_archive(name, theirs)];
+    rename(&mut cluster, new, (instances, &[REPOSITORY_KEY, SOURCE_REPOSITORY_KEY]));
+    Ok(cluster)
+}
+
+/// The same cluster under another name, as a copy of a server that runs.
+pub fn copied(
+    mut cluster: Cluster,
+    new: &ClusterName,
+    source: ExternalCluster,
+    instances: Option<u32>,
+) -> Cluster {
+    let (database, owner) = application(&cluster.spec.bootstrap.take().unwrap_or_default());
+    let copy = PgBaseBackup { source: source.name.clone(), database, owner, secret: None };
+    cluster.spec.bootstrap = Some(Bootstrap { pg_basebackup: Some(copy), ..Bootstrap::default() });
+    cluster.spec.external_clusters = vec![source];
+    rename(&mut cluster, new, (instances, &[REPOSITORY_KEY]));
+    cluster
+}
+
+/// What was asked of the old one by annotations does not concern the new one, but for these that name
+/// its key: the copy of what was encrypted is.
+fn rename(cluster: &mut Cluster, new: &ClusterName, (instances, keys): (Option<u32>, &[&str])) {
+    let backup = cluster.spec.backup.as_mut();
+    if let Some(store) = backup.and_then(|backup| backup.barman_object_store.as_mut()) {
+        store.server_name = Some(new.to_string());
+    }
     if let Some(instances) = instances {
         cluster.spec.instances = instances.into();
     }
-    // What was asked of the old one by annotations does not concern the new one, but for the key: what
-    // is encrypted there opens with it, and the copy of what was encrypted is.
     let before = std::mem::take(&mut cluster.metadata).annotations.unwrap_or_default();
     if let Some(key) = before.get(REPOSITORY_KEY) {
-        let both =
-            [REPOSITORY_KEY, SOURCE_REPOSITORY_KEY].map(|name| (name.to_owned(), key.clone()));
-        cluster.metadata.annotations = Some(both.into());
+        let kept = keys.iter().map(|name| ((*name).to_owned(), key.clone()));
+        cluster.metadata.annotations = Some(kept.collect());
     }
     cluster.metadata.name = Some(new.to_string());
     cluster.status = None;
     leave_out_what_is_named(&mut cluster.spec);
-    Ok(cluster)
 }
 
 /// What is one cluster's by its name: certificates name its services, and no two Services have one
@@ -193,6 +228,35 @@ stringData: {i: me, k: mine}
         assert!(understood.checked.postgres.recovery.as_ref().unwrap().source.is_encrypted());
         assert_eq!(understood.keys.files().count(), 3);
         assert_eq!(understood.recovery_keys.files().count(), 3);
+        assert_eq!(understood.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_copy_of_a_server_that_runs_finds_it_and_writes_to_a_place_of_its_own() {
+        let new = ClusterName::parse("copy").unwrap();
+        let selector = |key: &str| serde_json::json!({ "name": "source-server", "key": key });
+        let server: ExternalCluster = serde_json::from_value(serde_json::json!({
+            "name": "shop", "connectionParameters": {"host": "127.0.0.1", "port": "5501"},
+            "password": selector("password"), "sslRootCert": selector("ca.crt"),
+        }))
+        .unwrap();
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source-server"},
+            "stringData": {"password": "p", "ca.crt": "c\nd"},
+        });
+        let text = copied_manifest(SOURCE, &new, (server, &secret), Some(2)).unwrap();
+        let understood = understand(&text, None).unwrap();
+        let checked = &understood.checked;
+        assert_eq!((checked.name.as_str(), checked.instances), ("copy", 2));
+        let copy = checked.postgres.copy_of.as_ref().unwrap();
+        assert_eq!((copy.name.as_str(), copy.files.len()), ("shop", 2));
+        let own = checked.postgres.archive.as_ref().unwrap();
+        assert_eq!((own.server.as_str(), checked.postgres.recovery.is_none()), ("copy", true));
+        let initdb = &checked.postgres.initdb;
+        assert_eq!((initdb.database.as_str(), initdb.owner.as_str()), ("orders", "clerk"));
+        let kept: Vec<_> = understood.external.files().collect();
+        assert_eq!(kept.len(), 2);
+        assert!(!format!("{understood:?}").contains("c\\nd"));
         assert_eq!(understood.warnings, Vec::<String>::new());
     }
 

@@ -3,7 +3,8 @@
 //! Never calls one completed that its agent does not.
 
 use super::repository::counted;
-use pgherd_api::agent::{BackupPhase, BackupReport, Incremental};
+use pgherd_api::agent::{BackupPhase, BackupReport, Incremental, ReadRate};
+use pgherd_api::backup::rate;
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::backup::increment::LONGEST;
 use pgherd_core::units::Bytes;
@@ -44,6 +45,28 @@ pub(crate) struct Build {
 impl Build {
     pub(crate) fn wanted(self) -> Option<Incremental> {
         self.incremental.then_some(Incremental { full_every: self.full_every })
+    }
+}
+
+/// How it is taken, beside what it stores.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Pace {
+    /// Begin with a fast checkpoint: sooner, and a burden for the disk
+    #[arg(long)]
+    immediate_checkpoint: bool,
+    /// Read so much in a second at most, 1Mi at least, or off (default: as the manifest says)
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    pub(crate) rate: Option<ReadRate>,
+}
+
+fn rate(given: &str) -> Result<ReadRate, String> {
+    rate::parse(given).map_err(|_| "write off, or a quantity from 1Mi on, such as 50Mi".to_owned())
+}
+
+impl Pace {
+    /// None: as the manifest says.
+    pub(crate) fn immediate(self) -> Option<bool> {
+        self.immediate_checkpoint.then_some(true)
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a program says on stderr why it failed")]
 
 mod agent;
+pub(super) mod check;
 pub(super) mod dump;
 mod log;
 pub(super) mod probe;
@@ -33,6 +34,7 @@ enum Question {
     Probe(probe::Probe),
     Repository(repository::Repository),
     Dump(dump::Dump),
+    Check(check::Check),
     Log(log::Log),
     RestorePoint(restore_point::RestorePoint),
 }
@@ -45,6 +47,7 @@ impl Inside {
             Question::Probe(probe) => run(probe.measure(identity)),
             Question::Repository(_) => run(repository::tell()),
             Question::Dump(_) => run(dump::tell(identity)),
+            Question::Check(_) => run(check::tell()),
             Question::Log(_) => run(log::finish(identity)),
             Question::RestorePoint(point) => run(point.make(identity)),
         };

@@ -5,6 +5,7 @@
 
 mod ask;
 mod backup;
+mod clone;
 mod complete;
 mod dump;
 mod errand;
@@ -56,6 +57,7 @@ pub(crate) enum Verb {
     Dump(Box<dump::Dump>),
     Window(window::Window),
     Restore(restore::Restore),
+    Clone(clone::Cloning),
     RestorePoint(restore_point::RestorePoint),
     Psql(psql::Psql),
     Logs(logs::Logs),
@@ -82,6 +84,7 @@ impl Verb {
             Self::Dump(verb) => (verb.output(), verb.run()),
             Self::Window(verb) => (verb.place.output(), verb.run()),
             Self::Restore(verb) => (verb.place.output(), verb.run()),
+            Self::Clone(verb) => (verb.place.output(), verb.run()),
             Self::RestorePoint(verb) => (verb.place.output(), verb.run()),
             Self::Psql(verb) => (verb.place.output(), verb.run()),
             Self::Logs(verb) => (verb.place.output(), verb.run()),

@@ -4,6 +4,7 @@
 
 mod action;
 mod backup;
+mod clone;
 mod demo;
 mod destroy;
 mod down;
@@ -71,6 +72,7 @@ enum Verb {
     Backup(backup::Backup),
     Window(window::Window),
     Restore(restore::Restore),
+    Clone(clone::Cloning),
     Dump(dump::Dump),
     RestorePoint(restore_point::RestorePoint),
     Kill(kill::Kill),
@@ -107,6 +109,7 @@ impl Local {
             Verb::Resume(verb) => (verb.place.output(), verb.run()),
             Verb::Backup(verb) => (verb.output(), verb.run()),
             Verb::Restore(verb) => (verb.place.output(), verb.run()),
+            Verb::Clone(verb) => (verb.place.output(), verb.run()),
             Verb::Dump(verb) => (verb.output(), verb.run()),
             Verb::RestorePoint(verb) => (verb.place.output(), verb.run()),
             Verb::Window(verb) => (verb.place.output(), verb.run()),

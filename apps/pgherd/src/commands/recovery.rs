@@ -3,6 +3,7 @@
 //! Never looks into a repository.
 
 use super::backup::pace;
+use super::origin::Wanted;
 use super::repository::counted;
 use jiff::Timestamp;
 use pgherd_api::agent::{RecoveryPhase, RecoveryReport};
@@ -69,6 +70,20 @@ fn xid(given: &str) -> Result<u32, String> {
 }
 
 impl Wish {
+    /// As far as the log goes, from the newest backup.
+    pub(crate) fn latest(wanted: &Wanted) -> Self {
+        let target = Target {
+            to_time: None,
+            to_lsn: None,
+            to_xid: None,
+            to_name: None,
+            immediate: false,
+            latest: true,
+        };
+        let (instances, plan) = (wanted.instances, wanted.plan);
+        Self { target, exclusive: false, timeline: None, backup: None, instances, plan }
+    }
+
     /// Whether log after the backup is needed.
     pub(crate) fn needs_log(&self) -> bool {
         !self.target.immediate

@@ -11,6 +11,8 @@ pub(crate) mod key;
 pub(crate) mod list;
 mod opened;
 pub(crate) mod plan;
+pub(crate) mod rewrap;
+pub(crate) mod vacant;
 pub(crate) mod verify;
 pub(crate) mod window;
 
@@ -19,6 +21,7 @@ pub(crate) use opened::{Around, Opened, open_with};
 use super::form::{Form, write};
 use super::progress::Progress;
 use jiff::Timestamp;
+use pgherd_api::agent::ArchiveSpec;
 use pgherd_core::units::Moment;
 use pgherd_local::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
@@ -39,6 +42,9 @@ pub(crate) enum Asked {
     Delete(delete::Delete),
     Window(window::Window),
     Plan(Box<plan::Plan>),
+    Rewrap(rewrap::Rewrap),
+    /// Whoever opens the repository has looked at that place before.
+    Vacant(Box<vacant::Vacant>),
     DumpList(dump::list::List),
     DumpInfo(dump::details::Details),
     DumpExpire(dump::expire::Expire),
@@ -57,6 +63,8 @@ pub(crate) enum Told {
     Delete(delete::Deleted),
     Window(window::Found),
     Plan(plan::Shown),
+    Rewrap(rewrap::Rewrapped),
+    Vacant(vacant::Free),
     DumpList(dump::list::Listing),
     DumpInfo(Box<dump::list::Listed>),
     DumpExpire(dump::expire::Expired),
@@ -102,6 +110,8 @@ pub(crate) async fn answer(
         Asked::Delete(delete) => Told::Delete(delete.answer(opened).await?),
         Asked::Window(window::Window {}) => Told::Window(window::answer(opened).await?),
         Asked::Plan(plan) => Told::Plan(plan.answer(opened).await?),
+        Asked::Rewrap(rewrap) => Told::Rewrap(rewrap.answer(opened, teller).await?),
+        Asked::Vacant(vacant) => Told::Vacant(vacant::Free { place: vacant.own.server.clone() }),
         Asked::DumpList(dump::list::List {}) => Told::DumpList(dump::list::answer(opened).await?),
         Asked::DumpInfo(info) => Told::DumpInfo(Box::new(info.answer(opened).await?)),
         Asked::DumpExpire(expire) => Told::DumpExpire(expire.answer(opened).await?),
@@ -127,6 +137,28 @@ pub(crate) async fn follow(opened: &Opened, asked: &Asked) -> Result<Told, Failu
     }
 }
 
+impl Asked {
+    /// The place of a new cluster's own log, which has to be free.
+    pub(crate) fn own(&self) -> Option<ArchiveSpec> {
+        match self {
+            Self::Plan(plan) => plan.own.clone(),
+            Self::Vacant(vacant) => Some(vacant.own.clone()),
+            Self::List(_)
+            | Self::Info(_)
+            | Self::Verify(_)
+            | Self::Annotate(_)
+            | Self::Expire(_)
+            | Self::Delete(_)
+            | Self::Window(_)
+            | Self::Rewrap(_)
+            | Self::DumpList(_)
+            | Self::DumpInfo(_)
+            | Self::DumpExpire(_)
+            | Self::DumpDelete(_) => None,
+        }
+    }
+}
+
 impl Told {
     /// Writes it; `complete` makes the commands in texts those that work here.
     pub(crate) fn tell(
@@ -143,6 +175,8 @@ impl Told {
             Self::Delete(told) => tell(told, form, complete),
             Self::Window(told) => tell(told, form, complete),
             Self::Plan(told) => tell(told, form, complete),
+            Self::Rewrap(told) => tell(told, form, complete),
+            Self::Vacant(told) => tell(told, form, complete),
             Self::DumpList(told) => tell(told, form, complete),
             Self::DumpInfo(told) => tell(&**told, form, complete),
             Self::DumpExpire(told) => tell(told, form, complete),
@@ -161,6 +195,8 @@ impl Told {
             Self::Delete(told) => told.lines(),
             Self::Window(told) => told.lines(),
             Self::Plan(told) => told.lines(),
+            Self::Rewrap(told) => told.lines(),
+            Self::Vacant(told) => told.lines(),
             Self::DumpList(told) => told.lines(),
             Self::DumpInfo(told) => told.lines(),
             Self::DumpExpire(told) => told.lines(),

@@ -196,6 +196,7 @@ fn what_is_declared_otherwise_is_refused(home: &Home, path: &Path, place: &Path,
     up(home, path);
     wait_for("no complaint", || why(home).is_empty());
     assert_eq!(home.run(&["backup", "verify", "latest"]).code, Some(0));
+    everything_is_put_under_the_new_key(home, path, key);
     // One that others may read is refused, and what was declared before goes on.
     fs::set_permissions(key, PermissionsExt::from_mode(0o644)).unwrap();
     let said = home.run(&["up", "--file", path.to_str().unwrap()]);
@@ -203,6 +204,25 @@ fn what_is_declared_otherwise_is_refused(home: &Home, path: &Path, place: &Path,
     assert_eq!(home.run(&["window"]).code, Some(4));
     fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
     assert_eq!(why(home), "");
+}
+
+fn everything_is_put_under_the_new_key(home: &Home, path: &Path, key: &Path) {
+    let wrapped = home.json(&["backup", "rewrap"]);
+    assert!(wrapped["writtenAnew"].as_u64().unwrap() > 5, "{wrapped}");
+    assert_eq!(
+        (wrapped["unopenedInAll"].as_u64(), wrapped["unopened"].as_array().unwrap().len()),
+        (Some(0), 0)
+    );
+    assert_eq!(home.json(&["backup", "rewrap"])["writtenAnew"], 0);
+    fs::write(key, format!("{OTHER}\n")).unwrap();
+    up(home, path);
+    sql(home, "insert into ledger values (6001, 'x')");
+    sql(home, "select pg_switch_wal()");
+    assert_eq!(home.run(&["backup", "verify", "latest"]).code, Some(0));
+    assert_eq!(home.json(&["dump", "list"]).as_array().unwrap().len(), 1);
+    let said = home.run(&["window"]);
+    assert!(said.code == Some(0) && said.out.contains("no gaps"), "{said:?}");
+    wait_for("no complaint", || why(home).is_empty());
 }
 
 #[test]

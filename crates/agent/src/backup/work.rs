@@ -13,7 +13,7 @@ use crate::order;
 use crate::postgres::session::Session;
 use crate::wake::{Wake, Waker};
 use jiff::Timestamp;
-use pgherd_api::agent::{ArchiveSpec, BackupOrder, BackupPhase, BackupReport};
+use pgherd_api::agent::{ArchiveSpec, BackupOrder, BackupPhase, BackupReport, ReadRate};
 use pgherd_api::cluster::object_store::Compression;
 use pgherd_backup::base::{self, BackupError, Left, Options, Packing, Progress, Request, Taken};
 use pgherd_backup::catalogue::Repository;
@@ -208,7 +208,7 @@ impl Course {
                 name: Some(&order.name),
                 by: &place.by,
                 base: base.as_ref(),
-                options: options(archive),
+                options: options(archive, order.rate),
             };
             let progress = self.progress.clone();
             match base::take(&request, &mut session, progress, self.stop()).await {
@@ -351,7 +351,7 @@ impl Course {
     }
 }
 
-fn options(archive: &ArchiveSpec) -> Options {
+fn options(archive: &ArchiveSpec, rate: Option<ReadRate>) -> Options {
     let packing = match archive.data.compression {
         None => Packing::Plain,
         Some(Compression::Lz4) => Packing::Lz4,
@@ -359,7 +359,11 @@ fn options(archive: &ArchiveSpec) -> Options {
         Some(Compression::Gzip | Compression::Bzip2 | Compression::Snappy) => Packing::Gzip,
     };
     let streams = usize::try_from(archive.data.at_once).unwrap_or(1).clamp(1, 64);
-    Options { packing, streams, ..Options::default() }
+    let rate = match rate.unwrap_or(archive.data.rate) {
+        ReadRate::Unlimited => None,
+        ReadRate::AtMost(bytes) => Some(bytes),
+    };
+    Options { packing, streams, rate, ..Options::default() }
 }
 
 fn extent(taken: &Taken) -> Extent {
@@ -378,9 +382,9 @@ mod tests {
     use pgherd_api::agent::{ArchiveIdentity, DataSpec};
 
     #[test]
-    fn backups_are_packed_as_the_manifest_says() {
-        let of = |compression| {
-            let data = DataSpec { compression, at_once: 3, ..DataSpec::default() };
+    fn backups_are_packed_and_read_as_the_manifest_says() {
+        let of = |compression, rates: (ReadRate, Option<ReadRate>)| {
+            let data = DataSpec { compression, at_once: 3, rate: rates.0, ..DataSpec::default() };
             let archive = ArchiveSpec {
                 destination: "/b".to_owned(),
                 endpoint: None,
@@ -394,11 +398,17 @@ mod tests {
                 data,
                 retention: None,
             };
-            let options = options(&archive);
-            (options.packing, options.streams)
+            let options = options(&archive, rates.1);
+            (options.packing, options.streams, options.rate)
         };
-        assert_eq!(of(None), (Packing::Plain, 3));
-        assert_eq!(of(Some(Compression::Lz4)), (Packing::Lz4, 3));
-        assert_eq!(of(Some(Compression::Snappy)), (Packing::Gzip, 3));
+        let usual = (ReadRate::Unlimited, None);
+        assert_eq!(of(None, usual), (Packing::Plain, 3, None));
+        assert_eq!(of(Some(Compression::Lz4), usual), (Packing::Lz4, 3, None));
+        assert_eq!(of(Some(Compression::Snappy), usual), (Packing::Gzip, 3, None));
+        let (slow, fast) = (Bytes(1 << 20), Bytes(9 << 20));
+        let declared = ReadRate::AtMost(slow);
+        assert_eq!(of(None, (declared, None)).2, Some(slow));
+        assert_eq!(of(None, (declared, Some(ReadRate::AtMost(fast)))).2, Some(fast));
+        assert_eq!(of(None, (declared, Some(ReadRate::Unlimited))).2, None);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Never holds a secret: what opens the archive are files beside the data folder.
 
+use super::ReadRate;
 use crate::cluster::object_store::{Compression, Encryption, WalCompression};
 use jiff::Timestamp;
 use pgherd_core::units::{Bytes, Lsn};
@@ -72,11 +73,19 @@ pub struct DataSpec {
     pub at_once: u32,
     /// Begin with a fast checkpoint instead of a spread one.
     pub immediate_checkpoint: bool,
+    /// How fast they read.
+    pub rate: ReadRate,
 }
 
 impl Default for DataSpec {
     fn default() -> Self {
-        Self { compression: None, encryption: None, at_once: 2, immediate_checkpoint: false }
+        Self {
+            compression: None,
+            encryption: None,
+            at_once: 2,
+            immediate_checkpoint: false,
+            rate: ReadRate::Unlimited,
+        }
     }
 }
 

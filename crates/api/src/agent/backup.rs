@@ -29,6 +29,20 @@ pub struct BackupOrder {
     /// The object that asks for it; none when a person does, by a command.
     #[serde(default)]
     pub asked_by: Option<AskedBy>,
+    /// How fast it reads; as the specification says when absent.
+    #[serde(default)]
+    pub rate: Option<ReadRate>,
+}
+
+/// How much of its files a backup reads in a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ReadRate {
+    /// As much as it can.
+    #[default]
+    Unlimited,
+    /// So much at most.
+    AtMost(Bytes),
 }
 
 /// How backups build on each other.

@@ -88,6 +88,9 @@ pub enum ExternalFile {
 }
 
 impl ExternalFile {
+    /// All there can be.
+    pub const ALL: [Self; 4] = [Self::Password, Self::Certificate, Self::Key, Self::Authority];
+
     /// The file's name in the folder `external`.
     pub fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,8 @@ pub use self::requests::Requests;
 use super::Cluster;
 use super::problem::{Findings, Refusal};
 use super::references::SecretKeySelector;
-use crate::agent::StreamSpec;
+use crate::agent::{ReadRate, StreamSpec};
+use crate::backup::rate::{self, BACKUP_RATE, RateRefusal};
 use crate::field::FieldPath;
 use crate::guess::closest;
 use crate::quantity::parse_bytes;
@@ -66,6 +67,8 @@ pub enum AnnotationRefusal {
     FencedName { given: String, cluster: ClusterName },
     #[error("is {given:?}: write on or off")]
     Hibernation { given: String },
+    #[error(transparent)]
+    BackupRate(RateRefusal),
     #[error("is {given:?}: write off, or seconds from 0.2 to 10, such as 1")]
     Stream { given: String },
     #[error(
@@ -134,6 +137,8 @@ pub struct Annotations {
     pub max_lag: Option<Bytes>,
     /// How log that is in no finished segment goes to the archive; not at all if it is switched off.
     pub stream: Option<StreamSpec>,
+    /// How fast base backups read.
+    pub backup_rate: ReadRate,
     /// What the archive is encrypted with, if it is.
     pub repository_key: Option<KeyPlace>,
     /// What the archive was encrypted with that the cluster begins with a backup of.
@@ -186,8 +191,16 @@ pub(super) fn checked(
     findings: &mut Findings,
 ) -> Annotations {
     for name in annotations.keys().filter(|name| name.starts_with("pgherd.dev/")) {
-        const KNOWN: [&str; 7] =
-            [MAX_LAG, STREAM, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY, SWITCHOVER, RESTART, RELOAD];
+        const KNOWN: [&str; 8] = [
+            MAX_LAG,
+            STREAM,
+            BACKUP_RATE,
+            REPOSITORY_KEY,
+            SOURCE_REPOSITORY_KEY,
+            SWITCHOVER,
+            RESTART,
+            RELOAD,
+        ];
         if !KNOWN.contains(&name.as_str()) {
             let guess = closest(name, KNOWN);
             findings.warn(&place(name), Caution::UnknownAnnotation { guess });
@@ -209,6 +222,8 @@ pub(super) fn checked(
         }),
         stream: given(STREAM)
             .map_or_else(|| Some(StreamSpec::default()), |value| stream(value, findings)),
+        backup_rate: given(BACKUP_RATE)
+            .map_or(ReadRate::Unlimited, |value| backup_rate(value, findings)),
         repository_key: given(REPOSITORY_KEY)
             .and_then(|value| key_place(REPOSITORY_KEY, value, findings)),
         source_repository_key: given(SOURCE_REPOSITORY_KEY)
@@ -266,6 +281,14 @@ fn stream(value: &str, findings: &mut Findings) -> Option<StreamSpec> {
         return None;
     };
     Some(StreamSpec { interval_milliseconds })
+}
+
+fn backup_rate(value: &str, findings: &mut Findings) -> ReadRate {
+    rate::parse(value).unwrap_or_else(|refusal| {
+        let refusal = Refusal::Annotation(AnnotationRefusal::BackupRate(refusal));
+        findings.refuse(&place(BACKUP_RATE), refusal);
+        ReadRate::Unlimited
+    })
 }
 
 fn key_place(name: &str, value: &str, findings: &mut Findings) -> Option<KeyPlace> {

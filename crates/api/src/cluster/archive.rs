@@ -3,13 +3,13 @@
 //! Never reads a secret: it only says which entries of Secrets are needed.
 
 use super::Cluster;
-use super::annotations::{self, KeyPlace, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
+use super::annotations::{self, Annotations, KeyPlace, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
 use super::object_store::{
     AzureCredentials, BarmanObjectStore, Compression, GoogleCredentials, S3Credentials,
 };
 use super::problem::{Findings, Refusal};
 use super::references::SecretKeySelector;
-use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec, DataSpec, StreamSpec};
+use crate::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec, DataSpec};
 use crate::field::FieldPath;
 use crate::warning::Caution;
 use pgherd_core::backup::retention::{Policy, PolicyError};
@@ -143,7 +143,7 @@ impl BarmanObjectStore {
 pub(super) fn checked(
     cluster: &Cluster,
     name: &ClusterName,
-    stream: Option<StreamSpec>,
+    annotations: &Annotations,
     findings: &mut Findings,
 ) -> Option<ArchiveSpec> {
     let key = cluster.repository_key(REPOSITORY_KEY);
@@ -159,7 +159,9 @@ pub(super) fn checked(
         findings.refuse(&path, Refusal::Archive(ArchiveRefusal::Retention(error)));
     }
     let told = told(store, name.as_str(), &place, findings)?;
-    Some(with_key(ArchiveSpec { stream, retention, ..told }, key.as_ref()))
+    let (stream, rate) = (annotations.stream, annotations.backup_rate);
+    let data = DataSpec { rate, ..told.data };
+    Some(with_key(ArchiveSpec { stream, data, retention, ..told }, key.as_ref()))
 }
 
 /// What agents are told of one archive, whose folder is called `usual` unless it says otherwise.
@@ -212,6 +214,7 @@ fn data(store: &BarmanObjectStore, place: &FieldPath, findings: &mut Findings) -
         encryption: data.encryption,
         at_once: at_once.unwrap_or(usual.at_once),
         immediate_checkpoint: data.immediate_checkpoint.unwrap_or_default(),
+        rate: usual.rate,
     }
 }
 

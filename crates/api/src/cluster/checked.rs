@@ -8,7 +8,7 @@ use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
 use super::{Cluster, access, archive, external, ignored, import, initdb, recovery, synchronous};
-use crate::agent::{PostgresSpec, StreamSpec, Superuser};
+use crate::agent::{PostgresSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
 use crate::warning::{Caution, Warning};
@@ -84,7 +84,7 @@ impl Cluster {
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
         let owner_secret = self.checked_bootstrap(findings).and_then(Bootstrap::owner_secret);
         self.check_images(findings);
-        let around = (instances.unwrap_or(1), durability, annotations.stream);
+        let around = (instances.unwrap_or(1), durability, &annotations);
         let postgres = self.checked_postgres(&name, around, findings);
         Checked {
             name,
@@ -124,7 +124,7 @@ impl Cluster {
     fn checked_postgres(
         &self,
         name: &ClusterName,
-        (instances, durability, stream): (u32, Durability, Option<StreamSpec>),
+        (instances, durability, annotations): (u32, Durability, &Annotations),
         findings: &mut Findings,
     ) -> PostgresSpec {
         let postgresql = &self.spec.postgresql;
@@ -154,7 +154,7 @@ impl Cluster {
                 external::checked(self, (&named, &copy.source), findings)
             }),
             import: imported.and_then(|it| import::checked(self, it, findings)).map(Box::new),
-            archive: archive::checked(self, name, stream, findings),
+            archive: archive::checked(self, name, annotations, findings),
             superuser: if self.spec.enable_superuser_access {
                 Superuser::Allowed
             } else {

@@ -9,6 +9,7 @@ use super::annotations::{
 };
 use super::spec::ClusterSpec;
 use super::{Cluster, annotations};
+use crate::backup::rate::BACKUP_RATE;
 use crate::field::FieldPath;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -100,7 +101,8 @@ const OF_RECOVERED: [&str; 8] = [
     "barmanObjectStore.serverName",
 ];
 
-const ANNOTATIONS_ACTED_UPON: [&str; 10] = [
+const ANNOTATIONS_ACTED_UPON: [&str; 11] = [
+    BACKUP_RATE,
     FENCED_INSTANCES,
     HIBERNATION,
     MAX_LAG,

@@ -3,6 +3,7 @@
 //! Never looks at annotations of others.
 
 use super::Check;
+use crate::backup::rate::BACKUP_RATE;
 use crate::cluster::annotations::{
     FENCED_INSTANCES, HIBERNATION, MAX_LAG, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY, STREAM,
 };
@@ -40,6 +41,12 @@ pub(super) fn checks() -> Vec<Check> {
             "cluster-streams-its-log-in-time",
             "!value.matches('^(off|0[.][2-9][0-9]{0,2}|[1-9]([.][0-9]{1,3})?|10([.]0{1,3})?)$')",
             "is neither off nor seconds from 0.2 to 10: write one of them, such as 1",
+        ),
+        of(
+            BACKUP_RATE,
+            "cluster-backups-read-at-a-rate",
+            "value != 'off' && (!isQuantity(value) || quantity(value).isLessThan(quantity('1Mi')))",
+            "is neither off nor how much is read in a second, 1Mi at least: write one of them, such as 50Mi",
         ),
         of(
             REPOSITORY_KEY,

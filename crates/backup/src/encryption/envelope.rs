@@ -20,7 +20,7 @@ use std::ops::Range;
 
 /// How much of an object is no chunk.
 pub(crate) const HEADER: u64 = HEAD as u64;
-pub(super) const HEAD: usize = 64;
+pub(crate) const HEAD: usize = 64;
 /// What a chunk holds.
 pub(super) const CHUNK: usize = 1 << CHUNK_POWER;
 /// Behind each chunk.

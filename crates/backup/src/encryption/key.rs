@@ -2,7 +2,7 @@
 //!
 //! Never shows one, and never uses one for content: each wraps the keys of single objects.
 
-use super::envelope::{EnvelopeError, WRAPPED};
+use super::envelope::{EnvelopeError, HEAD, WRAPPED, header, read_header};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use base64::Engine;
@@ -91,6 +91,22 @@ impl Keyring {
     /// Of all, the one that encrypts first.
     pub fn ids(&self) -> Vec<KeyId> {
         std::iter::once(&self.first).chain(&self.older).map(|key| key.id).collect()
+    }
+
+    /// The same header with the key of its object wrapped by the key that encrypts; none if it is.
+    pub(crate) fn rewrapped(&self, stored: &[u8]) -> Result<Option<[u8; HEAD]>, EnvelopeError> {
+        let (id, wrapped) = read_header(stored)?;
+        // Also one that is to stay has to be one that opens.
+        let key = self.unwrap(id, &wrapped)?;
+        if id == self.first.id {
+            return Ok(None);
+        }
+        let anew = self.wrap(&key)?;
+        // What opens with neither key would be lost.
+        if *self.unwrap(self.first.id, &anew)? != *key {
+            return Err(EnvelopeError::Failed);
+        }
+        Ok(Some(header(self.first.id, &anew)))
     }
 
     /// The key of an object, for its header.
@@ -216,6 +232,27 @@ mod tests {
         assert_eq!(refused, EnvelopeError::WrongKey { theirs: ring.id(), ours: vec![old.id()] });
         // One that only bears the name of another does not open.
         assert_eq!(old.unwrap(old.id(), &wrapped).unwrap_err(), EnvelopeError::Header);
+    }
+
+    #[test]
+    fn a_header_is_wrapped_anew_and_once() {
+        let keys = |lines: &[u8]| {
+            let lines: Vec<String> = lines.iter().map(|fill| line(*fill)).collect();
+            Keyring::parse(lines.join("\n").as_bytes()).unwrap()
+        };
+        let (old, both, new) = (keys(&[2]), keys(&[1, 2]), keys(&[1]));
+        let before = header(old.id(), &old.wrap(&[7; KEY]).unwrap());
+        assert_eq!(old.rewrapped(&before), Ok(None));
+        let after = both.rewrapped(&before).unwrap().unwrap();
+        let (id, wrapped) = read_header(&after).unwrap();
+        assert_eq!((id, *new.unwrap(id, &wrapped).unwrap()), (new.id(), [7; KEY]));
+        assert_eq!((both.rewrapped(&after), new.rewrapped(&after)), (Ok(None), Ok(None)));
+        let refused = EnvelopeError::WrongKey { theirs: old.id(), ours: vec![new.id()] };
+        assert_eq!(new.rewrapped(&before), Err(refused));
+        // One that bears the right name and does not open is no header of ours.
+        let mut damaged = after;
+        damaged[40] ^= 1;
+        assert_eq!(both.rewrapped(&damaged), Err(EnvelopeError::Header));
     }
 
     #[test]

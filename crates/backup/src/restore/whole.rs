@@ -18,8 +18,8 @@ use crate::store::Store;
 use crate::workers::{Workers, processors};
 use pgherd_core::backup::BackupId;
 use pgherd_core::units::Bytes;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -90,7 +90,10 @@ pub async fn restore(
         Ok(None) if request.into == Into::Existing => {
             return Err(unusable(newest, Unusable::NoIndex));
         }
-        Ok(None) => None,
+        Ok(None) => {
+            refuse_incomplete(full, &archives)?;
+            None
+        }
         Err(error) => return Err(RestoreError::store(error)),
     };
     let total = contents.as_ref().map(|(_, begin)| Bytes(begin.bytes));
@@ -133,9 +136,46 @@ fn place(request: &Request<'_>, backup: &BackupInfo) -> Result<Place, RestoreErr
         let location = elsewhere.remove(&one.name).unwrap_or_else(|| one.location.clone().into());
         tablespaces.insert(one.oid, location);
     }
-    match elsewhere.pop_first() {
-        Some((name, _)) => Err(RestoreError::NoTablespace { name }),
-        None => Ok(Place { data: request.folder.to_path_buf(), tablespaces }),
+    if let Some((name, _)) = elsewhere.pop_first() {
+        return Err(RestoreError::NoTablespace { name });
+    }
+    let place = Place { data: request.folder.to_path_buf(), tablespaces };
+    refuse_overlaps(&place)?;
+    Ok(place)
+}
+
+/// What is written to one place must not be taken for what belongs to another.
+fn refuse_overlaps(place: &Place) -> Result<(), RestoreError> {
+    let roots: Vec<&PathBuf> = place.roots().collect();
+    for (number, root) in roots.iter().enumerate() {
+        let is_plain = root.is_absolute()
+            && root.components().all(|part| !matches!(part, Component::ParentDir));
+        // The data folder may be named as the caller likes.
+        if number > 0 && !is_plain {
+            return Err(RestoreError::TablespacePlace { path: (*root).clone() });
+        }
+        let before = roots.iter().take(number);
+        let overlaps = before.copied().find(|one| one.starts_with(root) || root.starts_with(one));
+        if let Some(other) = overlaps {
+            let (path, other) = ((*root).clone(), other.clone());
+            return Err(RestoreError::TablespaceOverlap { path, other });
+        }
+    }
+    Ok(())
+}
+
+/// Archives of others say by their names alone what belongs where.
+fn refuse_incomplete(full: &Link, archives: &[Found]) -> Result<(), RestoreError> {
+    let known: BTreeSet<u32> = full.info.tablespaces.iter().map(|one| one.oid).collect();
+    let found: BTreeSet<u32> = archives.iter().filter_map(|found| found.tablespace).collect();
+    let first = |found: &Found| found.is_first().then_some(found.tablespace).flatten();
+    let whole: BTreeSet<u32> = archives.iter().filter_map(first).collect();
+    if let Some(oid) = found.difference(&known).next() {
+        return Err(unusable(full, Unusable::UnknownTablespace(*oid)));
+    }
+    match known.difference(&whole).next() {
+        Some(oid) => Err(unusable(full, Unusable::NoTablespaceData(*oid))),
+        None => Ok(()),
     }
 }
 
@@ -146,6 +186,11 @@ fn prepare(
     archives: &[Found],
     total: Option<Bytes>,
 ) -> Result<(), RestoreError> {
+    if request.into == Into::Empty {
+        // Nothing is changed of what may be somebody else's, its rights included.
+        let present = place.roots().filter(|root| root.exists());
+        present.into_iter().try_for_each(|root| is_empty(root))?;
+    }
     for root in place.roots() {
         make_folder(root)?;
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);

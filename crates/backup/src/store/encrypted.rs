@@ -5,7 +5,7 @@
 use super::{Store, Trouble};
 use crate::destination::Prefix;
 use crate::encryption::{
-    Decrypter, Encrypter, EnvelopeError, Flow, HEADER, Keyring, clear_size, span,
+    Decrypter, Encrypter, EnvelopeError, Flow, HEAD, HEADER, KeyId, Keyring, clear_size, span,
 };
 use crate::layout::Key;
 use bytes::Bytes;
@@ -57,6 +57,16 @@ impl Store {
 impl Encrypted {
     pub(super) fn with(keys: Keyring, prefix: &Prefix) -> Self {
         Self { keys, prefix: prefix.as_str().to_owned(), kept: Mutex::default() }
+    }
+
+    /// Of the key that encrypts.
+    pub(super) fn id(&self) -> KeyId {
+        self.keys.id()
+    }
+
+    /// The header of an object as it is to be, from the one that it has; none if that is the same.
+    pub(super) fn rewrapped(&self, header: &[u8]) -> Result<Option<[u8; HEAD]>, EnvelopeError> {
+        self.keys.rewrapped(header)
     }
 
     /// What an object is bound to: what it is moved with, the whole repository, may be elsewhere.

@@ -54,6 +54,17 @@ impl StoreError {
         }
     }
 
+    /// Why an object opens with none of the keys that are declared, if that is it.
+    pub(crate) fn unopened(&self) -> Option<String> {
+        match self {
+            Self::Read { key, source: Trouble::Envelope(why), .. }
+            | Self::Write { key, source: Trouble::Envelope(why), .. } => {
+                Some(format!("{key}: {why}"))
+            }
+            _ => None,
+        }
+    }
+
     /// What is wrong with what is stored, if it is that and not the way there.
     pub(crate) fn damage(&self) -> Option<String> {
         let Self::Read { key, source: Trouble::Envelope(why), .. } = self else { return None };

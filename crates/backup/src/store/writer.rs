@@ -40,6 +40,44 @@ impl Writer {
         Ok(Self { store, key, upload, encrypter, written: 0, stored: 0 })
     }
 
+    /// For content that is as it shall be stored.
+    pub(super) async fn begin_stored(store: Store, key: Key) -> Result<Self, Trouble> {
+        let options = PutMultipartOptions::default();
+        let begun = store.objects.put_multipart_opts(key.path(), options);
+        let upload = WriteMultipart::new_with_chunk_size(store.within(begun).await?, PART);
+        Ok(Self { store, key, upload, encrypter: None, written: 0, stored: 0 })
+    }
+
+    pub(super) async fn send_stored(&mut self, content: Bytes) -> Result<(), Trouble> {
+        self.stored += content.len() as u64;
+        for piece in content.chunks(PART) {
+            self.store.within(self.upload.wait_for_capacity(UNDER_WAY)).await?;
+            self.upload.put(content.slice_ref(piece));
+        }
+        Ok(())
+    }
+
+    /// Makes it appear.
+    pub(super) async fn finish_stored(mut self) -> Result<(), Trouble> {
+        for under_way in (1..=UNDER_WAY).rev() {
+            if let Err(trouble) = self.store.within(self.upload.wait_for_capacity(under_way)).await
+            {
+                self.give_back().await;
+                return Err(trouble);
+            }
+        }
+        let Self { store, upload, .. } = self;
+        store.within(upload.finish()).await.map(drop)
+    }
+
+    /// Takes back what was written; what cannot be is told.
+    pub(super) async fn give_back(self) {
+        let key = self.key.clone();
+        if let Err(error) = self.abort().await {
+            tracing::warn!(%key, %error, "parts of an unfinished object were left behind");
+        }
+    }
+
     /// Takes more of the object; waits while too much is under way. After a failure it can only be
     /// aborted.
     pub async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -193,6 +194,20 @@ async fn a_folder_is_restored_as_it_was_however_it_was_packed() {
         let refused = target.restore(&store, Into::Existing).await.unwrap_err();
         assert!(matches!(refused, RestoreError::Unusable { .. }), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_backup_reads_no_faster_than_it_may() {
+    let mut fake = Fake::new();
+    let server = Server::folder();
+    // Two files of 14 MiB in all, in chunks of 4 MiB: the last one is begun when the others are paid for.
+    let options = Options { rate: Some(Bytes(8 << 20)), ..Options::default() };
+    let begun = Instant::now();
+    back_up(&server.store(), &mut fake, options).await;
+    assert!(begun.elapsed() >= Duration::from_secs_f64(10.0 / 8.0), "{:?}", begun.elapsed());
+    let target = Target::new();
+    target.restore(&server.store(), Into::Empty).await.unwrap();
+    check(&fake, &target.data(), &target.space());
 }
 
 #[tokio::test]

@@ -125,7 +125,9 @@ pub enum Wait {
     ForArchiving {
         why: String,
     },
-    ForTaker,
+    ForTaker {
+        why: NoTaker,
+    },
     /// It is begun again a little later.
     ForPause {
         left: Duration,
@@ -160,8 +162,11 @@ fn begin(sight: &Sight<'_>, turn: Duration, attempt: u32) -> Step {
         Home::There { taker: Ok(taker), failing: None } => {
             return Step::Begin { instance: taker.name.clone(), attempt };
         }
+        Home::There { taker: Err(NoTaker::Stranger { name }), .. } => {
+            return Step::Fail(NoTaker::Stranger { name: name.clone() }.to_string());
+        }
         Home::There { failing: Some(why), .. } => Wait::ForArchiving { why: (*why).to_owned() },
-        Home::There { taker: Err(NoTaker), failing: None } => Wait::ForTaker,
+        Home::There { taker: Err(why), failing: None } => Wait::ForTaker { why: why.clone() },
         Home::Asleep => Wait::ForWaking,
         Home::Refused => Wait::ForManifest,
         Home::Missing | Home::WithoutArchive => Wait::ForCluster,
@@ -239,7 +244,7 @@ impl fmt::Display for Wait {
             }
             Self::ForWaking => f.write_str("the cluster is hibernated, so nobody can take it"),
             Self::ForArchiving { why } => write!(f, "the log is not archived: {why}"),
-            Self::ForTaker => write!(f, "{NoTaker}"),
+            Self::ForTaker { why } => write!(f, "{why}"),
             Self::ForPause { left } => write!(f, "it is begun anew in {} s", left.as_secs()),
             Self::ForAgent { why } => f.write_str(why),
         }
@@ -276,7 +281,8 @@ mod tests {
         let waiting = |home, behind, turn| {
             told(&Sight { behind, home, stage: Stage::Waiting { turn, attempt: 1 } })
         };
-        let no_taker = || Home::There { taker: Err(NoTaker), failing: None };
+        let without = |taker| Home::There { taker: Err(taker), failing: None };
+        let no_taker = || without(NoTaker::Nobody);
         expect![[r#"
             begin 1 on db-2
             wait: it waits for the end of backup nightly
@@ -287,6 +293,8 @@ mod tests {
             wait: the manifest of the cluster cannot be carried out: correct that first
             wait: the cluster is hibernated, so nobody can take it
             fail: the cluster has no archive: add spec.backup.barmanObjectStore to it
+            wait: db-2 cannot take it: it is neither a primary that is open nor a standby that receives
+            fail: db-2 is no instance of the cluster: name another one, or none
         "#]]
         .assert_eq(
             &[
@@ -299,6 +307,8 @@ mod tests {
                 waiting(Home::Refused, None, MINUTE),
                 waiting(Home::Asleep, None, MINUTE),
                 waiting(Home::WithoutArchive, Some("nightly"), MINUTE),
+                waiting(without(NoTaker::Named { name: name(2) }), None, MINUTE),
+                waiting(without(NoTaker::Stranger { name: name(2) }), None, MINUTE),
             ]
             .concat(),
         );

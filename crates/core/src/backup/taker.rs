@@ -42,15 +42,40 @@ pub struct Taker<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
+    /// Somebody said so.
+    Named,
     Primary,
     MostLog,
     NoStandbyStreams,
 }
 
 /// Nobody can take one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no instance can take it: there is no primary that is open, and no standby that receives")]
-pub struct NoTaker;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoTaker {
+    #[error(
+        "no instance can take it: there is no primary that is open, and no standby that receives"
+    )]
+    Nobody,
+    #[error(
+        "{name} cannot take it: it is neither a primary that is open nor a standby that receives"
+    )]
+    Named { name: InstanceName },
+    /// It may be one of another cluster, or one that was removed.
+    #[error("{name} is no instance of the cluster: name another one, or none")]
+    Stranger { name: InstanceName },
+}
+
+/// The instance that somebody named, if it can take it.
+pub fn named<'a>(name: &InstanceName, candidates: &'a [Candidate]) -> Result<Taker<'a>, NoTaker> {
+    let able = |it: &&Candidate| match it.part {
+        Part::Primary | Part::Streams => it.name == *name,
+        Part::Other => false,
+    };
+    match candidates.iter().find(able) {
+        Some(found) => Ok(Taker { name: &found.name, because: Because::Named }),
+        None => Err(NoTaker::Named { name: name.clone() }),
+    }
+}
 
 /// The standby with the most log, or the primary.
 pub fn taker(prefer: Prefer, candidates: &[Candidate]) -> Result<Taker<'_>, NoTaker> {
@@ -64,7 +89,7 @@ pub fn taker(prefer: Prefer, candidates: &[Candidate]) -> Result<Taker<'_>, NoTa
         (Prefer::Standby, Some(standby), _) => (standby, Because::MostLog),
         (Prefer::Standby, None, Some(primary)) => (primary, Because::NoStandbyStreams),
         (Prefer::Primary, _, Some(primary)) => (primary, Because::Primary),
-        (Prefer::Standby | Prefer::Primary, _, None) => return Err(NoTaker),
+        (Prefer::Standby | Prefer::Primary, _, None) => return Err(NoTaker::Nobody),
     };
     Ok(Taker { name: &found.name, because })
 }
@@ -72,6 +97,7 @@ pub fn taker(prefer: Prefer, candidates: &[Candidate]) -> Result<Taker<'_>, NoTa
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Named => "the one that was named",
             Self::Primary => "the primary",
             Self::MostLog => "the standby with the most log",
             Self::NoStandbyStreams => "the primary, because no standby receives",
@@ -95,6 +121,23 @@ mod tests {
         match taker(prefer, &candidates) {
             Ok(Taker { name, because }) => format!("{name}, {because}\n"),
             Err(error) => format!("{error}\n"),
+        }
+    }
+
+    #[test]
+    fn one_that_is_named_takes_it_or_nobody_does() {
+        let cluster = crate::names::ClusterName::parse("db").unwrap();
+        let name = |serial| InstanceName::new(&cluster, serial);
+        let parts = [(1, Part::Primary), (2, Part::Streams), (3, Part::Other)];
+        let all =
+            parts.map(|(serial, part)| Candidate { name: name(serial), part, position: None });
+        for serial in [1, 2] {
+            let (own, because) = (name(serial), Because::Named);
+            assert_eq!(named(&own, &all), Ok(Taker { name: &own, because }));
+        }
+        for serial in [3, 4] {
+            let refused = NoTaker::Named { name: name(serial) };
+            assert_eq!(named(&name(serial), &all), Err(refused));
         }
     }
 

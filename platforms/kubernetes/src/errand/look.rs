@@ -12,7 +12,7 @@ use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_api::errand::Going;
 use pgherd_core::backup::course::{Before, Heard, Home, Sight, Stage};
-use pgherd_core::backup::taker::{Candidate, Prefer, taker};
+use pgherd_core::backup::taker::{Candidate, NoTaker, Prefer, named, taker};
 use pgherd_core::names::InstanceName;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub(super) struct Looked<E: Work> {
     behind: Option<String>,
     candidates: Vec<Candidate>,
     prefer: Prefer,
+    /// Who alone may take it.
+    named: Option<InstanceName>,
     /// Why the log is not archived.
     failing: Option<String>,
     attempt: u32,
@@ -59,6 +61,7 @@ pub(super) async fn look<E: Work>(context: &Context, errand: &E, now: Timestamp)
         behind,
         candidates: Vec::new(),
         prefer,
+        named: errand.instance(),
         failing: None,
         attempt,
         stage: Known::Waiting { turn: status::turn(&before, now) },
@@ -129,7 +132,11 @@ impl<E: Work> Looked<E> {
         } else if reach.is_asleep() {
             Home::Asleep
         } else {
-            let taker = taker(self.prefer, &self.candidates);
+            let taker = match &self.named {
+                Some(name) if !reach.belongs(name) => Err(NoTaker::Stranger { name: name.clone() }),
+                Some(name) => named(name, &self.candidates),
+                None => taker(self.prefer, &self.candidates),
+            };
             Home::There { taker, failing: self.failing.as_deref().filter(|_| E::NEEDS_LOG) }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn waiting<S: Told>(before: S, wait: &Wait, now: Timestamp) -> S {
         | Wait::ForWaking
         | Wait::ForAgent { .. }
         | Wait::ForPause { .. }
-        | Wait::ForTaker => PENDING,
+        | Wait::ForTaker { .. } => PENDING,
     };
     let going = before.going();
     // Whoever waits for others has its whole time once they have ended.

@@ -133,7 +133,9 @@ impl Supervisor {
             Because::NoStandbyStreams if candidates.len() > 1 => {
                 Some(format!("taken from {}, {}", chosen.name, chosen.because))
             }
-            Because::NoStandbyStreams | Because::Primary | Because::MostLog => None,
+            Because::NoStandbyStreams | Because::Primary | Because::MostLog | Because::Named => {
+                None
+            }
         };
         Ok((chosen.name.clone(), warning.into_iter().collect()))
     }

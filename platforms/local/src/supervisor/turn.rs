@@ -173,6 +173,10 @@ impl Supervisor {
         let own = kept.map(|kept| kept.keys.clone()).unwrap_or_default();
         let recovery = kept.map(|kept| kept.recovery_keys.clone()).unwrap_or_default();
         let equipped = self.credentials.equip_archives(name, &own, &recovery);
+        equipped.map_err(|source| TurnError::Equip { source })?;
+        // Only the first instance makes the cluster.
+        let external = kept.filter(|_| name.serial() == 1).map(|kept| kept.external.clone());
+        let equipped = self.credentials.equip_external(name, &external.unwrap_or_default());
         equipped.map_err(|source| TurnError::Equip { source })
     }
 

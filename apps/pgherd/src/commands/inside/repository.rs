@@ -54,9 +54,7 @@ pub(super) async fn tell() -> anyhow::Result<()> {
 async fn work(asked: &Asked) -> Result<Told, Failure> {
     let (cluster, folder) = pod::own().map_err(failed)?;
     let opened = open(&cluster, &folder)?;
-    if let Asked::Plan(plan) = asked
-        && let Some(own) = plan.own.clone()
-    {
+    if let Some(own) = asked.own() {
         let own = open_with(own, &in_folder(&folder.archive()), opened.around.clone())?;
         plan::refuse_occupied(&own).await?;
     }

@@ -9,7 +9,9 @@ mod take;
 
 use super::super::backup::words;
 use super::super::output::Output;
-use super::super::repository::{Asked, Told, annotate, delete, details, expire, list, verify};
+use super::super::repository::{
+    Asked, Told, annotate, delete, details, expire, list, rewrap, verify,
+};
 use super::errand::Followed;
 use super::errand::objects::of;
 use super::place::{Place, Reached};
@@ -62,6 +64,7 @@ no Secret. A cluster that is called like a verb is written cluster/list.
 Examples:
   pgherd backup app-db
   pgherd backup app-db --name before-the-release --target primary
+  pgherd backup app-db --instance 2 --rate 50Mi --immediate-checkpoint
   pgherd backup list app-db
   pgherd backup verify app-db latest
   pgherd backup expire app-db --dry-run")]
@@ -111,6 +114,14 @@ Its Backup object stays: kubectl delete backup removes that.
 Example:
   pgherd backup delete app-db 20261122T112233 --yes")]
     Delete(About<delete::Delete>),
+    /// Wrap the keys of everything that is encrypted anew, so that older keys may go
+    #[command(after_help = "\
+Begin with `pgherd repository key FILE --rotate`, put the file into the Secret, and let every pod see it. What
+is broken off goes on where it stopped when it is begun again.
+
+Example:
+  pgherd backup rewrap app-db")]
+    Rewrap(About<rewrap::Rewrap>),
     /// Break off a base backup that is being taken, or waits; nothing is kept of it
     Cancel(cancel::Cancel),
 }
@@ -141,6 +152,7 @@ impl Verb {
             Self::Annotate(about) => &about.place,
             Self::Expire(about) => &about.place,
             Self::Delete(about) => &about.place,
+            Self::Rewrap(about) => &about.place,
             Self::Cancel(cancel) => &cancel.place,
         }
     }
@@ -154,6 +166,7 @@ impl Verb {
             Self::Annotate(about) => Asked::Annotate(about.question),
             Self::Expire(about) => Asked::Expire(about.question),
             Self::Delete(about) => Asked::Delete(about.question),
+            Self::Rewrap(about) => Asked::Rewrap(about.question),
             Self::Cancel(_) => return None,
         })
     }
@@ -177,6 +190,8 @@ async fn tell(reached: &Reached, form: Form, mut asked: Asked) -> Result<(), Fai
         | Asked::Expire(_)
         | Asked::Window(_)
         | Asked::Plan(_)
+        | Asked::Rewrap(_)
+        | Asked::Vacant(_)
         | Asked::DumpList(_)
         | Asked::DumpInfo(_)
         | Asked::DumpExpire(_)

@@ -2,32 +2,34 @@
 //!
 //! Never touches the source, and never makes anything that cannot be brought to its end.
 
+pub(super) mod check;
+pub(super) mod follow;
+
+use super::super::check::{Checked, statements};
 use super::super::output::remark;
-use super::super::progress::Progress;
-use super::super::recovery::{Wish, sentence, words};
+use super::super::recovery::{Wish, sentence};
 use super::super::repository::{Asked, Told, details, plan};
 use super::place::{Place, Reached, unread};
 use super::wait::{BETWEEN_LOOKS, Waiting};
 use super::{form, hint, repository};
+use follow::{Begins, follow};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use pgherd_agent::chain::chain;
-use pgherd_api::agent::{RecoveryPhase, RecoveryReport, Status};
+use pgherd_api::agent::RecoveryReport;
 use pgherd_api::cluster::Cluster;
 use pgherd_core::names::{ClusterName, InstanceName};
-use pgherd_kubernetes::console::inside::{self, Conversation, within_reach};
+use pgherd_kubernetes::console::inside::{self, Conversation};
 use pgherd_kubernetes::console::read::{ReadError, answer};
-use pgherd_kubernetes::console::{Part, View};
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::restored;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// For a segment that is finished on request to come into the archive.
 const LOG: Duration = Duration::from_secs(30);
 const FINISH: Duration = Duration::from_secs(20);
-/// What fails so often in a row will fail again.
-const FAILURES: u32 = 2;
 
 /// Make a new cluster as another one was at a moment
 #[derive(clap::Args)]
@@ -40,7 +42,7 @@ pods/exec and clusters.postgresql.cnpg.io; a user to act as is named by --as-use
 Examples:
   pgherd restore app-db --as app-db-1431 --to-time 2026-11-22T14:31:00Z
   pgherd restore app-db --as app-db-1431 --to-time 2026-11-22T14:31:00Z --plan
-  pgherd restore app-db --as copy --latest --instances 1")]
+  pgherd restore app-db --as copy --latest --instances 1 --sql-check checks.sql")]
 pub(crate) struct Restore {
     #[command(flatten)]
     pub(super) place: Place,
@@ -49,58 +51,91 @@ pub(crate) struct Restore {
     new: ClusterName,
     #[command(flatten)]
     wish: Wish,
+    /// Statements that have to succeed in the new cluster, and not to return false
+    #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
+    sql_check: Option<PathBuf>,
     #[command(flatten)]
     waiting: Waiting,
 }
 
-fn new(given: &str) -> Result<ClusterName, String> {
+pub(super) fn new(given: &str) -> Result<ClusterName, String> {
     ClusterName::parse(given).map_err(|error| error.to_string())
 }
 
 impl Restore {
     pub(super) fn run(self) -> Result<(), Failure> {
         let form = self.place.form();
-        let Self { place, new, wish, waiting } = self;
+        let Self { place, new, wish, sql_check, waiting } = self;
+        let check = sql_check.as_deref().map(statements).transpose()?;
         place.with(|source| async move {
             let to = Reached { cluster: new, ..source.clone() };
-            refuse_existing(&to).await?;
-            let made = Box::pin(prepared(&source, &to, &wish)).await?;
-            let plan = Asked::Plan(Box::new(made.plan.clone()));
-            if !wish.plan && wish.needs_log() {
-                finish_log(&source).await?;
-            }
-            let plan = repository::ask(&source, &plan).await?;
-            create(&to, &made.manifest, Dry::Run).await?;
-            if wish.plan {
-                return plan.tell(form, &|text| hint::here(text, &source));
-            }
-            plan.lines().iter().for_each(|line| remark(line));
-            let began = Instant::now();
-            create(&to, &made.manifest, Dry::Not).await?;
-            if waiting.no_wait {
-                let line = format!("cluster/{} is being restored", to.cluster);
-                let document = serde_json::json!({ "cluster": to.cluster });
-                return form::tell(form, (to.cluster.as_str(), &[line]), &document);
-            }
-            let following = follow(&to, made.plan.instances, waiting.timeout);
-            let report = Box::pin(following).await?;
-            tell(form, (&source, &to), &report, began.elapsed())
+            Box::pin(Work { wish, check, waiting, form }.run(&source, &to)).await
         })
+    }
+}
+
+/// What is wanted of a restore, and how it is told.
+pub(super) struct Work {
+    pub(super) wish: Wish,
+    /// Statements that the new cluster is checked by.
+    pub(super) check: Option<String>,
+    pub(super) waiting: Waiting,
+    pub(super) form: form::Form,
+}
+
+impl Work {
+    pub(super) async fn run(self, source: &Reached, to: &Reached) -> Result<(), Failure> {
+        let Self { wish, check, waiting, form } = self;
+        refuse_existing(to).await?;
+        let made = Box::pin(prepared(source, to, &wish)).await?;
+        let plan = Asked::Plan(Box::new(made.plan.clone()));
+        if !wish.plan && wish.needs_log() {
+            finish_log(source).await?;
+        }
+        let plan = repository::ask(source, &plan).await?;
+        create(to, &made.manifest, Dry::Run).await?;
+        if wish.plan {
+            return plan.tell(form, &|text| hint::here(text, source));
+        }
+        plan.lines().iter().for_each(|line| remark(line));
+        let began = Instant::now();
+        create(to, &made.manifest, Dry::Not).await?;
+        if waiting.no_wait {
+            let line = format!("cluster/{} is being restored", to.cluster);
+            let document = serde_json::json!({ "cluster": to.cluster });
+            return form::tell(form, (to.cluster.as_str(), &[line]), &document);
+        }
+        let wanted = (Begins::Recovered, made.plan.instances);
+        let report = Box::pin(follow(to, wanted, waiting.timeout)).await?;
+        let report = report.ok_or_else(|| {
+            Failure::new(Kind::Failed, format!("cluster {} does not say whence", to.cluster))
+        })?;
+        let checked = match check {
+            Some(check) => Some(check::run(to, check).await?),
+            None => None,
+        };
+        tell(form, (source, to), (&report, checked.as_ref()), began.elapsed())
     }
 }
 
 fn tell(
     form: form::Form,
     (source, to): (&Reached, &Reached),
-    report: &RecoveryReport,
+    (report, checked): (&RecoveryReport, Option<&Checked>),
     took: Duration,
 ) -> Result<(), Failure> {
     let seconds = took.as_secs_f64();
     let line = sentence((to.cluster.as_str(), source.cluster.as_str()), report, seconds);
     let document = serde_json::json!({
         "cluster": to.cluster, "source": source.cluster, "seconds": seconds, "recovery": report,
+        "check": checked,
     });
-    form::tell(form, (to.cluster.as_str(), &[line]), &document)
+    let refused = checked.and_then(|checked| checked.refused(to.cluster.as_str()));
+    let passed = checked.filter(|_| refused.is_none());
+    let passed = passed.map(|_| "  the SQL checks passed".to_owned());
+    let lines: Vec<String> = std::iter::once(line).chain(passed).collect();
+    form::tell(form, (to.cluster.as_str(), &lines), &document)?;
+    refused.map_or(Ok(()), Err)
 }
 
 /// What is known before anything is made.
@@ -109,7 +144,7 @@ struct Prepared {
     plan: plan::Plan,
 }
 
-async fn refuse_existing(to: &Reached) -> Result<(), Failure> {
+pub(super) async fn refuse_existing(to: &Reached) -> Result<(), Failure> {
     let clusters: Api<Cluster> = Api::namespaced(to.client.clone(), &to.namespace);
     let found = answer(clusters.get_opt(to.cluster.as_str())).await;
     match found.map_err(|error| unread(&error))? {
@@ -163,12 +198,12 @@ async fn backup(source: &Reached, wanted: &str) -> Result<String, Failure> {
 
 /// Whether it is only tried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dry {
+pub(super) enum Dry {
     Run,
     Not,
 }
 
-async fn create(to: &Reached, manifest: &Cluster, dry: Dry) -> Result<(), Failure> {
+pub(super) async fn create(to: &Reached, manifest: &Cluster, dry: Dry) -> Result<(), Failure> {
     let resource = ApiResource::erase::<Cluster>(&());
     let clusters: Api<DynamicObject> =
         Api::namespaced_with(to.client.clone(), &to.namespace, &resource);
@@ -223,94 +258,4 @@ async fn finish(source: &Reached, primary: &InstanceName) -> Result<(), inside::
     let words = ["inside", "log"];
     let mut asked = Conversation::begin(&source.client, (at.0, &at.1), &words).await?;
     asked.hear::<()>(FINISH).await
-}
-
-/// Until every instance is ready.
-async fn follow(to: &Reached, wanted: u32, patience: Duration) -> Result<RecoveryReport, Failure> {
-    let (mut progress, mut moved) = (Progress::new(), Instant::now());
-    let mut last: Option<(String, String)> = None;
-    let mut report = None;
-    loop {
-        let (step, detail) = match to.look().await {
-            Err(failure) if failure.kind == Kind::NotFound => return Err(failure),
-            Err(failure) => (failure.what, String::new()),
-            Ok(view) => {
-                let said = agent(to, &view).await;
-                if let Some(why) = said.as_ref().and_then(|said| hopeless(&view, said)) {
-                    return Err(failed(to, why));
-                }
-                let heard = said.and_then(|said| said.recovery);
-                report = heard.or(report);
-                match &report {
-                    Some(report) if is_whole(&view, wanted) => return Ok(report.clone()),
-                    Some(report) if report.phase != RecoveryPhase::Completed => words(report),
-                    Some(_) | None => (missing(&view, wanted), String::new()),
-                }
-            }
-        };
-        progress.tell_step(&step, &detail);
-        let now = (step, detail);
-        if last.as_ref() != Some(&now) {
-            (last, moved) = (Some(now), Instant::now());
-        }
-        if moved.elapsed() >= patience {
-            return Err(timed_out(to, patience));
-        }
-        sleep(BETWEEN_LOOKS).await;
-    }
-}
-
-/// What the first instance says, which makes the cluster.
-async fn agent(to: &Reached, view: &View) -> Option<Status> {
-    let first = InstanceName::new(&view.name, 1);
-    let is_there = within_reach(view).any(|name| *name == first);
-    if !is_there {
-        return None;
-    }
-    Box::pin(inside::agent(&to.client, &to.namespace, &first)).await.ok()
-}
-
-fn is_whole(view: &View, wanted: u32) -> bool {
-    let ready = view.instances().iter().filter(|name| view.is_ready(name)).count();
-    view.primary().is_some() && u32::try_from(ready).is_ok_and(|ready| ready >= wanted)
-}
-
-fn missing(view: &View, wanted: u32) -> String {
-    if let Some(note) = view.note(Part::Pods) {
-        return note;
-    }
-    let status = view.cluster.status.as_ref();
-    let phase = status.and_then(|status| status.phase.clone());
-    let reason = status.and_then(|status| status.phase_reason.clone());
-    let ready = view.instances().iter().filter(|name| view.is_ready(name)).count();
-    let reason = reason.filter(|reason| !reason.is_empty());
-    match (phase, reason) {
-        (Some(phase), Some(reason)) => format!("{phase}: {reason}"),
-        (Some(phase), None) => format!("{phase} ({ready} of {wanted} ready)"),
-        (None, _) => "waiting for the operator".to_owned(),
-    }
-}
-
-/// What the first instance failed at. It tries again, and would fail again.
-fn hopeless(view: &View, said: &Status) -> Option<String> {
-    if view.record.is_some() {
-        return None;
-    }
-    let failure = said.failure.as_ref()?;
-    let fell_short = said.recovery.as_ref().is_some_and(|report| report.fell_short.is_some());
-    (fell_short || failure.times >= FAILURES).then(|| failure.why.clone())
-}
-
-fn failed(to: &Reached, why: String) -> Failure {
-    let what = format!("cluster {} cannot be restored", to.cluster);
-    Failure::new(Kind::Failed, what).because(why).fix(format!(
-        "kubectl delete clusters.postgresql.cnpg.io {} -n {} removes what was made of it",
-        to.cluster, to.namespace
-    ))
-}
-
-fn timed_out(to: &Reached, patience: Duration) -> Failure {
-    let what = format!("the restore has not got on for {patience:?}");
-    Failure::new(Kind::TimedOut, what)
-        .fix(format!("it goes on: pgherd explain {} -n {}", to.cluster, to.namespace))
 }

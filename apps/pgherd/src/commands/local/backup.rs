@@ -5,7 +5,7 @@
 mod cancel;
 mod take;
 
-use super::super::repository::{Asked, annotate, delete, details, expire, list, verify};
+use super::super::repository::{Asked, annotate, delete, details, expire, list, rewrap, verify};
 use super::output::Output;
 use super::place::Place;
 use super::repository;
@@ -59,6 +59,13 @@ Examples:
     Expire(expire::Expire),
     #[command(after_help = "Example:\n  pgherd local backup delete 20261122T112233 --yes")]
     Delete(delete::Delete),
+    #[command(after_help = "\
+Begin with `pgherd repository key FILE --rotate` and `pgherd local up -f`. What is broken off goes on where
+it stopped when it is begun again.
+
+Example:
+  pgherd local backup rewrap")]
+    Rewrap(rewrap::Rewrap),
     Cancel(cancel::Cancel),
 }
 
@@ -78,6 +85,7 @@ impl Backup {
             Some(Verb::Annotate(asked)) => Asked::Annotate(asked),
             Some(Verb::Expire(asked)) => Asked::Expire(asked),
             Some(Verb::Delete(asked)) => Asked::Delete(asked),
+            Some(Verb::Rewrap(asked)) => Asked::Rewrap(asked),
         };
         repository::ask(&place, &asked)
     }

@@ -2,11 +2,12 @@
 //!
 //! Never touches the source, and never begins anything that cannot be brought to its end.
 
-mod check;
+pub(super) mod checked;
+pub(super) mod fresh;
 
+use super::super::check::{Checked, statements};
 use super::super::recovery::{Wish, sentence, words};
 use super::super::repository::{Asked, Teller, Told, answer, plan};
-use super::destroy;
 use super::output::{Output, remark, say, say_json, warn};
 use super::place::{self, Place};
 use super::progress::Progress;
@@ -21,7 +22,7 @@ use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::{ClusterFolder, Home};
 use pgherd_local::hint;
 use pgherd_local::manifest::{self, Manifest};
-use pgherd_local::prepare::{self, Claim, Placing, PrepareError};
+use pgherd_local::prepare::Placing;
 use pgherd_local::restored;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -46,15 +47,15 @@ pub(crate) struct Restore {
     pub(super) place: Place,
     /// The cluster whose backups and log are used
     #[arg(value_name = "SOURCE", value_parser = place::name)]
-    source: ClusterName,
+    pub(super) source: ClusterName,
     /// The name of the new cluster
     #[arg(long = "as", value_name = "NEW", value_parser = place::name)]
-    new: ClusterName,
+    pub(super) new: ClusterName,
     #[command(flatten)]
-    wish: Wish,
+    pub(super) wish: Wish,
     /// Statements that have to succeed in the new cluster, and not to return false
     #[arg(long, value_name = "FILE")]
-    sql_check: Option<PathBuf>,
+    pub(super) sql_check: Option<PathBuf>,
 }
 
 /// What is known before anything is made.
@@ -75,8 +76,8 @@ impl Restore {
 
     fn restore(self, home: Home, source: &ClusterFolder) -> Result<(), Failure> {
         let new = place::folder(&home, &self.new)?;
-        self.refuse_existing(&new)?;
-        let check = self.sql_check.as_deref().map(check::read).transpose()?;
+        fresh::refuse_existing(&new)?;
+        let check = self.sql_check.as_deref().map(statements).transpose()?;
         let account = place::owner(source)?;
         let prepared = place::as_account(&account, || self.prepare(source.clone()))?;
         let output = self.place.output();
@@ -84,10 +85,7 @@ impl Restore {
             return prepared.plan.tell(output.form(), &|text| hint::addressed(text, source.root()));
         }
         prepared.plan.lines().iter().for_each(|line| remark(line));
-        let owner = prepare::claim(&new, Claim::New).map_err(|error| match error {
-            PrepareError::Taken { .. } => self.taken().because(error.to_string()),
-            error => up::told(&error),
-        })?;
+        let owner = fresh::claim(&new)?;
         let began = Instant::now();
         let (work, placing) = (
             Work {
@@ -105,29 +103,14 @@ impl Restore {
             warn(&done.warnings);
             let report = follow(&supervisor, patience).await?;
             let checked = match &check {
-                Some(check) => Some(check::run(&supervisor, check).await?),
+                Some(check) => Some(checked::run(&supervisor, check).await?),
                 None => None,
             };
             Ok((report, checked))
         });
-        let (report, checked) = made.map_err(|failure| self.cleared(&new, &owner, failure))?;
+        let (report, checked) =
+            made.map_err(|failure| fresh::cleared((&new, &owner), patience, failure))?;
         self.tell(&report, checked.as_ref(), began.elapsed())
-    }
-
-    fn refuse_existing(&self, new: &ClusterFolder) -> Result<(), Failure> {
-        let owner =
-            prepare::owner(new).map_err(|error| Failure::from_error(Kind::Refused, &error))?;
-        match owner {
-            None => Ok(()),
-            Some(_) => Err(self
-                .taken()
-                .because("a restore makes a new cluster, and leaves every other one alone")),
-        }
-    }
-
-    fn taken(&self) -> Failure {
-        Failure::new(Kind::Refused, format!("cluster {} exists", self.new))
-            .fix("choose another name")
     }
 
     /// The plan, or why there is none.
@@ -189,41 +172,14 @@ impl Restore {
         Ok(Some(id.to_string()))
     }
 
-    /// What was made in vain is removed; what only takes longer goes on.
-    fn cleared(
-        &self,
-        new: &ClusterFolder,
-        owner: &pgherd_local::account::Account,
-        failure: Failure,
-    ) -> Failure {
-        match failure.kind {
-            Kind::TimedOut | Kind::Interrupted => {
-                let fix = format!(
-                    "it goes on: pgherd local status --name {0}; pgherd local destroy --name {0} ends it",
-                    self.new
-                );
-                failure.fix(fix)
-            }
-            Kind::Failed | Kind::Refused | Kind::Usage | Kind::NotFound => {
-                match destroy::destroy(new, owner, self.place.timeout()) {
-                    Ok(()) => failure,
-                    Err(left) => {
-                        remark(&format!("warning: what was made is still there: {left}"));
-                        failure.fix(format!("pgherd local destroy --name {}", self.new))
-                    }
-                }
-            }
-        }
-    }
-
     fn tell(
         &self,
         report: &RecoveryReport,
-        checked: Option<&check::Checked>,
+        checked: Option<&Checked>,
         took: Duration,
     ) -> Result<(), Failure> {
         let seconds = took.as_secs_f64();
-        let failed = checked.and_then(|checked| checked.failure.clone());
+        let refused = checked.and_then(|checked| checked.refused(self.new.as_str()));
         if self.place.output() == Output::Json {
             say_json(&serde_json::json!({
                 "cluster": self.new,
@@ -234,17 +190,11 @@ impl Restore {
             }))?;
         } else {
             say(&sentence((self.new.as_str(), self.source.as_str()), report, seconds));
-            if checked.is_some() && failed.is_none() {
+            if checked.is_some() && refused.is_none() {
                 say("  the SQL checks passed");
             }
         }
-        match failed {
-            None => Ok(()),
-            Some(why) => {
-                let what = format!("cluster {} is restored, and a check of it failed", self.new);
-                Err(Failure::new(Kind::Failed, what).because(why))
-            }
-        }
+        refused.map_or(Ok(()), Err)
     }
 }
 

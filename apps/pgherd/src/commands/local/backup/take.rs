@@ -2,7 +2,7 @@
 //!
 //! Never ends a backup because nobody follows it any more.
 
-use super::super::super::backup::{Build, Target, completed, ended, words};
+use super::super::super::backup::{Build, Pace, Target, completed, ended, words};
 use super::super::output::{say_either, warn};
 use super::super::place::Place;
 use super::super::progress::Progress;
@@ -32,9 +32,8 @@ pub(super) struct Take {
     backup_name: Option<String>,
     #[command(flatten)]
     build: Build,
-    /// Begin with a fast checkpoint: sooner, and a burden for the disk
-    #[arg(long)]
-    immediate_checkpoint: bool,
+    #[command(flatten)]
+    pace: Pace,
     /// Return as soon as it has begun
     #[arg(long)]
     no_wait: bool,
@@ -49,10 +48,11 @@ impl Take {
             let name = self.backup_name.unwrap_or_else(|| format!("{cluster}-{stamp}"));
             let order = BackupOrder {
                 name: name.clone(),
-                immediate_checkpoint: self.immediate_checkpoint.then_some(true),
+                immediate_checkpoint: self.pace.immediate(),
                 wait_for_archive: true,
                 incremental: self.build.wanted(),
                 asked_by: None,
+                rate: self.pace.rate,
             };
             let target = self.target.map(Target::wanted);
             let request = Request::Backup { order, target, instance: self.instance };
