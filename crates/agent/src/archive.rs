@@ -7,6 +7,7 @@ mod backlog;
 mod catch_up;
 mod claim;
 pub mod client;
+mod counts;
 mod desk;
 pub mod exchange;
 mod opened;
@@ -20,8 +21,10 @@ mod stream;
 
 pub(crate) use claim::ClaimError;
 pub use claim::owner;
+pub use counts::Counts;
 pub(crate) use opened::Opened;
 pub use permit::Permit;
+pub use ready::{Marks, marks};
 pub use repository::{OpenError, check, check_key};
 
 use crate::durable::Access;
@@ -98,6 +101,7 @@ pub struct Told {
     pub status: Option<ArchiveStatus>,
     /// Since when something is flushed that is not in the store.
     pub behind: Option<Time>,
+    pub counts: Counts,
     /// When a standby was last given a file.
     pub helped: Option<Time>,
 }

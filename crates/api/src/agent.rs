@@ -12,6 +12,7 @@ mod archive;
 mod backup;
 mod dump;
 mod import;
+mod metrics;
 mod recovery;
 mod restore_point;
 mod specification;
@@ -30,6 +31,7 @@ pub use dump::{
     DumpRestoreOrder, DumpRoles, DumpTaken, DumpTarget, DumpWork,
 };
 pub use import::{ImportChoice, ImportSpec, ImportWhat};
+pub use metrics::{MetricsSpec, MetricsWay};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 pub use restore_point::{RestorePoint, RestorePointOrder};
 pub use specification::{

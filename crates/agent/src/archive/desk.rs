@@ -3,6 +3,7 @@
 //! Never waits for anything but the next event: what takes time is a task.
 
 use super::catch_up::catch_up;
+use super::counts::Counts;
 use super::exchange::{Reply, Request};
 use super::opened::Opened;
 use super::queue::Queue;
@@ -51,6 +52,7 @@ struct Desk {
     spool: Spool,
     stream: Stream,
     gaps: Gaps,
+    counts: Counts,
     /// Since when the server is being stopped.
     stopping: Option<Time>,
     /// Why nothing can be planned.
@@ -91,6 +93,7 @@ pub(super) async fn work(
         spool,
         stream: Stream::default(),
         gaps: Gaps::default(),
+        counts: Counts::default(),
         stopping: None,
         hindered: None,
     };
@@ -128,17 +131,25 @@ impl Desk {
                 let _gone = answer.send(reply).is_err();
             }
             Event::Pushed(file, pushed) => {
+                let size = self.segment_size().unwrap_or(SegmentSize::DEFAULT);
+                self.counts.pushed(file, &pushed, size);
                 if pushed.is_ok() {
                     self.stream.landed(file);
                 }
                 self.queue.ended(file, pushed);
             }
-            Event::Streamed(done) => self.stream.ended(done),
+            Event::Streamed(done) => {
+                self.counts.streamed(&done);
+                self.stream.ended(done);
+            }
             Event::Fetched(file, fetched) => self.spool.ended(file, fetched),
             Event::CaughtUp(timeline, Ok(())) => {
                 self.gaps = Gaps { filled: Some(timeline), begun: None, why: None };
             }
-            Event::CaughtUp(_, Err(why)) => self.gaps.why = Some(why),
+            Event::CaughtUp(_, Err(why)) => {
+                self.counts.fail();
+                self.gaps.why = Some(why);
+            }
         }
     }
 
@@ -301,7 +312,7 @@ impl Desk {
             }
             (Some(_) | None, _) => (None, None),
         };
-        let told = Told { status, behind, helped: self.spool.helped };
+        let told = Told { status, behind, counts: self.counts, helped: self.spool.helped };
         self.tell.send_if_modified(|present| {
             let changed = *present != told;
             *present = told;

@@ -44,6 +44,7 @@ pub(super) fn of(backup: &Backup) -> Option<BackupReport> {
         failure: status.error.clone(),
         passing: false,
         recoverable_since: None,
+        retained: None,
         warnings: status.command_output.iter().cloned().collect(),
     })
 }
