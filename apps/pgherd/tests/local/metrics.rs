@@ -149,9 +149,13 @@ fn the_office_and_the_archive(home: &Home, place: &str) {
 fn a_backup(home: &Home) {
     let taken = home.json(&["backup", "--immediate-checkpoint"]);
     let by = taken["instance"].as_str().unwrap();
-    let told = Scraped::of(&addresses(home)[by], None).unwrap();
+    let address = addresses(home)[by].clone();
     let bytes = taken["taken"]["bytes"].as_f64().unwrap();
-    assert!(told.is("pgherd_backup_last_size_bytes", bytes), "{taken} {}", told.text);
+    // Whoever asks twice within half a second is told the same.
+    wait_for("the backup", || {
+        Scraped::of(&address, None).unwrap().is("pgherd_backup_last_size_bytes", bytes)
+    });
+    let told = Scraped::of(&address, None).unwrap();
     let at = told.must("cnpg_collector_last_available_backup_timestamp");
     let first = told.must("cnpg_collector_first_recoverability_point");
     assert!(first > 1.7e9 && first <= at + 1.0, "{first} {at}");
@@ -225,4 +229,22 @@ fn a_store_that_hangs_is_told_and_holds_up_no_scrape() {
     let told = primary(&home);
     assert!(told.is("pgherd_archive_queue_oldest_age_seconds", 0.0));
     assert!(told.must("pgherd_archive_segments_total") >= 2.0);
+    a_queue_grows_without_keys(&home);
+}
+
+/// An archive that cannot even be opened is no reason to call the queue empty.
+fn a_queue_grows_without_keys(home: &Home) {
+    let keys = home.folder().join("local/local-1/archive");
+    std::fs::remove_file(keys.join("secret-access-key")).unwrap();
+    for _ in 0..2 {
+        fill_a_segment(home);
+    }
+    wait_for("a queue that cannot be opened", || {
+        let told = primary(home);
+        told.is("pgherd_archive_failing", 1.0)
+            && told.must("pgherd_archive_queue_segments") >= 2.0
+            && told.must("pgherd_archive_queue_bytes") >= f64::from(32 << 20)
+    });
+    let status = home.json(&["status"]);
+    assert!(status["archive"]["waiting"].as_u64().unwrap() >= 2, "{status}");
 }

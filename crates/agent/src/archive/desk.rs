@@ -173,11 +173,7 @@ impl Desk {
         }
         let Some((spec, opened)) = self.open(orders) else {
             self.stream.rest();
-            match self.hindered.clone() {
-                Some(why) => self.queue.refuse(&why),
-                None => self.queue.dismiss(),
-            }
-            return Time::NEVER;
+            return self.without_archive();
         };
         if let Part::Primary { timeline } = orders.part {
             self.fill_gaps(&opened, timeline);
@@ -200,6 +196,18 @@ impl Desk {
         let look_again = plan.look_again.min(streaming);
         let gaps = self.gaps.why.as_ref().and(self.gaps.begun);
         gaps.map_or(look_again, |(_, begun)| look_again.min(begun.after(AGAIN)))
+    }
+
+    /// There is none, or it cannot be opened: then what piles up is told all the same.
+    fn without_archive(&mut self) -> Time {
+        let Some(why) = self.hindered.clone() else {
+            self.queue.dismiss();
+            return Time::NEVER;
+        };
+        // Without a new list the last one counts, and the reason stands in front of it anyway.
+        let _listed = self.queue.look(&self.place.data).is_ok();
+        self.queue.refuse(&why);
+        clock::now().after(AGAIN)
     }
 
     fn stream(&mut self, spec: &ArchiveSpec, opened: &Arc<Opened>, orders: &Orders) -> Time {

@@ -88,7 +88,8 @@ fn every_metric_has_a_value_once_all_is_known() {
         pgherd_backup_last_warnings [] 1
         pgherd_backup_last_bad_pages [] 2
         pgherd_retention_last_run_timestamp_seconds [] 1799999700
-    "#]].assert_eq(&shown(&samples));
+    "#]]
+    .assert_eq(&shown(&samples));
 }
 
 #[test]
