@@ -14,6 +14,7 @@ mod local {
     mod home;
     mod increment;
     mod lifetime;
+    mod metrics;
     mod refusals;
     mod removed;
     mod restart;

@@ -8,6 +8,7 @@ mod blockmap;
 mod catch_up;
 mod claim;
 pub mod client;
+mod counts;
 mod desk;
 pub mod exchange;
 mod opened;
@@ -21,8 +22,10 @@ mod stream;
 
 pub(crate) use claim::ClaimError;
 pub use claim::owner;
+pub use counts::Counts;
 pub(crate) use opened::Opened;
 pub use permit::Permit;
+pub use ready::{Marks, marks};
 pub use repository::{OpenError, check, check_key};
 
 use crate::durable::Access;
@@ -99,6 +102,7 @@ pub struct Told {
     pub status: Option<ArchiveStatus>,
     /// Since when something is flushed that is not in the store.
     pub behind: Option<Time>,
+    pub counts: Counts,
     /// When a standby was last given a file.
     pub helped: Option<Time>,
 }

@@ -21,6 +21,7 @@ use crate::postgres::session::SessionError;
 use crate::postgres::site::Site;
 use crate::wake::Waker;
 use book::Book;
+use jiff::Timestamp;
 use pgherd_api::agent::{ArchiveSpec, BackupNamed, BackupOrder, BackupPhase, BackupReport};
 use pgherd_backup::base::Progress;
 use pgherd_backup::catalogue::CatalogueError;
@@ -52,6 +53,17 @@ pub struct Place {
     pub scratch: PathBuf,
     /// Where reports are kept.
     pub book: PathBuf,
+}
+
+/// What is known of the backups that this instance took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    pub running: Option<BackupReport>,
+    /// The last ones of which that became.
+    pub completed: Option<BackupReport>,
+    pub failed: Option<BackupReport>,
+    /// When retention was last applied.
+    pub retained: Option<Timestamp>,
 }
 
 /// What a backup is taken of: another one is another server for it.
@@ -198,13 +210,24 @@ impl Backups {
         }
     }
 
+    pub fn known(&self) -> Known {
+        Known {
+            running: self.present().filter(|report| !report.phase.is_over()),
+            completed: self.book.last(BackupPhase::Completed).cloned(),
+            failed: self.book.last(BackupPhase::Failed).cloned(),
+            retained: self.book.retained(),
+        }
+    }
+
     /// The one of this name, or the last one.
     pub fn report(&self, name: Option<&str>) -> Option<BackupReport> {
-        let running = self.running.as_ref().map(|running| {
-            with_progress(running.report.borrow().clone(), *running.progress.borrow())
-        });
         let is_meant = |report: &BackupReport| name.is_none_or(|name| report.name == name);
-        running.filter(is_meant).or_else(|| self.book.find(name))
+        self.present().filter(is_meant).or_else(|| self.book.find(name))
+    }
+
+    fn present(&self) -> Option<BackupReport> {
+        let running = self.running.as_ref()?;
+        Some(with_progress(running.report.borrow().clone(), *running.progress.borrow()))
     }
 
     fn cancel(&self, name: Option<&str>) -> Option<BackupReport> {

@@ -50,6 +50,9 @@ pub struct AgentConfig {
     /// another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<PathBuf>,
+    /// Where metrics are asked for; nowhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Where clients and standbys reach this instance's PostgreSQL.
@@ -341,7 +344,7 @@ mod tests {
             peer other-2 is not of cluster db
             srv/db-1 is not an absolute path
             bin is not an absolute path
-            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record`, `run`, `identity`, `program` at line 3 column 17"]]
+            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record`, `run`, `identity`, `program`, `metrics` at line 3 column 17"]]
         .assert_eq(&refusals.join("\n"));
     }
 

@@ -14,6 +14,7 @@ pub mod durable;
 pub mod events;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod observe;
 mod order;
 pub mod perform;

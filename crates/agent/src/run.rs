@@ -8,6 +8,7 @@ mod ask;
 mod backup;
 mod dump;
 mod leave;
+mod metrics;
 mod restore_point;
 mod server;
 mod start;
@@ -37,7 +38,7 @@ use crate::state::Memory;
 use crate::tasks::Tasks;
 use crate::wake::{Signalled, Wake, Waker, Wakes};
 use jiff::Timestamp;
-use pgherd_api::agent::{FullVolume, Specification};
+use pgherd_api::agent::{FullVolume, MetricsSpec, Specification};
 use pgherd_core::answer::answer;
 use pgherd_core::audit::audit;
 use pgherd_core::instance;
@@ -161,6 +162,7 @@ struct Outside {
     waker: Waker,
     wakes: Wakes,
     orders: watch::Sender<Order>,
+    metrics: watch::Sender<Option<MetricsSpec>>,
 }
 
 impl Agent {
@@ -185,6 +187,7 @@ impl Agent {
             Wake::Asked { from, request, answer } => self.answer(&from, &request, answer).await,
             // Nobody waits any more: then nobody needs it.
             Wake::StatusAsked { answer } => drop(answer.send(self.status())),
+            Wake::MetricsAsked { answer } => drop(answer.send(Box::new(self.facts()))),
             Wake::BackupAsked { asked, answer } => self.backup_asked(asked, answer),
             Wake::DumpAsked { asked, answer } => self.dump_asked(asked, answer),
             Wake::LogWanted => self.want_log(),
@@ -322,6 +325,7 @@ impl Agent {
     fn publish(&mut self) {
         tell(&self.outside.orders, self.order());
         tell(&self.outside.serves, self.serves());
+        tell(&self.outside.metrics, self.metrics_wanted());
         self.archive();
         self.tend_backups();
         self.tend_dumps();

@@ -3,6 +3,7 @@
 //! Never trusts a root of the machine, and never asks anybody: who says a thing is known offline.
 
 pub mod authority;
+pub mod certificate;
 pub mod files;
 pub mod holder;
 pub mod identity;

@@ -5,6 +5,7 @@
 use crate::backup::Asked;
 use crate::dump;
 use crate::http::refusal::{Kind, Refusal};
+use crate::metrics::Facts;
 use crate::observe::Look;
 use crate::perform::Ended;
 use crate::perform::upkeep::Duty;
@@ -37,6 +38,10 @@ pub enum Wake {
     /// Somebody wants to know how this instance is doing.
     StatusAsked {
         answer: oneshot::Sender<Status>,
+    },
+    /// The same for programs that count.
+    MetricsAsked {
+        answer: oneshot::Sender<Box<Facts>>,
     },
     /// Somebody wants a base backup, or to know how one goes.
     BackupAsked {

@@ -8,5 +8,6 @@ mod wire {
     mod files;
     mod fixtures;
     mod local;
+    mod pages;
     mod trust;
 }

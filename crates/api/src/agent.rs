@@ -13,6 +13,7 @@ mod asked_by;
 mod backup;
 mod dump;
 mod import;
+mod metrics;
 mod recovery;
 mod restore_point;
 mod specification;
@@ -33,6 +34,7 @@ pub use dump::{
     DumpRestoreOrder, DumpRoles, DumpTaken, DumpTarget, DumpWork,
 };
 pub use import::{ImportChoice, ImportSpec, ImportWhat};
+pub use metrics::{MetricsSpec, MetricsWay};
 pub use recovery::{RecoveryPhase, RecoveryReport, RecoverySpec, RecoveryTarget};
 pub use restore_point::{RestorePoint, RestorePointOrder};
 pub use specification::{

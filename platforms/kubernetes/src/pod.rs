@@ -43,7 +43,7 @@ pub const AGENT_PORT: u16 = 8001;
 pub const POSTGRES_PORT: u16 = 5432;
 /// Where the kubelet asks how this pod is.
 pub const STATUS_PORT: u16 = 8000;
-/// Where metrics are to be asked for.
+/// Where metrics are asked for.
 pub const METRICS_PORT: u16 = 9187;
 
 /// A pod that is deleted leaves the services for reading at once. kube-proxy takes up one change a

@@ -207,6 +207,9 @@ pub struct View {
 pub struct InstanceView {
     pub name: InstanceName,
     pub port: u16,
+    /// Where its metrics are asked for.
+    #[serde(default)]
+    pub metrics: Option<String>,
     pub wish: Wish,
     pub fenced: bool,
     pub agent: AgentView,

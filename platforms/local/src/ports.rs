@@ -52,7 +52,7 @@ pub enum PortsError {
 pub struct Ports {
     /// The PostgreSQL of instance N listens on `base` + N.
     base: u16,
-    /// Agents, relays and the record.
+    /// Agents, relays, the record and metrics.
     block: u16,
 }
 
@@ -88,6 +88,11 @@ impl Ports {
             Service::Postgres => 110,
         };
         self.block + offset + 9 * (serial(from) - 1) + serial(to) - 1
+    }
+
+    /// Where metrics of the instance are asked for.
+    pub fn metrics(self, instance: &InstanceName) -> u16 {
+        self.block + 190 + serial(instance)
     }
 
     /// All that people do not see.
@@ -201,6 +206,7 @@ mod tests {
         for from in 1..=MOST_INSTANCES {
             let from = instance(from);
             all.extend([ports.postgres(&from), ports.agent(&from), ports.relay_to_record(&from)]);
+            all.push(ports.metrics(&from));
             for to in 1..=MOST_INSTANCES {
                 let to = instance(to);
                 all.push(ports.relay(&from, &to, Service::Agent));

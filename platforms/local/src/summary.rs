@@ -70,6 +70,8 @@ pub struct InstanceSummary {
     pub state: String,
     pub reason: String,
     pub port: u16,
+    /// Where its metrics are asked for.
+    pub metrics: Option<String>,
     pub timeline: Option<u32>,
     pub position: Option<String>,
     pub lag_bytes: Option<u64>,
@@ -210,6 +212,7 @@ pub fn of(view: &View, instance: &InstanceView) -> InstanceSummary {
         state,
         reason,
         port: instance.port,
+        metrics: instance.metrics.clone(),
         timeline: server.and_then(|server| server.timeline).map(|timeline| timeline.0),
         position: server.and_then(|server| server.position).map(lsn),
         lag_bytes: lag(view, instance).map(|lag| lag.0),

@@ -40,6 +40,12 @@ pub(super) const BOTO: DebianPackage = DebianPackage {
     proof: "/usr/lib/python3/dist-packages/boto3",
     service: None,
 };
+/// Reads what metrics are written in, independently of what writes them.
+pub(super) const METRICS_PARSER: DebianPackage = DebianPackage {
+    name: "python3-prometheus-client",
+    proof: "/usr/lib/python3/dist-packages/prometheus_client",
+    service: None,
+};
 pub(super) const BACKREST: DebianPackage =
     DebianPackage { name: "pgbackrest", proof: "/usr/bin/pgbackrest", service: None };
 pub(super) const ZSTD: DebianPackage =

@@ -1,5 +1,5 @@
 //! Installs what the repository of backups is tested against: two servers of S3, one of Azure's
-//! protocol, and two versions of barman-cloud.
+//! protocol, and two versions of barman-cloud; and what reads its metrics.
 //!
 //! Never installs into Python, Node or cargo's own folders.
 
@@ -25,7 +25,7 @@ const SERVERS: &[Server] = &[
 
 /// Installs those that are not there.
 pub(super) fn install() -> Result<()> {
-    debian::install(&[debian::NPM, debian::BARMAN, debian::BOTO])?;
+    debian::install(&[debian::NPM, debian::BARMAN, debian::BOTO, debian::METRICS_PARSER])?;
     if !wheel::can_install() {
         debian::install(&[debian::PIP])?;
     }

@@ -176,6 +176,7 @@ mod tests {
             failure: None,
             passing: false,
             recoverable_since: None,
+            retained: None,
             warnings: Vec::new(),
         };
         let told = words(&report);

@@ -15,8 +15,8 @@ use pgherd_agent::tls::files::IdentityFiles;
 use pgherd_agent::tls::holder::Holder;
 use pgherd_agent::tls::identity::Identity;
 use pgherd_api::agent::{
-    ExternalFile, ExternalServer, InitDb, PostgresSpec, Role, Specification, StatementFile, Status,
-    names,
+    ExternalFile, ExternalServer, InitDb, MetricsSpec, PostgresSpec, Role, Specification,
+    StatementFile, Status, names,
 };
 use pgherd_core::intent::{Durability, Intent};
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -154,7 +154,8 @@ impl Cluster {
             Identity::open(files).unwrap()
         };
         let intent = intent(&cluster, count, durability);
-        let specification = Specification { number: 1, intent, postgres };
+        let specification =
+            Specification { number: 1, intent, postgres, metrics: MetricsSpec::default() };
         let keeper = Keeper::start(identity(Holder::Record), specification).await;
         let client = Client::certified(Arc::new(identity(Holder::Supervisor)));
         let installation = install::find(None).unwrap();
@@ -195,6 +196,7 @@ impl Cluster {
                 run: None,
                 identity: None,
                 program: Some(program.clone()),
+                metrics: None,
             };
             let path = self.root.path().join(format!("{name}.json"));
             std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();

@@ -7,7 +7,7 @@ use super::ready;
 use pgherd_api::agent::ArchiveStatus;
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::SegmentSize;
-use pgherd_core::wal::backlog::{Alarm, Backlog, alarm};
+use pgherd_core::wal::backlog::{Alarm, Backlog, alarm, limit};
 use std::path::Path;
 
 pub(super) fn status(
@@ -18,14 +18,15 @@ pub(super) fn status(
 ) -> ArchiveStatus {
     let (waiting, waiting_bytes) = queue.backlog(size);
     let is_waiting = waiting > 0;
-    let backlog =
-        Backlog { waiting: waiting_bytes, free: is_waiting.then(|| free(data)).flatten() };
+    let free = is_waiting.then(|| free(data)).flatten();
+    let backlog = Backlog { waiting: waiting_bytes, free };
     ArchiveStatus {
         destination,
         last: queue.last.clone(),
         waiting,
         waiting_bytes,
         waiting_since: queue.oldest().and_then(|file| ready::since(data, file)),
+        waiting_limit: limit(free),
         alarm: alarm(backlog).map(told),
         failing: queue.failing.clone(),
         stream: None,

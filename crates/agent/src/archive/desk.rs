@@ -4,6 +4,7 @@
 
 use super::blockmap;
 use super::catch_up::catch_up;
+use super::counts::Counts;
 use super::exchange::{Reply, Request};
 use super::opened::Opened;
 use super::queue::Queue;
@@ -52,6 +53,7 @@ struct Desk {
     spool: Spool,
     stream: Stream,
     gaps: Gaps,
+    counts: Counts,
     /// Since when the server is being stopped.
     stopping: Option<Time>,
     /// Why nothing can be planned.
@@ -92,6 +94,7 @@ pub(super) async fn work(
         spool,
         stream: Stream::default(),
         gaps: Gaps::default(),
+        counts: Counts::default(),
         stopping: None,
         hindered: None,
     };
@@ -129,17 +132,25 @@ impl Desk {
                 let _gone = answer.send(reply).is_err();
             }
             Event::Pushed(file, pushed) => {
+                let size = self.segment_size().unwrap_or(SegmentSize::DEFAULT);
+                self.counts.pushed(file, &pushed, size);
                 if pushed.is_ok() {
                     self.stream.landed(file);
                 }
                 self.queue.ended(file, pushed);
             }
-            Event::Streamed(done) => self.stream.ended(done),
+            Event::Streamed(done) => {
+                self.counts.streamed(&done);
+                self.stream.ended(done);
+            }
             Event::Fetched(file, fetched) => self.spool.ended(file, fetched),
             Event::CaughtUp(timeline, Ok(())) => {
                 self.gaps = Gaps { filled: Some(timeline), begun: None, why: None };
             }
-            Event::CaughtUp(_, Err(why)) => self.gaps.why = Some(why),
+            Event::CaughtUp(_, Err(why)) => {
+                self.counts.fail();
+                self.gaps.why = Some(why);
+            }
         }
     }
 
@@ -163,11 +174,7 @@ impl Desk {
         }
         let Some((spec, opened)) = self.open(orders) else {
             self.stream.rest();
-            match self.hindered.clone() {
-                Some(why) => self.queue.refuse(&why),
-                None => self.queue.dismiss(),
-            }
-            return Time::NEVER;
+            return self.without_archive();
         };
         if let Part::Primary { timeline } = orders.part {
             self.fill_gaps(&opened, timeline);
@@ -190,6 +197,18 @@ impl Desk {
         let look_again = plan.look_again.min(streaming);
         let gaps = self.gaps.why.as_ref().and(self.gaps.begun);
         gaps.map_or(look_again, |(_, begun)| look_again.min(begun.after(AGAIN)))
+    }
+
+    /// There is none, or it cannot be opened: then what piles up is told all the same.
+    fn without_archive(&mut self) -> Time {
+        let Some(why) = self.hindered.clone() else {
+            self.queue.dismiss();
+            return Time::NEVER;
+        };
+        // Without a new list the last one counts, and the reason stands in front of it anyway.
+        let _listed = self.queue.look(&self.place.data).is_ok();
+        self.queue.refuse(&why);
+        clock::now().after(AGAIN)
     }
 
     fn stream(&mut self, spec: &ArchiveSpec, opened: &Arc<Opened>, orders: &Orders) -> Time {
@@ -306,7 +325,7 @@ impl Desk {
             }
             (Some(_) | None, _) => (None, None),
         };
-        let told = Told { status, behind, helped: self.spool.helped };
+        let told = Told { status, behind, counts: self.counts, helped: self.spool.helped };
         self.tell.send_if_modified(|present| {
             let changed = *present != told;
             *present = told;

@@ -100,12 +100,8 @@ impl Queue {
         self.failing = None;
     }
 
-    /// Answers who can be answered, and says what is to be begun now.
-    pub(super) fn plan(
-        &mut self,
-        data: &Path,
-        (at_once, stopping): (usize, Option<Time>),
-    ) -> io::Result<Plan> {
+    /// Lists what waits, unless that was done a moment ago.
+    pub(super) fn look(&mut self, data: &Path) -> io::Result<()> {
         let now = clock::now();
         let asked = self.asked.as_ref().map(|asked| asked.file);
         let is_known = asked.is_none_or(|asked| self.ready.0.contains(&asked));
@@ -116,6 +112,17 @@ impl Queue {
             self.stored.retain(waits);
             self.failed.retain(|file, _| waits(file));
         }
+        Ok(())
+    }
+
+    /// Answers who can be answered, and says what is to be begun now.
+    pub(super) fn plan(
+        &mut self,
+        data: &Path,
+        (at_once, stopping): (usize, Option<Time>),
+    ) -> io::Result<Plan> {
+        self.look(data)?;
+        let now = clock::now();
         self.answer(now, stopping);
         let failed = self.failed.iter().map(|(file, (failed, _))| (*file, *failed)).collect();
         let mut plan = plan(

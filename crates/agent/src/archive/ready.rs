@@ -22,6 +22,26 @@ pub(super) fn ready(data: &Path) -> io::Result<BTreeSet<WalFile>> {
     Ok(ready.filter_map(|name| WalFile::parse(name).ok()).collect())
 }
 
+/// How many files PostgreSQL has marked as to be archived, and as archived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    pub ready: u64,
+    pub done: u64,
+}
+
+/// Counts them. It reads one folder, and may take as long as the disk does.
+pub fn marks(data: &Path) -> io::Result<Marks> {
+    let mut marks = Marks::default();
+    for name in names(&folder(data).join("archive_status"))? {
+        match name.rsplit_once('.') {
+            Some((_, "ready")) => marks.ready += 1,
+            Some((_, "done")) => marks.done += 1,
+            Some(_) | None => {}
+        }
+    }
+    Ok(marks)
+}
+
 /// Since when a file waits.
 pub(super) fn since(data: &Path, file: WalFile) -> Option<Timestamp> {
     let status = folder(data).join("archive_status").join(format!("{file}.ready"));
@@ -98,6 +118,7 @@ mod tests {
         }
         let ready: Vec<_> = ready(root.path()).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(ready, ["00000002.history", "000000010000000000000002"]);
+        assert_eq!(marks(root.path()).unwrap(), Marks { ready: 3, done: 1 });
         assert_eq!(segment_size(root.path()), None);
     }
 }

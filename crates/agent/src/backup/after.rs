@@ -20,8 +20,11 @@ pub(super) async fn retain(
 ) {
     let Some(Ok(policy)) = policy.map(Policy::parse) else { return };
     match retention::apply(repository, policy).await {
-        Ok(pruned) if pruned.backups.is_empty() && pruned.log == 0 => {}
         Ok(pruned) => {
+            tell.send_modify(|report| report.retained = Some(Timestamp::now()));
+            if pruned.backups.is_empty() && pruned.log == 0 {
+                return;
+            }
             let backups: Vec<_> = pruned.backups.iter().map(ToString::to_string).collect();
             info!(?backups, log = pruned.log, "what retention gives up is removed");
         }

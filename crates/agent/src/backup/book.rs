@@ -59,6 +59,16 @@ impl Book {
         }
     }
 
+    /// The last one that came to this.
+    pub(super) fn last(&self, phase: BackupPhase) -> Option<&BackupReport> {
+        self.reports.iter().rev().find(|report| report.phase == phase)
+    }
+
+    /// When retention was last applied.
+    pub(super) fn retained(&self) -> Option<Timestamp> {
+        self.reports.iter().filter_map(|report| report.retained).max()
+    }
+
     /// The one of this name, or the last one.
     pub(super) fn find(&self, name: Option<&str>) -> Option<BackupReport> {
         let is_meant = |report: &&BackupReport| name.is_none_or(|name| report.name == name);
@@ -100,6 +110,7 @@ mod tests {
             failure: None,
             passing: false,
             recoverable_since: None,
+            retained: None,
             warnings: Vec::new(),
         }
     }

@@ -44,6 +44,7 @@ pub(super) fn ordered(
         failure: None,
         passing: false,
         recoverable_since: None,
+        retained: None,
         warnings: Vec::new(),
     }
 }

@@ -20,9 +20,18 @@ const FILE_NAME_LIMIT: usize = 128;
 type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>>;
 type Answerer = Box<dyn Fn(Peer, Bytes) -> Pending<Bytes> + Send + Sync>;
 type Prober = Box<dyn Fn() -> Pending<()> + Send + Sync>;
+type Writer = Box<dyn Fn() -> Pending<Page> + Send + Sync>;
 type Opener = Box<dyn Fn(Peer, String) -> Pending<Opened> + Send + Sync>;
 type Taker = Box<dyn Fn(Peer, String, Received) -> Pending<()> + Send + Sync>;
 pub(super) type Answer = Response<Outgoing>;
+
+/// A text for programs that are not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What it is, as its header says.
+    pub kind: &'static str,
+    pub text: String,
+}
 
 /// What a server answers: one answerer per name.
 #[derive(Default)]
@@ -30,6 +39,7 @@ pub struct Routes {
     calls: BTreeMap<&'static str, Answerer>,
     files: BTreeMap<&'static str, Opener>,
     probes: BTreeMap<&'static str, Prober>,
+    pages: BTreeMap<&'static str, Writer>,
     takers: BTreeMap<&'static str, Taker>,
 }
 
@@ -106,6 +116,20 @@ impl Routes {
         self
     }
 
+    /// Shows a text on `GET PATH`.
+    #[must_use]
+    pub fn page<Writing>(
+        mut self,
+        path: &'static str,
+        write: impl Fn() -> Writing + Send + Sync + 'static,
+    ) -> Self
+    where
+        Writing: Future<Output = Result<Page, Refusal>> + Send + 'static,
+    {
+        self.pages.insert(path, Box::new(move || Box::pin(write())));
+        self
+    }
+
     pub(super) async fn answer(
         &self,
         peer: Peer,
@@ -135,9 +159,15 @@ impl Routes {
     }
 
     async fn answer_get(&self, peer: Peer, path: &str) -> Result<Answer, Refusal> {
-        let Some(prober) = self.probes.get(path) else { return self.answer_file(peer, path).await };
-        prober().await?;
-        Ok(json(StatusCode::OK, Bytes::from_static(b"{}")))
+        if let Some(prober) = self.probes.get(path) {
+            prober().await?;
+            return Ok(json(StatusCode::OK, Bytes::from_static(b"{}")));
+        }
+        if let Some(writer) = self.pages.get(path) {
+            let Page { kind, text } = writer().await?;
+            return Ok(whole(StatusCode::OK, kind, text.into()));
+        }
+        self.answer_file(peer, path).await
     }
 
     async fn answer_file(&self, peer: Peer, path: &str) -> Result<Answer, Refusal> {
@@ -172,9 +202,13 @@ pub(super) fn refused(refusal: &Refusal) -> Answer {
 }
 
 fn json(status: StatusCode, words: Bytes) -> Answer {
+    whole(status, "application/json", words)
+}
+
+fn whole(status: StatusCode, kind: &'static str, words: Bytes) -> Answer {
     let mut response = Response::new(Either::Left(Full::new(words)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

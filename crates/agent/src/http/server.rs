@@ -10,6 +10,7 @@ use super::routes::{Answer, Routes, refused};
 use super::socket::{self, Socket};
 use crate::chain::chain;
 use crate::durable::Access;
+use crate::tls::certificate::Certificate;
 use crate::tls::identity::Identity;
 use crate::tls::peer::{self, Peer};
 use hyper::body::Incoming;
@@ -17,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -88,13 +90,18 @@ pub struct Server {
 
 enum Door {
     Certified { listener: TcpListener, identity: Arc<Identity> },
-    Open { listener: TcpListener, identity: Arc<Identity> },
+    Open { listener: TcpListener, shown: Shown },
+    Plain(TcpListener),
     Local(Socket),
 }
 
+/// What callers are shown on the next connection.
+type Shown = Box<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+
 enum Caller {
     Certified(TcpStream, Arc<Identity>),
-    Unnamed(TcpStream, Arc<Identity>),
+    Unnamed(TcpStream, Arc<ServerConfig>),
+    Plain(TcpStream),
     Local(UnixStream),
 }
 
@@ -116,7 +123,25 @@ impl Server {
         bounds: Bounds,
     ) -> Result<Self, ServerError> {
         let listener = listen(address).await?;
-        Ok(Self { door: Door::Open { listener, identity }, bounds })
+        let shown: Shown = Box::new(move || identity.open_server());
+        Ok(Self { door: Door::Open { listener, shown }, bounds })
+    }
+
+    /// The same with a certificate that need not name who takes part in a cluster.
+    pub async fn open_as(
+        address: SocketAddr,
+        certificate: Certificate,
+        bounds: Bounds,
+    ) -> Result<Self, ServerError> {
+        let listener = listen(address).await?;
+        let shown: Shown = Box::new(move || certificate.server());
+        Ok(Self { door: Door::Open { listener, shown }, bounds })
+    }
+
+    /// Answers anybody, on TCP and in the clear: for what anybody may read, and programs that are not
+    /// ours ask for.
+    pub async fn plain(address: SocketAddr, bounds: Bounds) -> Result<Self, ServerError> {
+        Ok(Self { door: Door::Plain(listen(address).await?), bounds })
     }
 
     /// Answers processes of this machine that may open the socket at `path`.
@@ -129,9 +154,9 @@ impl Server {
     /// The TCP address, with the port that was chosen if none was asked for.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.door {
-            Door::Certified { listener, .. } | Door::Open { listener, .. } => {
-                listener.local_addr().ok()
-            }
+            Door::Certified { listener, .. }
+            | Door::Open { listener, .. }
+            | Door::Plain(listener) => listener.local_addr().ok(),
             Door::Local(_) => None,
         }
     }
@@ -182,10 +207,11 @@ impl Door {
                 let (stream, _) = listener.accept().await?;
                 Ok(Caller::Certified(stream, Arc::clone(identity)))
             }
-            Self::Open { listener, identity } => {
+            Self::Open { listener, shown } => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Caller::Unnamed(stream, Arc::clone(identity)))
+                Ok(Caller::Unnamed(stream, shown()))
             }
+            Self::Plain(listener) => Ok(Caller::Plain(listener.accept().await?.0)),
             Self::Local(socket) => Ok(Caller::Local(socket.listener.accept().await?.0)),
         }
     }
@@ -252,9 +278,13 @@ async fn authenticate(caller: Caller) -> io::Result<(Stream, Peer)> {
             let peer = peer::certified(session.peer_certificates()).map_err(io::Error::other)?;
             Ok((Box::new(stream), peer))
         }
-        Caller::Unnamed(stream, identity) => {
+        Caller::Unnamed(stream, shown) => {
             socket::configure(&stream)?;
-            let stream = TlsAcceptor::from(identity.open_server()).accept(stream).await?;
+            let stream = TlsAcceptor::from(shown).accept(stream).await?;
+            Ok((Box::new(stream), Peer::Unnamed))
+        }
+        Caller::Plain(stream) => {
+            socket::configure(&stream)?;
             Ok((Box::new(stream), Peer::Unnamed))
         }
         Caller::Local(stream) => {

@@ -3,7 +3,7 @@
 //! Never waits for it: it has a thread of its own.
 
 use super::Agent;
-use crate::archive::{Archiver, Orders, Part, Permit, Place, Reign, Told};
+use crate::archive::{Archiver, Counts, Orders, Part, Permit, Place, Reign, Told};
 use crate::chain::chain;
 use crate::process::clock;
 use pgherd_core::plan::Task;
@@ -28,6 +28,10 @@ pub(super) struct Archiving {
 }
 
 impl Archiving {
+    pub(super) fn counts(&self) -> Counts {
+        self.archiver.as_ref().map(|archiver| archiver.told().counts).unwrap_or_default()
+    }
+
     pub(super) fn status(&self) -> Option<pgherd_api::agent::ArchiveStatus> {
         let Told { status, behind, .. } = self.archiver.as_ref()?.told();
         let mut status = status?;

@@ -12,6 +12,7 @@ use crate::events::Events;
 use crate::http::client::Client;
 use crate::http::server::{Bounds, Server as HttpServer, ServerError};
 use crate::log::Destination;
+use crate::metrics;
 use crate::observe::watch::{self as looks, Closeness, Order};
 use crate::perform::Hands;
 use crate::platform::{Lent, Raised};
@@ -129,6 +130,7 @@ pub(super) async fn start(
             closeness: Closeness::Following,
             at_once: None,
         }),
+        metrics: watch::Sender::new(None),
     };
     let told = specification::cached(&folder.specification());
     let mut agent = assemble((folder, site, memory), (fence, taken), told, outside)?;
@@ -301,6 +303,13 @@ impl Agent {
             tasks.spawn("knowing its program", async move { program.know().await });
         }
         tasks.spawn("answering", server.serve(routes, std::future::pending()));
+        let served = self.outside.config.borrow().metrics;
+        if let Some(address) = served {
+            let source = metrics::Source::new(waker.clone(), self.site.data.clone());
+            let wanted = self.outside.metrics.subscribe();
+            let serving = metrics::serve(address, self.folder.clone(), source, wanted);
+            tasks.spawn("serving metrics", serving);
+        }
         let signals = signals::listen(&waker).map_err(StartError::HandleSignals)?;
         tasks.spawn("signals", signals);
         reexec::release_signals().map_err(StartError::TakeOver)?;

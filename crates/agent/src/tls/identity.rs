@@ -51,7 +51,7 @@ struct Shown {
 }
 
 /// What a file looks like from outside: which one, how long, and since when.
-type Fingerprint = [Option<(u64, u64, i64, i64)>; 3];
+pub(super) type Fingerprint = [Option<(u64, u64, i64, i64)>; 3];
 
 impl Identity {
     pub fn open(files: IdentityFiles) -> Result<Self, IdentityError> {
@@ -142,7 +142,7 @@ fn roots(loaded: &Loaded, path: &Path) -> Result<RootCertStore, IdentityError> {
     Ok(roots)
 }
 
-fn server_config(
+pub(super) fn server_config(
     loaded: &Loaded,
     verifier: Arc<dyn ClientCertVerifier>,
     path: &Path,
@@ -177,7 +177,7 @@ fn client_config(
     Ok(config)
 }
 
-fn fingerprint(files: &IdentityFiles) -> Fingerprint {
+pub(super) fn fingerprint(files: &IdentityFiles) -> Fingerprint {
     [&files.certificate, &files.key, &files.authority].map(|path| {
         let facts = std::fs::metadata(path).ok()?;
         Some((facts.ino(), facts.len(), facts.mtime(), facts.mtime_nsec()))

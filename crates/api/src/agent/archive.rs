@@ -183,6 +183,9 @@ pub struct ArchiveStatus {
     /// Since when the oldest of them waits.
     #[serde(default)]
     pub waiting_since: Option<Timestamp>,
+    /// How much may wait before that is an alarm, with what the disk has left.
+    #[serde(default)]
+    pub waiting_limit: Bytes,
     /// Why somebody has to see to what waits; none while it is not much.
     #[serde(default)]
     pub alarm: Option<String>,

@@ -128,6 +128,9 @@ pub struct BackupReport {
     /// The earliest moment that can be gone back to, as the repository was when it was completed.
     #[serde(default)]
     pub recoverable_since: Option<Timestamp>,
+    /// When retention was applied after it; none where no policy is declared, and where that failed.
+    #[serde(default)]
+    pub retained: Option<Timestamp>,
     /// What is wrong although it is completed: bad pages, files that were left out, log or retention
     /// that did not go on.
     #[serde(default)]

@@ -2,7 +2,7 @@
 //!
 //! Never holds a secret: passwords are files beside the data folder.
 
-use super::{ArchiveSpec, ImportSpec, RecoverySpec};
+use super::{ArchiveSpec, ImportSpec, MetricsSpec, RecoverySpec};
 use pgherd_core::intent::Intent;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,9 @@ pub struct Specification {
     pub intent: Intent,
     /// How its PostgreSQL servers are created and configured.
     pub postgres: PostgresSpec,
+    /// How its agents serve metrics.
+    #[serde(default)]
+    pub metrics: MetricsSpec,
 }
 
 /// Asks for a specification newer than the one the asker has; the answer may wait for one.

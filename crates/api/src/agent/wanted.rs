@@ -20,14 +20,14 @@ impl Specification {
     ) -> Option<Self> {
         let number = last.map_or(0, |last| last.number) + 1;
         let next = Self::numbered(number, checked, wishes, shall);
-        let is_same = |last: &Self| last.intent == next.intent && last.postgres == next.postgres;
+        let is_same = |last: &Self| Self { number, ..last.clone() } == next;
         if last.is_some_and(is_same) { None } else { Some(next) }
     }
 
     /// What is wanted, under this number. Agents listen to higher numbers only.
     pub fn numbered(number: u64, checked: &Checked, wishes: &Wishes, shall: Shall) -> Self {
-        let postgres = checked.postgres.clone();
-        Self { number, intent: intent(checked, wishes, shall), postgres }
+        let (postgres, metrics) = (checked.postgres.clone(), checked.metrics);
+        Self { number, intent: intent(checked, wishes, shall), postgres, metrics }
     }
 }
 
@@ -221,6 +221,7 @@ mod tests {
         ("spec.enableSuperuserAccess", "", "enableSuperuserAccess: true"),
         ("spec.failoverDelay", "", "failoverDelay: 5"),
         ("spec.maxSyncReplicas", "", "minSyncReplicas: 1, maxSyncReplicas: 2"),
+        ("spec.monitoring.tls.enabled", "", "monitoring: {tls: {enabled: true}}"),
         ("spec.postgresql.parameters", "", "postgresql: {parameters: {work_mem: 8MB}}"),
         ("spec.postgresql.pg_hba", "", "postgresql: {pg_hba: [local all all peer]}"),
         ("spec.postgresql.pg_ident", "", "postgresql: {pg_ident: [a b c]}"),

@@ -8,7 +8,7 @@ use super::bootstrap::Bootstrap;
 use super::parameters::{self, Around};
 use super::problem::{Findings, Problem, Refusal};
 use super::{Cluster, access, archive, external, ignored, import, initdb, recovery, synchronous};
-use crate::agent::{PostgresSpec, Superuser};
+use crate::agent::{MetricsSpec, MetricsWay, PostgresSpec, Superuser};
 use crate::field::FieldPath;
 use crate::quantity::parse_bytes;
 use crate::warning::{Caution, Warning};
@@ -28,6 +28,8 @@ pub struct Checked {
     pub durability: Durability,
     /// How PostgreSQL is made and configured.
     pub postgres: PostgresSpec,
+    /// How metrics are served.
+    pub metrics: MetricsSpec,
     /// How long a lost primary is waited for beyond its detection.
     pub failover_delay: Duration,
     /// How long a clean stop may take.
@@ -91,6 +93,7 @@ impl Cluster {
             instances: instances.unwrap_or(1),
             durability,
             postgres,
+            metrics: self.checked_metrics(),
             failover_delay: seconds("failoverDelay", spec.failover_delay, findings),
             stop_delay: seconds("stopDelay", spec.stop_delay, findings),
             smart_shutdown_timeout: self.checked_smart_shutdown(findings),
@@ -101,6 +104,13 @@ impl Cluster {
             annotations,
             ignored: ignored::ignored(self, &[]),
         }
+    }
+
+    fn checked_metrics(&self) -> MetricsSpec {
+        let tls = self.spec.monitoring.as_ref().and_then(|it| it.tls.as_ref());
+        let is_encrypted = tls.is_some_and(|tls| tls.enabled);
+        let way = if is_encrypted { MetricsWay::Encrypted } else { MetricsWay::Plain };
+        MetricsSpec { way }
     }
 
     fn begins_with_a_backup(&self) -> bool {

@@ -64,6 +64,7 @@ pub const ACTED_UPON: &[&str] = &[
     "spec.instances",
     "spec.maxSyncReplicas",
     "spec.minSyncReplicas",
+    "spec.monitoring.tls.enabled",
     "spec.postgresql.parameters",
     "spec.postgresql.pg_hba",
     "spec.postgresql.pg_ident",

@@ -27,9 +27,19 @@ pub enum Alarm {
     DiskFills { waiting: Bytes, free: Bytes },
 }
 
+/// How much may wait before that is an alarm.
+pub fn limit(free: Option<Bytes>) -> Bytes {
+    free.map_or(MUCH, |free| MUCH.min(filling(free)))
+}
+
+/// So much waits when the disk is nearly full.
+fn filling(free: Bytes) -> Bytes {
+    Bytes(free.0.div_ceil(TIMES))
+}
+
 pub fn alarm(backlog: Backlog) -> Option<Alarm> {
     let Backlog { waiting, free } = backlog;
-    let fills = free.filter(|free| waiting.0 > 0 && free.0 <= waiting.0.saturating_mul(TIMES));
+    let fills = free.filter(|free| waiting.0 > 0 && waiting >= filling(*free));
     match fills {
         Some(free) => Some(Alarm::DiskFills { waiting, free }),
         None if waiting >= MUCH => Some(Alarm::Much { waiting }),
@@ -54,5 +64,18 @@ mod tests {
         let (waiting, free) = (Bytes(64 << 20), Bytes(192 << 20));
         assert_eq!(said(64, Some(192)), Some(Alarm::DiskFills { waiting, free }));
         assert_eq!(said(64, Some(193)), None);
+    }
+
+    #[test]
+    fn what_waits_is_an_alarm_from_the_limit_on() {
+        let frees = [None, Some(0), Some(1), Some(2), Some(3), Some(1000), Some(u64::MAX)];
+        for free in frees.map(|free| free.map(Bytes)) {
+            let limit = limit(free);
+            assert!(limit <= Bytes(1 << 30), "{free:?}");
+            for waiting in [1, limit.0.saturating_sub(1), limit.0, limit.0 + 1] {
+                let raised = alarm(Backlog { waiting: Bytes(waiting), free }).is_some();
+                assert_eq!(raised, waiting > 0 && waiting >= limit.0, "{waiting} of {free:?}");
+            }
+        }
     }
 }

@@ -117,7 +117,7 @@ mod tests {
             "storage: {size: 1Gi}, env: [{name: a, value: b}], monitoring: {enablePodMonitor: true}, \
              managed: {services: {disabledDefaultServices: [r]}, roles: [{name: eve}]}",
         ));
-        assert_eq!(told, ["spec.managed.roles", "spec.monitoring"]);
+        assert_eq!(told, ["spec.managed.roles", "spec.monitoring.enablePodMonitor"]);
     }
 
     #[test]

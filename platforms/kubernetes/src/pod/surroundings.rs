@@ -2,7 +2,7 @@
 //!
 //! Never guesses: what is missing is named.
 
-use super::{AGENT_PORT, POSTGRES_PORT};
+use super::{AGENT_PORT, METRICS_PORT, POSTGRES_PORT};
 use pgherd_agent::config::{AgentConfig, PostgresAddress};
 use pgherd_core::names::{ClusterName, InstanceName, NameError};
 use std::collections::BTreeMap;
@@ -87,6 +87,7 @@ impl Surroundings {
             run: Some(RUN.into()),
             identity: Some(IDENTITY.into()),
             program: Some(PROGRAM.into()),
+            metrics: Some(SocketAddr::new(self.listen(), METRICS_PORT)),
         }
     }
 }
@@ -126,7 +127,8 @@ mod tests {
               "peers": {},
               "run": "/controller/run",
               "identity": "/controller/identity",
-              "program": "/controller/pgherd"
+              "program": "/controller/pgherd",
+              "metrics": "0.0.0.0:9187"
             }"#]]
         .assert_eq(&serde_json::to_string_pretty(&config).unwrap());
         let sixth = Surroundings::parse(&environment(&[("POD_IP", "2001:db8::7")])).unwrap();

@@ -208,6 +208,7 @@ impl Supervisor {
             run: None,
             identity: None,
             program: None,
+            metrics: Some(at(ports.metrics(name))),
         };
         let text = serde_json::to_vec_pretty(&config);
         let text = text.map_err(|source| TurnError::Encode { source })?;

@@ -8,6 +8,7 @@ use super::instance::Instance;
 use crate::control::{AgentView, Answer, InstanceView, View};
 use crate::keeper;
 use crate::processes::{Life, Part};
+use pgherd_agent::metrics;
 use pgherd_api::agent::Specification;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
@@ -68,12 +69,18 @@ impl Supervisor {
         InstanceView {
             name: name.clone(),
             port: self.registration.ports.postgres(name),
+            metrics: last.map(|last| self.metrics_address(name, last)),
             wish,
             fenced: last.is_some_and(|last| last.intent.fenced.contains(name)),
             agent: instance.map_or(AgentView::Absent, |instance| agent_view(instance, life)),
             frozen: Instance::frozen(&processes),
             status: None,
         }
+    }
+
+    fn metrics_address(&self, name: &InstanceName, last: &Specification) -> String {
+        let port = self.registration.ports.metrics(name);
+        format!("{}://127.0.0.1:{port}{}", last.metrics.way.scheme(), metrics::PATH)
     }
 }
 

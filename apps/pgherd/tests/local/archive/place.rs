@@ -86,6 +86,13 @@ impl Store {
         }
     }
 
+    /// It takes connections, and answers nobody.
+    pub(crate) fn freeze(&self) {
+        let process = self.process.as_ref().unwrap();
+        let process = rustix::process::Pid::from_child(process);
+        rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    }
+
     pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();

@@ -115,6 +115,7 @@ mod tests {
                 configuration: 1,
             },
             postgres: it.checked.postgres.clone(),
+            metrics: it.checked.metrics,
         })
     }
 

@@ -64,6 +64,7 @@ mod tests {
             waiting,
             waiting_bytes,
             waiting_since: None,
+            waiting_limit: Bytes(1 << 30),
             alarm: None,
             failing,
             stream: None,

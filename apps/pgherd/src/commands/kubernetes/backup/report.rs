@@ -46,6 +46,7 @@ pub(super) fn of(backup: &Backup) -> Option<BackupReport> {
         failure: status.error.clone(),
         passing: false,
         recoverable_since: None,
+        retained: None,
         warnings: warnings(status.command_output.as_deref().unwrap_or_default()),
     })
 }
