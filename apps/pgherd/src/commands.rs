@@ -13,6 +13,7 @@ pub(crate) mod inside;
 pub(crate) mod install;
 pub(crate) mod kubernetes;
 pub(crate) mod local;
+pub(crate) mod logs;
 pub(crate) mod operator;
 pub(crate) mod output;
 pub(crate) mod progress;
