@@ -5,7 +5,7 @@
 
 mod ask;
 mod backup;
-mod complete;
+pub(crate) mod complete;
 mod dump;
 mod errand;
 mod explain;

@@ -4,6 +4,7 @@
 
 mod action;
 mod backup;
+pub(crate) mod complete;
 mod demo;
 mod destroy;
 mod down;
