@@ -185,7 +185,7 @@ impl View {
     /// Who serves writes: who holds the office, and is where clients are led.
     pub fn primary(&self) -> Option<InstanceName> {
         let Some(record) = &self.record else {
-            return reported::primary(self).filter(|name| self.may_serve(name));
+            return reported::serving(self).filter(|name| self.may_serve(name));
         };
         let holder = &record.holder.instance;
         let leads_there = match &self.route {

@@ -42,8 +42,14 @@ pub(super) fn is_healthy(view: &View) -> bool {
     phase(view) == Some(HEALTHY) && trouble(view).is_none()
 }
 
+/// Who served writes, where the record cannot be seen.
+pub(super) fn serving(view: &View) -> Option<InstanceName> {
+    let is_failing = status(view)?.current_primary_failing_since_timestamp.is_some();
+    primary(view).filter(|_| !is_failing)
+}
+
 /// Who was the primary, where the record cannot be seen.
-pub(super) fn primary(view: &View) -> Option<InstanceName> {
+fn primary(view: &View) -> Option<InstanceName> {
     let hidden = !view.sees(Part::Record);
     let primary = status(view).filter(|_| hidden)?.current_primary.as_deref()?;
     InstanceName::parse(primary).ok()

@@ -389,6 +389,8 @@ mod tests {
         let mut failing =
             Sample::healthy().reported("Failing over", "Initiating a failover from contract-1");
         failing.hide_all();
+        let status = failing.view.cluster.status.as_mut().unwrap();
+        status.current_primary_failing_since_timestamp = Some("2027-01-15T08:00:09Z".to_owned());
         let mut fenced = Sample::annotated("cnpg.io/fencedInstances", r#"["contract-1"]"#)
             .reported("Cluster in healthy state", "");
         fenced.hide_all();
@@ -411,10 +413,10 @@ mod tests {
               contract-1 primary ready (as the operator reported it) not known
               contract-2 standby failed (as the operator reported it) not known
               contract-3 standby ready (as the operator reported it) not known
-            Degraded Some(2)/Some(3) Some("contract-1") None
+            Unknown Some(2)/Some(3) None None
               ! contract-2: failed (as the operator reported it)
               ! the operator: Failing over: Initiating a failover from contract-1
-              contract-1 primary ready (as the operator reported it) not known
+              contract-1 opening ready (as the operator reported it) not known
               contract-2 standby failed (as the operator reported it) not known
               contract-3 standby ready (as the operator reported it) not known
             Unknown Some(2)/Some(3) None None

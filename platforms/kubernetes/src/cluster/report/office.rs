@@ -86,6 +86,7 @@ mod tests {
             Some("contract-1") Some("contract-1") Some("2027-01-15T08:00:01Z") Some(2) Some("7")
             Some("contract-1") Some("contract-2") Some("2027-01-15T08:00:01Z") Some(2) Some("7")
             Some("contract-1") Some("contract-2") Some("2027-01-15T08:00:01Z") Some(2) Some("7")
-            Some("contract-2") Some("contract-2") Some("2027-01-15T08:00:05Z") Some(3) Some("7")"#]].assert_eq(&told.join("\n"));
+            Some("contract-2") Some("contract-2") Some("2027-01-15T08:00:05Z") Some(3) Some("7")"#]]
+        .assert_eq(&told.join("\n"));
     }
 }
