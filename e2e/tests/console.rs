@@ -220,6 +220,9 @@ fn a_switchover(console: &Console) {
     assert_eq!(console.status()["primary"], json!(before));
     let history = console.document("history", &[]);
     assert_eq!(history.as_array().map(Vec::len), Some(3), "{history}");
+    for term in history.as_array().unwrap().iter().skip(1) {
+        assert!(term["reason"].as_str().unwrap().starts_with("switchover from"), "{history}");
+    }
 }
 
 fn a_fence(console: &Console) {
@@ -229,6 +232,8 @@ fn a_fence(console: &Console) {
     assert_eq!(console.done("fence", &[standby]).trim(), of_standby("fenced"));
     let fenced = console.instance(standby);
     assert_eq!((&fenced["state"], &fenced["ready"]), (&json!("fenced"), &json!(false)));
+    assert_eq!(fenced["role"], "fenced", "{fenced}");
+    assert!(!console.verb("status", &["--check"]).succeeded, "one instance is down");
     let others = ["shop-db-1", "shop-db-2", "shop-db-3"].into_iter().filter(|it| *it != standby);
     let others: Vec<&str> = others.collect();
     assert_eq!(console.verb("fence", &others).code, Some(REFUSED), "that ends all service");
@@ -266,6 +271,11 @@ fn a_viewer(console: &Console) {
     let page = console.verb("status", &viewer);
     assert!(page.succeeded, "{page:?}");
     assert!(page.out.contains("shop-db-1") && page.out.contains("3/3 ready"), "{page:?}");
+    let primary = console.status()["primary"].as_str().unwrap().to_owned();
+    let serves = |line: &str| line.contains(&primary) && line.contains(" primary ");
+    assert!(page.out.contains("HEALTHY") && page.out.lines().any(serves), "{page:?}");
+    assert_eq!(page.complaint.matches("note: ").count(), 1, "{page:?}");
+    assert!(console.verb("status", &["--check", "--as", &user]).succeeded);
     for right in ["create pods/exec", "get leases.coordination.k8s.io"] {
         assert!(page.complaint.contains(right), "{page:?}");
     }

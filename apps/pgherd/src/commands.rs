@@ -14,6 +14,7 @@ pub(crate) mod inside;
 pub(crate) mod install;
 pub(crate) mod kubernetes;
 pub(crate) mod local;
+pub(crate) mod logs;
 pub(crate) mod operator;
 pub(crate) mod origin;
 pub(crate) mod output;

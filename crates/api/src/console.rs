@@ -8,6 +8,7 @@ use pgherd_core::record::{Pair, Phase, Record};
 use pgherd_core::switchover::Why;
 use serde::Serialize;
 use serde_json::Value;
+use std::fmt::Display;
 
 /// One thing that stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,6 +99,14 @@ pub const NO_COMMITS_YET: &str = "nothing was committed yet";
 pub const UNCONFIRMED: &str = "no standby confirms commits now: one is lost if the primary is";
 /// Nobody has to confirm them.
 pub const ALONE: &str = "a commit is on the primary alone when it is acknowledged (asynchronous)";
+
+/// Why nobody could ever go back to a restore point.
+pub fn no_restore_point(cluster: &impl Display) -> String {
+    format!(
+        "no restore point was made: cluster {cluster} has no archive, and only with one can a \
+         restore go back to a name"
+    )
+}
 
 /// What becomes of a commit.
 pub fn commits(commits: Commits) -> String {

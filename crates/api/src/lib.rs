@@ -17,6 +17,7 @@ mod examples;
 pub mod failover_quorum;
 pub mod field;
 mod guess;
+pub mod history;
 pub mod image_catalog;
 pub mod kind;
 pub mod manifest;

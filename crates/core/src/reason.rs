@@ -145,6 +145,10 @@ pub enum Reason {
     HandingOver {
         target: InstanceName,
     },
+    /// It is to be stopped: nobody has asked for a switchover.
+    MakingWay {
+        target: InstanceName,
+    },
     NoCandidate,
     CandidateUnready {
         target: InstanceName,
@@ -255,6 +259,7 @@ impl Reason {
                 "PostgreSQL did not come up again in {times} attempts: whoever can may take over; {why}"
             ),
             Self::HandingOver { target } => write!(f, "handing over to {target}"),
+            Self::MakingWay { target } => write!(f, "to be stopped: handing over to {target}"),
             Self::CandidateUnready { target } => {
                 write!(f, "{target} is not ready to take over; going on")
             }

@@ -44,8 +44,8 @@ pub(crate) const HEALTHY: &str = "Cluster in healthy state";
 pub(crate) const UNRECOVERABLE: &str = "Cluster is unrecoverable and needs manual intervention";
 pub(crate) use catalog::INVALID_CATALOG;
 pub use realise::Looked;
-pub(crate) use report::ARCHIVING;
 pub use report::Paced;
+pub(crate) use report::{ARCHIVING, is_change};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {

@@ -8,6 +8,7 @@ pub mod explain;
 mod fixtures;
 pub mod inside;
 pub mod read;
+mod reported;
 pub mod summary;
 
 use crate::cluster::manifests::labels;
@@ -16,6 +17,7 @@ use k8s_openapi::jiff::Timestamp;
 use pgherd_api::agent::{Role, Specification, Status};
 use pgherd_api::cluster::annotations::{Care, Fenced, Hibernation};
 use pgherd_api::cluster::{Checked, Cluster};
+use pgherd_api::history::End;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::record::{Phase, Record};
 use pgherd_core::seen::Gate;
@@ -38,6 +40,8 @@ pub struct View {
     pub record: Option<Record>,
     /// When its terms began, as far as that was noted beside it.
     pub began: BTreeMap<Epoch, Timestamp>,
+    /// How they came to their ends, as far as that was.
+    pub ended: BTreeMap<Epoch, End>,
     pub specification: Option<Specification>,
     pub wishes: Option<Wishes>,
     pub route: Option<Route>,
@@ -111,9 +115,25 @@ impl Part {
 }
 
 impl View {
-    /// What was left out, one sentence each.
+    /// What was left out: one sentence on all that may not be read, and one each on the rest.
     pub fn notes(&self) -> Vec<String> {
-        self.hidden.keys().filter_map(|part| self.note(*part)).collect()
+        let is_forbidden = |part: &&Part| self.hidden.get(part).is_some_and(|it| it == FORBIDDEN);
+        let (forbidden, others): (Vec<&Part>, Vec<&Part>) =
+            self.hidden.keys().partition(is_forbidden);
+        let forbidden = match forbidden.as_slice() {
+            [] => None,
+            [part] => self.note(**part),
+            parts => {
+                let shows: Vec<_> = parts.iter().map(|part| part.shows()).collect();
+                let rights: Vec<_> = parts.iter().map(|part| part.right()).collect();
+                let (shows, rights) = (shows.join("; "), rights.join(", "));
+                Some(format!(
+                    "not shown: {shows}: they may not be read (it takes the rights to {rights} in {})",
+                    self.namespace
+                ))
+            }
+        };
+        forbidden.into_iter().chain(others.into_iter().filter_map(|it| self.note(*it))).collect()
     }
 
     /// Why this part was left out, if it was.
@@ -165,20 +185,26 @@ impl View {
     /// Who serves writes: who holds the office, and is where clients are led.
     pub fn primary(&self) -> Option<InstanceName> {
         let Some(record) = &self.record else {
-            let reported = self.cluster.status.as_ref()?.current_primary.as_deref()?;
-            return InstanceName::parse(reported).ok().filter(|_| !self.sees(Part::Record));
+            return reported::serving(self).filter(|name| self.may_serve(name));
         };
         let holder = &record.holder.instance;
         let leads_there = match &self.route {
             Some(route) => route.epoch == Some(record.epoch),
             None => !self.sees(Part::Route),
         };
+        let serves = record.phase == Phase::Serving && leads_there && self.may_serve(holder);
+        serves.then(|| holder.clone())
+    }
+
+    /// Whether nothing says that its PostgreSQL is not open.
+    fn may_serve(&self, holder: &InstanceName) -> bool {
         let runs = !self.sees(Part::Pods) || self.is_ready(holder);
         // The kubelet looks only now and then.
-        let is_open =
-            |agent: &Status| agent.role == Role::Primary && agent.server.gate != Some(Gate::Closed);
-        let runs = runs && self.agents.get(holder).is_none_or(is_open);
-        (record.phase == Phase::Serving && leads_there && runs).then(|| holder.clone())
+        let is_open = match self.agents.get(holder) {
+            Some(agent) => agent.role == Role::Primary && agent.server.gate != Some(Gate::Closed),
+            None => !self.is_fenced(holder),
+        };
+        runs && is_open
     }
 
     pub fn is_ready(&self, instance: &InstanceName) -> bool {

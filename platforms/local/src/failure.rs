@@ -57,6 +57,15 @@ impl Failure {
         Self { kind, what: what.into(), cause: None, fix: None }
     }
 
+    /// All that there is to say has been said: only the exit code tells it.
+    pub fn silent(kind: Kind) -> Self {
+        Self::new(kind, String::new())
+    }
+
+    pub fn is_silent(&self) -> bool {
+        self.what.is_empty()
+    }
+
     /// From an error: its own text, and those of the errors below it as the cause.
     pub fn from_error(kind: Kind, error: &(dyn Error + 'static)) -> Self {
         let cause = error.source().map(|source| chain(source).to_string());

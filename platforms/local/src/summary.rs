@@ -288,6 +288,7 @@ fn role(view: &View, instance: &InstanceView) -> String {
     let Some(status) = &instance.status else { return "-".to_owned() };
     match status.role {
         Role::Primary if is_ready(view, instance) => "primary".to_owned(),
+        Role::Primary | Role::Starting | Role::Stopped if instance.fenced => "fenced".to_owned(),
         Role::Primary => "opening".to_owned(),
         Role::Standby => standby_role(view, instance).to_owned(),
         Role::Starting => "starting".to_owned(),

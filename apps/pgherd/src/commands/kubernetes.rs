@@ -6,7 +6,7 @@
 mod ask;
 mod backup;
 mod clone;
-mod complete;
+pub(crate) mod complete;
 mod dump;
 mod errand;
 mod explain;

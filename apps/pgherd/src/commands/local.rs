@@ -5,6 +5,7 @@
 mod action;
 mod backup;
 mod clone;
+pub(crate) mod complete;
 mod demo;
 mod destroy;
 mod down;

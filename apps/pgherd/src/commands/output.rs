@@ -73,6 +73,7 @@ pub(crate) fn say_either(
 
 pub(crate) fn tell_failure(failure: &Failure, output: Output) {
     match output {
+        Output::Text | Output::Json if failure.is_silent() => {}
         Output::Text => remark(&text(failure)),
         Output::Json => remark(&json(failure)),
     }

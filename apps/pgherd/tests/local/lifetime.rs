@@ -6,6 +6,7 @@ use pgherd_local::processes::{self, Act};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -38,12 +39,25 @@ fn one_cluster_from_up_to_destroy() {
     assert_eq!(psql("create table t as select 1 as n").code, Some(0));
 
     misuse(&home);
+    watched(&home);
 
     let before = home.json(&["status"])["primary"].clone();
     let switchover = home.json(&["switchover"]);
     assert_eq!(switchover["from"], before, "{switchover}");
     assert_ne!(switchover["to"], before, "{switchover}");
     assert_eq!(home.json(&["status"])["primary"], switchover["to"]);
+    let reason = |home: &Home| {
+        let terms = home.json(&["history"]);
+        terms.as_array().unwrap().last().unwrap()["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason(&home), format!("switchover from {}", before.as_str().unwrap()));
+
+    assert_eq!(home.run(&["down"]).code, Some(0));
+    let up = home.run(&["up"]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+    // Nobody asked for a switchover, whoever is the primary now.
+    let again = reason(&home);
+    assert!(again.ends_with(": it had been stopped"), "{again}");
 
     // As after a power cut: everything dies at once, and nobody was asked.
     kill_everything(&home);
@@ -85,10 +99,38 @@ fn misuse(home: &Home) {
         fix: bring another one back first (pgherd local status --dir HOME), or add --force
     "#]]
     .assert_eq(&last.told().replace(&primary, "PRIMARY"));
+    let fenced = home.json(&["status"]);
+    let of_standby = |it: &&serde_json::Value| it["name"] == *standby;
+    let fenced = fenced["instances"].as_array().unwrap().iter().find(of_standby).unwrap();
+    assert_eq!(fenced["role"], "fenced", "{fenced}");
     assert_eq!(home.run(&["unfence", standby]).code, Some(0));
+    expect![[r#"
+        exit code 4
+        error: no restore point was made: cluster local has no archive, and only with one can a restore go back to a name
+        fix: add spec.backup.barmanObjectStore to its manifest, pgherd local up --dir HOME -f it, then pgherd local backup --dir HOME
+    "#]]
+    .assert_eq(&home.run(&["restore-point", "before"]).told());
     let second = home.run(&["up"]);
     assert_eq!(second.code, Some(0), "{second:?}");
     assert_eq!(home.json(&["status"])["instances"].as_array().unwrap().len(), 2);
+}
+
+/// Who watches the log and has seen enough is told nothing more.
+fn watched(home: &Home) {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut command = home.command(&["logs", "1", "--follow"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.find(|line| line.as_ref().unwrap().contains(" agent: ")).unwrap().unwrap();
+        let mut words = line.split_whitespace();
+        let at: Result<jiff::Timestamp, _> = words.next().unwrap().parse();
+        assert!(at.is_ok() && words.next() == Some("local-1"), "{line}");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        // It may have more to say than a pipe holds.
+        lines.for_each(|line| drop(line.unwrap()));
+        let said = home.said(&child.wait_with_output().unwrap());
+        assert_eq!((said.code, said.err.as_str()), (Some(130), ""));
+    }
 }
 
 fn kill_everything(home: &Home) {

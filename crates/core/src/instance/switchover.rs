@@ -69,16 +69,22 @@ fn prepare(
         give_up_in_time(view, record, number, steps);
         return None;
     };
-    let leaving = |because| Some(Verdict::Leaving { because });
+    let leaving = |target| {
+        let because = match request {
+            Some(_) => Reason::HandingOver { target },
+            None => Reason::MakingWay { target },
+        };
+        Some(Verdict::Leaving { because })
+    };
     if began.is_none() {
         let busy = perform(view, steps, Task::Checkpoint { epoch: record.epoch });
         if busy.is_none() {
             steps.push(Step::Remember(Note::HandoverBegan(Some(view.now))));
         }
-        return leaving(Reason::HandingOver { target });
+        return leaving(target);
     }
     if view.seen.task.is_some() {
-        return leaving(Reason::HandingOver { target });
+        return leaving(target);
     }
     let mut next = record.rewritten(next_write(view));
     next.phase = Phase::HandingOver { target: target.clone() };
@@ -87,7 +93,7 @@ fn prepare(
         // It may have waited long for a target: the stop has its own time.
         steps.push(Step::Remember(Note::HandoverBegan(Some(view.now))));
     }
-    leaving(Reason::HandingOver { target })
+    leaving(target)
 }
 
 /// Somebody else has taken office since it was asked for: handing over once more would undo that.

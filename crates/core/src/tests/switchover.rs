@@ -217,7 +217,7 @@ fn a_leaving_primary_hands_over_to_the_best_standby() {
         &intent,
         &serving(&record(3)),
         expect![[r#"
-        leaving: handing over to db-3
+        leaving: to be stopped: handing over to db-3
         perform Checkpoint { epoch: Epoch(2) }
         remember HandoverBegan"#]],
     );

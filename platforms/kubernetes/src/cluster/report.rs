@@ -5,6 +5,7 @@
 mod archive;
 mod backup;
 mod conditions;
+mod office;
 mod pace;
 mod phase;
 mod recovery;
@@ -29,6 +30,7 @@ use conditions::Facts;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use office::{Office, office};
 pub use pace::Paced;
 use pgherd_agent::chain::chain;
 use pgherd_api::backup::Backup;
@@ -42,6 +44,7 @@ use pgherd_core::names::InstanceName;
 use pgherd_core::ports::CoordinatorError;
 pub(super) use phase::NOT_ENOUGH_SPACE;
 use phase::Situation;
+pub(crate) use phase::is_change;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,15 +169,10 @@ pub(super) fn status(
     let hindrance = hindrance(blueprint, seen, &names, now);
     let reason = with_hindrance(reason, hindrance.as_ref());
     let record = seen.record.as_ref();
-    let primary = record.map(|record| record.holder.instance.to_string());
+    let office = office(record, &before, now);
     let failing_since = before.current_primary_failing_since_timestamp.clone();
     let failing_since =
         (phase == FAILING_OVER).then(|| failing_since.unwrap_or_else(|| now.to_string()));
-    // Who takes its own office back is another one in it: each term has a timeline of its own.
-    let timeline = record.map(|record| i64::from(record.timeline.0));
-    let changed = before.current_primary != primary || before.timeline_id != timeline;
-    let since =
-        if changed { Some(now.to_string()) } else { before.current_primary_timestamp.clone() };
     let facts = Facts {
         generation: blueprint.cluster.metadata.generation,
         verdict: &plan.verdict,
@@ -192,22 +190,24 @@ pub(super) fn status(
         ready_instances: count(names.iter().filter(|name| ready(name)).count()),
         instance_names: names.iter().map(ToString::to_string).collect(),
         instances_status: by_state(&names, seen),
-        instances_reported_state: names.iter().filter_map(|name| state(name, seen)).collect(),
-        current_primary_timestamp: primary.as_ref().and(since.clone()),
-        target_primary_timestamp: primary.as_ref().and(since),
+        instances_reported_state: names.iter().filter_map(|it| state(it, seen, &office)).collect(),
+        current_primary_timestamp: office.since.clone(),
+        target_primary_timestamp: office.since,
         current_primary_failing_since_timestamp: failing_since,
-        target_primary: record
-            .map(|record| record.target().unwrap_or(&record.holder.instance).to_string()),
-        current_primary: primary,
-        timeline_id: timeline,
-        system_id: record.map(|record| record.system_id.0.to_string()),
+        target_primary: office.target,
+        current_primary: office.primary,
+        timeline_id: office.timeline,
+        system_id: office.system_id,
         latest_generated_node: names.last().map(|name| i64::from(name.serial())),
         topology: Some(topology(&names, seen)),
         write_service: Some(services::of_primary(&blueprint.checked.name)),
         read_service: Some(services::name(&blueprint.checked.name, ServiceKind::Read)),
         selector: Some(format!("cnpg.io/cluster={},cnpg.io/podRole=instance", blueprint.name())),
         image: Some(blueprint.image().to_owned()),
-        pg_data_image_info: record.and_then(|_| major::of_data(blueprint)),
+        pg_data_image_info: match record {
+            Some(_) => major::of_data(blueprint),
+            None => before.pg_data_image_info.clone(),
+        },
         certificates: Some(realise::certificates(blueprint, (seen, wanted))),
         ..volumes::told(seen, before)
     }
@@ -304,7 +304,7 @@ pub(super) fn with_upgrade(
     let is_well = *verdict == Verdict::Healthy && status.phase_reason.is_none();
     match &upgrade.reason {
         Some(reason) if is_well => ClusterStatus {
-            phase: Some("Online upgrade in progress".to_owned()),
+            phase: Some(phase::ONLINE_UPGRADE.to_owned()),
             phase_reason: Some(reason.clone()),
             ..status
         },
@@ -357,12 +357,15 @@ fn by_state(names: &[InstanceName], seen: &Seen) -> BTreeMap<String, Vec<String>
     states
 }
 
-fn state(name: &InstanceName, seen: &Seen) -> Option<(String, InstanceReportedState)> {
+fn state(
+    name: &InstanceName,
+    seen: &Seen,
+    office: &Office,
+) -> Option<(String, InstanceReportedState)> {
     let pod = seen.pods.get(name)?;
-    let record = seen.record.as_ref();
     let state = InstanceReportedState {
-        is_primary: record.is_some_and(|record| record.holder.instance == *name),
-        timeline_id: record.map(|record| i64::from(record.timeline.0)),
+        is_primary: office.primary.as_ref() == Some(&name.to_string()),
+        timeline_id: office.timeline,
         ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()),
     };
     Some((name.to_string(), state))

@@ -8,6 +8,7 @@ use pgherd_api::cluster::annotations::{
     FENCED_INSTANCES, RECONCILIATION_LOOP, RELOAD, RESTART, SWITCHOVER,
 };
 use pgherd_api::cluster::annotations::{Fenced, Requests};
+use pgherd_api::console::no_restore_point;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Phase;
 use serde_json::{Value, json};
@@ -85,6 +86,23 @@ pub fn switchover(view: &View, target: Option<&InstanceName>) -> Result<Asked, R
     Ok(Asked {
         number: Some(number),
         patch: annotate(view, SWITCHOVER, Some(&request.to_string())),
+    })
+}
+
+/// On whom a restore point is made, for a cluster that could go back to it.
+pub fn restore_point(view: &View) -> Result<InstanceName, Refusal> {
+    // A manifest that cannot be carried out says nothing of the archive that is there.
+    let checked = view.checked.as_ref();
+    if checked.is_some_and(|checked| checked.postgres.archive.is_none()) {
+        let fix = format!(
+            "add spec.backup.barmanObjectStore to its manifest, apply that, and take a backup: {}",
+            view.command("backup")
+        );
+        return Err(Refusal::Refused { what: no_restore_point(&view.name), fix });
+    }
+    view.primary().ok_or_else(|| Refusal::Refused {
+        what: format!("cluster {} has no primary to make it on", view.name),
+        fix: view.command("explain"),
     })
 }
 
@@ -279,6 +297,25 @@ mod tests {
                 format!("{what} (fix: {fix})\n")
             }
         }
+    }
+
+    #[test]
+    fn a_restore_point_is_only_made_where_it_can_be_gone_back_to() {
+        let ask = |sample: &Sample| match restore_point(&sample.view) {
+            Ok(primary) => format!("on {primary}\n"),
+            Err(refusal) => told(Err(refusal)),
+        };
+        let mut lost = Sample::archived();
+        lost.view.pods.remove(&instance(1));
+        let mut unreadable = Sample::healthy();
+        unreadable.view.checked = None;
+        let samples = [Sample::healthy(), Sample::archived(), lost, unreadable];
+        expect![[r#"
+            no restore point was made: cluster contract has no archive, and only with one can a restore go back to a name (fix: add spec.backup.barmanObjectStore to its manifest, apply that, and take a backup: pgherd backup contract -n shop)
+            on contract-1
+            cluster contract has no primary to make it on (fix: pgherd explain contract -n shop)
+            on contract-1
+        "#]].assert_eq(&samples.map(|sample| ask(&sample)).concat());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Never guesses a cause: each line is a fact that some object states.
 
-use super::{Part, View, Warned, summary};
+use super::{Part, View, Warned, reported, summary};
 use crate::cluster::manifests::{claims, services};
 use crate::cluster::{HEALTHY, INVALID, INVALID_CATALOG, UNABLE, UNRECOVERABLE};
 use crate::hindrance;
@@ -42,6 +42,11 @@ pub fn explain(view: &View) -> Explanation {
     let volumes = view.claims.iter().filter_map(|(name, claim)| volume(name, claim));
     let volumes: Vec<_> = volumes.filter(|fact| !is_told(fact)).collect();
     facts.extend(volumes);
+    if facts.is_empty()
+        && let Some(what) = reported::trouble(view)
+    {
+        facts.push(Fact { about: format!("cluster/{}", view.name), what, fix: None });
+    }
     let sentence = sentence(view, &facts);
     // Warnings may be about what is over: they are told, and count for nothing. A pod that is
     // ready has got over its own, and a healthy cluster over what was in the way of it.
@@ -98,7 +103,9 @@ fn sentence(view: &View, facts: &[Fact]) -> String {
     let name = &view.name;
     match (view.primary(), &view.record) {
         _ if view.is_asleep() => format!("cluster {name} is hibernated: nobody shall serve"),
-        (Some(primary), _) if facts.is_empty() && !view.sees_what_serves() => {
+        (Some(primary), _)
+            if facts.is_empty() && !view.sees_what_serves() && !reported::is_healthy(view) =>
+        {
             format!("{primary} holds the office; whether it serves cannot be seen")
         }
         (Some(primary), _) if facts.is_empty() => {
@@ -434,11 +441,7 @@ mod tests {
         sample.hide_all();
         expect![[r#"
             who serves writes in cluster contract cannot be seen
-              note: not shown: who holds the office, and under which rule commits count: it may not be read (it takes the right to get leases.coordination.k8s.io in shop)
-              note: not shown: whether instances run: it may not be read (it takes the right to list pods in shop)
-              note: not shown: where clients are led: it may not be read (it takes the right to get endpointslices.discovery.k8s.io in shop)
-              note: not shown: what agents are told: it may not be read (it takes the right to get configmaps in shop)
-              note: not shown: the volumes: it may not be read (it takes the right to list persistentvolumeclaims in shop)
+              note: not shown: who holds the office, and under which rule commits count; whether instances run; where clients are led; what agents are told; the volumes; what agents say: positions, lag, pending restarts: they may not be read (it takes the rights to get leases.coordination.k8s.io, list pods, get endpointslices.discovery.k8s.io, get configmaps, list persistentvolumeclaims, create pods/exec in shop)
         "#]].assert_eq(&told(&sample.view));
     }
 }

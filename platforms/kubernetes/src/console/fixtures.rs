@@ -3,10 +3,11 @@
 //! Never anything that ships.
 
 use super::read::empty;
-use super::{Part, Route, View};
+use super::{FORBIDDEN, Part, Route, View};
 use k8s_openapi::api::core::v1::Pod;
 use pgherd_api::agent::{Specification, Status};
 use pgherd_api::cluster::Cluster;
+use pgherd_api::cluster::status::ClusterStatus;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::ports::contract;
 use pgherd_core::units::Lsn;
@@ -29,18 +30,26 @@ fn name() -> ClusterName {
 impl Sample {
     /// The first serves, the others follow.
     pub(super) fn healthy() -> Self {
-        Self::written("{}")
+        Self::written("{}", "")
+    }
+
+    /// The same with an archive.
+    pub(super) fn archived() -> Self {
+        Self::written(
+            "{}",
+            ", backup: {barmanObjectStore: {destinationPath: 's3://b/', s3Credentials: {inheritFromIAMRole: true}}}",
+        )
     }
 
     /// The same with an annotation on its Cluster.
     pub(super) fn annotated(annotation: &str, value: &str) -> Self {
-        Self::written(&json!({ annotation: value }).to_string())
+        Self::written(&json!({ annotation: value }).to_string(), "")
     }
 
-    fn written(annotations: &str) -> Self {
+    fn written(annotations: &str, spec: &str) -> Self {
         let text = format!(
             "{{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {{name: contract, \
-             annotations: {annotations}}}, spec: {{instances: 3, storage: {{size: 1Gi}}}}}}"
+             annotations: {annotations}}}, spec: {{instances: 3, storage: {{size: 1Gi}}{spec}}}}}"
         );
         let (cluster, _) = Cluster::from_yaml(&text).unwrap();
         let mut view = empty("shop", &name(), cluster);
@@ -96,13 +105,40 @@ impl Sample {
         }
     }
 
+    /// The operator has reported this of the cluster.
+    pub(super) fn reported(mut self, phase: &str, reason: &str) -> Self {
+        let names = [1, 2, 3].map(|serial| instance(serial).to_string());
+        self.view.cluster.status = Some(ClusterStatus {
+            phase: Some(phase.to_owned()),
+            phase_reason: (!reason.is_empty()).then(|| reason.to_owned()),
+            ready_instances: Some(2),
+            instance_names: names.to_vec(),
+            instances_status: [
+                ("healthy".to_owned(), vec![names[0].clone(), names[2].clone()]),
+                ("failed".to_owned(), vec![names[1].clone()]),
+            ]
+            .into(),
+            current_primary: Some(names[0].clone()),
+            current_primary_timestamp: Some("2027-01-15T08:00:00Z".to_owned()),
+            timeline_id: Some(2),
+            ..ClusterStatus::default()
+        });
+        self
+    }
+
     /// Nothing but the Cluster may be read.
     pub(super) fn hide_all(&mut self) {
+        self.hide_but_pods();
+        self.view.pods.clear();
+        self.view.hidden.insert(Part::Pods, FORBIDDEN.to_owned());
+    }
+
+    /// Nothing but the Cluster and its pods may be read.
+    pub(super) fn hide_but_pods(&mut self) {
         let view = &mut self.view;
         (view.record, view.route, view.specification, view.wishes) = (None, None, None, None);
-        view.pods.clear();
-        let parts = [Part::Record, Part::Pods, Part::Route, Part::Specification, Part::Claims];
-        view.hidden = parts.map(|part| (part, "it may not be read".to_owned())).into();
+        let parts = [Part::Record, Part::Route, Part::Specification, Part::Claims, Part::Agents];
+        view.hidden = parts.map(|part| (part, FORBIDDEN.to_owned())).into();
     }
 }
 

@@ -162,6 +162,7 @@ pub async fn view(client: &Client, namespace: &str, name: &ClusterName) -> Resul
     let events = gaps.note(Part::Events, events);
     let lease = gaps.note(Part::Record, lease);
     view.began = lease.as_ref().map(lease::began).unwrap_or_default();
+    view.ended = lease.as_ref().map(lease::ended).unwrap_or_default();
     let record = lease.as_ref().map(lease::record).transpose().map_err(|error| error.to_string());
     view.record = gaps.note(Part::Record, record.map(Option::flatten));
     let map = gaps.note(Part::Specification, map);
@@ -219,6 +220,7 @@ pub(super) fn empty(namespace: &str, name: &ClusterName, cluster: Cluster) -> Vi
         claims: [].into(),
         record: None,
         began: [].into(),
+        ended: [].into(),
         specification: None,
         wishes: None,
         route: None,

@@ -6,7 +6,7 @@ mod instance;
 
 pub use instance::{InstanceSummary, is_ready, of};
 
-use super::{Part, View};
+use super::{Part, View, reported};
 use crate::cluster::ARCHIVING;
 use crate::space;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -29,6 +29,7 @@ pub struct Summary {
     pub because: Vec<String>,
     /// What the operator says.
     pub phase: Option<String>,
+    pub phase_reason: Option<String>,
     pub primary: Option<String>,
     pub primary_since: Option<String>,
     pub epoch: Option<u64>,
@@ -59,7 +60,9 @@ pub struct Summary {
 #[serde(rename_all = "camelCase")]
 pub enum Health {
     Healthy,
-    /// Writes work, and something is missing.
+    /// Writes work, and a change that was asked for goes on.
+    Changing,
+    /// Writes work, and something is missing or wrong.
     Degraded,
     /// Nobody serves writes.
     NoPrimary,
@@ -82,6 +85,7 @@ pub fn summary(view: &View) -> Summary {
         health: health(view, primary.as_ref(), &because),
         because,
         phase: status.and_then(|status| status.phase.clone()),
+        phase_reason: status.and_then(|status| status.phase_reason.clone()),
         primary_since: primary.as_ref().and_then(|primary| since(view, primary)),
         primary: primary.map(|name| name.to_string()),
         epoch: record.map(|record| record.epoch.0),
@@ -96,9 +100,11 @@ pub fn summary(view: &View) -> Summary {
             None => status.and_then(|status| status.system_id.clone()),
         },
         image: status.and_then(|status| status.image.clone()),
-        ready: view
-            .sees(Part::Pods)
-            .then(|| instances.iter().filter(|instance| instance.ready).count()),
+        ready: if view.sees(Part::Pods) {
+            Some(instances.iter().filter(|instance| instance.ready).count())
+        } else {
+            reported::ready(view)
+        },
         wanted: view.checked.as_ref().map(|checked| checked.instances),
         paused: view.is_paused(),
         durability: view.checked.as_ref().map(|checked| console::durability(checked.durability)),
@@ -133,12 +139,15 @@ fn since(view: &View, primary: &InstanceName) -> Option<String> {
 }
 
 fn health(view: &View, primary: Option<&InstanceName>, because: &[String]) -> Health {
+    // What cannot be seen was seen by the operator.
+    let sees_enough = view.sees_what_serves() || reported::is_healthy(view);
     match primary {
         _ if view.is_asleep() => Health::Stopped,
         None if !view.sees(Part::Record) => Health::Unknown,
         None => Health::NoPrimary,
-        Some(_) if because.is_empty() && !view.sees_what_serves() => Health::Unknown,
+        Some(_) if because.is_empty() && !sees_enough => Health::Unknown,
         Some(_) if because.is_empty() => Health::Healthy,
+        Some(_) if because.len() == 1 && reported::is_changing(view) => Health::Changing,
         Some(_) => Health::Degraded,
     }
 }
@@ -155,10 +164,9 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if view.is_paused() {
         problems.push(format!("failover and repair are paused ({})", view.command("resume")));
     }
-    if view.sees(Part::Pods) {
-        let waiting = instances.iter().filter(|instance| !instance.ready);
-        problems.extend(waiting.map(|it| format!("{}: {} ({})", it.name, it.state, it.reason)));
-    }
+    let is_known = |it: &&InstanceSummary| view.sees(Part::Pods) || it.state != "not shown";
+    let unready = instances.iter().filter(is_known).filter(|instance| !instance.ready);
+    problems.extend(unready.map(|it| format!("{}: {} ({})", it.name, it.state, it.reason)));
     let full = view.agents.iter().filter_map(|(name, agent)| {
         let full = space::of(&agent.server)?;
         Some(format!("{name}: {}", space::words(name, &full)))
@@ -174,6 +182,8 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
         problems.push(format!("{there} of {wanted} instances exist"));
     }
     problems.extend(archive_complaints(view));
+    // What `kubectl get cluster` tells is no secret to `pgherd status`.
+    problems.extend(reported::trouble(view));
     problems
 }
 
@@ -334,6 +344,130 @@ mod tests {
               contract-3 async ready (as it shall) no: 32.0 MiB behind, limit 16.0 MiB
             max_connections waits for a restart, one instance after another
         "#]].assert_eq(&format!("{}{warnings}\n", told(&sample.view)));
+    }
+
+    #[test]
+    fn a_summary_agrees_with_what_the_operator_says() {
+        let told_by = |phase, reason| told(&Sample::healthy().reported(phase, reason).view);
+        let head = |text: String| {
+            let lines: Vec<&str> = text.lines().filter(|it| !it.starts_with("  c")).collect();
+            lines.join("\n") + "\n"
+        };
+        let mut refused = Sample::annotated("pgherd.dev/switchover", "now")
+            .reported("Invalid cluster definition", "metadata.annotations: so it is");
+        let samples = [
+            told_by("Cluster in healthy state", ""),
+            told_by("Cluster in healthy state", "left out: work_mem: it is no number"),
+            told_by("Applying configuration", "contract-2 has yet to take it up"),
+            told_by("Unable to create required cluster objects", "Secret shop/own is missing"),
+            told_by("Waiting for the instances to become active", "not ready: contract-2"),
+            told(&refused.view),
+        ];
+        expect![[r#"
+            Healthy Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+            Degraded Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! the operator: left out: work_mem: it is no number
+            Changing Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! the operator: Applying configuration: contract-2 has yet to take it up
+            Degraded Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! the operator: Unable to create required cluster objects: Secret shop/own is missing
+            Degraded Some(3)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! the operator: Waiting for the instances to become active: not ready: contract-2
+            Degraded Some(3)/None Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! the manifest cannot be carried out: metadata.annotations["pgherd.dev/switchover"] is "now", which is not a request: write {"number":1,"target":"contract-2"}, with a number that is higher than the last one
+        "#]].assert_eq(&samples.map(head).concat());
+        refused.stuck(2, "ImagePullBackOff", "no such image");
+        assert_eq!(summary(&refused.view).because.len(), 2);
+    }
+
+    #[test]
+    fn who_may_read_little_is_told_what_the_operator_reported() {
+        let healthy = || Sample::healthy().reported("Cluster in healthy state", "");
+        let mut pods = healthy();
+        pods.hide_but_pods();
+        let mut lost = healthy();
+        lost.hide_but_pods();
+        lost.stuck(1, "CrashLoopBackOff", "back-off");
+        let mut nothing = healthy();
+        nothing.hide_all();
+        let mut failing =
+            Sample::healthy().reported("Failing over", "Initiating a failover from contract-1");
+        failing.hide_all();
+        let status = failing.view.cluster.status.as_mut().unwrap();
+        status.current_primary_failing_since_timestamp = Some("2027-01-15T08:00:09Z".to_owned());
+        let mut fenced = Sample::annotated("cnpg.io/fencedInstances", r#"["contract-1"]"#)
+            .reported("Cluster in healthy state", "");
+        fenced.hide_all();
+        let since = summary(&pods.view).primary_since;
+        assert_eq!(since.as_deref(), Some("2027-01-15T08:00:00Z"));
+        let notes = summary(&pods.view).hidden.join("\n") + "\n";
+        let samples = [pods, lost, nothing, failing, fenced].map(|sample| told(&sample.view));
+        expect![[r#"
+            Healthy Some(3)/Some(3) Some("contract-1") None
+              contract-1 primary ready (its PostgreSQL answers) not known
+              contract-2 standby ready (its PostgreSQL answers) not known
+              contract-3 standby ready (its PostgreSQL answers) not known
+            Unknown Some(2)/Some(3) None None
+              ! contract-1: waiting (CrashLoopBackOff: back-off)
+              contract-1 opening waiting (CrashLoopBackOff: back-off) not known
+              contract-2 standby ready (its PostgreSQL answers) not known
+              contract-3 standby ready (its PostgreSQL answers) not known
+            Degraded Some(2)/Some(3) Some("contract-1") None
+              ! contract-2: failed (as the operator reported it)
+              contract-1 primary ready (as the operator reported it) not known
+              contract-2 standby failed (as the operator reported it) not known
+              contract-3 standby ready (as the operator reported it) not known
+            Unknown Some(2)/Some(3) None None
+              ! contract-2: failed (as the operator reported it)
+              ! the operator: Failing over: Initiating a failover from contract-1
+              contract-1 opening ready (as the operator reported it) not known
+              contract-2 standby failed (as the operator reported it) not known
+              contract-3 standby ready (as the operator reported it) not known
+            Unknown Some(2)/Some(3) None None
+              ! contract-1: fenced (pgherd unfence contract contract-1 -n shop)
+              ! contract-2: failed (as the operator reported it)
+              contract-1 fenced fenced (pgherd unfence contract contract-1 -n shop) not known
+              contract-2 standby failed (as the operator reported it) not known
+              contract-3 standby ready (as the operator reported it) not known
+            not shown: who holds the office, and under which rule commits count; where clients are led; what agents are told; the volumes; what agents say: positions, lag, pending restarts: they may not be read (it takes the rights to get leases.coordination.k8s.io, get endpointslices.discovery.k8s.io, get configmaps, list persistentvolumeclaims, create pods/exec in shop)
+        "#]].assert_eq(&(samples.concat() + &notes));
+    }
+
+    #[test]
+    fn who_is_fenced_has_no_other_role() {
+        let all = || Sample::annotated("cnpg.io/fencedInstances", r#"["*"]"#);
+        let mut stopped = all();
+        stopped.agents([0; 3]);
+        for serial in 1..=3 {
+            let agent = stopped.view.agents.get_mut(&instance(serial)).unwrap();
+            agent.role = pgherd_api::agent::Role::Stopped;
+        }
+        // It was told just now.
+        let mut open = all();
+        open.agents([0; 3]);
+        expect![[r#"
+            NoPrimary Some(0)/Some(3) None Some("nothing can be committed now: there is no primary")
+              ! contract-1: fenced (pgherd unfence contract contract-1 -n shop)
+              ! contract-2: fenced (pgherd unfence contract contract-2 -n shop)
+              ! contract-3: fenced (pgherd unfence contract contract-3 -n shop)
+              contract-1 fenced fenced (pgherd unfence contract contract-1 -n shop) -
+              contract-2 fenced fenced (pgherd unfence contract contract-2 -n shop) no: it is fenced
+              contract-3 fenced fenced (pgherd unfence contract contract-3 -n shop) no: it is fenced
+            NoPrimary Some(0)/Some(3) None Some("nothing can be committed now: there is no primary")
+              ! contract-1: fenced (pgherd unfence contract contract-1 -n shop)
+              ! contract-2: fenced (pgherd unfence contract contract-2 -n shop)
+              ! contract-3: fenced (pgherd unfence contract contract-3 -n shop)
+              contract-1 fenced fenced (pgherd unfence contract contract-1 -n shop) -
+              contract-2 fenced fenced (pgherd unfence contract contract-2 -n shop) no: it is fenced
+              contract-3 fenced fenced (pgherd unfence contract contract-3 -n shop) no: it is fenced
+            Degraded Some(0)/Some(3) Some("contract-1") Some("a commit is on the primary alone when it is acknowledged (asynchronous)")
+              ! contract-1: fenced (pgherd unfence contract contract-1 -n shop)
+              ! contract-2: fenced (pgherd unfence contract contract-2 -n shop)
+              ! contract-3: fenced (pgherd unfence contract contract-3 -n shop)
+              contract-1 primary fenced (pgherd unfence contract contract-1 -n shop) -
+              contract-2 fenced fenced (pgherd unfence contract contract-2 -n shop) no: it is fenced
+              contract-3 fenced fenced (pgherd unfence contract contract-3 -n shop) no: it is fenced
+        "#]].assert_eq(&[all(), stopped, open].map(|it| told(&it.view)).concat());
     }
 
     #[test]

@@ -9,9 +9,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
 use pgherd_agent::chain::chain;
+use pgherd_api::history::{End, Why};
 use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
-use pgherd_core::record::{Record, Write};
+use pgherd_core::record::{Phase, Record, Write};
 use pgherd_core::units::Epoch;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +22,9 @@ pub const RECORD: &str = "pgherd.dev/record";
 
 /// When each term was written here for the first time, as JSON: for people, nothing is decided by it.
 pub const TERMS: &str = "pgherd.dev/terms";
+
+/// How terms came to their ends whose holders could say so, as JSON: for people, too.
+pub const ENDS: &str = "pgherd.dev/ends";
 
 /// How often one write is put over a Lease that changes beside its record, as when a person sets
 /// a label.
@@ -172,19 +177,37 @@ fn record_in(lease: &Lease) -> Result<Option<Record>, LeaseError> {
 
 /// When each term began, as far as that was noted.
 pub fn began(lease: &Lease) -> BTreeMap<Epoch, Timestamp> {
-    let annotation = lease.metadata.annotations.as_ref().and_then(|all| all.get(TERMS));
+    noted_in(lease, TERMS)
+}
+
+/// How each term came to its end, as far as that was noted.
+pub fn ended(lease: &Lease) -> BTreeMap<Epoch, End> {
+    noted_in(lease, ENDS)
+}
+
+fn noted_in<T: DeserializeOwned>(lease: &Lease, annotation: &str) -> BTreeMap<Epoch, T> {
+    let text = lease.metadata.annotations.as_ref().and_then(|all| all.get(annotation));
     // What somebody has damaged is begun anew.
-    annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// The same version of the same Lease, with `record` in it.
 fn with_record(found: &Found, record: &Record, now: Timestamp) -> Result<Lease, LeaseError> {
     let encoded = |source| LeaseError::Encode { source };
     let text = serde_json::to_string(record).map_err(encoded)?;
+    // Of a term, seconds are enough.
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let terms = serde_json::to_string(&noted(found, record, now)).map_err(encoded)?;
+    let ends = ends(found, record, now);
+    let told = serde_json::to_string(&ends).map_err(encoded)?;
     let mut next = found.lease.clone();
     let annotations = next.metadata.annotations.get_or_insert_default();
     annotations.extend([(RECORD.to_owned(), text), (TERMS.to_owned(), terms)]);
+    if ends.is_empty() {
+        annotations.remove(ENDS);
+    } else {
+        annotations.insert(ENDS.to_owned(), told);
+    }
     // For people, who look at a Lease with kubectl.
     let spec = next.spec.get_or_insert_default();
     spec.holder_identity = Some(record.holder.instance.to_string());
@@ -198,10 +221,41 @@ fn noted(found: &Found, record: &Record, now: Timestamp) -> BTreeMap<Epoch, Time
     let epochs = |record: &Record| record.terms.iter().map(|term| term.epoch).collect();
     let kept: BTreeSet<Epoch> = epochs(record);
     let before: BTreeSet<Epoch> = found.record.as_ref().map(epochs).unwrap_or_default();
-    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    noted.extend(kept.difference(&before).map(|epoch| (*epoch, second)));
+    noted.extend(kept.difference(&before).map(|epoch| (*epoch, now)));
     noted.retain(|epoch, _| kept.contains(epoch));
     noted
+}
+
+/// What is noted of ends, and that of the present term, if this write says that its holder leaves.
+fn ends(found: &Found, record: &Record, now: Timestamp) -> BTreeMap<Epoch, End> {
+    let mut ends = ended(&found.lease);
+    let term = |record: &Record| record.terms.last().map(|term| term.epoch);
+    if let (Some(before), Some(epoch)) = (&found.record, term(record))
+        && term(before) == Some(epoch)
+    {
+        let why = |unless: Why| ends.get(&epoch).map_or(unless, |end| end.why);
+        let end = match (&before.phase, &record.phase) {
+            // It stays after all.
+            (_, Phase::Serving) => None,
+            (Phase::Serving | Phase::Vacant { .. }, Phase::HandingOver { .. }) => {
+                let is_asked = record.switchover > before.switchover;
+                Some(End { at: now, why: if is_asked { Why::Request } else { Why::Departure } })
+            }
+            (Phase::Serving, Phase::Vacant { .. }) => Some(End { at: now, why: Why::Stop }),
+            (Phase::HandingOver { .. }, Phase::Vacant { .. }) => {
+                Some(End { at: now, why: why(Why::Departure) })
+            }
+            (Phase::HandingOver { .. }, Phase::HandingOver { .. })
+            | (Phase::Vacant { .. }, Phase::Vacant { .. }) => ends.get(&epoch).copied(),
+        };
+        match end {
+            Some(end) => ends.insert(epoch, end),
+            None => ends.remove(&epoch),
+        };
+    }
+    let kept: BTreeSet<Epoch> = record.terms.iter().map(|term| term.epoch).collect();
+    ends.retain(|epoch, _| kept.contains(epoch));
+    ends
 }
 
 fn called(lease: &Lease) -> String {
@@ -213,7 +267,9 @@ fn called(lease: &Lease) -> String {
 mod tests {
     use super::*;
     use expect_test::expect;
+    use pgherd_core::names::InstanceName;
     use pgherd_core::ports::contract;
+    use pgherd_core::units::{Lsn, WalPosition};
     use serde_json::json;
 
     fn lease(metadata: serde_json::Value) -> Lease {
@@ -254,6 +310,57 @@ mod tests {
         record.terms.push(term);
         record.terms.remove(0);
         assert_eq!(write(&record, 30), [(1, 10), (4, 30)]);
+    }
+
+    #[test]
+    fn how_a_term_ends_is_noted_with_the_write_that_ends_it() {
+        let first = contract::sample(1);
+        let mut found = Found { lease: lease(json!({})), record: None };
+        let mut write = |record: &Record, second: i64| {
+            let now = Timestamp::from_second(second).unwrap();
+            let lease = with_record(&found, record, now).unwrap();
+            let has_any = lease.metadata.annotations.as_ref().unwrap().contains_key(ENDS);
+            let told: Vec<_> = ended(&lease)
+                .into_iter()
+                .map(|(epoch, end)| format!("{epoch} {}s {:?}", end.at.as_second(), end.why))
+                .collect();
+            assert_eq!(has_any, !told.is_empty());
+            found = Found { lease, record: Some(record.clone()) };
+            told.join(", ")
+        };
+        let hands_over = |record: &Record, switchover| {
+            let target = InstanceName::new(first.holder.instance.cluster(), 2);
+            Record { phase: Phase::HandingOver { target }, switchover, ..record.clone() }
+        };
+        let end = WalPosition { timeline: first.timeline, lsn: Lsn(7) };
+        let vacant = |record: &Record| Record { phase: Phase::Vacant { end }, ..record.clone() };
+        let next = |record: &Record, epoch| {
+            let mut next = Record { phase: Phase::Serving, ..record.clone() };
+            let mut term = next.terms.last().unwrap().clone();
+            term.epoch = Epoch(epoch);
+            next.terms.push(term);
+            next
+        };
+        assert_eq!(write(&first, 10), "");
+        let asked = hands_over(&first, 1);
+        assert_eq!(write(&asked, 20), "1 20s Request");
+        assert_eq!(write(&asked, 21), "1 20s Request");
+        // Given up: it stays.
+        let stays = Record { phase: Phase::Serving, ..asked };
+        assert_eq!(write(&stays, 22), "");
+        let leaves = hands_over(&stays, 1);
+        assert_eq!(write(&leaves, 30), "1 30s Departure");
+        let second = next(&leaves, 2);
+        assert_eq!(write(&second, 31), "1 30s Departure");
+        assert_eq!(write(&second, 40), "1 30s Departure");
+        let asleep = vacant(&second);
+        assert_eq!(write(&asleep, 50), "1 30s Departure, 2 50s Stop");
+        let mut third = next(&asleep, 3);
+        third.terms.retain(|term| term.epoch > Epoch(1));
+        assert_eq!(write(&third, 90), "2 50s Stop");
+        let gone = hands_over(&third, 2);
+        write(&gone, 95);
+        assert_eq!(write(&vacant(&gone), 96), "2 50s Stop, 3 96s Request");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use pgherd_api::agent::{
     names,
 };
 use pgherd_api::cluster::backup::BackupTarget;
+use pgherd_api::console::no_restore_point;
 use pgherd_core::backup::taker::{Because, Candidate, Prefer, taker};
 use pgherd_core::names::InstanceName;
 use serde::Serialize;
@@ -47,13 +48,17 @@ impl Supervisor {
     }
 
     pub(super) fn refuse_without_archive(&self) -> Result<(), Failure> {
-        let kept = self.manifest.as_ref();
-        if kept.is_some_and(|kept| kept.checked.postgres.archive.is_some()) {
+        if self.has_archive() {
             return Ok(());
         }
         let what = format!("cluster {} has no archive to back up to", self.folder.name());
         Err(Failure::new(Kind::Refused, what)
             .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"))
+    }
+
+    fn has_archive(&self) -> bool {
+        let kept = self.manifest.as_ref();
+        kept.is_some_and(|kept| kept.checked.postgres.archive.is_some())
     }
 
     /// The instance that is named, or whoever suits.
@@ -98,6 +103,12 @@ impl Supervisor {
     }
 
     pub(super) async fn restore_point(&self, name: String) -> Result<Done, Failure> {
+        if !self.has_archive() {
+            return Err(Failure::new(Kind::Refused, no_restore_point(self.folder.name())).fix(
+                "add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it, then \
+                 pgherd local backup",
+            ));
+        }
         let holder = self.record.as_ref().map(|record| record.holder.instance.clone());
         let Some(primary) = holder else {
             return Err(Failure::new(Kind::Refused, "nobody has been primary yet"));

@@ -1,9 +1,12 @@
-//! Completes the names of clusters.
+//! Completes the names of clusters and of their instances.
 //!
 //! Never keeps a person waiting for a Kubernetes that does not answer, and never complains.
 
+use super::super::completion::{given, instances_like, positionals};
 use super::place::{Access, run};
 use clap_complete::engine::CompletionCandidate;
+use kube::Client;
+use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_kubernetes::console::read;
 use pgherd_local::failure::{Failure, Kind};
 use std::ffi::OsStr;
@@ -12,17 +15,60 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const AT_MOST: u32 = 200;
+/// Of verbs that take instances: what is behind these is no cluster.
+const WITH_VALUE: [&str; 14] = [
+    "--namespace",
+    "-n",
+    "--context",
+    "--kubeconfig",
+    "--as",
+    "--output",
+    "-o",
+    "--timeout",
+    "--role",
+    "--since",
+    "--tail",
+    "--name",
+    "--target",
+    "--jobs",
+];
 
 /// The clusters whose name begins so, in the namespace that the command line is about.
 pub(super) fn clusters(begun: &OsStr) -> Vec<CompletionCandidate> {
-    let words: Vec<String> = std::env::args().collect();
     let begun = begun.to_string_lossy().into_owned();
-    let found = run(async { find(&words).await });
-    let names = found.unwrap_or_default().into_iter().map(|(_namespace, name)| name);
-    names.filter(|name| name.starts_with(&begun)).map(CompletionCandidate::new).collect()
+    let names = asked(async |words| {
+        let (client, namespace) = reach(words).await?;
+        names(&client, &namespace).await
+    });
+    names.into_iter().filter(|it| it.starts_with(&begun)).map(CompletionCandidate::new).collect()
 }
 
-async fn find(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
+/// The instances of the cluster that the command line is about.
+pub(crate) fn instances(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let found: Vec<InstanceName> = asked(async |words| {
+        let (client, namespace) = reach(words).await?;
+        let names = names(&client, &namespace).await?;
+        let given = positionals(words, &WITH_VALUE);
+        let given = given.into_iter().find(|word| names.iter().any(|name| name == word));
+        let Some(Ok(name)) = given.map(ClusterName::parse) else { return Ok(Vec::new()) };
+        let cluster = read::cluster(&client, &namespace, &name).await.map_err(|_| unknown())?;
+        let names = cluster.status.map(|status| status.instance_names).unwrap_or_default();
+        Ok(names.iter().filter_map(|name| InstanceName::parse(name).ok()).collect())
+    });
+    instances_like(begun, &found)
+}
+
+fn asked<T>(find: impl AsyncFnOnce(&[String]) -> Result<Vec<T>, Failure>) -> Vec<T> {
+    let words: Vec<String> = std::env::args().collect();
+    let found = run(async { timeout(PATIENCE, find(&words)).await.map_err(|_| unknown())? });
+    found.unwrap_or_default()
+}
+
+fn unknown() -> Failure {
+    Failure::new(Kind::Failed, "what exists is not known")
+}
+
+async fn reach(words: &[String]) -> Result<(Client, String), Failure> {
     let access = Access {
         context: given(words, &["--context"]),
         kubeconfig: given(words, &["--kubeconfig"]).map(Into::into),
@@ -34,46 +80,10 @@ async fn find(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
         },
     };
     let (client, usual) = access.client().await?;
-    let namespace = given(words, &["--namespace", "-n"]).unwrap_or(usual);
-    let found = timeout(PATIENCE, read::clusters(&client, Some(&namespace), AT_MOST)).await;
-    let nothing = || Failure::new(Kind::Failed, "the names of clusters are not known");
-    found.map_err(|_| nothing())?.map_err(|_| nothing())
+    Ok((client, given(words, &["--namespace", "-n"]).unwrap_or(usual)))
 }
 
-/// What a flag was given on an unfinished command line.
-fn given(words: &[String], flags: &[&str]) -> Option<String> {
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        for flag in flags {
-            let Some(rest) = word.strip_prefix(flag) else { continue };
-            if rest.is_empty() {
-                return words.next().cloned();
-            }
-            if let Some(value) = rest.strip_prefix('=') {
-                return Some(value.to_owned());
-            }
-            if !flag.starts_with("--") {
-                return Some(rest.to_owned());
-            }
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flag_is_found_however_it_is_written() {
-        let found = |line: &str| {
-            let words: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
-            given(&words, &["--namespace", "-n"])
-        };
-        for line in ["status -n shop a", "status --namespace=shop a", "status -nshop a"] {
-            assert_eq!(found(line).as_deref(), Some("shop"), "{line}");
-        }
-        assert_eq!(found("status --namespaces shop"), None);
-        assert_eq!(found("status -n"), None);
-    }
+async fn names(client: &Client, namespace: &str) -> Result<Vec<String>, Failure> {
+    let found = read::clusters(client, Some(namespace), AT_MOST).await.map_err(|_| unknown())?;
+    Ok(found.into_iter().map(|(_namespace, name)| name).collect())
 }

@@ -13,7 +13,7 @@ use pgherd_core::names::InstanceName;
 use pgherd_kubernetes::console::read::answer;
 use pgherd_kubernetes::console::{Part, View};
 use pgherd_local::failure::Failure;
-use pgherd_local::history::{self, Term, Verdict};
+use pgherd_local::history::{self, Known, Term, Verdict};
 use std::collections::BTreeMap;
 
 /// How many lines of an agent's log are looked through.
@@ -23,7 +23,8 @@ const LINES: i64 = 20_000;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Times are those of the agents' logs as far back as the pods keep them, and before that those at which
-each term was written into the Lease.
+each term was written into the Lease. A switchover is one that was asked for; a primary whose pod is
+deleted hands over, too. Time in which the primary was stopped on purpose does not count.
 
 Example:
   pgherd history app-db")]
@@ -47,7 +48,12 @@ impl History {
                 let nothing: [Term; 0] = [];
                 return tell(form, (name, &[line.to_owned()]), &nothing);
             };
-            let terms = history::terms(record, &told(&reached, &view).await, &view.began);
+            let known = Known {
+                told: told(&reached, &view).await,
+                began: view.began.clone(),
+                ended: view.ended.clone(),
+            };
+            let terms = history::terms(record, &known);
             tell(form, (name, &lines(&terms)), &terms)
         })
     }

@@ -3,6 +3,7 @@
 //! Never reads a whole log to show its end.
 
 use super::super::local::place::duration;
+use super::super::logs::{readable, stopped_watching};
 use super::super::output::{Output, remark, say};
 use super::place::{Place, Reached, refused, unread};
 use futures_util::stream::{self, BoxStream};
@@ -18,6 +19,9 @@ use std::time::Duration;
 /// Show what the agents and PostgreSQL said
 #[derive(clap::Args)]
 #[command(after_help = "\
+One line a record: when, which instance, how grave, who said it, and what. With -o json records stay as
+they are.
+
 Examples:
   pgherd logs app-db
   pgherd logs app-db 1 --follow
@@ -52,7 +56,7 @@ impl Logs {
             timestamps: true,
             ..LogParams::default()
         };
-        place.with(|reached| async move {
+        let ended = place.with(|reached| async move {
             let view = reached.look().await?;
             if view.is_asleep() && view.sees(Part::Pods) && view.pods.is_empty() {
                 let what = format!(
@@ -70,7 +74,8 @@ impl Logs {
             } else {
                 show(&reached, &names, (&wanted, output)).await
             }
-        })
+        });
+        ended.map_err(stopped_watching)
     }
 }
 
@@ -90,7 +95,7 @@ impl Said {
     fn tell(&self, output: Output) {
         let Self { pod, at, text } = self;
         match output {
-            Output::Text => say(&format!("{pod:<12} {text}")),
+            Output::Text => say(&readable(pod, text)),
             Output::Json => say(&as_one(pod, at, text)),
         }
     }

@@ -3,11 +3,12 @@
 //! Never on a standby: its log is the primary's.
 
 use super::super::restore_point::{name, tell};
-use super::place::{Place, Reached};
+use super::place::{Place, Reached, refused};
 use super::repository::forbidden;
 use pgherd_agent::chain::chain;
 use pgherd_api::agent::RestorePoint as Made;
 use pgherd_core::names::InstanceName;
+use pgherd_kubernetes::console::ask;
 use pgherd_kubernetes::console::inside::{Conversation, InsideError};
 use pgherd_local::failure::{Failure, Kind};
 use std::time::Duration;
@@ -18,8 +19,8 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Give the present moment a name that a restore can go back to
 #[derive(clap::Args)]
 #[command(after_help = "\
-A restore goes there with --to-name NAME, and --backup with one that ended before it. It takes the
-right to create pods/exec.
+A restore goes there with --to-name NAME, and --backup with one that ended before it: only a cluster
+with an archive has a use for it. It takes the right to create pods/exec.
 
 Example:
   pgherd restore-point app-db before-the-release")]
@@ -36,10 +37,7 @@ impl RestorePoint {
         let (form, point) = (self.place.form(), self.point);
         self.place.with(|reached| async move {
             let view = reached.look().await?;
-            let Some(primary) = view.primary() else {
-                let what = format!("cluster {} has no primary to make it on", view.name);
-                return Err(Failure::new(Kind::Refused, what).fix(view.command("explain")));
-            };
+            let primary = ask::restore_point(&view).map_err(refused)?;
             let made = make(&reached, &primary, &point).await.map_err(|error| {
                 if error.is_forbidden() {
                     return forbidden(&view);

@@ -1,6 +1,7 @@
 //! `pgherd status`: one page on a cluster.
 //!
-//! Never an exit code for how the cluster is: it tells, and whoever could read it did what it is for.
+//! Never an exit code for how the cluster is, unless one is asked for: it tells, and whoever could read
+//! it did what it is for.
 
 use super::super::local::status::{archive, table};
 use super::super::output::remark;
@@ -8,16 +9,18 @@ use super::form::{Form, tell};
 use super::place::Place;
 use pgherd_core::units::Bytes;
 use pgherd_kubernetes::console::summary::{Health, InstanceSummary, Summary, summary};
-use pgherd_local::failure::Failure;
+use pgherd_local::failure::{Failure, Kind};
 
 /// Show how a cluster is
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exits with 0 whenever the state could be read, whatever it is.
+Exits with 0 whenever the state could be read, whatever it is. With --check it exits with 1 unless it is
+HEALTHY, CHANGING or HIBERNATED.
 
 Examples:
   pgherd status app-db
   pgherd status app-db -n shop --wide
+  pgherd status app-db --check && ./deploy
   pgherd status app-db -o json")]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -25,6 +28,9 @@ pub(crate) struct Status {
     /// Also positions, addresses, volumes, and why
     #[arg(long, short)]
     wide: bool,
+    /// Fail unless nothing is wrong
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +48,27 @@ impl Status {
             if form == Form::Text {
                 summary.warnings.iter().for_each(|warning| remark(&format!("warning: {warning}")));
             }
-            tell(form, (&summary.cluster, &text(&summary, width)), &summary)
+            tell(form, (&summary.cluster, &text(&summary, width)), &summary)?;
+            if self.check && is_wrong(summary.health) {
+                return Err(Failure::silent(Kind::Failed));
+            }
+            Ok(())
         })
+    }
+}
+
+/// Whether somebody should look; what was asked for is not wrong.
+fn is_wrong(health: Health) -> bool {
+    match health {
+        Health::Healthy | Health::Changing | Health::Stopped => false,
+        Health::Degraded | Health::NoPrimary | Health::Unknown => true,
     }
 }
 
 fn text(summary: &Summary, width: Width) -> Vec<String> {
     let health = match summary.health {
         Health::Healthy => "HEALTHY",
+        Health::Changing => "CHANGING",
         Health::Degraded => "DEGRADED",
         Health::NoPrimary => "NO PRIMARY",
         Health::Stopped => "HIBERNATED",
@@ -88,6 +107,9 @@ fn primary(summary: &Summary) -> String {
     let epoch = known("epoch", summary.epoch.map(|it| it.to_string()));
     let timeline = known("timeline", summary.timeline.map(|it| it.to_string()));
     let Some(primary) = &summary.primary else {
+        if summary.health == Health::Unknown {
+            return format!("  who takes writes cannot be seen{epoch}{timeline}");
+        }
         let (cluster, namespace) = (&summary.cluster, &summary.namespace);
         let advice = format!("pgherd explain {cluster} -n {namespace}");
         return format!("  nobody takes writes ({advice}){epoch}{timeline}");

@@ -4,7 +4,7 @@
 
 use super::form::tell;
 use super::place::Place;
-use pgherd_kubernetes::console::summary::{InstanceSummary, Summary, summary};
+use pgherd_kubernetes::console::summary::{Health, InstanceSummary, Summary, summary};
 use pgherd_local::failure::Failure;
 
 /// Show who follows whom, and on which nodes
@@ -32,7 +32,15 @@ fn text(summary: &Summary) -> Vec<String> {
         format!("{} ({}, {}){node}", it.name, it.role, it.state)
     };
     let root = summary.instances.iter().find(is_root);
-    let first = root.map_or_else(|| format!("{}: nobody takes writes", summary.cluster), line);
+    let nobody = match summary.health {
+        Health::Unknown => "who takes writes cannot be seen",
+        Health::Healthy
+        | Health::Changing
+        | Health::Degraded
+        | Health::NoPrimary
+        | Health::Stopped => "nobody takes writes",
+    };
+    let first = root.map_or_else(|| format!("{}: {nobody}", summary.cluster), line);
     let others: Vec<_> = summary.instances.iter().filter(|it| !is_root(it)).collect();
     let last = others.len().saturating_sub(1);
     let branch = |position| if position == last { "└─" } else { "├─" };

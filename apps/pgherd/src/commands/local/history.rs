@@ -9,8 +9,7 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use pgherd_core::names::InstanceName;
 use pgherd_local::failure::Failure;
 use pgherd_local::folder::ClusterFolder;
-use pgherd_local::history::{self, Term, Verdict};
-use std::collections::BTreeMap;
+use pgherd_local::history::{self, Known, Term, Verdict};
 
 /// Show who was primary when, on which timeline, and why
 #[derive(clap::Args)]
@@ -34,7 +33,8 @@ impl History {
                 let verdicts = verdicts(supervisor.folder(), &name);
                 (name, verdicts)
             });
-            let terms = history::terms(record, &told.collect(), &BTreeMap::new());
+            let known = Known { told: told.collect(), ..Known::default() };
+            let terms = history::terms(record, &known);
             if output == Output::Json {
                 return say_json(&terms);
             }

@@ -2,6 +2,7 @@
 //!
 //! Never reads a whole log to show its end.
 
+use super::super::logs::{readable, stopped_watching};
 use super::output::{Output, say};
 use super::place::Place;
 use jiff::Timestamp;
@@ -23,6 +24,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// Show what the supervisor, the agents and PostgreSQL said
 #[derive(clap::Args)]
 #[command(after_help = "\
+One line a record: when, which instance, how grave, who said it, and what. With -o json lines stay as
+they are.
+
 Examples:
   pgherd local logs
   pgherd local logs 1 --follow
@@ -45,7 +49,7 @@ impl Logs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (instance, follow, tail) = (self.instance.clone(), self.follow, self.tail);
         let output = self.place.output();
-        self.place.inside(|folder| async move {
+        let ended = self.place.inside(|folder| async move {
             let registration = client::registered(&folder)?;
             let mut sources = sources(&folder, &registration, instance.as_deref())?;
             let mut lines: Vec<Said> =
@@ -55,7 +59,8 @@ impl Logs {
             let first = lines.len().saturating_sub(tail);
             tell(lines.get(first..).unwrap_or_default(), output);
             if follow { go_on(&mut sources, output).await } else { Ok(()) }
-        })
+        });
+        ended.map_err(stopped_watching)
     }
 }
 
@@ -73,7 +78,7 @@ async fn go_on(sources: &mut [Source], output: Output) -> Result<(), Failure> {
 fn tell(lines: &[Said], output: Output) {
     for Said { source, at, text } in lines {
         match output {
-            Output::Text => say(&format!("{source:<12} {text}")),
+            Output::Text => say(&readable(source, text)),
             Output::Json => {
                 let document = serde_json::json!({ "source": source, "at": at, "line": text });
                 say(&document.to_string());

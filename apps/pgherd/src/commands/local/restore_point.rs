@@ -10,7 +10,8 @@ use pgherd_local::failure::{Failure, Kind};
 /// Give the present moment a name that a restore can go back to
 #[derive(clap::Args)]
 #[command(after_help = "\
-A restore goes there with --to-name NAME, and --backup with one that ended before it.
+A restore goes there with --to-name NAME, and --backup with one that ended before it: only a cluster
+with an archive has a use for it.
 
 Example:
   pgherd local restore-point before-the-release")]

@@ -20,6 +20,9 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 pub(super) const SETTING_UP: &str = "Setting up primary";
+const CREATING: &str = "Creating a new replica";
+const UPGRADING: &str = "Upgrading cluster";
+pub(super) const ONLINE_UPGRADE: &str = "Online upgrade in progress";
 const SWITCHING_OVER: &str = "Switchover in progress";
 const APPLYING: &str = "Applying configuration";
 const IN_PLACE: &str = "Primary instance is being restarted in-place";
@@ -43,6 +46,22 @@ pub(super) struct Situation<'a> {
     pub(super) known: Option<&'a str>,
 }
 
+/// Whether a phase says that something goes on which was asked for, and nothing that is wrong.
+pub(crate) fn is_change(phase: &str) -> bool {
+    const CHANGES: [&str; 9] = [
+        SETTING_UP,
+        CREATING,
+        SWITCHING_OVER,
+        APPLYING,
+        IN_PLACE,
+        UPGRADING,
+        UPGRADE_DELAYED,
+        ONLINE_UPGRADE,
+        WAITING_FOR_USER,
+    ];
+    CHANGES.contains(&phase)
+}
+
 /// The phase, and why.
 pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
     let target = situation.seen.record.as_ref().and_then(Record::target);
@@ -59,7 +78,7 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
         Verdict::Healthy => (HEALTHY, String::new()),
         Verdict::SettingUp { first } => (SETTING_UP, format!("Creating primary instance {first}")),
         Verdict::Creating { instances } => {
-            ("Creating a new replica", format!("Creating replica {}", listed(instances)))
+            (CREATING, format!("Creating replica {}", listed(instances)))
         }
         Verdict::WithoutPrimary { holder } => without_primary(situation, holder),
         Verdict::Waiting { instances } => {
@@ -71,7 +90,7 @@ pub(super) fn phase(situation: &Situation<'_>) -> (&'static str, String) {
         }
         Verdict::Removing { instances } => (WAITING, format!("removing {}", listed(instances))),
         Verdict::Updating { instance, left } => {
-            ("Upgrading cluster", format!("restarting {instance}, then {left} more"))
+            (UPGRADING, format!("restarting {instance}, then {left} more"))
         }
         Verdict::Delayed { instance, .. } => (
             UPGRADE_DELAYED,

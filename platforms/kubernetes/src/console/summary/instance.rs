@@ -2,7 +2,7 @@
 //!
 //! Never takes its agent's word for what an object says otherwise.
 
-use super::super::{Part, View, ask};
+use super::super::{Part, View, ask, reported};
 use k8s_openapi::api::core::v1::{ContainerState, Pod};
 use pgherd_api::agent::{Role, Status};
 use pgherd_core::intent::Durability;
@@ -15,7 +15,8 @@ use serde::Serialize;
 #[serde(rename_all = "camelCase")]
 pub struct InstanceSummary {
     pub name: String,
-    /// `primary`, `opening`, `sync`, `async`, `joining`, or `-` if nobody can tell.
+    /// `primary`, `opening`, `fenced`, `sync`, `async`, `joining`, or `-` if nobody can tell. Where the
+    /// record may not be read, `standby` is all that is known of one.
     pub role: String,
     pub state: String,
     pub reason: String,
@@ -63,7 +64,10 @@ pub fn of(view: &View, name: &InstanceName) -> InstanceSummary {
         address: status.and_then(|status| status.pod_ip.clone()),
         restarts: containers.map(|all| all.iter().map(|container| container.restart_count).sum()),
         volume: volume(view, name),
-        ready: pod.is_some_and(is_ready) && !view.is_fenced(name),
+        ready: match pod {
+            Some(pod) => is_ready(pod) && !view.is_fenced(name),
+            None => !view.sees(Part::Pods) && state == "ready",
+        },
         fenced: view.is_fenced(name),
         own: view.agents.get(name).map(|agent| own(view, agent)),
         can_take_over: can_take_over(view, name),
@@ -112,9 +116,16 @@ fn volume(view: &View, name: &InstanceName) -> Option<String> {
 }
 
 fn role(view: &View, name: &InstanceName) -> &'static str {
-    let Some(record) = &view.record else { return "-" };
-    if record.holder.instance == *name {
-        return if view.primary().as_ref() == Some(name) { "primary" } else { "opening" };
+    let Some(record) = &view.record else { return reported::role(view, name).unwrap_or("-") };
+    let holds = record.holder.instance == *name;
+    if holds && view.primary().as_ref() == Some(name) {
+        return "primary";
+    }
+    if view.is_fenced(name) {
+        return "fenced";
+    }
+    if holds {
+        return "opening";
     }
     let confirms = |pair: &Pair| pair.acks > 0 && pair.voters.contains(name);
     if !record.members.contains(name) {
@@ -130,7 +141,8 @@ fn role(view: &View, name: &InstanceName) -> &'static str {
 fn state(view: &View, name: &InstanceName) -> (&'static str, String) {
     let Some(pod) = view.pods.get(name) else {
         return match view.hidden.get(&Part::Pods) {
-            Some(why) => ("not shown", why.clone()),
+            Some(_) if view.is_fenced(name) => ("fenced", view.command_for("unfence", name)),
+            Some(why) => reported::state(view, name).unwrap_or(("not shown", why.clone())),
             None => ("absent", without_pod(view, name)),
         };
     };
