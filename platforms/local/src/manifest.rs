@@ -155,12 +155,22 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     let mut warnings: Vec<String> = read.chain(&found).map(ToString::to_string).collect();
     // Nothing but Secrets is read of the other objects.
     checked.postgres.initdb.statement_files.clear();
-    let ignored: Vec<String> = checked.ignored.iter().map(ToString::to_string).collect();
+    let opened = opened(&cluster, &secrets);
+    let ignored = cluster.ignored_beside(&opened);
+    let ignored: Vec<String> = ignored.iter().map(ToString::to_string).collect();
     if !ignored.is_empty() {
         warnings.push(format!("not acted upon yet: {}", ignored.join(", ")));
     }
     let external = external(&cluster, &secrets);
     Ok(Manifest { checked, keys: own_keys, recovery_keys, external, warnings })
+}
+
+/// The fields that name what opens the server that is copied, and is there.
+fn opened(cluster: &Cluster, secrets: &Secrets) -> Vec<FieldPath> {
+    let Some((place, entry)) = cluster.copied() else { return Vec::new() };
+    let keys = entry.keys().into_iter();
+    let found = keys.filter(|(_, _, kept)| secrets.get(&kept.name, &kept.key).is_some());
+    found.map(|(field, _, _)| place.name(field)).collect()
 }
 
 /// What is not there is missed by the agent, while it is needed: a cluster that exists goes on without.

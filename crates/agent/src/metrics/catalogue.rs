@@ -5,7 +5,7 @@
 //! value that grows in number.
 
 /// One metric.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
     /// As it is scraped.
     pub name: &'static str,

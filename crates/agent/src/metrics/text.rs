@@ -101,6 +101,6 @@ mod tests {
 
     fn lines(text: &str, name: &str) -> String {
         let lines = text.lines().filter(|line| line.contains(name));
-        lines.map(|line| format!("{line}\n")).collect()
+        lines.map(|line| line.to_owned() + "\n").collect()
     }
 }

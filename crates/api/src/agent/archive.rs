@@ -74,6 +74,7 @@ pub struct DataSpec {
     /// Begin with a fast checkpoint instead of a spread one.
     pub immediate_checkpoint: bool,
     /// How fast they read.
+    #[serde(skip_serializing_if = "ReadRate::is_unlimited")]
     pub rate: ReadRate,
 }
 

@@ -45,6 +45,13 @@ pub enum ReadRate {
     AtMost(Bytes),
 }
 
+impl ReadRate {
+    /// What nobody asked for is not written: no specification changes because it can be.
+    pub(super) fn is_unlimited(&self) -> bool {
+        *self == Self::Unlimited
+    }
+}
+
 /// How backups build on each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
