@@ -198,7 +198,14 @@ impl Changes {
         let pages = usize::try_from(length / PAGE as u64).unwrap_or(usize::MAX);
         // There are no pages with greater numbers.
         let named = u32::try_from(first).map(|first| touched.named(relation.named, first, pages));
-        Known::of_named(self.begin, sums, (named.unwrap_or(Named::All), pages))
+        let named = match named.unwrap_or(Named::All) {
+            // SP-GiST notes in its first page where there is room, and logs nothing of that.
+            Named::Only(pages) if first == 0 && pages.first() != Some(&0) => {
+                Named::Only(std::iter::once(0).chain(pages).collect())
+            }
+            named => named,
+        };
+        Known::of_named(self.begin, sums, (named, pages))
     }
 
     /// A file whose pages may be compared; all others are stored whole.
