@@ -55,7 +55,9 @@ pub(super) fn back_up(place: &Place) -> Result<Round> {
         sql(&Cluster { place, name: server }, "select pg_switch_wal()")?;
         let stored = depot.stored(server).with_context(|| format!("what {server} stores"))?;
         let clear = stored.iter().find(|file| !file.starts_with(Path::new(ENCRYPTED)));
-        round.broken.extend(clear.map(|file| format!("{server} stores {file:?} as it is")));
+        round
+            .broken
+            .extend(clear.map(|file| format!("{server} stores {} as it is", file.display())));
         round.notes.push(format!("{server} stores {} objects, all encrypted", stored.len()));
     }
     for cluster in [opened, sealed] {
@@ -80,7 +82,12 @@ fn key(place: &Place) -> Result<Value> {
 
 fn manifest(depot: &Depot) -> Value {
     let mut manifest = cluster::manifest(NAME, 2, Commits::Required);
-    manifest["metadata"]["annotations"] = json!({"pgherd.dev/repositoryKey": format!("{KEY}/key")});
+    if let Some(metadata) = manifest.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.insert(
+            "annotations".to_owned(),
+            json!({"pgherd.dev/repositoryKey": format!("{KEY}/key")}),
+        );
+    }
     set(&mut manifest, "backup", json!({"barmanObjectStore": depot.archive(NAME)}));
     manifest
 }

@@ -394,7 +394,7 @@ mod tests {
     fn a_container_that_does_not_start_says_why() {
         let again = "Back-off pulling image \"pg:15\": ErrImagePull: not found";
         let no_server = "{\"msg\":\"begins\"}\nerror: finding PostgreSQL in the image: no PostgreSQL 14 to 18 was found";
-        let told = [
+        let pods = vec![
             waiting("ImagePullBackOff", again),
             waiting("ErrImagePull", "not found"),
             waiting("InvalidImageName", "couldn't parse image name \"pg::15\""),
@@ -405,7 +405,7 @@ mod tests {
             crashing(no_server),
             crashing("error: running the agent: no"),
         ];
-        let told = told.map(|pod| tests::told(Some(&pod), &[]));
+        let told: Vec<_> = pods.iter().map(|pod| told(Some(pod), &[])).collect();
         // It goes on by itself, or the agent has said why.
         let others = ["has not begun with it", "ended with"];
         for line in &told {

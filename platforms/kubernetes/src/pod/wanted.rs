@@ -24,7 +24,7 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
 const WATCHED_SECONDS: u32 = 290;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Longer than a watch that is alive can last.
-const SILENT_AT_MOST: Duration = Duration::from_secs(300);
+const SILENT_AT_MOST: Duration = Duration::from_mins(5);
 /// A watch from any version begins with what exists, from the API server's memory. It may be older
 /// than what was seen before: the number in it tells.
 const ANY_VERSION: &str = "0";
