@@ -186,6 +186,11 @@ fn new_cluster(bench: &Bench) -> Result<NewCluster, Error> {
         let password = settings::password(bench, name).map_err(Error::Gather)?;
         Ok(Verifier::of(&password))
     };
+    // In the order in which they are run, so that the first that is missing is named.
+    let [first, template, application] =
+        [InitialDatabase::Postgres, InitialDatabase::Template, InitialDatabase::Application]
+            .map(|database| statements(bench, database));
+    let (first, template, application) = (first?, template?, application?);
     Ok(NewCluster {
         encoding: asked.encoding.clone(),
         locale: locale(asked),
@@ -195,10 +200,10 @@ fn new_cluster(bench: &Bench) -> Result<NewCluster, Error> {
             database: asked.database.clone(),
             owner: asked.owner.clone(),
             password: verifier("app")?,
-            statements: statements(bench, InitialDatabase::Application)?,
+            statements: application,
         },
-        statements: statements(bench, InitialDatabase::Postgres)?,
-        template_statements: statements(bench, InitialDatabase::Template)?,
+        statements: first,
+        template_statements: template,
         import: None,
     })
 }
