@@ -152,10 +152,12 @@ pub(super) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
     let ended = runtime.block_on(async {
+        // Before anything is done: whoever has seen its first word may interrupt it.
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut told = signal(SignalKind::terminate()).map_err(failed)?;
         tokio::select! {
             ended = work => ended,
-            _ = tokio::signal::ctrl_c() => Err(interrupted()),
+            _ = interrupt.recv() => Err(interrupted()),
             _ = told.recv() => Err(interrupted()),
         }
     });

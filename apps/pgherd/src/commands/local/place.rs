@@ -114,11 +114,13 @@ where
         let runtime = runtime.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
         let ended = runtime.block_on(async {
             let failed = |error: std::io::Error| Failure::from_error(Kind::Failed, &error);
+            // Before anything is done: whoever has seen its first word may interrupt it.
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
             let mut told = signal(SignalKind::terminate()).map_err(failed)?;
             let mut hung_up = signal(SignalKind::hangup()).map_err(failed)?;
             tokio::select! {
                 ended = work() => ended,
-                _ = tokio::signal::ctrl_c() => Err(interrupted()),
+                _ = interrupt.recv() => Err(interrupted()),
                 _ = told.recv() => Err(interrupted()),
                 _ = hung_up.recv() => Err(interrupted()),
             }
