@@ -285,18 +285,14 @@ mod tests {
             (serde_json::to_string(&backup.order("b".to_owned())).unwrap(), backup.unable())
         };
         let (usual, unable) = order(serde_json::json!({}), serde_json::Value::Null);
-        expect![[
-            r#"{"name":"b","immediateCheckpoint":null,"waitForArchive":true,"incremental":null,"rate":null}"#
-        ]]
+        expect![[r#"{"name":"b","immediateCheckpoint":null,"waitForArchive":true,"incremental":null,"askedBy":{"name":"b","uid":""},"rate":null}"#]]
         .assert_eq(&usual);
         assert_eq!(unable, None);
         let (other, _) = order(
             serde_json::json!({"pgherd.dev/backupRate": "50Mi"}),
             serde_json::json!({"immediateCheckpoint": true, "waitForArchive": false}),
         );
-        expect![[
-            r#"{"name":"b","immediateCheckpoint":true,"waitForArchive":false,"incremental":null,"rate":{"atMost":52428800}}"#
-        ]]
+        expect![[r#"{"name":"b","immediateCheckpoint":true,"waitForArchive":false,"incremental":null,"askedBy":{"name":"b","uid":""},"rate":{"atMost":52428800}}"#]]
         .assert_eq(&other);
         let (_, unable) =
             order(serde_json::json!({"pgherd.dev/backupRate": "slow"}), serde_json::Value::Null);

@@ -279,7 +279,9 @@ mod tests {
     fn sleeper(program: &str, folder: &Path) -> Child {
         let path = folder.join(program);
         if !path.exists() {
-            std::fs::copy("/bin/sleep", &path).unwrap();
+            // By a process of its own: a child of another test would hold the file open for writing
+            // until it runs something else, and what is open like that cannot be run.
+            assert!(Command::new("cp").arg("/bin/sleep").arg(&path).status().unwrap().success());
         }
         Command::new(path).arg("60").current_dir(folder).spawn().unwrap()
     }
