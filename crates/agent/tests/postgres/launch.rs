@@ -26,9 +26,12 @@ async fn a_bound_server_dies_with_the_thread_that_started_it() {
     let rig = Rig::new();
     let mut instance = rig.stopped("db-1").await;
     instance.configure();
-    // Where PostgreSQL's user can read it.
+    // Where PostgreSQL's user can read it. By a process of its own: what a child of another test has
+    // open for writing cannot be run.
     let program = rig.path().join("agent");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut copy = std::process::Command::new("cp");
+    copy.arg(std::env::current_exe().unwrap()).arg(&program);
+    assert!(copy.status().unwrap().success());
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     let own = std::process::id().to_string();
     let test = "postgres::launch::becomes_a_bound_server";
