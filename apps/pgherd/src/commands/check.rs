@@ -2,8 +2,11 @@
 //!
 //! Never calls a check passed that did not run to its end, and never keeps all that it said.
 
+use super::form::{self, Form};
+use pgherd_core::names::ClusterName;
 use pgherd_local::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -30,11 +33,27 @@ pub(crate) struct Checked {
 
 impl Checked {
     /// Why the command does not end well.
-    pub(crate) fn refused(&self, cluster: &str) -> Option<Failure> {
+    fn refused(&self, cluster: &str) -> Option<Failure> {
         let why = self.failure.clone()?;
         let what = format!("cluster {cluster} is restored, and a check of it failed");
         Some(Failure::new(Kind::Failed, what).because(why))
     }
+}
+
+/// Tells what was made, and ends well unless a check of it failed.
+pub(crate) fn tell_made(
+    form: Form,
+    (cluster, sentence): (&ClusterName, String),
+    checked: Option<&Checked>,
+    document: &Value,
+) -> Result<(), Failure> {
+    let name = cluster.as_str();
+    let refused = checked.and_then(|checked| checked.refused(name));
+    let passed = checked.filter(|_| refused.is_none());
+    let passed = passed.map(|_| "  the SQL checks passed".to_owned());
+    let lines: Vec<String> = std::iter::once(sentence).chain(passed).collect();
+    form::tell(form, (name, &lines), document)?;
+    refused.map_or(Ok(()), Err)
 }
 
 /// What is in a file with checks. One that is missing is told before anything is made.

@@ -2,7 +2,7 @@
 //!
 //! Never touches the source, and never makes anything that cannot be brought to its end.
 
-use super::super::check::statements;
+use super::super::check::{statements, tell_made};
 use super::super::origin::{Archive, Origin, Wanted, plan, sentence};
 use super::super::output::remark;
 use super::super::recovery::Wish;
@@ -129,13 +129,8 @@ impl Copying {
         let document = serde_json::json!({
             "cluster": to.cluster, "copyOf": primary, "seconds": seconds, "check": checked,
         });
-        let refused = checked.as_ref().and_then(|checked| checked.refused(name));
-        let passed = checked.as_ref().filter(|_| refused.is_none());
-        let passed = passed.map(|_| "  the SQL checks passed".to_owned());
         let line = sentence(&primary, &to.cluster, seconds);
-        let lines: Vec<String> = std::iter::once(line).chain(passed).collect();
-        form::tell(form, (name, &lines), &document)?;
-        refused.map_or(Ok(()), Err)
+        tell_made(form, (&to.cluster, line), checked.as_ref(), &document)
     }
 }
 

@@ -5,7 +5,7 @@
 pub(super) mod check;
 pub(super) mod follow;
 
-use super::super::check::{Checked, statements};
+use super::super::check::{Checked, statements, tell_made};
 use super::super::output::remark;
 use super::super::recovery::{Wish, sentence};
 use super::super::repository::{Asked, Told, details, plan};
@@ -130,12 +130,7 @@ fn tell(
         "cluster": to.cluster, "source": source.cluster, "seconds": seconds, "recovery": report,
         "check": checked,
     });
-    let refused = checked.and_then(|checked| checked.refused(to.cluster.as_str()));
-    let passed = checked.filter(|_| refused.is_none());
-    let passed = passed.map(|_| "  the SQL checks passed".to_owned());
-    let lines: Vec<String> = std::iter::once(line).chain(passed).collect();
-    form::tell(form, (to.cluster.as_str(), &lines), &document)?;
-    refused.map_or(Ok(()), Err)
+    tell_made(form, (&to.cluster, line), checked, &document)
 }
 
 /// What is known before anything is made.

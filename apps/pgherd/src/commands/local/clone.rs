@@ -2,11 +2,12 @@
 //!
 //! Never touches the source, and never begins anything that cannot be brought to its end.
 
-use super::super::check::{Checked, statements};
+use super::super::check::{Checked, statements, tell_made};
+use super::super::form;
 use super::super::origin::{Archive, Origin, Wanted, plan, sentence};
 use super::super::recovery::Wish;
 use super::super::repository::plan::refuse_occupied;
-use super::output::{Output, remark, say, say_all, say_json, warn};
+use super::output::{remark, warn};
 use super::place::{self, Place};
 use super::repository;
 use super::restore::{Restore, checked, fresh};
@@ -103,13 +104,7 @@ impl Cloning {
         if self.wanted.plan {
             let document =
                 json!({ "cluster": self.new, "copyOf": prepared.primary, "instances": count });
-            return match self.place.output() {
-                Output::Json => say_json(&document),
-                Output::Text => {
-                    say_all(&lines);
-                    Ok(())
-                }
-            };
+            return form::tell(self.place.output().form(), (self.new.as_str(), &lines), &document);
         }
         for line in &lines {
             remark(line);
@@ -140,18 +135,11 @@ impl Cloning {
         took: Duration,
     ) -> Result<(), Failure> {
         let seconds = took.as_secs_f64();
-        let refused = checked.and_then(|checked| checked.refused(self.new.as_str()));
-        if self.place.output() == Output::Json {
-            say_json(&json!({
-                "cluster": self.new, "copyOf": primary, "seconds": seconds, "check": checked,
-            }))?;
-        } else {
-            say(&sentence(primary, &self.new, seconds));
-            if checked.is_some() && refused.is_none() {
-                say("  the SQL checks passed");
-            }
-        }
-        refused.map_or(Ok(()), Err)
+        let document = json!({
+            "cluster": self.new, "copyOf": primary, "seconds": seconds, "check": checked,
+        });
+        let line = sentence(primary, &self.new, seconds);
+        tell_made(self.place.output().form(), (&self.new, line), checked, &document)
     }
 }
 

@@ -5,10 +5,10 @@
 pub(super) mod checked;
 pub(super) mod fresh;
 
-use super::super::check::{Checked, statements};
+use super::super::check::{Checked, statements, tell_made};
 use super::super::recovery::{Wish, sentence, words};
 use super::super::repository::{Asked, Teller, Told, answer, plan};
-use super::output::{Output, remark, say, say_json, warn};
+use super::output::{remark, warn};
 use super::place::{self, Place};
 use super::progress::Progress;
 use super::repository;
@@ -179,22 +179,15 @@ impl Restore {
         took: Duration,
     ) -> Result<(), Failure> {
         let seconds = took.as_secs_f64();
-        let refused = checked.and_then(|checked| checked.refused(self.new.as_str()));
-        if self.place.output() == Output::Json {
-            say_json(&serde_json::json!({
-                "cluster": self.new,
-                "source": self.source,
-                "seconds": seconds,
-                "recovery": report,
-                "check": checked,
-            }))?;
-        } else {
-            say(&sentence((self.new.as_str(), self.source.as_str()), report, seconds));
-            if checked.is_some() && refused.is_none() {
-                say("  the SQL checks passed");
-            }
-        }
-        refused.map_or(Ok(()), Err)
+        let document = serde_json::json!({
+            "cluster": self.new,
+            "source": self.source,
+            "seconds": seconds,
+            "recovery": report,
+            "check": checked,
+        });
+        let line = sentence((self.new.as_str(), self.source.as_str()), report, seconds);
+        tell_made(self.place.output().form(), (&self.new, line), checked, &document)
     }
 }
 
