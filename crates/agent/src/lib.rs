@@ -6,7 +6,6 @@ pub mod accepted;
 pub mod archive;
 mod aside;
 pub mod backup;
-pub mod chain;
 pub mod config;
 pub mod coordinator;
 pub mod dump;
@@ -33,3 +32,6 @@ pub mod state;
 pub mod tasks;
 pub mod tls;
 pub mod wake;
+
+/// How an error is told; the store of backups tells its own alike.
+pub use pgherd_backup::chain;

@@ -8,6 +8,8 @@ pub mod destination;
 pub mod encryption;
 pub mod secret;
 
+pub mod chain;
+
 pub mod compression;
 pub mod layout;
 

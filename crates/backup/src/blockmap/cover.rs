@@ -7,6 +7,7 @@ use super::past::Past;
 use super::segment::{Joined, SegmentMap};
 use super::touched::Touched;
 use super::walk::Unreadable;
+use crate::chain::chain;
 use crate::layout::Layout;
 use crate::store::Store;
 use crate::wal::header::Expected;
@@ -190,12 +191,6 @@ fn own(
     Ok(Some(walk.finish()))
 }
 
-fn failed(segment: Segment, error: &dyn Error) -> Unmapped {
-    let mut why = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        why = format!("{why}: {error}");
-        cause = error.source();
-    }
-    Unmapped::Failed(segment, why)
+fn failed(segment: Segment, error: &(dyn Error + 'static)) -> Unmapped {
+    Unmapped::Failed(segment, chain(error).to_string())
 }

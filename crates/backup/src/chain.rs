@@ -27,12 +27,19 @@ impl fmt::Display for Chain<'_> {
 #[cfg(test)]
 mod tests {
     use super::chain;
-    use crate::durable::DurableError;
+    use std::path::PathBuf;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reading {path:?}")]
+    struct Unread {
+        path: PathBuf,
+        source: std::io::Error,
+    }
 
     #[test]
     fn the_innermost_cause_is_told() {
         let source = std::io::Error::other("no space left");
-        let error = DurableError::Read { path: "a".into(), source };
+        let error = Unread { path: "a".into(), source };
         assert_eq!(chain(&error).to_string(), "reading \"a\": no space left");
     }
 }
