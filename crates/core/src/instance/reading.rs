@@ -35,7 +35,13 @@ fn next(view: View<'_>, asked: Time) -> Time {
         // the way.
         let makes_it = view.intent.first.as_ref() == Some(seen.name());
         let pause = if makes_it { SELDOM } else { view.intent.timers.term };
-        return asked.after(if waits { pause } else { SOON });
+        // Many new clusters may ask a busy store at once; nobody writes yet to any of them.
+        let is_new = makes_it && seen.record.read.is_none() && seen.durable.record.is_none();
+        return asked.after(match (waits, is_new) {
+            (true, _) => pause,
+            (false, true) => NOW_AND_THEN,
+            (false, false) => SOON,
+        });
     };
     let pause = if seen.my_office().is_some() {
         if is_undisturbed(view) { SELDOM } else { NOW_AND_THEN }
@@ -84,6 +90,7 @@ fn is_undisturbed(view: View<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::fixtures::{NOW, asynchronous, deserted, intent, ms, record, serving, streaming};
+    use crate::intent::Intent;
     use crate::record::{Revision, Write};
     use crate::seen::{Outstanding, Seen, Server};
 
@@ -130,10 +137,16 @@ mod tests {
         assert_eq!(pause(&seen), ms(15_000));
         let mut intent = intent(3, asynchronous());
         intent.first = Some(seen.name().clone());
-        let view = View { intent: &intent, seen: &seen, now: NOW };
-        assert_eq!(next(view, NOW).since(NOW), ms(300_000));
+        let pause_with =
+            |intent: &Intent, seen: &Seen| next(View { intent, seen, now: NOW }, NOW).since(NOW);
+        assert_eq!(pause_with(&intent, &seen), ms(300_000));
         seen.record.read = None;
         assert_eq!(pause(&seen), ms(200));
+        assert_eq!(pause_with(&intent, &seen), ms(200));
+        seen.durable.record = None;
+        assert_eq!(pause_with(&intent, &seen), ms(1_000));
+        intent.first = None;
+        assert_eq!(pause_with(&intent, &seen), ms(200));
         let mut seen = serving(&record(3));
         let write = Write::over(None, record(3));
         let (first_sent, last_sent) = (NOW.after(ms(300)), NOW.after(ms(300)));

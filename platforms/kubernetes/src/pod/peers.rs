@@ -5,15 +5,16 @@
 
 use crate::backoff::Backoff;
 use crate::cluster::manifests::services;
-use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryFutureExt, TryStreamExt};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Api;
+use kube::api::{WatchEvent, WatchParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use pgherd_agent::chain::chain;
 use pgherd_core::names::{ClusterName, InstanceName};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -26,6 +27,11 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
 /// A watch that said nothing for so long may be one whose connection is dead: it begins anew. A
 /// living one ends by itself a little earlier.
 const SILENT_AT_MOST: Duration = Duration::from_mins(5);
+
+/// How long the API server is asked to tell of changes; then the list is asked for.
+const WATCHED_SECONDS: u32 = 290;
+/// A watch from any version begins with what exists, from the API server's memory.
+const ANY_VERSION: &str = "0";
 
 pub type Addresses = BTreeMap<InstanceName, IpAddr>;
 
@@ -48,14 +54,13 @@ pub struct Told {
 pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
     let of_primary = services::of_primary(&sought.cluster);
     let both = format!("{SERVICE} in ({},{of_primary})", services::of_pods(&sought.cluster));
-    let both = watcher::Config::default().labels(&both);
-    let mut events = pin!(watcher(api.clone(), both.clone()));
+    let mut events = first(&api, &both);
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut slices = Slices::default();
     let mut state = State::Learning;
     loop {
         match tokio::time::timeout(SILENT_AT_MOST, events.try_next()).await {
-            Err(_) | Ok(Ok(None)) => events.set(watcher(api.clone(), both.clone())),
+            Err(_) | Ok(Ok(None)) => events = next(&api, &both),
             Ok(Ok(Some(event))) => {
                 // A list that fails begins well each time.
                 if !matches!(event, Event::Init) {
@@ -76,7 +81,6 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
                 told.addresses.send_if_modified(|known| slices.tell(known));
             }
             Ok(Err(error)) => {
-                let error = chain(&error).to_string();
                 match state {
                     State::Learning => warn!(%error, "the addresses of the instances may be old"),
                     State::Failing => debug!(%error, "the addresses are still not learnt"),
@@ -86,6 +90,31 @@ pub async fn learn(api: Api<EndpointSlice>, sought: Sought, told: Told) {
             }
         }
     }
+}
+
+type Events = BoxStream<'static, Result<Event<EndpointSlice>, String>>;
+
+/// Of a pod that has just begun: it knows none that could be gone, so that nothing has to be listed.
+fn first(api: &Api<EndpointSlice>, labels: &str) -> Events {
+    let watched =
+        WatchParams::default().labels(labels).timeout(WATCHED_SECONDS).disable_bookmarks();
+    let api = api.clone();
+    let events = async move { api.watch(&watched, ANY_VERSION).await };
+    let events =
+        events.try_flatten_stream().map_err(|error: kube::Error| chain(&error).to_string());
+    let events = events.and_then(async |event| match event {
+        WatchEvent::Added(slice) | WatchEvent::Modified(slice) => Ok(Event::Apply(slice)),
+        WatchEvent::Deleted(slice) => Ok(Event::Delete(slice)),
+        WatchEvent::Bookmark(_) => Err("a bookmark that was not asked for".to_owned()),
+        WatchEvent::Error(status) => Err(status.message),
+    });
+    events.boxed()
+}
+
+/// With a list first: what is not in it is gone.
+fn next(api: &Api<EndpointSlice>, labels: &str) -> Events {
+    let watched = watcher::Config::default().labels(labels);
+    watcher(api.clone(), watched).map_err(|error| chain(&error).to_string()).boxed()
 }
 
 /// The slice of that name, if the event is about it.
