@@ -50,6 +50,7 @@ fn without_details(status: &ClusterStatus) -> ClusterStatus {
         conditions,
         // Nothing comes of it by waiting.
         phase_reason: phase_reason.filter(|reason| hindrance::is_by_kubelet(reason)),
+        instances_status: BTreeMap::new(),
         instances_reported_state: BTreeMap::new(),
         topology: None,
         certificates: None,
