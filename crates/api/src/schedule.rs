@@ -9,6 +9,8 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use pgherd_core::backup::schedule::{Last, Sight, Wish};
+use pgherd_core::units::Moment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -94,10 +96,10 @@ pub struct ScheduleStatus {
 }
 
 /// The moments at which something is due.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Form);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
     /// At the moments that fit a pattern, as clocks of a zone show them.
     Fitting(Box<Cron>, TimeZone),
@@ -171,6 +173,37 @@ impl Schedule {
             }
         }
     }
+
+    /// What is decided from whether something is due now, if it was looked at last then.
+    pub fn sight(
+        &self,
+        begins: Begins,
+        (checked, now): (Option<Timestamp>, Timestamp),
+        last: Last,
+    ) -> Sight {
+        Sight {
+            now: moment(now),
+            wish: match begins {
+                Begins::Suspended => Wish::Suspended,
+                Begins::AtOnce => Wish::AtOnceAndScheduled,
+                Begins::Scheduled => Wish::Scheduled,
+            },
+            checked: checked.map(moment),
+            due: checked.and_then(|checked| self.after(checked)).map(moment),
+            next: self.after(now).map(moment),
+            last,
+        }
+    }
+}
+
+/// The name of what comes of a schedule: the same for the same moment.
+pub fn made_name(schedule: &str, at: Timestamp) -> String {
+    format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))
+}
+
+/// As decisions know it.
+pub fn moment(at: Timestamp) -> Moment {
+    Moment(at.as_microsecond())
 }
 
 /// Six fields, or none if it is not made of them.
