@@ -2,6 +2,8 @@
 //!
 //! Never reads the clock: it is asked what comes after a moment.
 
+pub mod planned;
+
 use crate::errand::Errand;
 use crate::kind::Kind;
 use croner::Cron;
@@ -122,6 +124,9 @@ pub enum ScheduleError {
     #[error("{given:?} never comes: no day is like that, so correct day, month or day of the week")]
     Never { given: String },
 }
+
+/// What is said of a schedule with five fields.
+pub(crate) const FIVE_FIELDS: &str = "has five fields, which are second, minute, hour, day and month here, not those of crontab, so that it comes more often than it looks: write six fields, for example 0 0 3 * * * for three every night";
 
 const MONTHS: &[&str] =
     &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
