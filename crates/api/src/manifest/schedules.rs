@@ -110,7 +110,7 @@ fn read(mut document: Node) -> Result<Option<Written>, ManifestError> {
     let _elsewhere = document.remove("status");
     let wanted = document.remove("spec");
     let spec = wanted.ok_or(ManifestError::Missing { line, path: FieldPath::of("spec") })?;
-    let head: Head = typed(&document, FieldPath::default())?;
+    let head: Head = typed(&document, &FieldPath::default())?;
     if head.api_version != known {
         let line = document.get("apiVersion").map_or(line, |node| node.line);
         let given = head.api_version;
@@ -118,7 +118,7 @@ fn read(mut document: Node) -> Result<Option<Written>, ManifestError> {
     }
     let (api_version, kind, metadata) = (head.api_version, head.kind, head.metadata);
     let what = if kind == ScheduledBackup::KIND {
-        let spec: ScheduledBackupSpec = typed(&spec, FieldPath::of("spec"))?;
+        let spec: ScheduledBackupSpec = typed(&spec, &FieldPath::of("spec"))?;
         What::Backup(Box::new(ScheduledBackup { api_version, kind, metadata, spec, status: None }))
     } else {
         let spec = of_dumps(spec)?;
@@ -144,8 +144,8 @@ fn of_dumps(spec: Node) -> Result<ScheduledDumpSpec, ManifestError> {
         times.retain(|entry| TIMES.contains(&entry.name.as_str()));
         content.retain(|entry| !TIMES.contains(&entry.name.as_str()));
     }
-    let times: Times = typed(&times, place.clone())?;
-    let content: DumpContent = typed(&content, place)?;
+    let times: Times = typed(&times, &place)?;
+    let content: DumpContent = typed(&content, &place)?;
     Ok(ScheduledDumpSpec {
         schedule: times.schedule,
         cluster: times.cluster,
@@ -156,9 +156,9 @@ fn of_dumps(spec: Node) -> Result<ScheduledDumpSpec, ManifestError> {
     })
 }
 
-fn typed<'n, T: Deserialize<'n>>(node: &'n Node, place: FieldPath) -> Result<T, ManifestError> {
+fn typed<'n, T: Deserialize<'n>>(node: &'n Node, place: &FieldPath) -> Result<T, ManifestError> {
     let line = node.line;
-    T::deserialize(Reader::at(node, place.clone())).map_err(|error| error.place(&place, line))
+    T::deserialize(Reader::at(node, place.clone())).map_err(|error| error.place(place, line))
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
         );
         let found = schedules(&text).unwrap();
         let lines: Vec<_> = found.iter().map(|it| (it.line, it.what.kind())).collect();
-        assert_eq!(lines, [(3, "ScheduledBackup"), (9, "ScheduledDump")]);
+        assert_eq!(lines, [(3, "ScheduledBackup"), (11, "ScheduledDump")]);
         let What::Backup(backup) = &found[0].what else { panic!("{found:?}") };
         assert_eq!((backup.spec.immediate, backup.status.is_none()), (Some(true), true));
         let What::Dump(dump) = &found[1].what else { panic!("{found:?}") };

@@ -217,7 +217,7 @@ mod tests {
         expect![[r#"
             the ScheduledBackup at line 2 has no name: add metadata.name, for example name: nightly
             the ScheduledBackup at line 2 has the name "Nightly_": use at most 200 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit
-            the ScheduledDump at line 11 has the name of the one at line 7: give each its own
+            the ScheduledDump at line 12 has the name of the one at line 7: give each its own
             the ScheduledBackup at line 2 is of cluster "shop", but the cluster here is db: write name: db below spec.cluster
             the ScheduledBackup at line 2 cannot be carried out: "0 0 3" is no schedule: write six fields beginning with seconds, for example 0 0 3 * * *, or a word such as @daily or @every 12h
             the ScheduledDump at line 2 cannot be carried out: "0 0 0 30 2 *" never comes: no day is like that, so correct day, month or day of the week
