@@ -19,6 +19,7 @@ mod local {
     mod removed;
     mod restart;
     mod restore;
+    mod schedule;
     mod settings;
     mod strange;
     mod stream;

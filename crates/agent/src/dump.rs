@@ -232,7 +232,8 @@ impl Dumps {
     }
 }
 
-fn check(order: &DumpOrder) -> Result<(), Refusal> {
+/// Why nobody can be asked for this.
+pub fn check(order: &DumpOrder) -> Result<(), Refusal> {
     let malformed = |why: &str| Err(Refusal::new(Kind::Malformed, why));
     check_jobs(order.jobs)?;
     if order.jobs > 1 && order.format == DumpFormat::Custom {

@@ -3,6 +3,7 @@
 //! Never guesses: what Kubernetes would refuse is refused here, too.
 
 mod fields;
+pub mod schedules;
 mod secrets;
 mod yaml;
 
@@ -78,6 +79,8 @@ pub enum ManifestError {
     },
     #[error("line {line}: {path} cannot be read ({reason}): correct it")]
     Value { line: usize, path: FieldPath, reason: String },
+    #[error("line {line} begins a {kind} with apiVersion {given:?}: write apiVersion: {known}")]
+    KindOf { line: usize, kind: String, given: String, known: &'static str },
     #[error(
         "line {line} begins a Secret that cannot be read: write its entries as text into \
          stringData, or in Base64 into data"

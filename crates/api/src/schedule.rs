@@ -2,6 +2,8 @@
 //!
 //! Never reads the clock: it is asked what comes after a moment.
 
+pub mod planned;
+
 use crate::errand::Errand;
 use crate::kind::Kind;
 use croner::Cron;
@@ -9,6 +11,8 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use pgherd_core::backup::schedule::{Last, Sight, Wish};
+use pgherd_core::units::Moment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -94,10 +98,10 @@ pub struct ScheduleStatus {
 }
 
 /// The moments at which something is due.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Form);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
     /// At the moments that fit a pattern, as clocks of a zone show them.
     Fitting(Box<Cron>, TimeZone),
@@ -120,6 +124,9 @@ pub enum ScheduleError {
     #[error("{given:?} never comes: no day is like that, so correct day, month or day of the week")]
     Never { given: String },
 }
+
+/// What is said of a schedule with five fields.
+pub(crate) const FIVE_FIELDS: &str = "has five fields, which are second, minute, hour, day and month here, not those of crontab, so that it comes more often than it looks: write six fields, for example 0 0 3 * * * for three every night";
 
 const MONTHS: &[&str] =
     &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
@@ -171,6 +178,37 @@ impl Schedule {
             }
         }
     }
+
+    /// What is decided from whether something is due now, if it was looked at last then.
+    pub fn sight(
+        &self,
+        begins: Begins,
+        (checked, now): (Option<Timestamp>, Timestamp),
+        last: Last,
+    ) -> Sight {
+        Sight {
+            now: moment(now),
+            wish: match begins {
+                Begins::Suspended => Wish::Suspended,
+                Begins::AtOnce => Wish::AtOnceAndScheduled,
+                Begins::Scheduled => Wish::Scheduled,
+            },
+            checked: checked.map(moment),
+            due: checked.and_then(|checked| self.after(checked)).map(moment),
+            next: self.after(now).map(moment),
+            last,
+        }
+    }
+}
+
+/// The name of what comes of a schedule: the same for the same moment.
+pub fn made_name(schedule: &str, at: Timestamp) -> String {
+    format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))
+}
+
+/// As decisions know it.
+pub fn moment(at: Timestamp) -> Moment {
+    Moment(at.as_microsecond())
 }
 
 /// Six fields, or none if it is not made of them.

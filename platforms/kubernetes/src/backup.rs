@@ -11,10 +11,10 @@ use kube::runtime::reflector::Store;
 use pgherd_api::agent::{
     AskedBy, BackupNamed, BackupOrder, BackupPhase, BackupReport, Status, names,
 };
-use pgherd_api::backup::{Backup, BackupMethod, BackupStatus, mode};
+use pgherd_api::backup::{Backup, BackupStatus, mode};
 use pgherd_api::cluster::object_store::Encryption;
 use pgherd_api::errand::{COMPLETED, FAILED};
-use pgherd_core::backup::course::{Before, Heard, Nature};
+use pgherd_core::backup::course::Heard;
 use std::collections::BTreeMap;
 
 const METHOD: &str = "barmanObjectStore";
@@ -35,30 +35,11 @@ impl Work for Backup {
     }
 
     fn unable(&self) -> Option<String> {
-        let why = match self.spec.method {
-            BackupMethod::BarmanObjectStore => {
-                return self.manner().err().map(|refusal| refusal.to_string());
-            }
-            BackupMethod::VolumeSnapshot => {
-                "method volumeSnapshot is not acted upon yet: write method: barmanObjectStore"
-            }
-            BackupMethod::Plugin => "no plugin takes backups here: write method: barmanObjectStore",
-        };
-        Some(why.to_owned())
+        self.refusal()
     }
 
     fn order(&self, name: String) -> BackupOrder {
-        // What is refused is told before this.
-        let manner = self.manner().unwrap_or_default();
-        let online = self.spec.online_configuration.as_ref();
-        BackupOrder {
-            name,
-            immediate_checkpoint: online.map(|online| online.immediate_checkpoint),
-            wait_for_archive: online.is_none_or(|online| online.wait_for_archive),
-            incremental: manner.incremental,
-            rate: manner.rate,
-            asked_by: Some(asked_by(&self.metadata)),
-        }
+        BackupOrder { asked_by: Some(asked_by(&self.metadata)), ..self.ordered(name) }
     }
 
     fn named(name: String) -> BackupNamed {
@@ -66,19 +47,7 @@ impl Work for Backup {
     }
 
     fn heard(report: &BackupReport) -> Heard<'_> {
-        match report.phase {
-            BackupPhase::Starting
-            | BackupPhase::Checkpoint
-            | BackupPhase::Copy
-            | BackupPhase::Wal => Heard::Goes,
-            BackupPhase::Completed => Heard::Completed,
-            BackupPhase::Cancelled => Heard::Cancelled,
-            BackupPhase::Failed => Heard::Failed {
-                why: report.failure.as_deref().unwrap_or("its agent does not say why"),
-                at: if report.began.is_some() { Before::End } else { Before::Begin },
-                nature: if report.passing { Nature::Passing } else { Nature::Lasting },
-            },
-        }
+        report.heard()
     }
 
     fn marked(status: BackupStatus) -> BackupStatus {

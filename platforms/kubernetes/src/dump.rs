@@ -9,7 +9,7 @@ use kube::runtime::reflector::Store;
 use pgherd_api::agent::{AskedBy, DumpNamed, DumpOrder, DumpPhase, DumpReport, Status, names};
 use pgherd_api::dump::{Dump, DumpStatus};
 use pgherd_api::errand::{COMPLETED, FAILED, Going, Told};
-use pgherd_core::backup::course::{Before, Heard, Nature};
+use pgherd_core::backup::course::Heard;
 use pgherd_core::units::Bytes;
 
 impl Work for Dump {
@@ -36,19 +36,7 @@ impl Work for Dump {
     }
 
     fn heard(report: &DumpReport) -> Heard<'_> {
-        match report.phase {
-            DumpPhase::Starting | DumpPhase::Globals | DumpPhase::Copy | DumpPhase::Analyze => {
-                Heard::Goes
-            }
-            DumpPhase::Completed => Heard::Completed,
-            DumpPhase::Cancelled => Heard::Cancelled,
-            // What pg_dump failed at it would fail at again, and hold a snapshot for as long.
-            DumpPhase::Failed => Heard::Failed {
-                why: report.failure.as_deref().unwrap_or("its agent does not say why"),
-                at: Before::Begin,
-                nature: if report.passing { Nature::Passing } else { Nature::Lasting },
-            },
-        }
+        report.heard()
     }
 
     fn running(status: &Status) -> Option<(&AskedBy, &str)> {

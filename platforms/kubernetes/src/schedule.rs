@@ -17,10 +17,10 @@ use kube::runtime::reflector::store::WriterDropped;
 use kube::{Api, Resource};
 use pgherd_api::errand::Errand;
 use pgherd_api::kind::Kind as _;
-use pgherd_api::schedule::{Begins, Owner, Schedule, ScheduleStatus, Scheduled};
+use pgherd_api::schedule::{Owner, Schedule, ScheduleStatus, Scheduled, made_name, moment};
 use pgherd_api::scheduled_backup::ScheduledBackup;
 use pgherd_api::scheduled_dump::ScheduledDump;
-use pgherd_core::backup::schedule::{self, Last, Sight, Step, Why, Wish};
+use pgherd_core::backup::schedule::{self, Last, Sight, Step, Why};
 use pgherd_core::units::Moment;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -117,22 +117,12 @@ fn sight<S: Maker>(scheduled: &S, context: &Context, schedule: &Schedule, now: T
     let mut own = own.iter().filter(|made| is_of(&***made, scheduled)).peekable();
     let any = own.peek().is_some();
     let goes = own.any(|made| !made.going().is_over());
-    Sight {
-        now: moment(now),
-        wish: match scheduled.timing().begins {
-            Begins::Suspended => Wish::Suspended,
-            Begins::AtOnce => Wish::AtOnceAndScheduled,
-            Begins::Scheduled => Wish::Scheduled,
-        },
-        checked: checked.map(|checked| moment(checked.0)),
-        due: checked.and_then(|checked| schedule.after(checked.0)).map(moment),
-        next: schedule.after(now).map(moment),
-        last: match (any, goes) {
-            (_, true) => Last::Goes,
-            (true, false) => Last::Over,
-            (false, false) => Last::None,
-        },
-    }
+    let last = match (any, goes) {
+        (_, true) => Last::Goes,
+        (true, false) => Last::Over,
+        (false, false) => Last::None,
+    };
+    schedule.sight(scheduled.timing().begins, (checked.map(|checked| checked.0), now), last)
 }
 
 fn is_of<S: Maker>(made: &S::Made, scheduled: &S) -> bool {
@@ -228,7 +218,7 @@ fn metadata<S: Maker>(
     ];
     let labels = labels.map(|(name, value)| (name.to_owned(), value));
     ObjectMeta {
-        name: Some(format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))),
+        name: Some(made_name(&schedule, at)),
         namespace: scheduled.meta().namespace.clone(),
         labels: Some(BTreeMap::from(labels)),
         owner_references: (!owners.is_empty()).then_some(owners),
@@ -300,10 +290,6 @@ async fn tell<S: Maker>(
 
 fn normal<S: Maker>(note: String) -> Event {
     Event { kind: Kind::Normal, reason: S::DUE, note, mark: String::new() }
-}
-
-fn moment(at: Timestamp) -> Moment {
-    Moment(at.as_microsecond())
 }
 
 /// As Kubernetes keeps it.

@@ -3,6 +3,7 @@
 //! Never waits for an effect: an answer says what was accepted, and a later view what came of it.
 
 use crate::failure::Failure;
+use crate::schedule::ScheduleView;
 use pgherd_agent::postgres::install::Tls;
 use pgherd_api::agent::{BackupOrder, DumpOrder, DumpRestoreOrder, RestorePoint, Status};
 use pgherd_api::cluster::backup::BackupTarget;
@@ -198,6 +199,9 @@ pub struct View {
     pub record: Option<Record>,
     pub instances: Vec<InstanceView>,
     pub cuts: Vec<Cut>,
+    /// When backups and dumps are taken, and how it goes.
+    #[serde(default)]
+    pub schedules: Vec<ScheduleView>,
     /// What the manifest asks for and nobody acts upon.
     pub warnings: Vec<String>,
 }

@@ -4,6 +4,7 @@
 
 use crate::control::{AgentView, InstanceView, View};
 use crate::hint;
+use crate::schedule;
 use crate::summary;
 use pgherd_api::agent::Role;
 use pgherd_api::console::{Fact, no_primary};
@@ -55,6 +56,10 @@ fn cluster_facts(view: &View) -> Vec<Fact> {
     }
     for what in summary::archive_complaints(view) {
         facts.push(Fact { about: about(), what, fix: None });
+    }
+    for view in &view.schedules {
+        let told = schedule::complaint(view).into_iter().chain(schedule::hindrance(view));
+        facts.extend(told.map(|what| Fact { about: about(), what, fix: None }));
     }
     for cut in &view.cuts {
         let to = cut.to.as_ref().map_or_else(|| "the record".to_owned(), ToString::to_string);

@@ -18,6 +18,7 @@ pub mod history;
 pub mod key_file;
 pub mod launch;
 pub mod manifest;
+pub mod schedule;
 pub mod summary;
 pub mod uri;
 pub mod wishes;

@@ -6,12 +6,15 @@ use crate::failure::{Failure, Kind};
 use crate::key_file;
 use pgherd_agent::archive;
 use pgherd_agent::chain::chain;
+use pgherd_agent::dump;
 use pgherd_api::agent::{ArchiveFile, ArchiveSpec, ExternalFile};
 use pgherd_api::cluster::annotations::{KeyPlace, REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
 use pgherd_api::cluster::archive::Kept;
 use pgherd_api::cluster::{Checked, Cluster};
 use pgherd_api::field::FieldPath;
+use pgherd_api::manifest::schedules::{SCHEDULES, schedules};
 use pgherd_api::manifest::{SECRET, Secrets};
+use pgherd_api::schedule::planned::{Order, Planned, planned};
 use pgherd_api::warning::Caution;
 use pgherd_core::names::ClusterName;
 use pgherd_core::wishes::MOST_INSTANCES;
@@ -29,6 +32,8 @@ pub struct Manifest {
     pub recovery_keys: Keys,
     /// What opens the server that the cluster begins as a copy of.
     pub external: ExternalKeys,
+    /// When backups and dumps are taken.
+    pub schedules: Vec<Planned>,
     /// What its author should know.
     pub warnings: Vec<String>,
 }
@@ -113,11 +118,56 @@ const BUILT_IN: &str = "# pgherd's own manifest, used when none is given\n";
 /// Understands a manifest, or tells every reason why it is refused. `count` stands in for the
 /// number of instances it asks for.
 pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
+    let manifest = without_schedules(text, count)?;
+    let scheduled = scheduled(text, &manifest.checked);
+    let schedules = scheduled.map_err(|cause| refusal().because(cause))?;
+    Ok(with_schedules(manifest, schedules))
+}
+
+/// Understands one that was accepted before, by an older program perhaps, which passed over schedules:
+/// one of them that is refused stops nothing else.
+pub fn kept(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
+    let mut manifest = without_schedules(text, count)?;
+    Ok(match scheduled(text, &manifest.checked) {
+        Ok(schedules) => with_schedules(manifest, schedules),
+        Err(cause) => {
+            manifest.warnings.push(format!("nothing is taken by a schedule: {cause}"));
+            manifest
+        }
+    })
+}
+
+fn with_schedules(mut manifest: Manifest, schedules: Vec<Planned>) -> Manifest {
+    manifest.warnings.extend(schedules.iter().filter_map(Planned::warning));
+    Manifest { schedules, ..manifest }
+}
+
+fn scheduled(text: &str, cluster: &Checked) -> Result<Vec<Planned>, String> {
+    let written = schedules(text).map_err(|error| error.to_string())?;
+    let all = planned(&written, cluster.name.as_str()).map_err(|error| error.to_string())?;
+    for one in &all {
+        let key = one.key();
+        if cluster.postgres.archive.is_none() {
+            return Err(format!(
+                "{key} has nowhere to go: add spec.backup.barmanObjectStore to the Cluster, or remove the schedule"
+            ));
+        }
+        if let Order::Dump(order) = &one.order {
+            dump::check(order).map_err(|refusal| format!("{key} is refused: {}", refusal.why))?;
+        }
+    }
+    Ok(all)
+}
+
+fn refusal() -> Failure {
+    Failure::new(Kind::Usage, "the manifest is refused")
+}
+
+fn without_schedules(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     if let Some(count) = count {
         refuse_count(count)?;
     }
-    let refused =
-        |cause: String| Failure::new(Kind::Usage, "the manifest is refused").because(cause);
+    let refused = |cause: String| refusal().because(cause);
     let (mut cluster, read) =
         Cluster::from_yaml(text).map_err(|error| refused(error.to_string()))?;
     if let Some(count) = count {
@@ -150,7 +200,8 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     });
     let [own_keys, recovery_keys] = both;
     let (own_keys, recovery_keys) = (own_keys?, recovery_keys?);
-    let is_news = |caution: &Caution| !matches!(caution, Caution::DocumentSkipped { kind, .. } if kind == SECRET);
+    let is_read = |kind: &str| kind == SECRET || SCHEDULES.contains(&kind);
+    let is_news = |caution: &Caution| !matches!(caution, Caution::DocumentSkipped { kind, .. } if is_read(kind));
     let read = read.iter().filter(|warning| is_news(&warning.caution));
     let mut warnings: Vec<String> = read.chain(&found).map(ToString::to_string).collect();
     // Nothing but Secrets is read of the other objects.
@@ -162,7 +213,8 @@ pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
         warnings.push(format!("not acted upon yet: {}", ignored.join(", ")));
     }
     let external = external(&cluster, &secrets);
-    Ok(Manifest { checked, keys: own_keys, recovery_keys, external, warnings })
+    let schedules = Vec::new();
+    Ok(Manifest { checked, keys: own_keys, recovery_keys, external, schedules, warnings })
 }
 
 /// The fields that name what opens the server that is copied, and is there.

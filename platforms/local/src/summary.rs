@@ -6,6 +6,7 @@ use crate::control::{AgentView, InstanceView, View};
 use crate::folder::ClusterFolder;
 use crate::hint;
 use crate::registration::Registration;
+use crate::schedule::{self, ScheduleView};
 use pgherd_api::agent::{ArchiveStatus, Happening, Role, Status};
 use pgherd_api::console;
 use pgherd_core::fleet::commits::{self, Commits};
@@ -42,6 +43,8 @@ pub struct Summary {
     pub commits: Option<String>,
     /// How archiving goes; none without an archive, or while nobody serves writes.
     pub archive: Option<ArchiveStatus>,
+    /// When backups and dumps are taken, and how the last ones went.
+    pub schedules: Vec<ScheduleView>,
     pub instances: Vec<InstanceSummary>,
     pub partitions: Vec<String>,
     pub warnings: Vec<String>,
@@ -116,6 +119,7 @@ pub fn summary(view: &View) -> Summary {
         durability: Some(console::durability(view.durability)),
         commits: Some(commits(view)),
         archive: status.and_then(|status| status.archive.clone()),
+        schedules: view.schedules.clone(),
         instances,
         partitions: view.cuts.iter().map(cut).collect(),
         warnings: warnings(view),
@@ -143,6 +147,7 @@ pub fn stopped(folder: &ClusterFolder, registration: &Registration) -> Summary {
         durability: None,
         commits: None,
         archive: None,
+        schedules: Vec::new(),
         instances: Vec::new(),
         partitions: Vec::new(),
         warnings: Vec::new(),
@@ -174,6 +179,7 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
         problems.push(console::COMMITS_WAIT.to_owned());
     }
     problems.extend(archive_complaints(view));
+    problems.extend(view.schedules.iter().filter_map(schedule::complaint));
     if !view.cuts.is_empty() {
         problems.push(format!("{} ways are cut (pgherd local heal)", view.cuts.len()));
     }

@@ -13,6 +13,7 @@ mod instance;
 mod network;
 mod requests;
 mod restart;
+mod schedule;
 mod startup;
 mod turn;
 mod view;
@@ -95,6 +96,7 @@ struct Supervisor {
     renewed: Instant,
     leave: Leave,
     doors: Option<Doors>,
+    schedules: schedule::Schedules,
 }
 
 /// The end of answering commands: begun by us, over when every answer has been read.

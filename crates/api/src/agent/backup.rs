@@ -5,6 +5,7 @@
 
 use super::asked_by::AskedBy;
 use jiff::Timestamp;
+use pgherd_core::backup::course::{Before, Heard, Nature};
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::{Bytes, Lsn, Timeline};
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,25 @@ pub struct BackupReport {
     /// that did not go on.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+impl BackupReport {
+    /// What its asker does next is decided from this.
+    pub fn heard(&self) -> Heard<'_> {
+        match self.phase {
+            BackupPhase::Starting
+            | BackupPhase::Checkpoint
+            | BackupPhase::Copy
+            | BackupPhase::Wal => Heard::Goes,
+            BackupPhase::Completed => Heard::Completed,
+            BackupPhase::Cancelled => Heard::Cancelled,
+            BackupPhase::Failed => Heard::Failed {
+                why: self.failure.as_deref().unwrap_or("its agent does not say why"),
+                at: if self.began.is_some() { Before::End } else { Before::Begin },
+                nature: if self.passing { Nature::Passing } else { Nature::Lasting },
+            },
+        }
+    }
 }
 
 /// How far a base backup is.

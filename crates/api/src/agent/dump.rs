@@ -5,6 +5,7 @@
 
 use super::asked_by::AskedBy;
 use jiff::Timestamp;
+use pgherd_core::backup::course::{Before, Heard, Nature};
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::Bytes;
 use schemars::JsonSchema;
@@ -187,6 +188,25 @@ pub struct DumpReport {
     /// What is wrong although it is completed.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+impl DumpReport {
+    /// What its asker does next is decided from this.
+    pub fn heard(&self) -> Heard<'_> {
+        match self.phase {
+            DumpPhase::Starting | DumpPhase::Globals | DumpPhase::Copy | DumpPhase::Analyze => {
+                Heard::Goes
+            }
+            DumpPhase::Completed => Heard::Completed,
+            DumpPhase::Cancelled => Heard::Cancelled,
+            // What pg_dump failed at it would fail at again, and hold a snapshot for as long.
+            DumpPhase::Failed => Heard::Failed {
+                why: self.failure.as_deref().unwrap_or("its agent does not say why"),
+                at: Before::Begin,
+                nature: if self.passing { Nature::Passing } else { Nature::Lasting },
+            },
+        }
+    }
 }
 
 /// A dump that is stored.

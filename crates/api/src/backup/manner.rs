@@ -5,7 +5,7 @@
 use super::mode::{self, ModeRefusal};
 use super::rate::{self, BACKUP_RATE, RateRefusal};
 use super::{Backup, BackupMethod};
-use crate::agent::{Incremental, ReadRate};
+use crate::agent::{BackupOrder, Incremental, ReadRate};
 use pgherd_core::names::InstanceName;
 use std::collections::BTreeMap;
 
@@ -64,6 +64,35 @@ impl Backup {
             rate: rate.map_err(MannerRefusal::Rate)?,
             instance,
         })
+    }
+
+    /// Why it is not taken, whatever the cluster is.
+    pub fn refusal(&self) -> Option<String> {
+        let why = match self.spec.method {
+            BackupMethod::BarmanObjectStore => {
+                return self.manner().err().map(|refusal| refusal.to_string());
+            }
+            BackupMethod::VolumeSnapshot => {
+                "method volumeSnapshot is not acted upon yet: write method: barmanObjectStore"
+            }
+            BackupMethod::Plugin => "no plugin takes backups here: write method: barmanObjectStore",
+        };
+        Some(why.to_owned())
+    }
+
+    /// What an agent is asked for, under this name.
+    pub fn ordered(&self, name: String) -> BackupOrder {
+        // What is refused is told before this.
+        let manner = self.manner().unwrap_or_default();
+        let online = self.spec.online_configuration.as_ref();
+        BackupOrder {
+            name,
+            immediate_checkpoint: online.map(|online| online.immediate_checkpoint),
+            wait_for_archive: online.is_none_or(|online| online.wait_for_archive),
+            incremental: manner.incremental,
+            rate: manner.rate,
+            asked_by: None,
+        }
     }
 
     /// An instance of its cluster.

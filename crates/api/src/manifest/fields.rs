@@ -111,7 +111,11 @@ fn shortened(text: &str) -> String {
 
 impl<'n> Reader<'n> {
     pub(super) fn new(node: &'n Node) -> Self {
-        Self { node, path: FieldPath::default() }
+        Self::at(node, FieldPath::default())
+    }
+
+    pub(super) fn at(node: &'n Node, path: FieldPath) -> Self {
+        Self { node, path }
     }
 
     fn refuse(&self, needed: &str) -> ReadError {

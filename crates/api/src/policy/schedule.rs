@@ -4,6 +4,7 @@
 
 use super::{Check, Effect, GROUP, Policy, VERSION};
 use crate::kind::{OWN_GROUP, OWN_VERSION};
+use crate::schedule::FIVE_FIELDS;
 
 const MONTH: &str = "0*[1-9]|0*1[0-2]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)";
 const WEEKDAY: &str = "0*[0-6]|(?i:sun|mon|tue|wed|thu|fri|sat)";
@@ -55,7 +56,7 @@ pub(super) fn warnings(of: &Scheduled) -> Policy {
         name: format!("{}-six-fields", of.word).into(),
         place: "spec.schedule: ".into(),
         offenders: r"[object.spec.schedule].filter(schedule, schedule.matches(r'^(TZ=\S+\s+)?\s*[^@\s]\S*(\s+\S+){4}\s*$') && !schedule.matches(r'^TZ=\S+(\s+\S+){4}\s*$'))".into(),
-        refusal: "has five fields, which are second, minute, hour, day and month here, not those of crontab, so that it comes more often than it looks: write six fields, for example 0 0 3 * * * for three every night".into(),
+        refusal: FIVE_FIELDS.into(),
     };
     of.policy(Effect::Warned, check)
 }

@@ -26,6 +26,10 @@ pub(super) struct Inquiry {
 }
 
 impl Inquiry {
+    pub(super) fn of(client: Arc<Client>, agents: Vec<(InstanceName, Endpoint)>) -> Self {
+        Self { client, agents }
+    }
+
     pub(super) async fn ask(self) -> Statuses {
         let mut asking = JoinSet::new();
         let mut statuses: Statuses =
@@ -49,11 +53,14 @@ impl Inquiry {
 impl Supervisor {
     /// An inquiry among the agents that run and are `meant`.
     pub(super) fn inquiry(&self, meant: impl Fn(&InstanceName) -> bool) -> Inquiry {
+        let agents = self.running().filter(|(name, _)| meant(name)).collect();
+        Inquiry::of(Arc::clone(&self.client), agents)
+    }
+
+    /// The agents that run, and where they are reached.
+    pub(super) fn running(&self) -> impl Iterator<Item = (InstanceName, Endpoint)> {
         let running = self.instances.values().filter(|instance| instance.pid().is_some());
-        let agents = running
-            .filter(|instance| meant(&instance.name))
-            .map(|instance| (instance.name.clone(), self.agent_at(&instance.name)));
-        Inquiry { client: Arc::clone(&self.client), agents: agents.collect() }
+        running.map(|instance| (instance.name.clone(), self.agent_at(&instance.name)))
     }
 
     /// Where the agent of that name is reached, if it runs.

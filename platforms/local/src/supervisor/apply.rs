@@ -19,8 +19,10 @@ impl Supervisor {
         text: Option<String>,
         instances: Option<u32>,
     ) -> Result<Done, Failure> {
+        let is_new = text.is_some();
         let (text, count) = self.wanted(text, instances)?;
-        let next = manifest::understand(&text, count)?.with_key_files()?;
+        let read = if is_new { manifest::understand } else { manifest::kept };
+        let next = read(&text, count)?.with_key_files()?;
         next.refuse_other_name(self.folder.name())?;
         let warnings = self.warnings(&next);
         let rested = self.shall() == Shall::Rest;

@@ -56,7 +56,7 @@ impl Supervisor {
             .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"))
     }
 
-    fn has_archive(&self) -> bool {
+    pub(super) fn has_archive(&self) -> bool {
         let kept = self.manifest.as_ref();
         kept.is_some_and(|kept| kept.checked.postgres.archive.is_some())
     }

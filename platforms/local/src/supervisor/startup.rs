@@ -3,6 +3,7 @@
 //! Never starts anything of the cluster: it only finds out what there is.
 
 use super::network::NetworkProcess;
+use super::schedule::Keeper;
 use super::{Doors, Leave, Supervisor, Wake, tell_of_writes};
 use crate::claims::Claims;
 use crate::control::{Answer, ROUTE, Request};
@@ -12,6 +13,7 @@ use crate::folder::{ClusterFolder, FolderError, Home};
 use crate::manifest::{self, Manifest};
 use crate::ports::{self, Ports, PortsError};
 use crate::registration::{self, Lock, Registration, RegistrationError};
+use crate::schedule::Book;
 use crate::service::{self, Desk};
 use crate::store::{Store, StoreError};
 use pgherd_agent::durable::{self, Access, DurableError};
@@ -39,6 +41,7 @@ use tracing::warn;
 
 pub(super) const WISHES: &str = "wishes";
 pub(super) const SPECIFICATION: &str = "specification";
+pub(super) const SCHEDULES: &str = "schedules";
 
 /// Blocks that another cluster was faster to claim.
 const TRIES: u32 = 10;
@@ -91,8 +94,11 @@ pub(super) async fn start(
     let (store, credentials) = begin().map_err(|error| failed(&error))?;
     let mut kept = Kept::read(&folder, &store).map_err(|error| failed(&error))?;
     kept.wishes.exists |= kept.record.is_some();
+    let client = Arc::new(Client::certified(identity(credentials.supervisor())?));
+    let (schedules, keeper) = Keeper::new(Arc::clone(&client), store.clone(), kept.book);
     let mut supervisor = Supervisor {
-        client: Arc::new(Client::certified(identity(credentials.supervisor())?)),
+        client,
+        schedules,
         wishes: kept.wishes,
         manifest: kept.manifest,
         specification: watch::channel(kept.specification).0,
@@ -125,6 +131,7 @@ pub(super) async fn start(
         supervisor.claims = Claims::take(supervisor.registration.ports).ok();
     }
     supervisor.publish()?;
+    supervisor.tasks.spawn("keep to schedules", keeper.run());
     supervisor.open_doors().await?;
     Ok(supervisor)
 }
@@ -154,6 +161,7 @@ struct Kept {
     manifest: Option<Manifest>,
     specification: Option<Specification>,
     record: Option<pgherd_core::record::Record>,
+    book: Book,
 }
 
 impl Kept {
@@ -163,7 +171,7 @@ impl Kept {
             .map_err(|source| StartError::ReadManifest { source })?;
         let text = text.map(|content| String::from_utf8_lossy(&content).into_owned());
         let wishes: Wishes = store.document(WISHES).map_err(stored)?.unwrap_or_default();
-        let manifest = text.and_then(|text| match manifest::understand(&text, wishes.count) {
+        let manifest = text.and_then(|text| match manifest::kept(&text, wishes.count) {
             Ok(manifest) => Some(manifest.clone().with_key_files().unwrap_or_else(|error| {
                 // What the instances were given of it still counts.
                 warn!(%error, "the key of the repository cannot be read");
@@ -180,6 +188,7 @@ impl Kept {
             manifest,
             specification: store.document(SPECIFICATION).map_err(stored)?,
             record: store.record().map_err(stored)?,
+            book: store.document(SCHEDULES).map_err(stored)?.unwrap_or_default(),
         })
     }
 }

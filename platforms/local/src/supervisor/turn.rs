@@ -61,6 +61,7 @@ impl Supervisor {
             look_again = look_again.min(self.tend(&name));
         }
         self.renew_certificates();
+        self.tell_schedules();
         look_again
     }
 

@@ -52,6 +52,7 @@ impl Supervisor {
             record: self.record.clone(),
             instances: names.map(|(name, wish)| self.instance_view(name, *wish, last)).collect(),
             cuts: self.cuts.iter().cloned().collect(),
+            schedules: self.schedule_views(),
             warnings: self.manifest.as_ref().map(|it| it.warnings.clone()).unwrap_or_default(),
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn kept(folder: &ClusterFolder) -> Result<(String, Manifest), Failure
     let text = text.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     let text = text.map(|text| String::from_utf8_lossy(&text).into_owned());
     let text = text.ok_or_else(|| client::not_found(folder))?;
-    let manifest = manifest::understand(&text, None)?.with_key_files()?;
+    let manifest = manifest::kept(&text, None)?.with_key_files()?;
     Ok((text, manifest))
 }
 

@@ -4,6 +4,7 @@
 
 use super::output::{Output, say, say_all, say_json};
 use super::place::Place;
+use jiff::Timestamp;
 use pgherd_api::agent::{ArchiveStatus, StreamStatus};
 use pgherd_core::units::Bytes;
 use pgherd_core::wishes::Shall;
@@ -12,6 +13,7 @@ use pgherd_local::failure::Failure;
 use pgherd_local::folder::ClusterFolder;
 use pgherd_local::hint;
 use pgherd_local::registration::Registration;
+use pgherd_local::schedule::ScheduleView;
 use pgherd_local::summary::{self, Health, InstanceSummary, Summary};
 
 /// Show how a cluster is
@@ -102,6 +104,7 @@ fn text(summary: &Summary, width: Width) -> Vec<String> {
     let rows: Vec<Vec<String>> =
         summary.instances.iter().map(|instance| row(instance, width)).collect();
     lines.extend(table(&header(width), &rows).iter().map(|line| format!("  {line}")));
+    lines.extend(schedules(&summary.schedules));
     if width == Width::Wide {
         lines.extend(summary.partitions.iter().map(|cut| format!("  cut: {cut}")));
         lines.extend(summary.warnings.iter().map(|warning| format!("  warning: {warning}")));
@@ -178,6 +181,40 @@ fn row(instance: &InstanceSummary, width: Width) -> Vec<String> {
         ]);
     }
     row
+}
+
+/// When backups and dumps are taken; nothing where none is declared.
+fn schedules(all: &[ScheduleView]) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let header = ["SCHEDULE", "WHEN", "NEXT", "LAST", "STATE"];
+    let moment = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|one| {
+            let last = one.last.as_ref().map(|last| {
+                let became = if last.failure.is_some() { "failed" } else { "completed" };
+                format!("{} {became}", moment(last.due))
+            });
+            let state = one.errand.as_ref().map(|errand| match (&errand.waits, &errand.instance) {
+                (Some(waits), _) => format!("due, waits: {waits}"),
+                (None, Some(instance)) => format!("goes on ({instance})"),
+                (None, None) => "due".to_owned(),
+            });
+            let usual = if one.suspended { "suspended" } else { "-" };
+            let known = |told: Option<String>| told.unwrap_or_else(|| "-".to_owned());
+            vec![
+                format!("{}/{}", one.kind, one.name),
+                one.schedule.clone(),
+                known(one.next.map(moment)),
+                known(last),
+                state.unwrap_or_else(|| usual.to_owned()),
+            ]
+        })
+        .collect();
+    let lines = table(&header, &rows).into_iter().map(|line| format!("  {line}"));
+    std::iter::once(String::new()).chain(lines).collect()
 }
 
 /// Columns as wide as their widest cell.

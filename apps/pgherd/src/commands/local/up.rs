@@ -32,6 +32,8 @@ const FAILURES: u32 = 3;
 #[command(after_help = "\
 Without a manifest: three instances; a commit is on two of them when it is acknowledged, as long
 as two are there. The data is kept until `pgherd local destroy`.
+With a ScheduledBackup or ScheduledDump beside the Cluster in FILE, backups and dumps are taken by a
+schedule, and `pgherd local status` tells when.
 
 Examples:
   pgherd local up
@@ -40,7 +42,7 @@ Examples:
 pub(crate) struct Up {
     #[command(flatten)]
     pub(super) place: Place,
-    /// A Cluster manifest (postgresql.cnpg.io/v1); - reads it from stdin
+    /// A Cluster manifest (postgresql.cnpg.io/v1), also with Secrets and schedules; - reads it from stdin
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How many instances, whatever the manifest says
