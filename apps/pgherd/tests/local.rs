@@ -6,6 +6,7 @@
 mod local {
     mod archive;
     mod backup;
+    mod clocks;
     mod clone;
     mod documents;
     mod dump;

@@ -317,7 +317,12 @@ enum WorkError {
     Scratch(#[source] std::io::Error),
     #[error("taking the backup")]
     Take(#[source] pgherd_backup::base::BackupError),
-    #[error("every second of the last five has a backup already: try again")]
+    #[error("looking for the newest backup, to name this one after it")]
+    LookForNewest(#[source] CatalogueError),
+    #[error(
+        "there is no id after that of the newest backup, or others take them all: see what has the \
+         last id, and try again"
+    )]
     NoId,
     #[error("looking for a backup that this one could build on")]
     LookForBase(#[source] CatalogueError),

@@ -17,14 +17,26 @@ pub enum ConfigError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path:?} is not an agent's configuration")]
     Parse { path: PathBuf, source: serde_json::Error },
+    #[error(
+        "{path:?} was written by pgherd {writer}, and this agent is of pgherd {VERSION}, which does \
+         not understand all of it: let the supervisor start the agent with its own program (pgherd \
+         local kill INSTANCE --agent; its PostgreSQL is started anew, too)"
+    )]
+    OtherVersion { path: PathBuf, writer: String, source: serde_json::Error },
     #[error("{path:?} is refused: {why}")]
     Refused { path: PathBuf, why: String },
 }
+
+/// Of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The agent's configuration file. It may be replaced while the agent runs: peers come and go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
+    /// The version of the program that wrote it; none that is older than this field told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<String>,
     pub cluster: ClusterName,
     pub instance: InstanceName,
     /// The instance's folder; see [`Folder`].
@@ -55,6 +67,14 @@ pub struct AgentConfig {
     pub metrics: Option<SocketAddr>,
 }
 
+/// Of a configuration that another version wrote, what a running agent takes.
+#[derive(Debug, Deserialize)]
+struct Reach {
+    written_by: String,
+    peers: BTreeMap<InstanceName, PeerAddress>,
+    record: Option<RecordAddress>,
+}
+
 /// Where clients and standbys reach this instance's PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,21 +102,29 @@ pub struct RecordAddress {
 
 impl AgentConfig {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let content = std::fs::read(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Self = serde_json::from_slice(&content)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source })?;
-        match config.refusal() {
-            None => Ok(config),
-            Some(why) => Err(ConfigError::Refused { path: path.to_owned(), why }),
-        }
+        let content = read(path)?;
+        let config: Self =
+            serde_json::from_slice(&content).map_err(|source| strange(path, &content, source))?;
+        config.accepted(path)
     }
 
     /// The configuration after a change of its file. Only addresses of others may change: the
-    /// rest is what this process was started as.
+    /// rest is what this process was started as. Another version may write other things, too: a
+    /// supervisor that is newer than its agents has to reach them.
     pub fn reloaded(&self, path: &Path) -> Result<Self, ConfigError> {
+        let content = read(path)?;
+        if let Some(writer) = other_writer(&content) {
+            let reach: Reach = serde_json::from_slice(&content).map_err(|source| {
+                let path = path.to_owned();
+                ConfigError::OtherVersion { path, writer, source }
+            })?;
+            let Reach { written_by, peers, record } = reach;
+            let next = Self { written_by: Some(written_by), peers, record, ..self.clone() };
+            return next.accepted(path);
+        }
         let next = Self::load(path)?;
-        let kept = Self { peers: next.peers.clone(), record: next.record.clone(), ..self.clone() };
+        let (peers, record) = (next.peers.clone(), next.record.clone());
+        let kept = Self { written_by: next.written_by.clone(), peers, record, ..self.clone() };
         if kept == next {
             return Ok(next);
         }
@@ -106,6 +134,13 @@ impl AgentConfig {
 
     pub fn folder(&self) -> Folder {
         Folder { root: self.folder.clone(), run: self.run.clone(), identity: self.identity.clone() }
+    }
+
+    fn accepted(self, path: &Path) -> Result<Self, ConfigError> {
+        match self.refusal() {
+            None => Ok(self),
+            Some(why) => Err(ConfigError::Refused { path: path.to_owned(), why }),
+        }
     }
 
     fn refusal(&self) -> Option<String> {
@@ -124,6 +159,29 @@ impl AgentConfig {
         let relative = paths.find(|path| !path.is_absolute())?;
         Some(format!("{} is not an absolute path", relative.display()))
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// Why a content is none that this program knows.
+fn strange(path: &Path, content: &[u8], source: serde_json::Error) -> ConfigError {
+    let path = path.to_owned();
+    match other_writer(content) {
+        Some(writer) => ConfigError::OtherVersion { path, writer, source },
+        None => ConfigError::Parse { path, source },
+    }
+}
+
+/// The version that wrote it, if that is another one and said so.
+fn other_writer(content: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Writer {
+        written_by: String,
+    }
+    let Writer { written_by } = serde_json::from_slice(content).ok()?;
+    (written_by != VERSION).then_some(written_by)
 }
 
 /// What the certificate of a PostgreSQL server is made out to.
@@ -318,7 +376,48 @@ mod tests {
             ConfigError::Refused { why, .. } => why,
             ConfigError::Parse { source, .. } => source.to_string(),
             ConfigError::Read { source, .. } => source.to_string(),
+            error @ ConfigError::OtherVersion { .. } => error.to_string(),
         })
+    }
+
+    /// As a later version writes it, with more than this one knows.
+    fn by_another(text: &str) -> String {
+        text.replacen('{', "{\"written_by\": \"99.1.0\", \"hidden\": {\"deep\": 1},", 1)
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_named_as_such() {
+        let refused = load(&by_another(GOOD)).unwrap_err();
+        assert!(
+            refused.contains("was written by pgherd 99.1.0, and this agent is of"),
+            "{refused}"
+        );
+        assert!(refused.contains("pgherd local kill INSTANCE --agent"), "{refused}");
+        // What it understands it takes, whoever wrote it.
+        let known = GOOD.replacen('{', "{\"written_by\": \"99.1.0\",", 1);
+        assert_eq!(load(&known).unwrap().written_by.as_deref(), Some("99.1.0"));
+        // An unknown word of its own version is a mistake.
+        let own = by_another(GOOD).replace("99.1.0", VERSION);
+        assert!(load(&own).unwrap_err().contains("unknown field `hidden`"));
+    }
+
+    #[test]
+    fn a_running_agent_takes_addresses_from_another_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.json");
+        std::fs::write(&path, GOOD).unwrap();
+        let config = AgentConfig::load(&path).unwrap();
+        let moved = GOOD.replace("db-2", "db-3").replace(":7000", ":7009").replace("5501", "5509");
+        std::fs::write(&path, by_another(&moved)).unwrap();
+        let next = config.reloaded(&path).unwrap();
+        assert!(next.peers.keys().all(|name| name.serial() == 3));
+        assert_eq!((next.record.unwrap().address.port(), next.postgres.port), (7009, 5501));
+        // Never half of an address, nor a peer of another cluster.
+        let strange = by_another(&moved).replace("\"agent\":", "\"through\": 1, \"agent\":");
+        std::fs::write(&path, strange).unwrap();
+        assert!(matches!(config.reloaded(&path), Err(ConfigError::OtherVersion { .. })));
+        std::fs::write(&path, by_another(&moved).replace("db-3", "other-3")).unwrap();
+        assert!(matches!(config.reloaded(&path), Err(ConfigError::Refused { .. })));
     }
 
     #[test]
@@ -344,7 +443,7 @@ mod tests {
             peer other-2 is not of cluster db
             srv/db-1 is not an absolute path
             bin is not an absolute path
-            unknown field `postgre`, expected one of `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record`, `run`, `identity`, `program`, `metrics` at line 3 column 17"]]
+            unknown field `postgre`, expected one of `written_by`, `cluster`, `instance`, `folder`, `bindir`, `postgres`, `listen`, `peers`, `record`, `run`, `identity`, `program`, `metrics` at line 3 column 17"]]
         .assert_eq(&refusals.join("\n"));
     }
 

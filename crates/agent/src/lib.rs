@@ -14,6 +14,7 @@ pub mod events;
 pub mod http;
 pub mod log;
 pub mod metrics;
+mod naming;
 pub mod observe;
 mod order;
 pub mod perform;

@@ -306,7 +306,8 @@ impl Agent {
             match present.reloaded(path) {
                 Ok(next) if next == *present => {}
                 Ok(next) => {
-                    info!(peers = next.peers.len(), "a new configuration");
+                    let (peers, by) = (next.peers.len(), next.written_by.as_deref());
+                    info!(peers, by, "a new configuration");
                     self.outside.config.send_replace(Arc::new(next));
                 }
                 Err(error) => warn!(error = %chain(&error), "the configuration stays as it was"),

@@ -4,7 +4,9 @@
 
 pub mod choice;
 pub mod course;
+pub mod horizon;
 pub mod increment;
+pub mod newest;
 pub mod retention;
 pub mod schedule;
 pub mod taker;
@@ -18,7 +20,8 @@ use crate::wal::{Segment, SegmentSize};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The name of a backup: when it began, `20261122T112233`. Later ones are greater.
+/// The name of a backup: when it began, `20261122T112233`. Later ones are greater, also when a clock
+/// was set back: then it is the second after the newest one's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct BackupId(String);
@@ -96,6 +99,8 @@ pub struct Extent {
     pub begin: Lsn,
     /// Recovery has to come this far.
     pub end: Lsn,
+    /// By the clock of who took it, as the end is.
+    pub began: Moment,
     pub ended: Moment,
     pub segment_size: SegmentSize,
 }

@@ -3,6 +3,7 @@
 //! Never gives up the last dump of the same databases.
 
 use crate::backup::BackupId;
+use crate::backup::horizon::{Leap, Side};
 use crate::backup::retention::Policy;
 use crate::units::Moment;
 use serde::Serialize;
@@ -32,6 +33,8 @@ pub enum Fate {
 pub enum Keep {
     /// It was taken within the window.
     Inside,
+    /// The window begins after it only if this time went by, and was not made by a wrong clock.
+    Doubtful(Leap),
     /// It is one of the newest of its databases.
     Newest,
     /// There is no newer one of its databases.
@@ -50,6 +53,7 @@ pub enum Remove {
 
 /// What becomes of each dump, in the order of their ids.
 pub fn retained(policy: Policy, dumps: &[Dump], now: Moment) -> Vec<(BackupId, Fate)> {
+    let horizon = policy.horizon(dumps.iter().map(|dump| dump.began), now);
     let mut alike: BTreeMap<&str, Vec<&Dump>> = BTreeMap::new();
     for dump in dumps {
         alike.entry(&dump.content).or_default().push(dump);
@@ -58,22 +62,24 @@ pub fn retained(policy: Policy, dumps: &[Dump], now: Moment) -> Vec<(BackupId, F
     for mut same in alike.into_values() {
         same.sort_by(|one, other| other.id.cmp(&one.id));
         let judged = same.iter().enumerate();
-        fates.extend(judged.map(|(newer, dump)| (dump.id.clone(), fate(policy, dump, newer, now))));
+        fates.extend(judged.map(|(newer, dump)| {
+            let side = horizon.map(|horizon| horizon.side(dump.began));
+            (dump.id.clone(), fate(policy, side, newer))
+        }));
     }
     fates.sort_by(|(one, _), (other, _)| one.cmp(other));
     fates
 }
 
 /// Of a dump of which there are so many newer ones.
-fn fate(policy: Policy, dump: &Dump, newer: usize, now: Moment) -> Fate {
+fn fate(policy: Policy, side: Option<Side>, newer: usize) -> Fate {
     if newer == 0 {
         return Fate::Kept(Keep::Last);
     }
-    match (policy, policy.begins(now)) {
-        (Policy::Days(_), Some(begins)) if dump.began < begins => {
-            Fate::Removed(Remove::BeforeTheWindow)
-        }
-        (Policy::Days(_), _) => Fate::Kept(Keep::Inside),
+    match (policy, side) {
+        (Policy::Days(_), Some(Side::Before)) => Fate::Removed(Remove::BeforeTheWindow),
+        (Policy::Days(_), Some(Side::Doubtful(leap))) => Fate::Kept(Keep::Doubtful(leap)),
+        (Policy::Days(_), Some(Side::Inside) | None) => Fate::Kept(Keep::Inside),
         (Policy::Count(count), _) if newer < usize::try_from(count).unwrap_or(usize::MAX) => {
             Fate::Kept(Keep::Newest)
         }
@@ -132,6 +138,13 @@ impl fmt::Display for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inside => "kept: taken within the window",
+            Self::Doubtful(leap) => {
+                return write!(
+                    f,
+                    "kept: taken before the window only if the time {leap} went by, in which no \
+                     dump was taken; a clock may have been wrong"
+                );
+            }
             Self::Newest => "kept: one of the newest of its databases",
             Self::Last => "kept: the last one of its databases",
         })
@@ -198,6 +211,17 @@ mod tests {
             &[told("7d", &dumps), told("2", &dumps), told("2w", &[(1, "a"), (9, "a"), (18, "a")])]
                 .concat(),
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_gives_nothing_up() {
+        let dumps = [(1, "a"), (2, "a"), (3, "a"), (19, "a")];
+        expect![[r#"
+            20261101T000000 removed: taken before the window
+            20261102T000000 kept: taken before the window only if the time from 1970-01-04 00:00:00 UTC to 1970-01-20 00:00:00 UTC went by, in which no dump was taken; a clock may have been wrong
+            20261103T000000 kept: taken before the window only if the time from 1970-01-04 00:00:00 UTC to 1970-01-20 00:00:00 UTC went by, in which no dump was taken; a clock may have been wrong
+            20261119T000000 kept: the last one of its databases
+        "#]].assert_eq(&told("3d", &dumps));
     }
 
     #[test]

@@ -97,18 +97,40 @@ pub(crate) async fn reconcile<S: Maker>(
         Step::WaitForLast => Ok(Action::requeue(LOOK_SOON)),
         Step::Wait { until } => Ok(wait(until, now)),
         Step::Note { until } => {
-            let note = format!("Scheduled first {} by {}", S::Made::SINGULAR, shown(next));
-            let noted = ScheduleStatus {
-                last_check_time: Some(second(now)),
-                next_schedule_time: next.map(second),
-                error: None,
-                ..before
-            };
-            tell(scheduled, context, (noted, vec![normal::<S>(note)])).await?;
+            let said = format!("Scheduled first {} by {}", S::Made::SINGULAR, shown(next));
+            note(scheduled, context, (before, said), (now, next)).await?;
+            Ok(wait(until, now))
+        }
+        Step::NoteAnew { until } => {
+            let ahead = before.last_check_time.as_ref().map(|checked| checked.0);
+            let said = format!(
+                "A clock was ahead when the schedule was looked at last, at {}: next {} scheduled \
+                 by {}",
+                shown(ahead),
+                S::Made::SINGULAR,
+                shown(next)
+            );
+            note(scheduled, context, (before, said), (now, next)).await?;
             Ok(wait(until, now))
         }
         Step::Take { due, why } => take(scheduled, context, (before, due, why), (now, next)).await,
     }
+}
+
+/// From now on the schedule counts.
+async fn note<S: Maker>(
+    scheduled: &S,
+    context: &Context,
+    (before, said): (ScheduleStatus, String),
+    (now, next): (Timestamp, Option<Timestamp>),
+) -> Result<(), ScheduleError> {
+    let noted = ScheduleStatus {
+        last_check_time: Some(second(now)),
+        next_schedule_time: next.map(second),
+        error: None,
+        ..before
+    };
+    tell(scheduled, context, (noted, vec![normal::<S>(said)])).await
 }
 
 fn sight<S: Maker>(scheduled: &S, context: &Context, schedule: &Schedule, now: Timestamp) -> Sight {

@@ -46,6 +46,9 @@ pub(super) const METRICS_PARSER: DebianPackage = DebianPackage {
     proof: "/usr/lib/python3/dist-packages/prometheus_client",
     service: None,
 };
+/// Tells programs another time of day.
+pub(super) const FAKETIME: DebianPackage =
+    DebianPackage { name: "faketime", proof: "/usr/bin/faketime", service: None };
 pub(super) const BACKREST: DebianPackage =
     DebianPackage { name: "pgbackrest", proof: "/usr/bin/pgbackrest", service: None };
 pub(super) const ZSTD: DebianPackage =

@@ -25,7 +25,13 @@ const SERVERS: &[Server] = &[
 
 /// Installs those that are not there.
 pub(super) fn install() -> Result<()> {
-    debian::install(&[debian::NPM, debian::BARMAN, debian::BOTO, debian::METRICS_PARSER])?;
+    debian::install(&[
+        debian::NPM,
+        debian::BARMAN,
+        debian::BOTO,
+        debian::METRICS_PARSER,
+        debian::FAKETIME,
+    ])?;
     if !wheel::can_install() {
         debian::install(&[debian::PIP])?;
     }

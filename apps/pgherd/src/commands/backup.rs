@@ -121,7 +121,9 @@ pub(crate) fn pace(rate: Option<Bytes>, left_milliseconds: Option<u64>) -> Strin
 
 pub(crate) fn completed(cluster: &str, report: &BackupReport) -> String {
     let id = report.id.as_deref().unwrap_or("?");
-    let took = report.ended.map_or(0.0, |ended| ended.duration_since(report.ordered).as_secs_f64());
+    let took = report.ended.map(|ended| ended.duration_since(report.ordered).as_secs_f64());
+    // A clock may have been set back meanwhile.
+    let took = took.filter(|took| *took >= 0.0).map(|took| format!(" in {took:.1}s"));
     let size = report.taken.as_ref().map(|taken| {
         let files = counted(taken.files, "file");
         format!(", {} in {files}, {} stored", taken.bytes, taken.stored)
@@ -136,7 +138,8 @@ pub(crate) fn completed(cluster: &str, report: &BackupReport) -> String {
         (None, None) => String::new(),
     };
     format!(
-        "backup/{id} of cluster/{cluster} completed in {took:.1}s{}{kind} (from {})",
+        "backup/{id} of cluster/{cluster} completed{}{}{kind} (from {})",
+        took.unwrap_or_default(),
         size.unwrap_or_default(),
         report.instance
     )

@@ -182,6 +182,7 @@ impl Cluster {
             let mut peers = addresses.clone();
             peers.remove(name);
             let config = AgentConfig {
+                written_by: None,
                 cluster: cluster.clone(),
                 instance: name.clone(),
                 folder: folder.root().to_owned(),

@@ -161,7 +161,7 @@ fn begin_slowly(home: &Home, name: &str) -> String {
 }
 
 /// What the agent of an instance says of its last backup.
-fn report(home: &Home, instance: &str) -> serde_json::Value {
+pub(crate) fn report(home: &Home, instance: &str) -> serde_json::Value {
     let path = home.folder().join("local").join(instance).join("backups.json");
     let text = fs::read_to_string(path).unwrap_or_default();
     let kept: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();

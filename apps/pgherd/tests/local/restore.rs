@@ -190,6 +190,49 @@ fn what_cannot_be_reached_is_refused(home: &Home, id: &str) {
 }
 
 #[test]
+fn a_source_is_written_to_only_for_what_its_archive_may_lack() {
+    let mut home = Home::new();
+    home.owns("local");
+    for copy in ["first", "second", "third", "fourth"] {
+        home.owns(copy);
+    }
+    let place = folder(&home);
+    let store =
+        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
+    up(&home, &home.manifest("local", &format!("{ONE}, {store}")));
+    sql(&home, "create table ledger (n int primary key, before pg_lsn)");
+    write(&home, 1, 20);
+    let backup = home.json(&["backup", "--immediate-checkpoint"]);
+    assert_eq!(backup["phase"], "completed");
+    write(&home, 21, 20);
+    let archived = sql(&home, "select before from ledger where n = 31");
+    let moment = sql(&home, "select clock_timestamp()");
+    home.json(&["restore-point", "archived-soon"]);
+    let segment = || sql(&home, "select pg_walfile_name(pg_current_wal_lsn())");
+    let waiting = || home.json(&["status"])["archive"]["waiting"].clone();
+    wait_for("an archive that has it", || waiting() == 0);
+    // Something is in the segment that a switch would end.
+    write(&home, 41, 10);
+    let before = segment();
+    assert_eq!(rows_at(&home, "first", &["--immediate"]), up_to(20));
+    assert_eq!(rows_at(&home, "second", &["--to-lsn", &archived]), up_to(30));
+    assert_eq!(segment(), before, "the source was written to");
+
+    // All was stored long after that moment, as it seems, and no commit tells that it was reached.
+    let later = std::time::SystemTime::now() + std::time::Duration::from_mins(20);
+    for name in files(&place.join("local")).into_iter().filter(|name| name.len() == 24) {
+        let path = place.join("local/wals").join(&name[..16]).join(&name);
+        std::fs::File::options().append(true).open(path).unwrap().set_modified(later).unwrap();
+    }
+    assert_eq!(rows_at(&home, "third", &["--to-time", &moment]), up_to(40));
+    assert_ne!(segment(), before);
+    write(&home, 51, 10);
+    let before = segment();
+    assert_eq!(rows_at(&home, "fourth", &["--latest"]), up_to(60));
+    assert_ne!(segment(), before);
+}
+
+#[test]
 fn a_cluster_comes_back_from_s3_and_has_backups_of_its_own() {
     let mut home = Home::new();
     home.owns("local");

@@ -8,7 +8,7 @@ use crate::chain::chain;
 use jiff::Timestamp;
 use pgherd_api::agent::BackupReport;
 use pgherd_backup::catalogue::{CatalogueError, Repository};
-use pgherd_core::backup::retention::Policy;
+use pgherd_core::backup::retention::{Fate, Keep, Policy};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -20,8 +20,21 @@ pub(super) async fn retain(
 ) {
     let Some(Ok(policy)) = policy.map(Policy::parse) else { return };
     match retention::apply(repository, policy).await {
-        Ok(pruned) => {
-            tell.send_modify(|report| report.retained = Some(Timestamp::now()));
+        Ok((plan, pruned)) => {
+            let leap = plan.backups.iter().find_map(|(_, fate)| match fate {
+                Fate::Kept(Keep::Doubtful(leap)) => Some(leap),
+                Fate::Kept(_) | Fate::Removed(_) => None,
+            });
+            let leap = leap.map(|leap| {
+                format!(
+                    "old backups stay: they are before the window only if the time {leap} went by, \
+                     in which no backup ended; if a clock was wrong then, set it"
+                )
+            });
+            tell.send_modify(|report| {
+                report.retained = Some(Timestamp::now());
+                report.warnings.extend(leap);
+            });
             if pruned.backups.is_empty() && pruned.log == 0 {
                 return;
             }

@@ -3,6 +3,7 @@
 //! Never tells more than has happened.
 
 use super::Place;
+use crate::naming;
 use jiff::Timestamp;
 use pgherd_api::agent::{
     ArchiveSpec, BackupBegun, BackupOrder, BackupPhase, BackupReport, BackupTaken,
@@ -21,7 +22,7 @@ pub(super) fn ordered(
     BackupReport {
         name: order.name.clone(),
         asked_by: order.asked_by.clone(),
-        id: Some(id(now)),
+        id: Some(naming::second(now)),
         instance: place.me.clone(),
         destination: archive.destination.clone(),
         endpoint: archive.endpoint.clone(),
@@ -56,11 +57,6 @@ pub(super) fn ended(
 ) -> BackupReport {
     let now = Timestamp::now();
     BackupReport { phase, since: now, ended: Some(now), waits_for: None, failure, ..report }
-}
-
-/// The second it begins, in UTC.
-pub(super) fn id(at: Timestamp) -> String {
-    at.strftime("%Y%m%dT%H%M%S").to_string()
 }
 
 pub(super) fn tell_begun(report: &mut BackupReport, started: &Started) {
@@ -125,15 +121,4 @@ fn warnings(taken: &Taken) -> Vec<String> {
 
 fn timestamp(moment: Moment) -> Timestamp {
     Timestamp::from_microsecond(moment.0).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_seconds_in_utc() {
-        let at: Timestamp = "2026-11-22T11:22:33.9+02:00".parse().unwrap();
-        assert_eq!(id(at), "20261122T092233");
-    }
 }

@@ -1,9 +1,11 @@
 //! Removes the backups and the log that a policy gives up.
 //!
-//! Never decides which (`pgherd_core::backup::retention` does), and never leaves nothing to restore.
+//! Never decides which (`pgherd_core::backup::retention` does), and never leaves nothing to restore,
+//! whatever the clock says.
 
 use jiff::Timestamp;
 use pgherd_backup::catalogue::{Catalogue, CatalogueError, Pruned, Repository};
+use pgherd_core::backup::horizon::present;
 use pgherd_core::backup::retention::{Plan, Policy, Sight, plan};
 use pgherd_core::units::Moment;
 
@@ -16,7 +18,7 @@ pub async fn planned(
     policy: Policy,
 ) -> Result<(Catalogue, Plan), CatalogueError> {
     let catalogue = repository.list().await?;
-    let (_, window) = repository.window(&catalogue).await?;
+    let (archive, window) = repository.window(&catalogue).await?;
     let unusable = window.unusable.into_iter().map(|one| one.backup).collect();
     let (backups, unreadable) = (catalogue.backups(), catalogue.unreadable());
     let sight = Sight {
@@ -26,12 +28,17 @@ pub async fn planned(
         unusable: &unusable,
         unreadable: &unreadable,
     };
-    let plan = plan(&sight, Moment(Timestamp::now().as_microsecond()));
+    let clock = Moment(Timestamp::now().as_microsecond());
+    let plan = plan(&sight, present(clock, &archive));
     Ok((catalogue, plan))
 }
 
-/// Removes it.
-pub async fn apply(repository: &Repository, policy: Policy) -> Result<Pruned, CatalogueError> {
+/// Removes it, and says what was decided.
+pub async fn apply(
+    repository: &Repository,
+    policy: Policy,
+) -> Result<(Plan, Pruned), CatalogueError> {
     let (_, plan) = planned(repository, policy).await?;
-    repository.prune(&plan).await
+    let pruned = repository.prune(&plan).await?;
+    Ok((plan, pruned))
 }

@@ -3,12 +3,13 @@
 //! Never leaves half of one in the archive.
 
 use super::log::{self, Awaited};
-use super::report::{ended, id, tell_begun, tell_taken};
+use super::report::{ended, tell_begun, tell_taken};
 use super::session::{BackupSession, Checkpoint};
 use super::{Place, Stop, Subject, WorkError, after};
 use crate::archive::{Opened, repository};
 use crate::aside::{self, StartError};
 use crate::chain::chain;
+use crate::naming;
 use crate::order;
 use crate::postgres::session::Session;
 use crate::wake::{Wake, Waker};
@@ -29,7 +30,7 @@ use tracing::{error, info, warn};
 const CONNECT: Duration = Duration::from_secs(30);
 /// A part that is on its way to the store.
 const PART: Bytes = Bytes(64 << 20);
-/// How often another second is tried as an id.
+/// How many ids are tried: others may take backups at the same moment.
 const IDS: u32 = 5;
 
 /// Of what, where to, and whom to ask for help.
@@ -191,13 +192,15 @@ impl Course {
         let Job { place, archive, .. } = &self.job;
         let (store, layout) = open(&self.job)?;
         self.claim(subject).await?;
-        let name = self.tell.borrow().id.clone().unwrap_or_default();
-        let mut next = BackupId::parse(&name).ok();
+        let repository = Repository::new(store.clone(), layout.clone());
+        let mut newest = repository.newest().await.map_err(WorkError::LookForNewest)?;
+        let ordered = self.tell.borrow().id.clone().unwrap_or_default();
+        let mut next = BackupId::parse(&ordered).ok().filter(|id| Some(id) > newest.as_ref());
         let mut base = self.base(order, subject, (&store, &layout)).await?;
         for _ in 0..IDS {
             let id = match next.take() {
                 Some(id) => id,
-                None => self.another_id().await?,
+                None => naming::next(newest.as_ref(), Timestamp::now()).ok_or(WorkError::NoId)?,
             };
             let mut session = self.session(order, subject).await?;
             self.phase(BackupPhase::Checkpoint, |report| report.id = Some(id.to_string()));
@@ -217,7 +220,7 @@ impl Course {
                     self.phase(BackupPhase::Wal, |report| tell_taken(report, &taken, extent));
                     return Ok(Stored { id, extent, store, layout });
                 }
-                Err(BackupError::AlreadyThere(_)) => {}
+                Err(BackupError::AlreadyThere(id)) => newest = Some(id),
                 Err(error @ BackupError::Base { .. }) => {
                     let why = chain(&error).to_string();
                     warn!(backup = order.name, why, "a full backup is taken");
@@ -247,18 +250,6 @@ impl Course {
                 self.tell.send_modify(|report| report.full_because = Some(why.to_string()));
                 Ok(None)
             }
-        }
-    }
-
-    /// Ids are seconds; the next one is waited for.
-    async fn another_id(&self) -> Result<BackupId, WorkError> {
-        let before = self.tell.borrow().id.clone();
-        loop {
-            let now = id(Timestamp::now());
-            if Some(&now) != before.as_ref() {
-                return BackupId::parse(&now).map_err(|_| WorkError::NoId);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -371,6 +362,7 @@ fn extent(taken: &Taken) -> Extent {
         timeline: taken.started.timeline,
         begin: taken.started.begin,
         end: taken.stopped.end,
+        began: taken.started.at,
         ended: taken.stopped.at,
         segment_size: taken.started.segment_size,
     }

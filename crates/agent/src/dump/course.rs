@@ -86,7 +86,10 @@ pub(super) enum WorkError {
     MakeDatabase { database: String, source: SessionError },
     #[error("making the roles that are missing")]
     Globals(#[source] GlobalsError),
-    #[error("every second of the last five has a dump already: try again")]
+    #[error(
+        "there is no id after that of the newest dump, or others take them all: see what has the \
+         last id, and try again"
+    )]
     NoId,
 }
 

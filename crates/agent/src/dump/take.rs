@@ -12,14 +12,15 @@ use crate::archive::Opened;
 use crate::aside::StartError;
 use crate::backup::Role;
 use crate::chain::chain;
+use crate::naming;
 use jiff::{SignedDuration, Timestamp};
 use pgherd_api::agent::{DumpFormat, DumpOrder, DumpPhase, DumpReport, DumpTaken};
 use pgherd_backup::dump::{
     Description, DumpFile, DumpedDatabase, DumpedFile, DumpedFormat, DumpedFrom, DumpedPart,
     FORMAT, Marker, Snapshot, Taking,
 };
-use pgherd_core::backup::BackupId;
 use pgherd_core::backup::retention::Policy;
+use pgherd_core::dump::{Fate, Keep};
 use pgherd_core::units::Bytes;
 use std::time::Duration;
 use tracing::info;
@@ -102,7 +103,6 @@ impl Take<'_> {
         opened.claim(&place.scratch).await.map_err(WorkError::Claim)
     }
 
-    /// Ids are seconds; the next one is waited for.
     async fn begin(
         &self,
         dumps: &pgherd_backup::dump::Dumps,
@@ -112,16 +112,16 @@ impl Take<'_> {
         let databases = i64::try_from(databases).unwrap_or(i64::MAX);
         let longest = SignedDuration::from_secs(longest.saturating_mul(databases));
         let by = self.course.job.place.by.clone();
+        let mut newest = dumps.newest().await?;
         for _ in 0..IDS {
             let now = Timestamp::now();
             let until = now.saturating_add(BESIDES).and_then(|at| at.saturating_add(longest));
             let marker = Marker { by: by.clone(), until: until.unwrap_or(Timestamp::MAX) };
-            let id = now.strftime("%Y%m%dT%H%M%S").to_string();
-            let id = BackupId::parse(&id).map_err(|_| WorkError::NoId)?;
+            let id = naming::next(newest.as_ref(), now).ok_or(WorkError::NoId)?;
             if let Some(taking) = dumps.begin(&id, &marker).await? {
                 return Ok(taking);
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            newest = Some(id);
         }
         Err(WorkError::NoId)
     }
@@ -231,7 +231,16 @@ impl Take<'_> {
         let said = self.order.retention.as_deref().or(archive.retention.as_deref());
         let Some(Ok(policy)) = said.map(Policy::parse) else { return };
         let removed = match retention::planned(dumps, policy).await {
-            Ok(plan) => retention::apply(dumps, &plan).await,
+            Ok(plan) => {
+                let doubtful = plan.iter().find_map(|(_, fate)| match fate {
+                    Fate::Kept(keep @ Keep::Doubtful(_)) => Some(keep),
+                    Fate::Kept(_) | Fate::Removed(_) => None,
+                });
+                if let Some(keep) = doubtful {
+                    self.course.warn(format!("dumps are {keep}"));
+                }
+                retention::apply(dumps, &plan).await
+            }
             Err(error) => Err(error),
         };
         match removed {

@@ -420,6 +420,7 @@ mod tests {
                 timeline: Timeline(1),
                 begin: Lsn(0x300_0028),
                 end: Lsn(0x300_0100),
+                began: Moment(0),
                 ended: Moment(0),
                 segment_size: size,
             },

@@ -8,9 +8,9 @@ use pgherd_api::agent::RecoverySpec;
 use pgherd_backup::backup_info::BackupInfo;
 use pgherd_backup::catalogue::{CatalogueError, Repository};
 use pgherd_core::backup::choice::{self, Along, Choice, Refusal, Wanted, choose};
-use pgherd_core::backup::increment;
 use pgherd_core::backup::window::Gap;
 use pgherd_core::backup::{Backup, BackupId, BackupIdError, Extent};
+use pgherd_core::backup::{increment, newest};
 use pgherd_core::units::Bytes;
 use pgherd_core::wal::Segment;
 
@@ -59,6 +59,17 @@ pub enum PlanError {
     Snapshot { backup: BackupId },
 }
 
+/// Whether log may be needed that the source has not archived yet. What cannot be found out here is
+/// told by the plan.
+pub async fn needs_newest(repository: &Repository, spec: &RecoverySpec) -> bool {
+    let Ok(backup) = spec.backup.as_deref().map(BackupId::parse).transpose() else { return false };
+    let Ok(catalogue) = repository.list().await else { return false };
+    let Ok((archive, window)) = repository.window(&catalogue).await else { return false };
+    let wanted = wanted(spec, backup);
+    let chosen = choose(&wanted, &catalogue.backups(), &archive, &window);
+    newest::is_needed(&wanted.target, chosen.as_ref(), &window)
+}
+
 /// The way to the target, for programs of this major version.
 pub async fn plan(
     repository: &Repository,
@@ -68,11 +79,7 @@ pub async fn plan(
     let catalogue = repository.list().await.map_err(PlanError::Look)?;
     let (archive, window) = repository.window(&catalogue).await.map_err(PlanError::Look)?;
     let backup = spec.backup.as_deref().map(BackupId::parse).transpose();
-    let wanted = Wanted {
-        target: target::sought(spec),
-        along: spec.timeline.map_or(Along::Latest, Along::Only),
-        backup: backup.map_err(PlanError::Name)?,
-    };
+    let wanted = wanted(spec, backup.map_err(PlanError::Name)?);
     let chosen = choose(&wanted, &catalogue.backups(), &archive, &window);
     let choice = chosen.map_err(PlanError::Choose)?;
     if let Some(gap) = choice::obstacle(&wanted.target, &choice, &window) {
@@ -101,6 +108,11 @@ pub async fn plan(
         segments: length / size.bytes().0.max(1),
         choice,
     })
+}
+
+fn wanted(spec: &RecoverySpec, backup: Option<BackupId>) -> Wanted {
+    let along = spec.timeline.map_or(Along::Latest, Along::Only);
+    Wanted { target: target::sought(spec), along, backup }
 }
 
 fn suits(id: &BackupId, info: &BackupInfo, installed: u32) -> Result<(), PlanError> {

@@ -127,12 +127,20 @@ impl Authority {
     ) -> Result<Vec<(&'a Wanted, Condition)>, AuthorityError> {
         let mut due = Vec::new();
         for entry in wanted {
-            let condition =
-                entry.files.condition(&entry.holder, self.certificate(), now + RENEWAL).map_err(
-                    |source| AuthorityError::Look { holder: entry.holder.to_string(), source },
-                )?;
-            if condition != Condition::Good {
-                due.push((entry, condition));
+            let look = |at| {
+                let condition = entry.files.condition(&entry.holder, self.certificate(), at);
+                condition.map_err(|source| {
+                    let holder = entry.holder.to_string();
+                    AuthorityError::Look { holder, source }
+                })
+            };
+            // Now, too: one that was made while a clock was ahead is not valid yet.
+            for at in [now, now + RENEWAL] {
+                let condition = look(at)?;
+                if condition != Condition::Good {
+                    due.push((entry, condition));
+                    break;
+                }
             }
         }
         Ok(due)
@@ -267,6 +275,18 @@ mod tests {
         assert_eq!(late.len(), 4);
         assert!(late.iter().all(|(_, why)| *why == Condition::Expiring { not_after }), "{late:?}");
         assert_eq!(all[0].files.not_after(), Some(not_after + 84 * DAY));
+    }
+
+    #[test]
+    fn what_was_issued_by_a_clock_that_was_ahead_is_issued_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::open(folder.path(), &cluster("db"), now()).unwrap();
+        let entry = [wanted(folder.path(), instance("db-1"))];
+        authority.renew(&entry, now() + 2 * DAY).unwrap();
+        assert_eq!(authority.due(&entry, now() + 2 * DAY).unwrap(), []);
+        assert_eq!(authority.renew(&entry, now()).unwrap().len(), 1);
+        assert_eq!(authority.due(&entry, now()).unwrap(), []);
+        assert_eq!(entry[0].files.not_after(), Some(now() + VALIDITY));
     }
 
     #[test]

@@ -42,6 +42,14 @@ impl Repository {
         Ok(Catalogue { entries })
     }
 
+    /// The last id that is taken, also by one that is not whole.
+    pub async fn newest(&self) -> Result<Option<BackupId>, CatalogueError> {
+        let failed = |source| CatalogueError::List { server: self.server(), source };
+        let full = self.ids(&self.layout.base()).await.map_err(failed)?;
+        let increments = self.ids(&self.layout.increments()).await.map_err(failed)?;
+        Ok(full.into_iter().chain(increments).max())
+    }
+
     /// How much each backup takes in the store.
     pub async fn stored(&self) -> Result<BTreeMap<BackupId, Size>, CatalogueError> {
         let failed = |source| CatalogueError::List { server: self.server(), source };

@@ -51,6 +51,11 @@ impl Dumps {
         Ok(found)
     }
 
+    /// The last id that is taken, also by one that is not whole.
+    pub async fn newest(&self) -> Result<Option<BackupId>, DumpError> {
+        Ok(self.folders().await?.into_iter().max())
+    }
+
     /// By id, by name, or the first or latest that can be used.
     pub async fn find(&self, wanted: &str) -> Result<Option<Found>, DumpError> {
         let found = self.list().await?;

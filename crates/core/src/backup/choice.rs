@@ -67,11 +67,14 @@ pub enum Because {
 }
 
 /// What does not rule the choice out and may yet make the recovery fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Concern {
     /// Nothing that was committed so late is known to be archived.
     BehindTheArchive { until: Moment },
+    /// A clock was ahead when this one was taken, after the chosen one, and was set back: a replay
+    /// stops at the first commit that is later than the target, so before that.
+    SetBack { ahead: BackupId },
 }
 
 /// Why no backup can be chosen.
@@ -126,6 +129,8 @@ pub fn choose(
         match judge(wanted, (id, extent), archive, window) {
             Ok((last, concern)) => {
                 let Interval { timeline, to, .. } = *last;
+                let ahead = set_back(&wanted.target, id, backups);
+                let concern = ahead.map(|ahead| Concern::SetBack { ahead }).or(concern);
                 return Ok(Choice { backup: id.clone(), timeline, to, because, concern });
             }
             Err(why) => refusal = more_telling(refusal, why),
@@ -202,6 +207,18 @@ fn judge<'a>(
     Ok((last, concern))
 }
 
+/// The next backup that began behind the target, if one that was taken later ended before it began.
+fn set_back(target: &Target, chosen: &BackupId, backups: &[Backup]) -> Option<BackupId> {
+    let Target::Time(time) = target else { return None };
+    let later = backups.iter().filter(|backup| backup.id > *chosen);
+    let later = later.filter_map(|backup| Some((&backup.id, backup.done()?)));
+    let mut later: Vec<(&BackupId, Extent)> = later.collect();
+    later.sort_by_key(|(id, _)| *id);
+    let mut behind = later.into_iter().skip_while(|(_, other)| other.began <= *time);
+    let (ahead, Extent { began, .. }) = behind.next()?;
+    behind.any(|(_, other)| other.ended < began).then(|| ahead.clone())
+}
+
 /// The log that is missing on the way to a target which may lie behind it. A recovery would end
 /// before it, as if that were the end of the log.
 pub fn obstacle<'a>(target: &Target, choice: &Choice, window: &'a Window) -> Option<&'a Gap> {
@@ -258,10 +275,15 @@ impl fmt::Display for Choice {
             Because::Named => "as named",
         };
         write!(f, "backup {} along timeline {}: {because}", self.backup, self.timeline)?;
-        match self.concern {
+        match &self.concern {
             Some(Concern::BehindTheArchive { until }) => {
                 write!(f, "; nothing committed after {until} is known to be archived")
             }
+            Some(Concern::SetBack { ahead }) => write!(
+                f,
+                "; a clock was ahead when backup {ahead} was taken and was set back later: the \
+                 recovery stops before that, so name a position of the log for what came after"
+            ),
             None => Ok(()),
         }
     }
@@ -352,6 +374,41 @@ mod tests {
             backup 19700102T000000 along timeline 2: the nearest before the target; nothing committed after 1970-01-01 00:12:00 UTC is known to be archived
         "#]],
         );
+    }
+
+    /// The third backup was taken by a clock that was four days ahead, the others after it was set
+    /// back; names are in the order of the log all the same.
+    #[test]
+    fn a_clock_that_was_set_back_is_named() {
+        let ended = |backup: Backup, day: i64, hours: i64| {
+            let ended = Moment(day * DAY + hours * DAY / 24);
+            let extent = backup.extent.map(|extent| Extent { began: ended, ended, ..extent });
+            Backup { extent, ..backup }
+        };
+        let backups = [
+            backup(1, 1, 3),
+            backup(2, 1, 4),
+            backup(6, 1, 5),
+            ended(backup(7, 1, 6), 2, 12),
+            ended(backup(8, 1, 7), 3, 12),
+        ];
+        let archive = archive(&[(1, 2, 9)], &[]);
+        let window = window(&backups, &archive);
+        let said = |(day, hours): (i64, i64)| {
+            let target = Target::Time(Moment(day * DAY + hours * DAY / 24));
+            match choose(&wanted(target), &backups, &archive, &window) {
+                Ok(choice) => format!("day {day}, {hours} h: {choice}\n"),
+                Err(refusal) => format!("refused: {refusal}\n"),
+            }
+        };
+        let all = [(1, 12), (2, 6), (2, 18), (3, 18), (6, 6)];
+        expect![[r#"
+            day 1, 12 h: backup 19700102T000000 along timeline 1: the nearest before the target; nothing committed after 1970-01-01 00:09:00 UTC is known to be archived
+            day 2, 6 h: backup 19700103T000000 along timeline 1: the nearest before the target; a clock was ahead when backup 19700107T000000 was taken and was set back later: the recovery stops before that, so name a position of the log for what came after
+            day 2, 18 h: backup 19700108T000000 along timeline 1: the nearest before the target; nothing committed after 1970-01-01 00:09:00 UTC is known to be archived
+            day 3, 18 h: backup 19700109T000000 along timeline 1: the nearest before the target; nothing committed after 1970-01-01 00:09:00 UTC is known to be archived
+            day 6, 6 h: backup 19700109T000000 along timeline 1: the nearest before the target; nothing committed after 1970-01-01 00:09:00 UTC is known to be archived
+        "#]].assert_eq(&all.map(said).concat());
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) fn backup(day: i64, timeline: u32, number: u64) -> Backup {
             timeline: Timeline(timeline),
             begin: Lsn((number << 24) + 0x28),
             end: Lsn((number << 24) + 0x100),
+            began: ended,
             ended,
             segment_size: SegmentSize::DEFAULT,
         }),

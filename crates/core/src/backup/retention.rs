@@ -3,7 +3,8 @@
 //! Never gives up what a kept backup needs, a backup on hold, or one that is not finished; and
 //! gives up nothing while there is a backup that cannot be read.
 
-use super::{Backup, BackupId, Extent, Hold, increment};
+use super::horizon::{Horizon, Leap, Side};
+use super::{Backup, BackupId, Hold, increment};
 use crate::units::Moment;
 use crate::wal::{Segment, WalFile};
 use serde::Serialize;
@@ -46,11 +47,18 @@ impl Policy {
         number.checked_mul(unit).map(Self::Days).ok_or_else(refused)
     }
 
-    /// The moment that the window begins at.
-    pub(crate) fn begins(self, now: Moment) -> Option<Moment> {
+    /// Where the window begins, if it has a length; `taken` is when all was taken that is judged.
+    pub(crate) fn horizon(
+        self,
+        taken: impl IntoIterator<Item = Moment>,
+        now: Moment,
+    ) -> Option<Horizon> {
         const DAY: u64 = 86_400;
         match self {
-            Self::Days(days) => Some(now.before(Duration::from_secs(u64::from(days) * DAY))),
+            Self::Days(days) => {
+                let begins = now.before(Duration::from_secs(u64::from(days) * DAY));
+                Some(Horizon::new(begins, taken, now))
+            }
             Self::Count(_) => None,
         }
     }
@@ -90,6 +98,8 @@ pub enum Fate {
 pub enum Keep {
     /// It ended within the window.
     Inside,
+    /// The window begins after it only if this time went by, and was not made by a wrong clock.
+    Doubtful(Leap),
     /// The window's first days are recovered from it.
     BeginsTheWindow,
     /// It is one of the newest.
@@ -154,10 +164,12 @@ pub fn plan(sight: &Sight<'_>, now: Moment) -> Plan {
         let fates = sorted.iter().map(|one| (one.id.clone(), Fate::Kept(Keep::Unreadable)));
         return Plan { backups: fates.collect(), wal: Cut::default() };
     }
+    let ended = sorted.iter().filter_map(|backup| Some(backup.done()?.ended));
+    let horizon = sight.policy.horizon(ended, now);
     let mut fates = Vec::new();
     let mut ahead = Ahead::default();
     for backup in sorted.iter().rev() {
-        fates.push((backup.id.clone(), fate(backup, sight, now, &mut ahead)));
+        fates.push((backup.id.clone(), fate(backup, sight, horizon.as_ref(), &mut ahead)));
     }
     fates.reverse();
     keep_what_is_built_on(&mut fates, sight.backups);
@@ -190,8 +202,8 @@ pub fn first_kept(ended: &[Moment], policy: Option<Policy>, now: Moment) -> Opti
             ended.get(ended.len().saturating_sub(count)).copied().unwrap_or(first)
         }
         Some(policy @ Policy::Days(_)) => {
-            let begins = policy.begins(now);
-            let leads = |end: &&Moment| begins.is_some_and(|begins| **end <= begins);
+            let horizon = policy.horizon(ended.iter().copied(), now);
+            let leads = |end: &&Moment| horizon.is_some_and(|it| it.side(**end) == Side::Before);
             ended.iter().rfind(leads).copied().unwrap_or(first)
         }
     })
@@ -263,33 +275,36 @@ struct Ahead {
     begins_the_window: bool,
 }
 
-fn fate(backup: &Backup, sight: &Sight<'_>, now: Moment, ahead: &mut Ahead) -> Fate {
+fn fate(backup: &Backup, sight: &Sight<'_>, horizon: Option<&Horizon>, ahead: &mut Ahead) -> Fate {
     let Some(extent) = backup.done() else { return Fate::Kept(Keep::NotDone) };
     let usable = !sight.unusable.contains(&backup.id);
+    let side = horizon.map(|horizon| horizon.side(extent.ended));
     let fate = match backup.hold {
         Some(hold) => Fate::Kept(Keep::OnHold(hold)),
-        None => unheld(extent, sight, now, ahead),
+        None => unheld(sight, side, ahead),
     };
     // What stands alone does not lead into the window: the log after it is removed.
     let leads = usable && backup.hold != Some(Hold::Standalone);
     if leads {
         ahead.usable += 1;
-        let outside = sight.policy.begins(now).is_some_and(|begin| extent.ended <= begin);
-        ahead.begins_the_window |= outside;
+        ahead.begins_the_window |= side == Some(Side::Before);
     }
     fate
 }
 
-fn unheld(extent: Extent, sight: &Sight<'_>, now: Moment, ahead: &Ahead) -> Fate {
-    let removed = match (sight.policy, sight.policy.begins(now)) {
+fn unheld(sight: &Sight<'_>, side: Option<Side>, ahead: &Ahead) -> Fate {
+    let removed = match (sight.policy, side) {
         (Policy::Count(count), _) => {
             if ahead.usable < count.max(1) {
                 return Fate::Kept(Keep::Newest);
             }
             Remove::Surplus
         }
-        (Policy::Days(_), Some(begin)) if extent.ended > begin => return Fate::Kept(Keep::Inside),
-        (Policy::Days(_), _) => {
+        (Policy::Days(_), Some(Side::Inside)) => return Fate::Kept(Keep::Inside),
+        (Policy::Days(_), Some(Side::Doubtful(leap))) => {
+            return Fate::Kept(Keep::Doubtful(leap));
+        }
+        (Policy::Days(_), Some(Side::Before) | None) => {
             if !ahead.begins_the_window {
                 return Fate::Kept(Keep::BeginsTheWindow);
             }
@@ -310,6 +325,7 @@ fn cut(sorted: &[&Backup], fates: &[(BackupId, Fate)]) -> Cut {
             }
             Fate::Kept(
                 Keep::Inside
+                | Keep::Doubtful(_)
                 | Keep::BeginsTheWindow
                 | Keep::Newest
                 | Keep::AtLeast
@@ -333,6 +349,13 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kept(Keep::Inside) => "kept: it ended within the window",
+            Self::Kept(Keep::Doubtful(leap)) => {
+                return write!(
+                    f,
+                    "kept: the window begins after it only if the time {leap} went by, in which no \
+                     backup ended; a clock may have been wrong"
+                );
+            }
             Self::Kept(Keep::BeginsTheWindow) => "kept: the window is recovered from it",
             Self::Kept(Keep::Newest) => "kept: it is one of the newest",
             Self::Kept(Keep::AtLeast) => "kept: fewer than wanted would be left",
@@ -433,6 +456,26 @@ mod tests {
             log before 00000001000000000000000A removed
         "#]],
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_gives_nothing_up() {
+        let mut backups = daily();
+        backups.push(backup(50, 1, 60));
+        let none = BTreeSet::new();
+        let policy = Policy::Days(5);
+        let sight =
+            Sight { policy, at_least: 1, backups: &backups, unusable: &none, unreadable: &none };
+        let plan = plan(&sight, Moment(50 * DAY));
+        expect![[r#"
+            19700103T000000 removed: the window begins after it
+            19700105T000000 kept: the window is recovered from it
+            19700107T000000 kept: the window begins after it only if the time from 1970-01-11 00:00:00 UTC to 1970-02-20 00:00:00 UTC went by, in which no backup ended; a clock may have been wrong
+            19700109T000000 kept: the window begins after it only if the time from 1970-01-11 00:00:00 UTC to 1970-02-20 00:00:00 UTC went by, in which no backup ended; a clock may have been wrong
+            19700111T000000 kept: the window begins after it only if the time from 1970-01-11 00:00:00 UTC to 1970-02-20 00:00:00 UTC went by, in which no backup ended; a clock may have been wrong
+            19700220T000000 kept: it ended within the window
+            log before 000000010000000000000014 removed
+        "#]].assert_eq(&plan.to_string());
     }
 
     #[test]

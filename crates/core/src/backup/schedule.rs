@@ -44,6 +44,10 @@ pub enum Step {
     Note {
         until: Moment,
     },
+    /// It was looked at by a clock that was ahead: what is due is counted from now on.
+    NoteAnew {
+        until: Moment,
+    },
     Wait {
         until: Moment,
     },
@@ -72,6 +76,9 @@ pub fn next(sight: &Sight) -> Option<Step> {
             Step::Take { due: sight.now, why: Why::AtOnce }
         }
         (Wish::Scheduled | Wish::AtOnceAndScheduled, ..) if is_first => Step::Note { until },
+        (_, _, _) if sight.checked.is_some_and(|checked| checked > sight.now) => {
+            Step::NoteAnew { until }
+        }
         (_, _, Some(due)) if due <= sight.now => Step::Take { due, why: Why::Due },
         (_, _, Some(due)) => Step::Wait { until: due },
         (_, _, None) => Step::Wait { until },
@@ -101,6 +108,7 @@ mod tests {
             Step::Rest => "rest\n".to_owned(),
             Step::WaitForLast => "wait for the last one\n".to_owned(),
             Step::Note { until } => format!("note, then wait until {}\n", hour(until)),
+            Step::NoteAnew { until } => format!("note anew, then wait until {}\n", hour(until)),
             Step::Wait { until } => format!("wait until {}\n", hour(until)),
             Step::Take { due, why } => format!("take that of {} ({why:?})\n", hour(due)),
         }
@@ -134,6 +142,27 @@ mod tests {
                 told(AtOnceAndScheduled, None, 3, Goes),
                 told(AtOnceAndScheduled, None, 3, Over),
                 told(AtOnceAndScheduled, Some(3), 4, Over),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_does_not_keep_the_next_one_waiting() {
+        use Last::{Goes, Over};
+        use Wish::{AtOnceAndScheduled, Scheduled, Suspended};
+        expect![[r#"
+            note anew, then wait until 4:00
+            note anew, then wait until 4:00
+            wait for the last one
+            rest
+        "#]]
+        .assert_eq(
+            &[
+                told(Scheduled, Some(960), 3, Over),
+                told(AtOnceAndScheduled, Some(960), 3, Over),
+                told(Scheduled, Some(960), 3, Goes),
+                told(Suspended, Some(960), 3, Over),
             ]
             .concat(),
         );

@@ -76,6 +76,7 @@ impl Surroundings {
     /// What the agent is told of itself; where its peers are, it learns later.
     pub(super) fn agent_config(&self, bindir: PathBuf) -> AgentConfig {
         AgentConfig {
+            written_by: None,
             cluster: self.cluster.clone(),
             instance: self.instance.clone(),
             folder: self.volume.clone(),

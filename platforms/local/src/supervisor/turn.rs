@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::ports::Service;
 use crate::processes::Part;
 use pgherd_agent::chain::chain;
-use pgherd_agent::config::{AgentConfig, PeerAddress, PostgresAddress, RecordAddress};
+use pgherd_agent::config::{AgentConfig, PeerAddress, PostgresAddress, RecordAddress, VERSION};
 use pgherd_agent::durable::{self, Access, DurableError};
 use pgherd_api::agent::Specification;
 use pgherd_core::names::InstanceName;
@@ -192,6 +192,7 @@ impl Supervisor {
             (other.clone(), address)
         });
         let config = AgentConfig {
+            written_by: Some(VERSION.to_owned()),
             cluster: self.folder.name().clone(),
             instance: name.clone(),
             folder: self.folder.instance(name).root().to_owned(),

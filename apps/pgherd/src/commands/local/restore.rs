@@ -1,10 +1,13 @@
 //! `pgherd local restore`: makes a new cluster as another one was at a moment.
 //!
-//! Never touches the source, and never begins anything that cannot be brought to its end.
+//! Never touches the source but to have it archive what the target may need, and never begins anything
+//! that cannot be brought to its end.
 
 pub(super) mod checked;
 pub(super) mod fresh;
+mod log;
 
+use self::log::Ask;
 use super::super::check::{Checked, statements, tell_made};
 use super::super::recovery::{Wish, sentence, words};
 use super::super::repository::{Asked, Teller, Told, answer, plan};
@@ -17,7 +20,7 @@ use super::wait::Sight;
 use pgherd_api::agent::{RecoveryPhase, RecoveryReport};
 use pgherd_core::names::ClusterName;
 use pgherd_local::client::{self, Supervisor};
-use pgherd_local::control::{Request, View};
+use pgherd_local::control::View;
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::{ClusterFolder, Home};
 use pgherd_local::hint;
@@ -29,8 +32,6 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
-/// For a segment that is finished on request to come into the archive.
-const LOG: Duration = Duration::from_secs(30);
 
 /// Make a new cluster as another one was at a moment
 #[derive(clap::Args)]
@@ -64,6 +65,14 @@ struct Prepared {
     manifest: Manifest,
     plan: Told,
     major: PathBuf,
+    source: log::Asked,
+}
+
+/// What became of an attempt.
+enum Made {
+    Whole(Box<RecoveryReport>, Option<Checked>),
+    /// The log ended before the target.
+    Short(Failure),
 }
 
 impl Restore {
@@ -79,17 +88,45 @@ impl Restore {
         fresh::refuse_existing(&new)?;
         let check = self.sql_check.as_deref().map(statements).transpose()?;
         let account = place::owner(source)?;
-        let prepared = place::as_account(&account, || self.prepare(source.clone()))?;
-        let output = self.place.output();
+        let this = &self;
+        let prepare = |ask: Ask| place::as_account(&account, || this.prepare(source.clone(), ask));
+        let prepared = prepare(Ask::IfNeeded)?;
         if self.wish.plan {
+            let output = self.place.output();
             return prepared.plan.tell(output.form(), &|text| hint::addressed(text, source.root()));
         }
-        prepared.plan.lines().iter().for_each(|line| remark(line));
-        let owner = fresh::claim(&new)?;
         let began = Instant::now();
+        let check = check.as_deref();
+        let (report, checked) = match self.make((&home, &new), &prepared, check)? {
+            Made::Whole(report, checked) => (report, checked),
+            Made::Short(failure) if prepared.source != log::Asked::No => return Err(failure),
+            Made::Short(failure) => {
+                let again = prepare(Ask::Anyhow)?;
+                if again.source != log::Asked::Yes {
+                    return Err(failure);
+                }
+                remark("the archive ended before the target; the source has archived more: again");
+                match self.make((&home, &new), &again, check)? {
+                    Made::Whole(report, checked) => (report, checked),
+                    Made::Short(failure) => return Err(failure),
+                }
+            }
+        };
+        self.tell(&report, checked.as_ref(), began.elapsed())
+    }
+
+    /// Makes the new cluster; what was made in vain is gone afterwards.
+    fn make(
+        &self,
+        (home, new): (&Home, &ClusterFolder),
+        prepared: &Prepared,
+        check: Option<&str>,
+    ) -> Result<Made, Failure> {
+        prepared.plan.lines().iter().for_each(|line| remark(line));
+        let owner = fresh::claim(new)?;
         let (work, placing) = (
             Work {
-                home,
+                home: home.clone(),
                 folder: new.clone(),
                 account: owner.clone(),
                 wanted: Some(prepared.manifest.clone()),
@@ -101,26 +138,28 @@ impl Restore {
         let made = place::as_account(&owner, || async move {
             let (supervisor, done) = up::make(&work, &placing, (Some(text), None)).await?;
             warn(&done.warnings);
-            let report = follow(&supervisor, patience).await?;
-            let checked = match &check {
+            let report = match follow(&supervisor, patience).await? {
+                Followed::Restored(report) => report,
+                Followed::Short(failure) => return Ok(Made::Short(failure)),
+            };
+            let checked = match check {
                 Some(check) => Some(checked::run(&supervisor, check).await?),
                 None => None,
             };
-            Ok((report, checked))
+            Ok(Made::Whole(report, checked))
         });
-        let (report, checked) =
-            made.map_err(|failure| fresh::cleared((&new, &owner), patience, failure))?;
-        self.tell(&report, checked.as_ref(), began.elapsed())
+        let cleared = |failure| fresh::cleared((new, &owner), patience, failure);
+        match made.map_err(cleared)? {
+            Made::Short(failure) => Ok(Made::Short(cleared(failure))),
+            made @ Made::Whole(..) => Ok(made),
+        }
     }
 
     /// The plan, or why there is none.
-    async fn prepare(&self, source: ClusterFolder) -> Result<Prepared, Failure> {
+    async fn prepare(&self, source: ClusterFolder, ask: Ask) -> Result<Prepared, Failure> {
         let (text, kept) = repository::kept(&source)?;
         let registration = client::registered(&source)?;
         repository::open(&source)?.refuse_other().await?;
-        if !self.wish.plan {
-            self.finish_log(&source, &kept).await?;
-        }
         let aim = self.wish.aim(self.backup(&source).await?);
         let text = restored::manifest(&text, &self.new, aim, self.wish.instances)?;
         let manifest = manifest::understand(&text, None)?.with_key_files()?;
@@ -133,36 +172,15 @@ impl Restore {
             let own = repository::open_for((own, &manifest.keys), &source, None)?;
             plan::refuse_occupied(&own).await?;
         }
+        let brought = if self.wish.plan {
+            log::Asked::No
+        } else {
+            log::bring(ask, (&source, &kept), (&opened, &spec)).await?
+        };
         let instances = manifest.checked.instances;
         let asked = plan::Plan { new: self.new.clone(), instances, spec, own: None };
         let plan = answer(&opened, &Asked::Plan(Box::new(asked)), &Teller::default()).await?;
-        Ok(Prepared { text, manifest, plan, major: registration.bindir })
-    }
-
-    /// The segment that a running source writes to may hold the target.
-    async fn finish_log(&self, source: &ClusterFolder, kept: &Manifest) -> Result<(), Failure> {
-        if !self.wish.needs_log() || kept.checked.postgres.archive.is_none() {
-            return Ok(());
-        }
-        let Some(supervisor) = client::present(source).await? else { return Ok(()) };
-        if let Err(failure) = supervisor.ask(&Request::FinishLog).await {
-            remark(&format!("warning: what was written last may not be archived: {failure}"));
-            return Ok(());
-        }
-        let until = Instant::now() + LOG;
-        loop {
-            let view = supervisor.view().await?;
-            let status = view.primary().and_then(|primary| primary.status.as_ref());
-            let archive = status.and_then(|status| status.archive.as_ref());
-            if archive.is_some_and(|archive| archive.waiting == 0) {
-                return Ok(());
-            }
-            if Instant::now() >= until {
-                remark("warning: the source has log that is not archived yet");
-                return Ok(());
-            }
-            sleep(BETWEEN_LOOKS).await;
-        }
+        Ok(Prepared { text, manifest, plan, major: registration.bindir, source: brought })
     }
 
     /// The backup to begin with, if one is named.
@@ -191,8 +209,14 @@ impl Restore {
     }
 }
 
+/// What was seen of an attempt in the end.
+enum Followed {
+    Restored(Box<RecoveryReport>),
+    Short(Failure),
+}
+
 /// Until every instance is ready.
-async fn follow(supervisor: &Supervisor, patience: Duration) -> Result<RecoveryReport, Failure> {
+async fn follow(supervisor: &Supervisor, patience: Duration) -> Result<Followed, Failure> {
     let mut progress = Progress::new();
     let mut last: Option<(String, String)> = None;
     let mut moved = Instant::now();
@@ -200,13 +224,15 @@ async fn follow(supervisor: &Supervisor, patience: Duration) -> Result<RecoveryR
         let view = supervisor.view().await?;
         if let Some(why) = hopeless(&view) {
             let what = format!("cluster {} cannot be restored", view.cluster);
-            return Err(Failure::new(Kind::Failed, what).because(why));
+            let failure = Failure::new(Kind::Failed, what).because(why);
+            let is_short = recovery(&view).is_some_and(|report| report.fell_short.is_some());
+            return if is_short { Ok(Followed::Short(failure)) } else { Err(failure) };
         }
         let report = recovery(&view).cloned();
         let done = report.filter(|report| report.phase == RecoveryPhase::Completed);
         let (step, detail) = match (done, recovery(&view)) {
             (Some(report), _) => match up::sight(&view) {
-                Sight::There(_) => return Ok(report),
+                Sight::There(_) => return Ok(Followed::Restored(Box::new(report))),
                 Sight::Never(failure) => return Err(failure),
                 Sight::Missing(what) => (what, String::new()),
             },

@@ -176,6 +176,8 @@ fn lines(all: &[Listed]) -> Vec<String> {
 fn row(one: &Listed) -> Vec<String> {
     let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let took = one.began_at.zip(one.ended_at).map(|(began, ended)| ended.duration_since(began));
+    // A clock may have been set back meanwhile.
+    let took = took.filter(|took| !took.is_negative());
     let bytes = |bytes: Option<u64>| known(bytes.map(|bytes| Bytes(bytes).to_string()));
     let log = one.begin_wal.as_ref().zip(one.end_wal.as_ref());
     vec![

@@ -288,6 +288,15 @@ fn a_threshold_longer_than_the_life_does_not_renew_for_ever() {
 }
 
 #[test]
+fn what_was_made_by_a_clock_that_was_ahead_is_made_anew() {
+    let mut case = Case::new();
+    case.settle();
+    case.now -= 2 * DAY;
+    assert!(case.settle().contains("it is not valid yet"));
+    assert_eq!(case.settle(), "");
+}
+
+#[test]
 fn agents_take_what_is_made_for_them() {
     let mut case = Case::new();
     // The files' identity is judged by the machine's clock.

@@ -157,10 +157,10 @@ mod tests {
         let (mut before, mut lines) = (ClusterStatus::default(), String::new());
         for backup in [
             over("a", COMPLETED, 1),
-            over("b", COMPLETED, 2),
-            over("c", COMPLETED, 30),
-            over("d", FAILED, 31),
-            over("e", RUNNING, 32),
+            over("b", COMPLETED, 20),
+            over("c", COMPLETED, 48),
+            over("d", FAILED, 49),
+            over("e", RUNNING, 50),
         ] {
             all.push(backup);
             let (status, text) = told(&before, &all);
@@ -169,11 +169,11 @@ mod tests {
         let (_, text) = told(&before, &[]);
         expect![[r#"
             Some("2027-01-15T09:00:00Z") to Some("2027-01-15T09:00:00Z"), None LastBackupSucceeded True LastBackupSucceeded: Backup was successful
-            Some("2027-01-15T09:00:00Z") to Some("2027-01-15T10:00:00Z"), None LastBackupSucceeded True LastBackupSucceeded: Backup was successful
-            Some("2027-01-15T10:00:00Z") to Some("2027-01-16T14:00:00Z"), None LastBackupSucceeded True LastBackupSucceeded: Backup was successful
-            Some("2027-01-15T10:00:00Z") to Some("2027-01-16T14:00:00Z"), Some("2027-01-16T15:00:00Z") LastBackupSucceeded False LastBackupFailed: no such bucket
-            Some("2027-01-15T10:00:00Z") to Some("2027-01-16T14:00:00Z"), Some("2027-01-16T15:00:00Z") LastBackupSucceeded False BackupStarted: New Backup starting up
-            Some("2027-01-15T10:00:00Z") to Some("2027-01-16T14:00:00Z"), Some("2027-01-16T15:00:00Z") LastBackupSucceeded False BackupStarted: New Backup starting up
+            Some("2027-01-15T09:00:00Z") to Some("2027-01-16T04:00:00Z"), None LastBackupSucceeded True LastBackupSucceeded: Backup was successful
+            Some("2027-01-16T04:00:00Z") to Some("2027-01-17T08:00:00Z"), None LastBackupSucceeded True LastBackupSucceeded: Backup was successful
+            Some("2027-01-16T04:00:00Z") to Some("2027-01-17T08:00:00Z"), Some("2027-01-17T09:00:00Z") LastBackupSucceeded False LastBackupFailed: no such bucket
+            Some("2027-01-16T04:00:00Z") to Some("2027-01-17T08:00:00Z"), Some("2027-01-17T09:00:00Z") LastBackupSucceeded False BackupStarted: New Backup starting up
+            Some("2027-01-16T04:00:00Z") to Some("2027-01-17T08:00:00Z"), Some("2027-01-17T09:00:00Z") LastBackupSucceeded False BackupStarted: New Backup starting up
         "#]]
         .assert_eq(&(lines + &text));
     }
