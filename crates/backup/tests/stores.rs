@@ -10,6 +10,7 @@ mod stores {
     mod contract;
     mod faults;
     mod interchange;
+    mod leftovers;
     mod relay;
     mod rewrap;
     mod segments;

@@ -5,6 +5,7 @@
 pub mod choice;
 pub mod course;
 pub mod increment;
+pub mod leftover;
 pub mod retention;
 pub mod schedule;
 pub mod taker;

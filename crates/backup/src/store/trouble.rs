@@ -187,6 +187,10 @@ impl Trouble {
         }
     }
 
+    pub(super) fn of_file(error: &io::Error) -> Self {
+        told_of_file(error).unwrap_or_else(|| Self::Other(error.to_string()))
+    }
+
     pub(super) fn of(error: &object_store::Error) -> Self {
         let said = Said::of(error);
         if let Some(trouble) = said.by_code().or_else(|| said.by_connection(error)) {
@@ -315,9 +319,12 @@ impl Said {
     }
 }
 
-/// What the operating system says of a folder.
 fn by_file(error: &object_store::Error) -> Option<Trouble> {
-    let cause = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).and_then(told_of_file)
+}
+
+/// What the operating system says of a folder.
+fn told_of_file(cause: &io::Error) -> Option<Trouble> {
     Some(match cause.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Trouble::Denied(cause.to_string())
