@@ -307,6 +307,12 @@ impl Layout {
         (self.blockmap(segment) == *key).then_some(segment)
     }
 
+    /// What is there as long as the repository is from which this backup is restored: our mark, which
+    /// one of barman's has not, or what describes the backup.
+    pub fn witnesses(&self, id: &BackupId) -> [Key; 3] {
+        [self.own(OwnObject::System), self.backup_info(id), self.increment_description(id)]
+    }
+
     /// An object of our own, which barman's tools neither see nor delete.
     pub fn own(&self, name: OwnObject) -> Key {
         self.root.with(OWN).with(match name {

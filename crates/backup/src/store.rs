@@ -200,6 +200,7 @@ impl Store {
     }
 
     async fn put(&self, key: &Key, content: Bytes, mode: PutMode) -> Result<(), Trouble> {
+        self.is_there_to_write().await?;
         let content = match &self.encrypted {
             Some(encrypted) => encrypted.seal(key, &content).await?,
             None => content,

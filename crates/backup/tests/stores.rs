@@ -9,6 +9,7 @@ mod stores {
     mod catalogue;
     mod contract;
     mod faults;
+    mod gone;
     mod interchange;
     mod leftovers;
     mod relay;

@@ -1,4 +1,4 @@
-//! What only a store in a folder needs: where it is, and how long its disk may take.
+//! What only a store in a folder needs: where it is, and whether it is there.
 //!
 //! Never makes the folder: one that is missing may be a disk that is not mounted.
 
@@ -12,6 +12,14 @@ impl Store {
             Kind::Folder(root) => Some(root),
             Kind::S3 | Kind::OtherServer => None,
         }
+    }
+
+    /// Before anything is written: all folders on the way would be made anew.
+    pub(super) async fn is_there_to_write(&self) -> Result<(), Trouble> {
+        let Some(root) = self.root() else { return Ok(()) };
+        let root = root.to_owned();
+        let is_there = self.blocking(move || Ok(root.is_dir())).await?;
+        if is_there { Ok(()) } else { Err(Trouble::NoFolder) }
     }
 
     /// Does what may take long, and waits no longer than we have patience.

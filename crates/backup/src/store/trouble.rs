@@ -87,6 +87,11 @@ pub enum Trouble {
     Missing,
     #[error("it is said to be there, and there is nothing under this name: try again")]
     Vanished,
+    #[error(
+        "nothing is there any more of what was there before: mount the disk of the folder again, or \
+         bring back the bucket"
+    )]
+    Gone,
     #[error("it was deleted, and a listing still has it: try again")]
     Remains,
     #[error(
@@ -156,6 +161,7 @@ impl Trouble {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Vanished
+            | Self::Gone
             | Self::Remains
             | Self::NoStore
             | Self::Contended
