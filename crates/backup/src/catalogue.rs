@@ -6,9 +6,11 @@ mod history;
 mod list;
 mod log;
 mod prune;
+mod sweep;
 
 pub(crate) use history::forks;
 pub use prune::Pruned;
+pub use sweep::Swept;
 
 use crate::backup_info::{BackupInfo, Incomplete};
 use crate::encryption::FormError;
@@ -58,6 +60,8 @@ pub enum CatalogueError {
     Remove { backup: BackupId, source: StoreError },
     #[error("removing log that is not needed any more")]
     RemoveLog { source: StoreError },
+    #[error("removing what killed uploads left of {server}")]
+    Sweep { server: String, source: StoreError },
     #[error("backup {backup} was put on hold since it was to be removed: decide anew")]
     HeldSince { backup: BackupId },
 }

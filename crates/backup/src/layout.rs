@@ -33,6 +33,12 @@ impl Key {
         self.as_str().rsplit('/').next().unwrap_or_default()
     }
 
+    /// All but the last part.
+    pub(crate) fn folder(&self) -> Self {
+        let folder = self.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+        Self(Path::parse(folder).unwrap_or_default())
+    }
+
     /// An object in this folder.
     fn with(&self, part: &str) -> Self {
         // Every part comes from a type that has been parsed: joining cannot lead elsewhere.
@@ -151,6 +157,27 @@ impl Layout {
     /// Who takes a backup, as long as that is going on.
     pub fn taker(&self, id: &BackupId) -> Key {
         self.root.with(OWN).with("base").with(id.as_str()).with("taker")
+    }
+
+    /// Who takes the backup or the dump that this object is of, if it is of one.
+    pub(crate) fn taker_of(&self, key: &Key) -> Option<Key> {
+        let mut parts = key.within(&self.root)?.split('/');
+        let mut next = || parts.next();
+        let (kind, is_own) = match next()? {
+            OWN => (next()?, true),
+            other => (other, false),
+        };
+        let id = BackupId::parse(next()?).ok()?;
+        match (kind, is_own) {
+            ("base", _) | ("incr", true) => Some(self.taker(&id)),
+            ("dumps", true) => Some(self.dump_taker(&id)),
+            _ => None,
+        }
+    }
+
+    /// All that is read and written of the server.
+    pub(crate) fn root(&self) -> &Key {
+        &self.root
     }
 
     /// The folder of folders of incremental backups. Never in `base`: barman would take what is there
@@ -280,6 +307,12 @@ impl Layout {
         (self.blockmap(segment) == *key).then_some(segment)
     }
 
+    /// What is there as long as the repository is from which this backup is restored: our mark, which
+    /// one of barman's has not, or what describes the backup.
+    pub fn witnesses(&self, id: &BackupId) -> [Key; 3] {
+        [self.own(OwnObject::System), self.backup_info(id), self.increment_description(id)]
+    }
+
     /// An object of our own, which barman's tools neither see nor delete.
     pub fn own(&self, name: OwnObject) -> Key {
         self.root.with(OWN).with(match name {
@@ -394,6 +427,29 @@ mod tests {
             prod/eu%20/app-db/pgherd/dumps/20261122T112233/5/toc.dat
         "#]]
         .assert_eq(&keys.map(|key| format!("{key}\n")).concat());
+    }
+
+    #[test]
+    fn what_is_of_a_backup_or_a_dump_has_a_taker() {
+        let id = BackupId::parse("20261122T112233").unwrap();
+        let server = ServerName::parse("app-db").unwrap();
+        for form in [Form::Clear, Form::Encrypted] {
+            let layout = Layout::of(form, &Prefix::parse("prod").unwrap(), &server);
+            let of_backup = [
+                layout.archive(&id, "data.tar"),
+                layout.index(&id),
+                layout.increment_object(&id, "pack_0000.zst"),
+                layout.taker(&id),
+            ];
+            for key in of_backup {
+                assert_eq!(layout.taker_of(&key), Some(layout.taker(&id)), "{key}");
+            }
+            let file = layout.dump_file(&id, &DumpFile::of_folder(Oid(5), "toc.dat").unwrap());
+            assert_eq!(layout.taker_of(&file), Some(layout.dump_taker(&id)));
+            for other in [layout.piece(piece()), layout.own(OwnObject::System), layout.base()] {
+                assert_eq!(layout.taker_of(&other), None, "{other}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Never knows what an object holds, and never replaces one where a new one is asked for.
 
 mod encrypted;
+mod folder;
+mod leftover;
 mod listed;
 mod open;
 mod rewrap;
@@ -20,6 +22,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload};
 use pgherd_core::units::{Bytes as Size, Moment};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -73,9 +76,10 @@ pub struct Store {
     encrypted: Option<Arc<Encrypted>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    Folder,
+    /// Where it is.
+    Folder(Arc<Path>),
     /// Never says that something it was to delete is missing.
     S3,
     OtherServer,
@@ -196,6 +200,7 @@ impl Store {
     }
 
     async fn put(&self, key: &Key, content: Bytes, mode: PutMode) -> Result<(), Trouble> {
+        self.is_there_to_write().await?;
         let content = match &self.encrypted {
             Some(encrypted) => encrypted.seal(key, &content).await?,
             None => content,
@@ -344,7 +349,7 @@ impl Store {
                 folders: found.common_prefixes.into_iter().map(Key::from_path).collect(),
                 objects: found.objects.into_iter().map(|it| self.object(it)).collect(),
             }),
-            Err(Trouble::Missing) if self.kind == Kind::Folder => Ok(Folder::default()),
+            Err(Trouble::Missing) if matches!(self.kind, Kind::Folder(_)) => Ok(Folder::default()),
             Err(Trouble::Missing) => Err(self.listing(folder, Trouble::NoStore)),
             Err(trouble) => Err(self.listing(folder, trouble)),
         }

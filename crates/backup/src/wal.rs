@@ -39,6 +39,8 @@ pub struct Archive {
     store: Store,
     layout: Layout,
     settings: Settings,
+    /// What is there as long as the repository is.
+    witnesses: Arc<[Key]>,
     shared: Arc<Shared>,
 }
 
@@ -119,7 +121,14 @@ impl Archive {
             seen: Mutex::new(settings.compression),
             neighbours: tokio::sync::Mutex::new(None),
         };
-        Self { store, layout, settings, shared: Arc::new(shared) }
+        Self { store, layout, settings, witnesses: Arc::default(), shared: Arc::new(shared) }
+    }
+
+    /// That a file is not there is believed only while one of these is: a folder whose disk was
+    /// unmounted is empty, and no end of the log.
+    #[must_use]
+    pub fn witnessed_by(self, witnesses: impl IntoIterator<Item = Key>) -> Self {
+        Self { witnesses: witnesses.into_iter().collect(), ..self }
     }
 
     pub fn layout(&self) -> &Layout {

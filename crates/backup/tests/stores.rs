@@ -9,7 +9,9 @@ mod stores {
     mod catalogue;
     mod contract;
     mod faults;
+    mod gone;
     mod interchange;
+    mod leftovers;
     mod relay;
     mod rewrap;
     mod segments;

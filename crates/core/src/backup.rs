@@ -6,6 +6,7 @@ pub mod choice;
 pub mod course;
 pub mod horizon;
 pub mod increment;
+pub mod leftover;
 pub mod newest;
 pub mod retention;
 pub mod schedule;

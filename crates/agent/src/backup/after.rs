@@ -49,6 +49,15 @@ pub(super) async fn retain(
     }
 }
 
+/// Uploads that were killed left what nobody needs.
+pub(super) async fn clear_away(repository: &Repository, tell: &watch::Sender<BackupReport>) {
+    if let Err(error) = repository.sweep().await {
+        let why = chain(&error).to_string();
+        warn!(why, "what killed uploads left stays");
+        tell.send_modify(|report| report.warnings.push(why));
+    }
+}
+
 /// From when on the cluster can be recovered now.
 pub(super) async fn look_back(repository: &Repository, tell: &watch::Sender<BackupReport>) {
     match first(repository).await {

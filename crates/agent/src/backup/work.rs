@@ -312,6 +312,7 @@ impl Course {
         }
         let repository = Repository::new(stored.store.clone(), stored.layout.clone());
         after::retain(&repository, self.job.archive.retention.as_deref(), &self.tell).await;
+        after::clear_away(&repository, &self.tell).await;
         after::look_back(&repository, &self.tell).await;
         (BackupPhase::Completed, None)
     }

@@ -277,8 +277,10 @@ impl Work<'_> {
             .map_err(|source| RecoveryError::Spool { path: spool.clone(), source })?;
         let socket = self.listen()?;
         let (store, layout) = (self.source.store.clone(), self.source.layout.clone());
+        let witnesses = layout.witnesses(&self.plan.choice.backup);
+        let archive = archive(store, layout, self.plan.backup.system).witnessed_by(witnesses);
         let feed = Feed {
-            archive: archive(store, layout, self.plan.backup.system),
+            archive,
             repository: self.source.repository(),
             size: self.plan.extent.segment_size,
             data: self.staged.data.clone(),

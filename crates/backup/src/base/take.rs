@@ -225,8 +225,11 @@ pub async fn sweep(store: &Store, layout: &Layout, id: &BackupId) -> Result<(), 
         (layout.backup(id), layout.backup_info(id)),
     ] {
         store.delete_described(&folder, &described, |_| true).await?;
+        store.clear_leftovers(&folder).await?;
     }
-    store.delete(vec![layout.index(id)]).await?;
+    let index = layout.index(id);
+    store.delete(vec![index.clone()]).await?;
+    store.clear_leftovers(&index.folder()).await?;
     store.delete(vec![layout.taker(id)]).await
 }
 

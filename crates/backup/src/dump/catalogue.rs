@@ -112,6 +112,7 @@ impl Dumps {
         let folder = self.layout.dump(id);
         let removed = self.store.delete_described(&folder, &description, |key| *key != taker);
         removed.await.map_err(failed)?;
+        self.store.clear_leftovers(&folder).await.map_err(failed)?;
         self.store.delete(vec![taker]).await.map_err(failed)
     }
 }

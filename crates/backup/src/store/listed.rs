@@ -51,4 +51,9 @@ impl Store {
     pub(crate) fn vanished(&self, key: &Key) -> StoreError {
         self.reading(key, Trouble::Vanished)
     }
+
+    /// What to say when nothing can be had any more, not even what stays as long as a repository.
+    pub(crate) fn gone(&self, witness: &Key) -> StoreError {
+        self.reading(witness, Trouble::Gone)
+    }
 }

@@ -31,8 +31,11 @@ impl Store {
         let place = destination.place.to_string();
         let failed = |source| StoreError::Open { place: place.clone(), source };
         let objects = objects(destination, credentials, patience).map_err(failed)?;
-        let kind = match destination.place {
-            Place::Folder(_) => Kind::Folder,
+        let kind = match &destination.place {
+            Place::Folder(folder) => {
+                let whole = folder.canonicalize();
+                Kind::Folder(whole.map_err(|error| failed(Trouble::of_file(&error)))?.into())
+            }
             Place::S3 { .. } => Kind::S3,
             Place::Azure { .. } | Place::Google { .. } => Kind::OtherServer,
         };

@@ -87,6 +87,11 @@ pub enum Trouble {
     Missing,
     #[error("it is said to be there, and there is nothing under this name: try again")]
     Vanished,
+    #[error(
+        "nothing is there any more of what was there before: mount the disk of the folder again, or \
+         bring back the bucket"
+    )]
+    Gone,
     #[error("it was deleted, and a listing still has it: try again")]
     Remains,
     #[error(
@@ -156,6 +161,7 @@ impl Trouble {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Vanished
+            | Self::Gone
             | Self::Remains
             | Self::NoStore
             | Self::Contended
@@ -185,6 +191,10 @@ impl Trouble {
             | Self::Authorities(_)
             | Self::ConnectionString => Retry::Never,
         }
+    }
+
+    pub(super) fn of_file(error: &io::Error) -> Self {
+        told_of_file(error).unwrap_or_else(|| Self::Other(error.to_string()))
     }
 
     pub(super) fn of(error: &object_store::Error) -> Self {
@@ -315,9 +325,12 @@ impl Said {
     }
 }
 
-/// What the operating system says of a folder.
 fn by_file(error: &object_store::Error) -> Option<Trouble> {
-    let cause = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).and_then(told_of_file)
+}
+
+/// What the operating system says of a folder.
+fn told_of_file(cause: &io::Error) -> Option<Trouble> {
     Some(match cause.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Trouble::Denied(cause.to_string())

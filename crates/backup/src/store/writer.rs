@@ -33,15 +33,15 @@ impl Writer {
     pub(super) async fn begin(store: Store, key: Key) -> Result<Self, StoreError> {
         let encrypter = store.encrypted.as_ref().map(|encrypted| encrypted.begin(&key));
         let encrypter = encrypter.transpose().map_err(|trouble| store.writing(&key, trouble))?;
-        let options = PutMultipartOptions::default();
-        let begun = store.within(store.objects.put_multipart_opts(key.path(), options)).await;
-        let upload = begun.map_err(|trouble| store.writing(&key, trouble))?;
-        let upload = WriteMultipart::new_with_chunk_size(upload, PART);
-        Ok(Self { store, key, upload, encrypter, written: 0, stored: 0 })
+        match Self::begin_stored(store.clone(), key.clone()).await {
+            Ok(begun) => Ok(Self { encrypter, ..begun }),
+            Err(trouble) => Err(store.writing(&key, trouble)),
+        }
     }
 
     /// For content that is as it shall be stored.
     pub(super) async fn begin_stored(store: Store, key: Key) -> Result<Self, Trouble> {
+        store.is_there_to_write().await?;
         let options = PutMultipartOptions::default();
         let begun = store.objects.put_multipart_opts(key.path(), options);
         let upload = WriteMultipart::new_with_chunk_size(store.within(begun).await?, PART);

@@ -47,6 +47,32 @@ impl Archive {
         partials: Partials,
         target: &Path,
     ) -> Result<Fetched, WalError> {
+        let found = self.look(file, partials, target).await?;
+        if found != Fetched::Absent || self.witnesses.is_empty() {
+            return Ok(found);
+        }
+        self.hear_witnesses().await.map_err(|source| WalError::Fetch { file, source })?;
+        // The repository may have come back after we had looked.
+        self.look(file, partials, target).await
+    }
+
+    async fn hear_witnesses(&self) -> Result<(), StoreError> {
+        let mut last = Ok(());
+        for witness in self.witnesses.iter() {
+            if self.store.head(witness).await?.is_some() {
+                return Ok(());
+            }
+            last = Err(self.store.gone(witness));
+        }
+        last
+    }
+
+    async fn look(
+        &self,
+        file: WalFile,
+        partials: Partials,
+        target: &Path,
+    ) -> Result<Fetched, WalError> {
         let last = *self.seen();
         let guessed = self.layout.wal(file, last);
         if let Some(size) = self.take(file, &guessed, target).await? {

@@ -96,7 +96,9 @@ impl Expire {
         let removed = if self.dry_run {
             None
         } else {
-            Some(opened.repository.prune(&plan).await.map_err(failed)?.log)
+            let removed = opened.repository.prune(&plan).await.map_err(failed)?.log;
+            opened.repository.sweep().await.map_err(failed)?;
+            Some(removed)
         };
         Ok(told(&plan, removed))
     }
