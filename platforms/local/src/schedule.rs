@@ -159,7 +159,9 @@ impl Page {
             schedule::next(&planned.schedule.sight(planned.begins, (self.checked, now), last))?;
         match step {
             schedule::Step::Rest | schedule::Step::WaitForLast | schedule::Step::Wait { .. } => {}
-            schedule::Step::Note { .. } => self.checked = Some(now),
+            schedule::Step::Note { .. } | schedule::Step::NoteAnew { .. } => {
+                self.checked = Some(now);
+            }
             schedule::Step::Take { due, .. } => {
                 let due = Timestamp::from_microsecond(due.0).unwrap_or(now);
                 self.checked = Some(now);

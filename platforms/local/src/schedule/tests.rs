@@ -48,6 +48,7 @@ impl Story {
                 Some(schedule::Step::Rest) => "rest".to_owned(),
                 Some(schedule::Step::WaitForLast) => "the last one goes on".to_owned(),
                 Some(schedule::Step::Note { until }) => format!("seen first, next {until}"),
+                Some(schedule::Step::NoteAnew { until }) => format!("counted anew, next {until}"),
                 Some(schedule::Step::Wait { until }) => format!("next {until}"),
                 Some(schedule::Step::Take { .. }) => {
                     let name = self.page.errand.as_ref().unwrap().session();

@@ -150,9 +150,11 @@ impl Keeper {
         }
         match step {
             None | Some(schedule::Step::Rest | schedule::Step::WaitForLast) => QUIET,
-            Some(schedule::Step::Note { until } | schedule::Step::Wait { until }) => {
-                left(until, now)
-            }
+            Some(
+                schedule::Step::Note { until }
+                | schedule::Step::NoteAnew { until }
+                | schedule::Step::Wait { until },
+            ) => left(until, now),
             Some(schedule::Step::Take { due, .. }) => {
                 info!(schedule = key, %due, "it is due");
                 FOLLOW
