@@ -28,9 +28,6 @@ const FACTS: &str = "select (extract(epoch from clock_timestamp()) * 1000000)::i
     (select setting from pg_settings where name = 'segment_size'), current_setting('block_size')";
 const TABLESPACES: &str = "select spcname, oid, pg_tablespace_location(oid) from pg_tablespace \
     where pg_tablespace_location(oid) <> ''";
-/// Whoever sets limits for sessions means those of applications.
-const NO_LIMITS: &str = "select set_config(name, '0', false) from pg_settings \
-    where name in ('statement_timeout', 'lock_timeout', 'idle_session_timeout')";
 /// Up to where a standby has to be replayed, and on which timeline that is.
 const MINIMUM: &str = "select min_recovery_end_timeline from pg_control_recovery()";
 
@@ -62,7 +59,6 @@ enum Strange {
 
 impl base::Session for BackupSession {
     async fn start(&mut self, label: &str) -> Result<Started, Refused> {
-        self.session.run(NO_LIMITS, QUESTION).await?;
         let fast = self.checkpoint == Checkpoint::Immediate;
         let label = label.replace('\'', "''");
         let begin = if self.major >= RENAMED {

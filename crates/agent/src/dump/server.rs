@@ -16,10 +16,6 @@ use tokio_postgres::SimpleQueryRow;
 const CONNECT: Duration = Duration::from_secs(30);
 pub(super) const QUESTION: Duration = Duration::from_mins(2);
 
-/// Whoever sets limits for sessions means those of applications.
-const NO_LIMITS: &str = "select set_config(name, '0', false) from pg_settings \
-    where name in ('statement_timeout', 'lock_timeout', 'idle_session_timeout', \
-    'idle_in_transaction_session_timeout', 'transaction_timeout')";
 const DATABASES: &str = "select oid, datname, pg_get_userbyid(datdba), \
     pg_encoding_to_char(encoding), datcollate, datctype, pg_database_size(oid) \
     from pg_database where datallowconn and not datistemplate order by datname";
@@ -31,9 +27,7 @@ const UNLOGGED: &str = "select count(*) from pg_class where relpersistence = 'u'
 
 pub(super) async fn connect(site: &Site, database: &str) -> Result<Session, WorkError> {
     let failed = |source| WorkError::Connect { database: database.to_owned(), source };
-    let mut session = Session::open(site, database, CONNECT).await.map_err(failed)?;
-    session.run(NO_LIMITS, QUESTION).await.map_err(failed)?;
-    Ok(session)
+    Session::open(site, database, CONNECT).await.map_err(failed)
 }
 
 /// A database that can be dumped.

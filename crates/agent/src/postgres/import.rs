@@ -195,7 +195,7 @@ fn find<'a>(there: &'a [Database], name: &str) -> Result<&'a Database, ImportErr
 }
 
 async fn connect(staged: &Site, database: &str) -> Result<Session, ImportError> {
-    roles::connect(staged, database, ASK).await.map_err(ImportError::Connect)
+    roles::connect_for_users(staged, database, ASK).await.map_err(ImportError::Connect)
 }
 
 async fn make_database(staged: &Site, database: &Database) -> Result<(), ImportError> {

@@ -243,7 +243,7 @@ fn failed(import: &Import, error: ImportError) -> InitError {
 }
 
 async fn connect(staged: &Site, database: &str, patience: Patience) -> Result<Session, InitError> {
-    let opened = roles::connect(staged, database, patience.start).await;
+    let opened = roles::connect_for_users(staged, database, patience.start).await;
     opened.map_err(|source| InitError::Connect { source })
 }
 

@@ -45,7 +45,19 @@ pub(crate) async fn connect(
     database: &str,
     within: Duration,
 ) -> Result<Session, SessionError> {
-    let mut session = Session::open(site, database, within).await?;
+    quieten(Session::open(site, database, within).await?, within).await
+}
+
+/// The same for statements of users, and for what their objects do.
+pub(crate) async fn connect_for_users(
+    site: &Site,
+    database: &str,
+    within: Duration,
+) -> Result<Session, SessionError> {
+    quieten(Session::open_for_users(site, database, within).await?, within).await
+}
+
+async fn quieten(mut session: Session, within: Duration) -> Result<Session, SessionError> {
     session.run(QUIET, within).await?;
     Ok(session)
 }

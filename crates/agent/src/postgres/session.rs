@@ -14,6 +14,18 @@ use tokio_postgres::{
 pub const APPLICATION: &str = "pgherd-agent";
 pub const SUPERUSER: &str = "postgres";
 
+/// Ours must not wait where a client's may: a rule for commits would block it.
+const ALWAYS: &str = "-c synchronous_commit=local -c client_min_messages=error";
+/// What holds in all of the agent's own sessions, whatever users set for theirs, a database or a role.
+/// Such a session belongs to a superuser: the functions and operators that it names are those of
+/// PostgreSQL, never of whoever owns a schema. It is not ended by limits that are meant for clients, and
+/// loads nothing that would keep it from being opened.
+const OWN: &str = "-c search_path=pg_catalog -c statement_timeout=0 -c lock_timeout=0 \
+    -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 \
+    -c session_preload_libraries= -c local_preload_libraries=";
+/// A further limit since PostgreSQL 17.
+const OWN_17: &str = "-c transaction_timeout=0";
+
 /// Speaks the simple protocol only: one round trip per question, nothing prepared, no types.
 pub struct Session {
     client: Client,
@@ -55,7 +67,26 @@ impl SessionError {
 }
 
 impl Session {
+    /// For the agent's own statements.
     pub async fn open(site: &Site, database: &str, within: Duration) -> Result<Self, SessionError> {
+        let since_17 = if site.installation.version.major >= 17 { OWN_17 } else { "" };
+        Self::begin(site, database, (&format!("{ALWAYS} {OWN} {since_17}"), within)).await
+    }
+
+    /// For statements of users: they mean what they would by psql.
+    pub async fn open_for_users(
+        site: &Site,
+        database: &str,
+        within: Duration,
+    ) -> Result<Self, SessionError> {
+        Self::begin(site, database, (ALWAYS, within)).await
+    }
+
+    async fn begin(
+        site: &Site,
+        database: &str,
+        (options, within): (&str, Duration),
+    ) -> Result<Self, SessionError> {
         let mut config = Config::new();
         config
             .host_path(&site.sockets)
@@ -63,8 +94,7 @@ impl Session {
             .user(SUPERUSER)
             .dbname(database)
             .application_name(APPLICATION)
-            // Ours must not wait where a client's may: a rule for commits would block it.
-            .options("-c synchronous_commit=local -c client_min_messages=error");
+            .options(options.trim_end());
         let (client, connection) = tokio::time::timeout(within, config.connect(NoTls))
             .await
             .map_err(|_| SessionError::Deadline { within })?

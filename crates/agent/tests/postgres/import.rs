@@ -40,7 +40,7 @@ async fn origin(rig: &Rig) -> Instance {
 }
 
 async fn session(instance: &Instance, database: &str) -> Session {
-    Session::open(&instance.site, database, LONG).await.unwrap()
+    Session::open_for_users(&instance.site, database, LONG).await.unwrap()
 }
 
 async fn value(instance: &Instance, database: &str, sql: &str) -> String {

@@ -288,7 +288,7 @@ impl Instance {
     }
 
     pub(crate) async fn session(&self) -> Session {
-        Session::open(&self.site, "postgres", LONG).await.unwrap()
+        Session::open_for_users(&self.site, "postgres", LONG).await.unwrap()
     }
 
     pub(crate) async fn sql(&self, sql: &str) -> String {
@@ -303,7 +303,7 @@ impl Instance {
     pub(crate) async fn until(&self, what: &str, sql: &str) {
         let began = Instant::now();
         loop {
-            let said = match Session::open(&self.site, "postgres", LONG).await {
+            let said = match Session::open_for_users(&self.site, "postgres", LONG).await {
                 Ok(mut session) => session.value(sql, LONG).await.unwrap(),
                 Err(error) => error.to_string(),
             };
