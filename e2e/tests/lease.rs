@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails ends the test")]
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::KubeConfigOptions;
@@ -16,7 +17,8 @@ use pgherd_core::record::{Record, Write, WriteId};
 use pgherd_core::units::Epoch;
 use pgherd_kubernetes::pod::lease::{LeaseCoordinator, RECORD};
 use pgherd_kubernetes::pod::peers::{self, Addresses, Sought, Told};
-use pgherd_kubernetes::pod::route::{self, Pointed};
+use pgherd_kubernetes::pod::route::{self, Here, Pointed};
+use pgherd_kubernetes::pod::whose::Whose;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -69,7 +71,11 @@ impl Made {
 
     /// An agent with a connection of its own.
     fn coordinator(&self, config: &Config) -> LeaseCoordinator {
-        LeaseCoordinator::new(Api::namespaced(client(config), NAMESPACE), &self.name)
+        LeaseCoordinator::new(
+            Api::namespaced(client(config), NAMESPACE),
+            &self.name,
+            Whose::default(),
+        )
     }
 }
 
@@ -234,6 +240,42 @@ async fn a_lease_that_is_gone_is_not_made_by_a_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_another_cluster_of_this_name_is_left_alone() {
+    let Some(config) = reach().await else { return };
+    let maps: Api<ConfigMap> = Api::namespaced(client(&config), NAMESPACE);
+    let made = Made::lease(&config, "whose").await;
+    let coordinator = made.coordinator(&config);
+    let mut clusters = Vec::new();
+    for cluster in ["old", "new"] {
+        // Kubernetes removes what belongs to nobody.
+        let name = format!("whose-{cluster}-{}", std::process::id());
+        let map = read::<ConfigMap>(json!({"metadata": {"name": name}}));
+        let map = maps.create(&PostParams::default(), &map).await.unwrap();
+        let owner = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": map.metadata.uid,
+            "controller": true,
+        });
+        clusters.push((name, json!({"metadata": {"ownerReferences": [owner]}})));
+    }
+    made.merge(clusters[0].1.clone()).await;
+    let first = begin(&coordinator).await;
+    made.delete().await;
+    made.create().await;
+    made.merge(clusters[1].1.clone()).await;
+    let written = coordinator.write(&next(&first, 1)).await.unwrap_err();
+    for error in [written, coordinator.read().await.unwrap_err()] {
+        assert!(error.to_string().contains("is of another cluster of this name"), "{error}");
+    }
+    let newcomer = made.coordinator(&config);
+    assert_eq!(newcomer.read().await, Ok(None));
+    begin(&newcomer).await;
+    made.delete().await;
+    for (name, _) in clusters {
+        maps.delete(&name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_without_rights_is_named() {
     let Some(mut config) = reach().await else { return };
     let made = Made::lease(&config, "rights").await;
@@ -254,6 +296,10 @@ fn slice(name: &str, service: &str, kind: &str, endpoints: &Value) -> EndpointSl
         "metadata": {"name": name, "labels": labels},
         "addressType": kind, "endpoints": endpoints, "ports": [],
     }))
+}
+
+fn here(address: IpAddr) -> Here {
+    Here { address, whose: Whose::default() }
 }
 
 async fn leads_to(slices: &Api<EndpointSlice>, name: &str, address: IpAddr) {
@@ -282,17 +328,22 @@ async fn the_route_leads_to_the_latest_primary() {
         let mut agents = JoinSet::new();
         let (first, serving) = watch::channel(None);
         let unseen = watch::channel(None).1;
-        agents.spawn(route::keep(slices.clone(), name.clone(), one, (serving, unseen.clone())));
+        agents.spawn(route::keep(
+            slices.clone(),
+            name.clone(),
+            here(one),
+            (serving, unseen.clone()),
+        ));
         first.send_replace(Some(Epoch(1)));
         leads_to(&slices, &name, one).await;
         let point = async |at: (IpAddr, Epoch), seen: Option<EndpointSlice>| {
-            route::point(&slices, &name, at, seen).await.unwrap().0
+            route::point(&slices, &name, (&here(at.0), at.1), seen).await.unwrap().0
         };
         assert_eq!(point((one, Epoch(1)), None).await, Pointed::Already);
         let old = slices.get(&name).await.unwrap();
 
         let (second, serving) = watch::channel(Some(Epoch(2)));
-        agents.spawn(route::keep(slices.clone(), name.clone(), two, (serving, unseen)));
+        agents.spawn(route::keep(slices.clone(), name.clone(), here(two), (serving, unseen)));
         leads_to(&slices, &name, two).await;
         let outdated = Pointed::Outdated { by: Epoch(2) };
         assert_eq!(point((one, Epoch(1)), None).await, outdated);
@@ -321,7 +372,7 @@ async fn the_route_is_tried_until_it_is_there() {
     let (_serving, serving) = watch::channel(Some(Epoch(1)));
     let mut agents = JoinSet::new();
     let unseen = watch::channel(None).1;
-    agents.spawn(route::keep(slices.clone(), name.clone(), address, (serving, unseen)));
+    agents.spawn(route::keep(slices.clone(), name.clone(), here(address), (serving, unseen)));
     tokio::task::yield_now().await;
     let made = slice(&name, &name, "IPv4", &json!([]));
     slices.create(&PostParams::default(), &made).await.unwrap();
@@ -370,7 +421,7 @@ async fn a_route_that_somebody_edits_is_put_right_when_that_is_seen() {
     let mut agents = JoinSet::new();
     agents.spawn(peers::learn(slices.clone(), Sought { cluster, own: address }, told));
     let (_serving, serving) = watch::channel(Some(Epoch(1)));
-    agents.spawn(route::keep(slices.clone(), name.clone(), address, (serving, seen)));
+    agents.spawn(route::keep(slices.clone(), name.clone(), here(address), (serving, seen)));
     leads_to(&slices, &name, address).await;
     for edit in [
         json!({"endpoints": []}),

@@ -9,6 +9,7 @@ mod request;
 pub mod route;
 mod surroundings;
 mod wanted;
+pub mod whose;
 
 use crate::cluster::manifests::services;
 use futures_util::FutureExt;
@@ -28,6 +29,7 @@ use pgherd_api::agent::Specification;
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::ports::{Coordinator, CoordinatorError, Written};
 use pgherd_core::record::{Record, Write};
+use route::Here;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use surroundings::{Surroundings, SurroundingsError};
 use tokio::sync::watch;
 use tracing::info;
 use wanted::Wanted;
+use whose::Whose;
 
 /// Where agents of other pods reach this one.
 pub const AGENT_PORT: u16 = 8001;
@@ -129,12 +132,15 @@ impl Pod {
 
         let service = services::of_primary(cluster);
         let when = (lent.serves.clone(), seen_route);
-        let keep = route::keep(slices, service, surroundings.address, when);
+        let whose = Whose::default();
+        let here = Here { address: surroundings.address, whose: whose.clone() };
+        let keep = route::keep(slices, service, here, when);
         tasks.spawn("leading clients here", keep);
 
         let address = SocketAddr::new(surroundings.listen(), STATUS_PORT);
         tasks.spawn("answering probes", probes::answer(address, lent));
-        Ok(Self { lease: LeaseCoordinator::new(leases, cluster.as_str()), wanted, _tasks: tasks })
+        let lease = LeaseCoordinator::new(leases, cluster.as_str(), whose);
+        Ok(Self { lease, wanted, _tasks: tasks })
     }
 }
 

@@ -4,6 +4,7 @@
 //! Lease that it cannot read for one without a record.
 
 use super::request::{RequestError, answer};
+use super::whose::Whose;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -46,6 +47,10 @@ enum LeaseError {
         "the Lease {lease} was given without its uid or version, so it cannot be changed safely"
     )]
     Identify { lease: String },
+    #[error(
+        "the Lease {lease} is of another cluster of this name: the one that this instance belongs to was deleted"
+    )]
+    Another { lease: String },
     #[error("the Lease {lease} was stored with another record than was sent: a webhook changes it")]
     Compare { lease: String },
     #[error(
@@ -69,16 +74,21 @@ pub struct LeaseCoordinator {
     /// The last one read or written, so that an ordinary renewal costs one request. It may be
     /// behind: then the write over it is refused.
     kept: Arc<Mutex<Option<Found>>>,
+    whose: Whose,
 }
 
 impl LeaseCoordinator {
-    pub fn new(leases: Api<Lease>, name: &str) -> Self {
-        Self { leases, name: Arc::from(name), kept: Arc::default() }
+    pub fn new(leases: Api<Lease>, name: &str, whose: Whose) -> Self {
+        Self { leases, name: Arc::from(name), kept: Arc::default(), whose }
     }
 
     async fn get(&self) -> Result<Found, LeaseError> {
         let lease = answer(self.leases.get(&self.name)).await;
-        found(lease.map_err(|source| LeaseError::Get { lease: self.called(), source })?)
+        let lease = lease.map_err(|source| LeaseError::Get { lease: self.called(), source })?;
+        if self.whose.learn_and_refuse(&lease.metadata) {
+            return Err(LeaseError::Another { lease: self.called() });
+        }
+        found(lease)
     }
 
     async fn current(&self) -> Result<Option<Record>, LeaseError> {

@@ -96,16 +96,16 @@ type Events = BoxStream<'static, Result<Event<EndpointSlice>, String>>;
 
 /// Of a pod that has just begun: it knows none that could be gone, so that nothing has to be listed.
 fn first(api: &Api<EndpointSlice>, labels: &str) -> Events {
-    let watched =
-        WatchParams::default().labels(labels).timeout(WATCHED_SECONDS).disable_bookmarks();
+    // With bookmarks: a connection on which nothing arrives is taken for a dead one.
+    let watched = WatchParams::default().labels(labels).timeout(WATCHED_SECONDS);
     let api = api.clone();
     let events = async move { api.watch(&watched, ANY_VERSION).await };
     let events =
         events.try_flatten_stream().map_err(|error: kube::Error| chain(&error).to_string());
-    let events = events.and_then(async |event| match event {
-        WatchEvent::Added(slice) | WatchEvent::Modified(slice) => Ok(Event::Apply(slice)),
-        WatchEvent::Deleted(slice) => Ok(Event::Delete(slice)),
-        WatchEvent::Bookmark(_) => Err("a bookmark that was not asked for".to_owned()),
+    let events = events.try_filter_map(async |event| match event {
+        WatchEvent::Added(slice) | WatchEvent::Modified(slice) => Ok(Some(Event::Apply(slice))),
+        WatchEvent::Deleted(slice) => Ok(Some(Event::Delete(slice))),
+        WatchEvent::Bookmark(_) => Ok(None),
         WatchEvent::Error(status) => Err(status.message),
     });
     events.boxed()

@@ -5,6 +5,7 @@
 use super::POSTGRES_PORT;
 use super::peers::SERVICE;
 use super::request::{RequestError, answer};
+use super::whose::Whose;
 use crate::backoff::Backoff;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use kube::Api;
@@ -47,8 +48,19 @@ pub enum RouteError {
         "the EndpointSlice {slice} was given without its uid or version, so it cannot be changed safely"
     )]
     Identify { slice: String },
+    #[error(
+        "the EndpointSlice {slice} is of another cluster of this name: the one that this instance belongs to was deleted"
+    )]
+    Another { slice: String },
     #[error("the EndpointSlice {slice} was changed by others {PUTS} times in a row: find out who")]
     Outrun { slice: String },
+}
+
+/// Where clients of this instance are led to.
+#[derive(Debug, Clone)]
+pub struct Here {
+    pub address: IpAddr,
+    pub whose: Whose,
 }
 
 /// Where the slice points now.
@@ -62,16 +74,16 @@ pub enum Pointed {
     Outdated { by: Epoch },
 }
 
-/// Points the slice `name` to the primary of `epoch` at `address`, unless it has had a later one, and
+/// Points the slice `name` to the primary of `epoch`, which is `here`, unless it has had a later one, and
 /// says in which version it is so. What a watch has `seen` may be old: nothing is taken for done by
 /// it, and written over it is only what it still is.
 pub async fn point(
     api: &Api<EndpointSlice>,
     name: &str,
-    (address, epoch): (IpAddr, Epoch),
+    (here, epoch): (&Here, Epoch),
     seen: Option<EndpointSlice>,
 ) -> Result<(Pointed, Option<String>), RouteError> {
-    let turn = |slice| turned(slice, address, epoch);
+    let turn = |slice| turned(slice, here, epoch);
     let mut next = match seen.map(turn) {
         Some(Ok(Turned::Replacement(next))) => Some(next),
         Some(Ok(Turned::Not(_)) | Err(_)) | None => None,
@@ -103,7 +115,7 @@ pub async fn point(
 pub async fn keep(
     api: Api<EndpointSlice>,
     name: String,
-    address: IpAddr,
+    here: Here,
     (mut serving, seen): (watch::Receiver<Option<Epoch>>, watch::Receiver<Option<EndpointSlice>>),
 ) {
     loop {
@@ -113,7 +125,7 @@ pub async fn keep(
         let known = match served {
             Some(epoch) => tokio::select! {
                 known = other => known.map(drop),
-                never = hold(&api, &name, (address, epoch), seen.clone()) => match never {},
+                never = hold(&api, &name, (&here, epoch), seen.clone()) => match never {},
             },
             None => other.await.map(drop),
         };
@@ -126,14 +138,14 @@ pub async fn keep(
 async fn hold(
     api: &Api<EndpointSlice>,
     name: &str,
-    (address, epoch): (IpAddr, Epoch),
+    (here, epoch): (&Here, Epoch),
     mut seen: watch::Receiver<Option<EndpointSlice>>,
 ) -> Infallible {
     let mut backoff = Backoff::up_to(PAUSE_AT_MOST);
     let mut told = String::new();
     let mut fresh = seen.borrow_and_update().clone();
     loop {
-        let pointed = point(api, name, (address, epoch), fresh.take()).await;
+        let pointed = point(api, name, (here, epoch), fresh.take()).await;
         let (pointed, ours) = match pointed {
             Ok((pointed, version)) => (Ok(pointed), version),
             Err(error) => (Err(error), None),
@@ -146,6 +158,7 @@ async fn hold(
             }
             Err(error) => (chain(error).to_string(), backoff.pause()),
         };
+        let address = here.address;
         if now == told {
             debug!(%address, "{now}");
         } else if matches!(pointed, Ok(Pointed::Anew | Pointed::Already)) {
@@ -190,8 +203,12 @@ enum Turned {
 }
 
 /// What a slice must become. What a person wrote into it does not count.
-fn turned(slice: EndpointSlice, address: IpAddr, epoch: Epoch) -> Result<Turned, RouteError> {
+fn turned(slice: EndpointSlice, here: &Here, epoch: Epoch) -> Result<Turned, RouteError> {
     let name = slice.metadata.name.clone().unwrap_or_default();
+    let address = here.address;
+    if here.whose.refuses(&slice.metadata) {
+        return Err(RouteError::Another { slice: name });
+    }
     let given = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.is_empty());
     if !given(&slice.metadata.uid) || !given(&slice.metadata.resource_version) {
         return Err(RouteError::Identify { slice: name });
@@ -256,7 +273,8 @@ mod tests {
 
     fn told(slice: &Value, address: &str, epoch: u64) -> String {
         let slice = serde_json::from_value(slice.clone()).unwrap();
-        match turned(slice, address.parse().unwrap(), Epoch(epoch)) {
+        let here = Here { address: address.parse().unwrap(), whose: Whose::default() };
+        match turned(slice, &here, Epoch(epoch)) {
             Ok(Turned::Not(pointed)) => format!("{pointed:?}"),
             Ok(Turned::Replacement(next)) => serde_json::to_string(&next).unwrap(),
             Err(error) => chain(&error).to_string(),

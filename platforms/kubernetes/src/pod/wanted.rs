@@ -89,10 +89,9 @@ async fn follow(
     name: &str,
     mut notice: impl FnMut(&ConfigMap),
 ) -> Result<(), String> {
-    let only = WatchParams::default()
-        .fields(&format!("metadata.name={name}"))
-        .timeout(WATCHED_SECONDS)
-        .disable_bookmarks();
+    // With bookmarks: a connection on which nothing arrives is taken for a dead one.
+    let only =
+        WatchParams::default().fields(&format!("metadata.name={name}")).timeout(WATCHED_SECONDS);
     let began = tokio::time::timeout(ANSWERED_WITHIN, maps.watch(&only, ANY_VERSION));
     let events = began.await.map_err(|_| late())?;
     let mut events = pin!(events.map_err(|error| chain(&error).to_string())?);
