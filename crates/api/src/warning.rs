@@ -99,8 +99,6 @@ pub enum Caution {
         /// The limit.
         given: Bytes,
     },
-    /// The cluster does not follow another one.
-    StartsWritable,
     /// Pages get checksums whatever is written.
     ChecksumsAnyway,
     /// Applications would connect as superuser.
@@ -174,9 +172,6 @@ impl fmt::Display for Caution {
                 f,
                 "is {given}, but is not used: with synchronous commits no standby that lags is \
                  promoted"
-            ),
-            Self::StartsWritable => f.write_str(
-                "is not acted upon yet: the cluster follows no other one and accepts writes",
             ),
             Self::ChecksumsAnyway => f.write_str(
                 "is false, but pages get checksums all the same: they show damage, and pg_rewind \

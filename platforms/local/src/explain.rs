@@ -7,7 +7,7 @@ use crate::hint;
 use crate::schedule;
 use crate::summary;
 use pgherd_api::agent::Role;
-use pgherd_api::console::{Fact, no_primary};
+use pgherd_api::console::{self, COMMITS_WAIT, Fact, no_primary};
 use pgherd_core::wishes::{Shall, Wish};
 use serde::Serialize;
 
@@ -39,6 +39,9 @@ fn sentence(view: &View, facts: usize) -> String {
         (Shall::Run, Some(primary), _) if facts == 0 => {
             format!("{} serves writes, and nothing is waiting", primary.name)
         }
+        (Shall::Run, Some(primary), _) if summary::waiting(view).is_some() => {
+            format!("{} is the primary, and {COMMITS_WAIT}", primary.name)
+        }
         (Shall::Run, Some(primary), _) => {
             format!("{} serves writes, and something is waiting", primary.name)
         }
@@ -53,6 +56,9 @@ fn cluster_facts(view: &View) -> Vec<Fact> {
     if view.paused {
         let what = "failover, restart and rejoin are paused".to_owned();
         facts.push(Fact { about: about(), what, fix: Some("pgherd local resume".to_owned()) });
+    }
+    if let Some(commits) = summary::waiting(view) {
+        facts.push(Fact { about: about(), what: console::commits(commits), fix: None });
     }
     for what in summary::archive_complaints(view) {
         facts.push(Fact { about: about(), what, fix: None });

@@ -105,6 +105,11 @@ fn rename(cluster: &mut Cluster, new: &ClusterName, (instances, keys): (Option<u
     if let Some(instances) = instances {
         cluster.spec.instances = instances.into();
     }
+    if instances == Some(1) {
+        // There is no standby that could confirm commits.
+        cluster.spec.postgresql.synchronous = None;
+        (cluster.spec.min_sync_replicas, cluster.spec.max_sync_replicas) = (0, 0);
+    }
     let before = std::mem::take(&mut cluster.metadata).annotations.unwrap_or_default();
     if let Some(key) = before.get(REPOSITORY_KEY) {
         let kept = keys.iter().map(|name| ((*name).to_owned(), key.clone()));
@@ -184,6 +189,7 @@ kind: Cluster
 metadata: {name: shop, annotations: {cnpg.io/hibernation: 'on'}}
 spec:
   instances: 3
+  postgresql: {synchronous: {method: any, number: 1}}
   bootstrap: {initdb: {database: orders, owner: clerk}}
   backup:
     retentionPolicy: 30d

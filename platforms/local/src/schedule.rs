@@ -238,7 +238,7 @@ impl Book {
         let before = others.filter_map(|(key, page)| {
             let errand = page.errand.as_ref()?;
             let theirs = (errand.place(), key.as_str());
-            (theirs < place).then(|| (theirs, &errand.name))
+            (theirs < place).then_some((theirs, &errand.name))
         });
         before.min().map(|(_, name)| format!("{noun} {name}"))
     }

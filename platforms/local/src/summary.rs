@@ -175,7 +175,7 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
     if instances.iter().any(|instance| !instance.ready) {
         problems.extend(full_disks(view));
     }
-    if matches!(present_commits(view), Some(Commits::Waiting { .. })) {
+    if waiting(view).is_some() {
         problems.push(console::COMMITS_WAIT.to_owned());
     }
     problems.extend(archive_complaints(view));
@@ -398,6 +398,11 @@ pub fn warnings(view: &View) -> Vec<String> {
 }
 
 /// What becomes of a commit by the rule that the primary obeys, if its agent says which.
+/// The commits that wait at this moment.
+pub(crate) fn waiting(view: &View) -> Option<Commits> {
+    present_commits(view).filter(|commits| matches!(commits, Commits::Waiting { .. }))
+}
+
 fn present_commits(view: &View) -> Option<Commits> {
     let pair = view.primary()?.status.as_ref().and_then(obeyed_pair)?;
     Some(commits::commits(Some(&pair), |name| {

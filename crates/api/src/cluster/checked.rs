@@ -86,6 +86,7 @@ impl Cluster {
         let durability = synchronous::durability(spec, standbys, annotations.max_lag, findings);
         let owner_secret = self.checked_bootstrap(findings).and_then(Bootstrap::owner_secret);
         self.check_images(findings);
+        self.refuse_what_would_look_healthy(findings);
         let around = (instances.unwrap_or(1), durability, &annotations);
         let postgres = self.checked_postgres(&name, around, findings);
         Checked {
@@ -103,6 +104,23 @@ impl Cluster {
             backup_target: spec.backup.as_ref().map(|it| it.target).unwrap_or_default(),
             annotations,
             ignored: ignored::ignored(self, &[]),
+        }
+    }
+
+    fn refuse_what_would_look_healthy(&self, findings: &mut Findings) {
+        if let Some(replica) = &self.spec.replica {
+            let own = replica.self_name.as_ref().or(self.metadata.name.as_ref());
+            let is_another = replica.primary.is_some() && replica.primary.as_ref() != own;
+            if replica.enabled.unwrap_or(is_another) {
+                findings.refuse(&FieldPath::of("spec.replica"), Refusal::Follower);
+            }
+        }
+        let archivers = self.spec.plugins.iter().enumerate();
+        for (index, plugin) in archivers {
+            if plugin.enabled && plugin.is_wal_archiver {
+                let path = FieldPath::of("spec.plugins").item(index);
+                findings.refuse(&path, Refusal::ForeignArchiver);
+            }
         }
     }
 
@@ -200,10 +218,6 @@ impl Cluster {
     }
 
     fn checked_bootstrap(&self, findings: &mut Findings) -> Option<&Bootstrap> {
-        let replica = self.spec.replica.as_ref();
-        if replica.is_some_and(|replica| replica.enabled.unwrap_or(replica.primary.is_some())) {
-            findings.warn(&FieldPath::of("spec.replica"), Caution::StartsWritable);
-        }
         let bootstrap = self.spec.bootstrap.as_ref()?;
         let place = FieldPath::of("spec.bootstrap");
         let ways = [
@@ -406,7 +420,7 @@ spec:
     }
 
     #[test]
-    fn a_cluster_that_should_start_with_data_does_not_start_without() {
+    fn what_would_look_healthy_without_what_it_should_have_is_refused() {
         expect![[r#"
             refused: spec.bootstrap.recovery.volumeSnapshots is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
             warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
@@ -420,6 +434,10 @@ spec:
                 "replica: {source: a, enabled: true}",
                 "replica: {source: a, enabled: false}",
                 "replica: {source: a, primary: b}",
+                "replica: {source: a, primary: db}",
+                "replica: {source: a, primary: b, self: b}",
+                "plugins: [{name: a}, {name: b, isWALArchiver: true, enabled: false}]",
+                "plugins: [{name: a}, {name: b, isWALArchiver: true}]",
             ]
             .map(outcome)
             .concat(),

@@ -7,6 +7,7 @@ use super::annotations::{
     FENCED_INSTANCES, HIBERNATION, MAX_LAG, RECONCILIATION_LOOP, RELOAD, REPOSITORY_KEY, RESTART,
     SOURCE_REPOSITORY_KEY, STREAM, SWITCHOVER,
 };
+use super::monitoring::Monitoring;
 use super::spec::ClusterSpec;
 use super::{Cluster, annotations};
 use crate::backup::rate::BACKUP_RATE;
@@ -167,7 +168,10 @@ fn differing(cluster: &Cluster) -> BTreeSet<FieldPath> {
     let metadata = value(serde_json::to_value(&cluster.metadata));
     collect(&metadata, None, &FieldPath::of("metadata"), &mut places);
     let spec = value(serde_json::to_value(&cluster.spec));
-    let without = value(serde_json::to_value(ClusterSpec::default()));
+    // The API server fills in what is left out of it.
+    let monitoring = Some(Monitoring::default());
+    let without = ClusterSpec { monitoring, ..ClusterSpec::default() };
+    let without = value(serde_json::to_value(without));
     collect(&spec, Some(&without), &FieldPath::of("spec"), &mut places);
     places
 }
@@ -284,7 +288,8 @@ mod tests {
         let mut cluster = read(
             "metadata: {name: db, namespace: prod}, spec: {instances: 3, startDelay: 1, \
              enablePDB: true, replicationSlots: {highAvailability: {enabled: false}}, \
-             storage: {storageClass: fast}, externalClusters: [{name: a}]}",
+             storage: {storageClass: fast}, externalClusters: [{name: a}], \
+             monitoring: {tls: {enabled: true}}}",
         );
         cluster.written = None;
         expect![[r#"

@@ -51,6 +51,17 @@ pub enum Refusal {
          remove it to start with an empty database"
     )]
     WithoutItsData,
+    #[error(
+        "lets the cluster follow another one, which is not acted upon yet, and it would become a \
+         primary of its own: remove it to have that"
+    )]
+    Follower,
+    #[error(
+        "names a plugin that archives the log, which is not acted upon, and a cluster without its \
+         archive would look healthy: write where the archive is below spec.backup.barmanObjectStore, \
+         and set isWALArchiver to false or remove the plugin"
+    )]
+    ForeignArchiver,
     #[error(transparent)]
     Parameter(ParameterRefusal),
     #[error(transparent)]

@@ -118,7 +118,7 @@ async fn nobody_takes_it_for_an_object_and_it_goes_when_it_is_old() {
     assert_eq!(killed.repository.list().await.unwrap().entries, []);
     // A writer may live.
     assert_eq!(killed.repository.sweep().await.unwrap(), Swept::default());
-    killed.wait(DAY - Duration::from_mins(5));
+    killed.wait(DAY.saturating_sub(Duration::from_mins(5)));
     assert_eq!(killed.repository.sweep().await.unwrap(), Swept::default());
     // Somebody is said to take the backup, and may be slow.
     killed.wait(DAY + Duration::from_mins(5));

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use pgherd_api::agent::{Role, Status};
-use pgherd_api::console::{Fact, no_primary};
+use pgherd_api::console::{self, COMMITS_WAIT, Fact, no_primary};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Phase;
 use serde::Serialize;
@@ -32,6 +32,7 @@ pub struct Explanation {
 pub fn explain(view: &View) -> Explanation {
     let mut facts = manifest(view);
     facts.extend(office(view));
+    facts.extend(commits(view));
     facts.extend(requests(view));
     facts.extend(summary::archive_complaints(view).into_iter().map(|what| archive(view, what)));
     facts.extend(view.instances().iter().filter_map(|name| instance(view, name)));
@@ -110,6 +111,9 @@ fn sentence(view: &View, facts: &[Fact]) -> String {
         }
         (Some(primary), _) if facts.is_empty() => {
             format!("{primary} serves writes, and nothing is waiting")
+        }
+        (Some(primary), _) if summary::waiting_now(view).is_some() => {
+            format!("{primary} is the primary, and {COMMITS_WAIT}")
         }
         (Some(primary), _) => format!("{primary} serves writes, and something is waiting"),
         (None, None) if !view.sees(Part::Record) => {
@@ -198,6 +202,12 @@ fn office(view: &View) -> Vec<Fact> {
     };
     facts.push(Fact { about: slice(), what, fix: Some(view.command_for("logs", holder)) });
     facts
+}
+
+/// Commits that nobody confirms. Why is told by what is said of the standbys.
+fn commits(view: &View) -> Option<Fact> {
+    let what = console::commits(summary::waiting_now(view)?);
+    Some(Fact { about: format!("cluster/{}", view.name), what, fix: None })
 }
 
 /// Where to look when nothing is taken up.

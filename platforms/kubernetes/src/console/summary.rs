@@ -172,8 +172,7 @@ fn problems(view: &View, instances: &[InstanceSummary]) -> Vec<String> {
         Some(format!("{name}: {}", space::words(name, &full)))
     });
     problems.extend(full);
-    let primary = view.primary().and_then(|primary| view.agents.get(&primary));
-    if primary.is_some_and(|primary| waiting(primary).is_some()) {
+    if waiting_now(view).is_some() {
         problems.push(console::COMMITS_WAIT.to_owned());
     }
     let there = u32::try_from(instances.len()).unwrap_or(u32::MAX);
@@ -198,6 +197,11 @@ pub fn archive_complaints(view: &View) -> Vec<String> {
     let failing = |it: &&Condition| it.type_ == ARCHIVING && it.status == "False";
     let failing = conditions.filter(failing).take(1);
     failing.map(|it| format!("the log is not archived: {}", it.message)).collect()
+}
+
+/// The commits that wait at this moment.
+pub(super) fn waiting_now(view: &View) -> Option<Commits> {
+    waiting(view.agents.get(&view.primary()?)?)
 }
 
 /// Commits that wait by the rule that the primary obeys, as its agent says.

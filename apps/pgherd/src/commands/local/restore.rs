@@ -80,11 +80,11 @@ impl Restore {
         let home = self.place.home()?;
         let source = place::folder(&home, &self.source)?;
         let root = source.root().to_owned();
-        self.restore(home, &source).map_err(|failure| failure.addressed(&root))
+        self.restore(&home, &source).map_err(|failure| failure.addressed(&root))
     }
 
-    fn restore(self, home: Home, source: &ClusterFolder) -> Result<(), Failure> {
-        let new = place::folder(&home, &self.new)?;
+    fn restore(self, home: &Home, source: &ClusterFolder) -> Result<(), Failure> {
+        let new = place::folder(home, &self.new)?;
         fresh::refuse_existing(&new)?;
         let check = self.sql_check.as_deref().map(statements).transpose()?;
         let account = place::owner(source)?;
@@ -97,7 +97,7 @@ impl Restore {
         }
         let began = Instant::now();
         let check = check.as_deref();
-        let (report, checked) = match self.make((&home, &new), &prepared, check)? {
+        let (report, checked) = match self.make((home, &new), &prepared, check)? {
             Made::Whole(report, checked) => (report, checked),
             Made::Short(failure) if prepared.source != log::Asked::No => return Err(failure),
             Made::Short(failure) => {
@@ -106,7 +106,7 @@ impl Restore {
                     return Err(failure);
                 }
                 remark("the archive ended before the target; the source has archived more: again");
-                match self.make((&home, &new), &again, check)? {
+                match self.make((home, &new), &again, check)? {
                     Made::Whole(report, checked) => (report, checked),
                     Made::Short(failure) => return Err(failure),
                 }

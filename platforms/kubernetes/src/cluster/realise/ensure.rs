@@ -27,6 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub enum EnsureError {
     #[error("{attempt} {object}")]
     Ask { attempt: &'static str, object: String, source: kube::Error },
+    #[error("{attempt} {object}: {said}")]
+    Refused { attempt: &'static str, object: String, said: String, code: u16 },
     #[error(
         "{attempt} {object}: {said}: raise the quota, or remove what it is used for, and the cluster goes on by itself"
     )]
@@ -275,6 +277,11 @@ fn failure(attempt: &'static str, object: String, source: kube::Error) -> Ensure
         {
             EnsureError::Quota { attempt, object, said: status.message.clone() }
         }
+        // What else is in the answer is not for people.
+        kube::Error::Api(status) => {
+            let Status { message: said, code, .. } = *status;
+            EnsureError::Refused { attempt, object, said, code }
+        }
         source => EnsureError::Ask { attempt, object, source },
     }
 }
@@ -286,7 +293,7 @@ fn is_ending(status: &Status) -> bool {
 
 fn code(error: &EnsureError) -> Option<u16> {
     match error {
-        EnsureError::Ask { source: kube::Error::Api(status), .. } => Some(status.code),
+        EnsureError::Refused { code, .. } => Some(*code),
         EnsureError::Ask { .. }
         | EnsureError::Late { .. }
         | EnsureError::Quota { .. }
@@ -329,7 +336,7 @@ mod tests {
         expect![[r"
             creating Pod shop/db-1: its namespace is being deleted
             creating Pod shop/db-1: exceeded quota: full, requested: pods=1: raise the quota, or remove what it is used for, and the cluster goes on by itself
-            creating Pod shop/db-1
+            creating Pod shop/db-1: no right to do so
         "]]
         .assert_eq(&told.concat());
     }
