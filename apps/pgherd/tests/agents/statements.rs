@@ -4,6 +4,7 @@
 
 use super::cluster::Cluster;
 use pgherd_api::agent::{InitialDatabase, StatementFile};
+use rustix::process::Signal;
 
 #[tokio::test]
 async fn statements_that_are_missing_or_wrong_are_named_and_run_once_when_they_are_right() {
@@ -41,4 +42,26 @@ async fn statements_that_are_missing_or_wrong_are_named_and_run_once_when_they_a
     let found = "select count(*), has_table_privilege('cook', 'dishes', 'insert'), \
                  has_table_privilege('clerk', 'dishes', 'insert') from dishes";
     assert_eq!(cluster.sql(found).await.unwrap(), "2|t|f");
+}
+
+#[tokio::test]
+async fn an_agent_that_only_makes_a_folder_ends_soon_and_makes_it_anew() {
+    let mut cluster = Cluster::beginning_with(vec![StatementFile {
+        database: InitialDatabase::Postgres,
+        file: "postgres-1".to_owned(),
+        origin: "key roles of Secret accounts".to_owned(),
+    }])
+    .await;
+    cluster.show_statements(1, "postgres-1", "select pg_sleep(10000)");
+    cluster
+        .wait("a folder that is being made", |found| {
+            let task = found.get(&1).and_then(|status| status.task.as_ref());
+            task.is_some_and(|task| task.name.contains("initialise"))
+        })
+        .await;
+    cluster.signal(1, Signal::TERM);
+    cluster.ended(1).await;
+    cluster.show_statements(1, "postgres-1", "create table dishes (name text)");
+    cluster.run(1);
+    cluster.whole(1).await;
 }

@@ -4,6 +4,7 @@
 
 use super::Agent;
 use crate::process::clock;
+use pgherd_core::plan::Task;
 use pgherd_core::record::Phase;
 use pgherd_core::units::Time;
 use std::time::Duration;
@@ -16,8 +17,9 @@ const SUCCESSION: Duration = Duration::from_secs(1);
 /// How long the record is tried to be told that the office is free, once PostgreSQL is down. It
 /// may be out of reach, or gone with the whole cluster.
 const RELEASE: Duration = Duration::from_secs(5);
-/// Until PostgreSQL is stopped when nothing is known of what is wanted.
-const STOP_UNTOLD: Duration = Duration::from_secs(10);
+/// Until PostgreSQL is stopped when nothing is known of what is wanted, or while a folder is only
+/// being made: that begins anew.
+const STOP_AT_ONCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaving {
@@ -33,7 +35,9 @@ impl Agent {
         if self.leaving.is_some() {
             return;
         }
-        let stop = self.intent.as_ref().map_or(STOP_UNTOLD, |intent| intent.stop_delay);
+        let makes = self.seen.task.as_ref().is_some_and(|it| it.task == Task::Initialise);
+        let intent = self.intent.as_ref().filter(|_| !makes);
+        let stop = intent.map_or(STOP_AT_ONCE, |intent| intent.stop_delay);
         let others = self.seen.my_office().map(|record| self.seen.others(&record.members));
         let has_clients_to_lead = others.is_some_and(|mut others| others.next().is_some());
         let headway =
