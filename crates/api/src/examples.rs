@@ -111,11 +111,16 @@ fn is_refused_by_us(rule: &str, file: &str) -> bool {
     problems.iter().any(|problem| problem.refusal != Refusal::WithoutItsData)
 }
 
+/// What nothing acts upon yet, and a cluster would look healthy without.
+const NOT_YET: [&str; 3] =
+    ["cluster-follower-begins-as-a-copy", "cluster-follows-by-one-word", "cluster-one-archiver"];
+
 #[test]
 fn what_the_api_server_accepts_of_a_cluster_we_accept() {
     let of_clusters = wanted().into_iter().filter(|(_, it)| it.kinds.contains("Cluster"));
     for (rule, refused) in of_clusters {
-        assert!(!is_refused_by_us(&rule, "accepted.yaml"), "{rule}");
+        let is_not_yet = NOT_YET.contains(&rule.as_str());
+        assert_eq!(is_refused_by_us(&rule, "accepted.yaml"), is_not_yet, "{rule}");
         assert!(!refused.changes || !is_refused_by_us(&rule, "before.yaml"), "{rule}");
         assert!(
             refused.effect == Effect::Refused || !is_refused_by_us(&rule, "warned.yaml"),

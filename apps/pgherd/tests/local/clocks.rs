@@ -141,9 +141,9 @@ fn take_across(home: &Home, clock: &Clock, name: &str, offset: &str) -> Value {
     let mut taking = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = || {
         let report = report(home, "local-1");
-        report["name"] == name && report["phase"] == "copy"
+        report["name"] == name && report["phase"] != "starting"
     };
-    wait_for("files to be copied", begun);
+    wait_for("PostgreSQL to begin it", begun);
     clock.set(offset);
     assert!(taking.wait().unwrap().success());
     let report = report(home, "local-1");

@@ -218,14 +218,13 @@ fn a_source_is_written_to_only_for_what_its_archive_may_lack() {
     assert_eq!(rows_at(&home, "second", &["--to-lsn", &archived]), up_to(30));
     assert_eq!(segment(), before, "the source was written to");
 
-    // All was stored long after that moment, as it seems, and no commit tells that it was reached.
+    // All was stored long after that moment, as it seems: what is there has to tell it.
     let later = std::time::SystemTime::now() + std::time::Duration::from_mins(20);
     for name in files(&place.join("local")).into_iter().filter(|name| name.len() == 24) {
         let path = place.join("local/wals").join(&name[..16]).join(&name);
         std::fs::File::options().append(true).open(path).unwrap().set_modified(later).unwrap();
     }
     assert_eq!(rows_at(&home, "third", &["--to-time", &moment]), up_to(40));
-    assert_ne!(segment(), before);
     write(&home, 51, 10);
     let before = segment();
     assert_eq!(rows_at(&home, "fourth", &["--latest"]), up_to(60));

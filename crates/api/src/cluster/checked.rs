@@ -423,11 +423,13 @@ spec:
     fn what_would_look_healthy_without_what_it_should_have_is_refused() {
         expect![[r#"
             refused: spec.bootstrap.recovery.volumeSnapshots is not acted upon yet, and a cluster that starts without its data would look healthy: remove it to start with an empty database
-            warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
+            refused: spec.replica lets the cluster follow another one, which is not acted upon yet, and it would become a primary of its own: remove it to have that
+            ignored: spec.replica
+            refused: spec.replica lets the cluster follow another one, which is not acted upon yet, and it would become a primary of its own: remove it to have that
             ignored: spec.replica
             ignored: spec.replica
-            warning: spec.replica is not acted upon yet: the cluster follows no other one and accepts writes
-            ignored: spec.replica
+            ignored: spec.plugins
+            refused: spec.plugins[1] names a plugin that archives the log, which is not acted upon, and a cluster without its archive would look healthy: write where the archive is below spec.backup.barmanObjectStore, and set isWALArchiver to false or remove the plugin
         "#]].assert_eq(
             &[
                 "bootstrap: {recovery: {volumeSnapshots: {storage: {kind: PersistentVolumeClaim, name: a}}}}",
