@@ -104,16 +104,13 @@ impl BackupInfo {
         let segment_size = self.segment_size.unwrap_or(SegmentSize::DEFAULT);
         let start = |point: Point| Some(point.segment?.start(segment_size));
         let timeline = self.timeline.or(self.begin.segment.map(Segment::timeline));
+        let timeline = timeline.ok_or("timeline")?;
+        // Without the position the whole segment counts.
+        let begin = self.begin.lsn.or(start(self.begin)).ok_or("begin_xlog")?;
+        let end = self.end.lsn.or(start(self.end)).ok_or("end_xlog")?;
         let ended = self.end.time.ok_or("end_time")?;
-        Ok(Extent {
-            timeline: timeline.ok_or("timeline")?,
-            // Without the position the whole segment counts.
-            begin: self.begin.lsn.or(start(self.begin)).ok_or("begin_xlog")?,
-            end: self.end.lsn.or(start(self.end)).ok_or("end_xlog")?,
-            began: self.begin.time.unwrap_or(ended),
-            ended,
-            segment_size,
-        })
+        let began = self.begin.time.unwrap_or(ended);
+        Ok(Extent { timeline, begin, end, began, ended, segment_size })
     }
 }
 
