@@ -3,7 +3,7 @@
 //! Never looks inside an agent: only at its status and its PostgreSQL.
 
 use super::cluster::Cluster;
-use pgherd_api::agent::{InitialDatabase, StatementFile};
+use pgherd_api::agent::{InitialDatabase, RunningTask, StatementFile};
 use rustix::process::Signal;
 
 #[tokio::test]
@@ -52,11 +52,18 @@ async fn an_agent_that_only_makes_a_folder_ends_soon_and_makes_it_anew() {
         origin: "key roles of Secret accounts".to_owned(),
     }])
     .await;
+    cluster
+        .wait("a folder of its own", |found| {
+            let failure = found.get(&1).and_then(|status| status.failure.as_ref());
+            failure.is_some_and(|failure| failure.why.contains("does not exist"))
+        })
+        .await;
     cluster.show_statements(1, "postgres-1", "select pg_sleep(10000)");
     cluster
         .wait("a folder that is being made", |found| {
             let task = found.get(&1).and_then(|status| status.task.as_ref());
-            task.is_some_and(|task| task.name.contains("initialise"))
+            let long = |task: &RunningTask| task.running_milliseconds > 3_000;
+            task.is_some_and(|task| task.name.contains("initialise") && long(task))
         })
         .await;
     cluster.signal(1, Signal::TERM);

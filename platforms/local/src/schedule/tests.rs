@@ -85,8 +85,8 @@ fn each_occurrence_is_taken_once_and_those_that_were_missed_once_together() {
         2026-11-28T09:00:00Z next 2026-11-29 03:00:00 UTC
         2026-12-02T10:00:00Z take nightly-20261129030000
         2026-12-02T10:00:01Z next 2026-12-03 03:00:00 UTC
-        2026-12-02T02:59:00Z next 2026-12-03 03:00:00 UTC
-        2026-12-03T03:00:02Z take nightly-20261203030000
+        2026-12-02T02:59:00Z counted anew, next 2026-12-02 03:00:00 UTC
+        2026-12-03T03:00:02Z take nightly-20261202030000
     "#]]
     .assert_eq(&story.told);
 }
