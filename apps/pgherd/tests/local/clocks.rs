@@ -136,7 +136,7 @@ fn take(home: &Home, more: &[&str]) -> Value {
 
 /// One in the middle of which the clock jumps.
 fn take_across(home: &Home, clock: &Clock, name: &str, offset: &str) -> Value {
-    let words = ["backup", "--immediate-checkpoint", "--name", name, "--rate", "10Mi"];
+    let words = ["backup", "--immediate-checkpoint", "--backup-name", name, "--rate", "10Mi"];
     let mut command = home.command(&words);
     let mut taking = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = || {
