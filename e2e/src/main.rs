@@ -104,8 +104,9 @@ enum Bench {
     /// Measures how long a client cannot write after a fault, beside another product.
     #[command(after_help = "Example: cargo xtask bench failover --rounds 20")]
     Failover(Failover),
-    /// Measures backups, restores and archiving, beside other products and the machine itself.
-    #[command(after_help = "Example: cargo xtask bench backup --gigabytes 5")]
+    /// Measures backups, restores, archiving and replay, beside other products and the machine itself.
+    #[command(after_help = "Example: cargo xtask bench backup --gigabytes 5\n\
+                            Example: cargo xtask bench backup --only replay,lag")]
     Backup(Backup),
 }
 
@@ -117,6 +118,15 @@ struct Backup {
     /// Measure also what takes a minute for each gigabyte: barman-cloud with gzip.
     #[arg(long)]
     slow: bool,
+    /// Measure only this [default: all].
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ACT")]
+    only: Vec<backup::Act>,
+    /// Measure only beside these [default: all].
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PEER")]
+    peers: Vec<backup::Peer>,
+    /// How many seconds clients write at full speed; then two thirds of that at a low rate.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=3600))]
+    writing: u64,
     #[command(flatten)]
     site: SiteAsked,
     #[arg(long, short, value_enum, default_value_t)]
@@ -211,7 +221,14 @@ fn run(act: Act) -> Result<()> {
 
 fn measure_backups(asked: Backup) -> Result<()> {
     let slow = if asked.slow { Slow::Measured } else { Slow::LeftOut };
-    let plan = backup::Plan { gigabytes: asked.gigabytes, slow, site: asked.site.site()? };
+    let plan = backup::Plan {
+        gigabytes: asked.gigabytes,
+        slow,
+        acts: all_unless(asked.only).into_iter().collect(),
+        peers: all_unless(asked.peers).into_iter().collect(),
+        writing: Duration::from_secs(asked.writing),
+        site: asked.site.site()?,
+    };
     let figures = backup::run(&plan, |one| {
         eprintln!("{} {} {}: {:.2} s", one.act, one.kind, one.who, one.seconds);
     })?;

@@ -12,5 +12,6 @@ mod target;
 
 pub use course::{NewFromBackup, Patience, Told, recover};
 pub use failure::RecoveryError;
+pub use feed::Feed;
 pub use plan::{Plan, PlanError};
 pub use target::words;

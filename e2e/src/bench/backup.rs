@@ -3,41 +3,52 @@
 //!
 //! Never measures two programs at once.
 
+mod bases;
 mod cost;
 pub mod engine;
+mod figure;
+mod lag;
 mod log;
 mod peers;
+mod primary;
+mod replay;
 mod subject;
 mod table;
+mod writing;
 
 use crate::object_store::ObjectStore;
 use crate::rig::{Site, pgherd};
 use crate::run;
-use anyhow::Result;
-use cost::{Cost, Meter};
-use engine::{Asked, Deed, Packing};
-use log::{Archived, Archiver, Waiting};
-use peers::{BackRest, Barman};
-use serde::Serialize;
+use anyhow::{Context, Result};
+use cost::Meter;
+use engine::{Asked, Packing};
+use figure::Figures;
+use log::{Agent, Archived, Waiting};
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use subject::Subject;
 
+pub use figure::{Act, Figure, Peer, Wait, Who};
 pub use table::Table;
 
-/// Between a backup and what is incremental to it.
-const TRANSACTIONS: u32 = 20_000;
 const PROVED_WITHIN: Duration = Duration::from_hours(1);
-/// barman-cloud takes a second for each file of the log.
-const FILES_FOR_BARMAN: usize = 8;
+/// What is measured with a cluster that stands still, or recovers.
+const AT_REST: [Act; 6] =
+    [Act::Backup, Act::Increment, Act::Restore, Act::RestoreAgain, Act::Archive, Act::Replay];
 
 /// What shall be measured.
 pub struct Plan {
     pub gigabytes: u64,
     /// Also what takes a minute for each gigabyte.
     pub slow: Slow,
+    pub acts: BTreeSet<Act>,
+    pub peers: BTreeSet<Peer>,
+    /// How long clients write at full speed.
+    pub writing: Duration,
     pub site: Site,
 }
 
@@ -47,67 +58,23 @@ pub enum Slow {
     Measured,
 }
 
-/// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Act {
-    Backup,
-    /// Of a few pages that have changed.
-    Increment,
-    Restore,
-    /// Over what is there, and has not changed.
-    RestoreAgain,
-    Archive,
-}
-
-/// Who did it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Who {
-    Pgherd,
-    /// With a look at every page.
-    PgherdByScan,
-    PgBackRest,
-    BarmanCloud,
-    /// What no program can do without.
-    Floor,
-}
-
-/// What one act cost.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Figure {
-    pub act: Act,
-    /// How it was packed and where to: figures of one kind can be compared.
-    pub kind: String,
-    pub who: Who,
-    pub seconds: f64,
-    pub processor_seconds: f64,
-    /// Of the object store meanwhile.
-    pub store_seconds: f64,
-    /// What all its processes had at once, without what the kernel keeps of files.
-    pub memory: u64,
-    /// What was read or written of the cluster.
-    pub bytes: u64,
-    /// What the repository holds of it.
-    pub stored: u64,
-    /// For each file of the log.
-    pub wait: Option<Wait>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Wait {
-    pub p50_milliseconds: f64,
-    pub p95_milliseconds: f64,
-}
-
 /// Measures all of it; `tell` hears of each figure as it is known.
 pub fn run(plan: &Plan, tell: impl FnMut(&Figure)) -> Result<Vec<Figure>> {
+    for peer in &plan.peers {
+        peers::look_for(*peer)?;
+    }
+    let (wanted, peers) = (plan.acts.clone(), plan.peers.clone());
+    let mut figures = Figures { wanted, peers, all: Vec::new(), tell };
+    if figures.want(&[Act::Lag, Act::Write]) {
+        writing::measure(plan, &mut figures)?;
+    }
+    if !figures.want(&AT_REST) {
+        return Ok(figures.all);
+    }
     let subject = Subject::make(plan.gigabytes, &plan.site)?;
     let bytes = size(&subject.data())?;
     let store = ObjectStore::start()?;
-    let mut bench = Bench { subject, store, bytes, figures: Vec::new(), tell };
+    let mut bench = Bench { subject, store, bytes, figures };
     for packing in [Packing::Zstd, Packing::Lz4] {
         bench.beside_backrest(packing)?;
     }
@@ -120,173 +87,36 @@ pub fn run(plan: &Plan, tell: impl FnMut(&Figure)) -> Result<Vec<Figure>> {
     if plan.slow == Slow::Measured {
         bench.barman(Packing::Gzip)?;
     }
-    Ok(bench.figures)
+    bench.replay()?;
+    Ok(bench.figures.all)
 }
 
 struct Bench<Tell> {
     subject: Subject,
     store: ObjectStore,
     bytes: u64,
-    figures: Vec<Figure>,
-    tell: Tell,
+    figures: Figures<Tell>,
 }
 
 impl<Tell: FnMut(&Figure)> Bench<Tell> {
-    fn beside_backrest(&mut self, packing: Packing) -> Result<()> {
-        let (data, target) = (self.subject.data(), self.target());
-        let kind = format!("{}, folder", packing.word());
-        if packing == Packing::Zstd {
-            let script = "tar -C \"$0\" -c . | zstd -q -1 -T2 -o \"$1\" && sync \"$1\"";
-            let packed = self.subject.root().join("floor.tar.zst");
-            let floor = self.shell(script, &[&data, &packed]);
-            self.measure((Act::Backup, &kind, Who::Floor), floor, &packed)?;
-            fs::remove_file(packed)?;
-        }
-        let repository = self.subject.root().join(format!("ours-{}", packing.word()));
-        fs::create_dir(&repository)?;
-        let ours = |deed, data: &Path| Asked::folder(deed, data, &repository, packing).command();
-        self.measure((Act::Backup, &kind, Who::Pgherd), ours(Deed::Take, &data)?, &repository)?;
-        let restore = ours(Deed::Restore, &target)?;
-        self.measure((Act::Restore, &kind, Who::Pgherd), restore, &repository)?;
-        self.prove(&target)?;
-        let again = ours(Deed::RestoreAgain, &target)?;
-        self.measure((Act::RestoreAgain, &kind, Who::Pgherd), again, &repository)?;
-        fs::remove_dir_all(&target)?;
-        let archiving = Asked::folder(Deed::Archive, &data, &repository, packing);
-        self.archive_ours(archiving, &kind, &repository)?;
-        fs::remove_dir_all(&repository)?;
-
-        let rest = BackRest::prepare(&self.subject, packing)?;
-        let repository = rest.repository.join("backup");
-        self.measure((Act::Backup, &kind, Who::PgBackRest), rest.take(), &repository)?;
-        // It restores only into a folder that is there.
-        fs::create_dir(&target)?;
-        let restore = rest.restore(&target);
-        self.measure((Act::Restore, &kind, Who::PgBackRest), restore, &repository)?;
-        let again = rest.restore_again(&target);
-        self.measure((Act::RestoreAgain, &kind, Who::PgBackRest), again, &repository)?;
-        fs::remove_dir_all(&target)?;
-        let waiting = self.waiting(usize::MAX)?;
-        let archived =
-            waiting.archive(self.meter()?, |name| rest.archive(&waiting.data, name), || Ok(()))?;
-        let archive = rest.repository.join("archive");
-        self.note_archived((&kind, Who::PgBackRest), (archived, Duration::ZERO), &archive)?;
-        fs::remove_dir_all(&rest.repository)?;
-        Ok(())
-    }
-
-    /// What the log names, against a look at every page.
-    fn increments(&mut self) -> Result<()> {
-        let (data, packing) = (self.subject.data(), Packing::Zstd);
-        let repository = self.subject.root().join("ours-increments");
-        fs::create_dir(&repository)?;
-        let ours = |deed, at: &str| {
-            let asked = Asked::folder(deed, &data, &repository, packing);
-            Asked { at: Some(at.to_owned()), ..asked }.command()
-        };
-        run::succeed(ours(Deed::Take, &self.subject.stopped_at()?)?, PROVED_WITHIN)?;
-        self.subject.go_on(TRANSACTIONS)?;
-        let at = self.subject.stopped_at()?;
-        let kind = format!("{}, folder", packing.word());
-        let stored = repository.join(engine::INCREMENTS);
-        for (who, deed) in
-            [(Who::Pgherd, Deed::Increment), (Who::PgherdByScan, Deed::IncrementByScan)]
-        {
-            self.measure((Act::Increment, &kind, who), ours(deed, &at)?, &stored)?;
-            fs::remove_dir_all(&stored)?;
-        }
-        fs::remove_dir_all(&repository)?;
-        Ok(())
-    }
-
-    /// What the disk takes, and what a file of the log takes at least.
-    fn plain_copies(&mut self) -> Result<()> {
-        let (data, target) = (self.subject.data(), self.target());
-        let script = "cp -a \"$0\" \"$1\" && sync -f \"$1\"";
-        let copy = self.shell(script, &[&data, &target]);
-        self.measure((Act::Restore, "plain, folder", Who::Floor), copy, &target)?;
-        fs::remove_dir_all(&target)?;
-        let there = self.subject.root().join("copied");
-        fs::create_dir(&there)?;
-        let waiting = self.waiting(usize::MAX)?;
-        let copy = |name: &str| {
-            let from = waiting.data.join("pg_wal").join(name);
-            let script = "cp \"$0\" \"$1\" && sync \"$1\"";
-            self.shell(script, &[&from, &there.join(name)])
-        };
-        let archived = waiting.archive(self.meter()?, copy, || Ok(()))?;
-        self.note_archived(("plain, folder", Who::Floor), (archived, Duration::ZERO), &there)?;
-        fs::remove_dir_all(&there)?;
-        Ok(())
-    }
-
-    fn ours_on_s3(&mut self, packing: Packing) -> Result<()> {
-        let (data, target) = (self.subject.data(), self.target());
-        let kind = format!("{}, s3", packing.word());
-        let files = self.store.files(&format!("ours-{}", packing.word()));
-        let ours = |deed, data: &Path, store: &ObjectStore| {
-            Asked::s3(deed, data, store, packing).command()
-        };
-        let take = ours(Deed::Take, &data, &self.store)?;
-        self.measure((Act::Backup, &kind, Who::Pgherd), take, &files)?;
-        let restore = ours(Deed::Restore, &target, &self.store)?;
-        self.measure((Act::Restore, &kind, Who::Pgherd), restore, &files)?;
-        self.prove(&target)?;
-        fs::remove_dir_all(&target)?;
-        let archiving = Asked::s3(Deed::Archive, &data, &self.store, packing);
-        self.archive_ours(archiving, &kind, &files)?;
-        fs::remove_dir_all(&files)?;
-        Ok(())
-    }
-
-    fn barman(&mut self, packing: Packing) -> Result<()> {
-        let kind = format!("{}, s3", packing.word());
-        let target = self.target();
-        let files = self.store.files(&Barman { store: &self.store, packing }.prefix());
-        self.subject.start()?;
-        let take = Barman { store: &self.store, packing }.take(&self.subject);
-        let taken = self.measure((Act::Backup, &kind, Who::BarmanCloud), take, &files);
-        self.subject.stop()?;
-        taken?;
-        fs::create_dir(&target)?;
-        let restore = Barman { store: &self.store, packing }.restore(&target)?;
-        self.measure((Act::Restore, &kind, Who::BarmanCloud), restore, &files)?;
-        fs::remove_dir_all(&target)?;
-        let waiting = self.waiting(FILES_FOR_BARMAN)?;
-        let barman = Barman { store: &self.store, packing };
-        let before = self.store_time()?;
-        let archive = |name: &str| barman.archive(&waiting.data, name);
-        let archived = waiting.archive(self.meter()?, archive, || Ok(()))?;
-        let store = self.store_time()?.saturating_sub(before);
-        self.note_archived((&kind, Who::BarmanCloud), (archived, store), &files)?;
-        fs::remove_dir_all(&files)?;
-        Ok(())
-    }
-
     /// Through an agent's archiver, by the command that PostgreSQL runs.
-    fn archive_ours(&mut self, asked: Asked, kind: &str, files: &Path) -> Result<()> {
-        let waiting = self.waiting(usize::MAX)?;
+    fn archive_ours(&self, asked: Asked, waiting: &Waiting) -> Result<Archived> {
         let program = pgherd::program()?;
-        let before = (self.store_time()?, size(files)?);
         let meter = self.meter()?;
         let socket = engine::socket(&waiting.data);
         let asked = Asked { data: waiting.data.clone(), ..asked };
-        let archiver = Archiver::start(asked.command()?, &socket)?;
+        let agent = Agent::start(asked.command()?, &socket)?;
         let command = |name: &str| {
             let mut command = Command::new(&program);
             command.args(["wal-archive", "--socket"]).arg(&socket).arg(format!("pg_wal/{name}"));
             command
         };
-        let archived = waiting.archive(meter, command, || archiver.end())?;
-        let store = self.store_time()?.saturating_sub(before.0);
-        self.note_archived((kind, Who::Pgherd), (archived, store), files)
+        waiting.archive(meter, command, || agent.end())
     }
 
     /// PostgreSQL's own tool compares every file with the manifest of the backup.
     fn prove(&self, restored: &Path) -> Result<()> {
-        let mut verify = Command::new("chown");
-        verify.args(["-R", "--reference"]).arg(self.subject.data()).arg(restored);
-        run::succeed(verify, PROVED_WITHIN)?;
+        self.subject.give_all_away(restored)?;
         let mut verify = self.subject.program("pg_verifybackup");
         verify.arg("-n").arg(restored);
         run::succeed(verify, PROVED_WITHIN).map(drop)
@@ -323,12 +153,18 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
         self.store.process().map_or(Ok(Duration::ZERO), cost::processor)
     }
 
+    /// What is not asked for is done all the same: something else needs what comes of it.
     fn measure(&mut self, what: (Act, &str, Who), command: Command, stored: &Path) -> Result<()> {
+        if !self.figures.want(&[what.0]) {
+            return run::succeed(command, PROVED_WITHIN).map(drop);
+        }
         rustix::fs::sync();
         let before = self.store_time()?;
         let cost = cost::of(command, &self.spared())?;
         let store = self.store_time()?.saturating_sub(before);
-        self.note(what, (cost, store), stored, None)
+        let figure = Figure::of(what, cost, store);
+        self.figures.add(Figure { bytes: self.bytes, stored: size(stored)?, ..figure });
+        Ok(())
     }
 
     fn note_archived(
@@ -337,41 +173,38 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
         (archived, store): (Archived, Duration),
         stored: &Path,
     ) -> Result<()> {
-        let at = |percent: usize| {
-            let rank = (archived.waits.len() * percent).div_ceil(100).max(1);
-            archived.waits.get(rank - 1).map_or(0.0, |wait| wait.as_secs_f64() * 1000.0)
-        };
-        let wait = Wait { p50_milliseconds: at(50), p95_milliseconds: at(95) };
-        let bytes = archived.waits.len() as u64 * SEGMENT;
-        self.note((Act::Archive, kind, who), (archived.cost, store), stored, Some((wait, bytes)))
-    }
-
-    fn note(
-        &mut self,
-        (act, kind, who): (Act, &str, Who),
-        (cost, store): (Cost, Duration),
-        stored: &Path,
-        archived: Option<(Wait, u64)>,
-    ) -> Result<()> {
-        let figure = Figure {
-            act,
-            kind: kind.to_owned(),
-            who,
-            seconds: cost.wall.as_secs_f64(),
-            processor_seconds: cost.processor.as_secs_f64(),
-            store_seconds: store.as_secs_f64(),
-            memory: cost.memory,
-            bytes: archived.map_or(self.bytes, |(_, bytes)| bytes),
+        let figure = Figure::of((Act::Archive, kind, who), archived.cost, store);
+        self.figures.add(Figure {
+            bytes: archived.waits.len() as u64 * SEGMENT,
             stored: size(stored)?,
-            wait: archived.map(|(wait, _)| wait),
-        };
-        (self.tell)(&figure);
-        self.figures.push(figure);
+            wait: Wait::of(archived.waits),
+            ..figure
+        });
         Ok(())
     }
 }
 
 const SEGMENT: u64 = 16 << 20;
+
+/// A folder with all that is in it, if it is there.
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", folder.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The same for a file.
+fn remove_file(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", file.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
 
 /// Of all files below; nothing is as large as nothing.
 fn size(path: &Path) -> Result<u64> {

@@ -3,9 +3,9 @@
 //! Never takes the end of the log for the target.
 
 use super::failure::RecoveryError;
-use super::feed::{self, Feed};
+use super::feed::Feed;
 use super::plan::{Plan, plan};
-use super::source::{Source, archive, refuse_occupied};
+use super::source::{Source, refuse_occupied};
 use super::target::{replayed, words};
 use crate::chain::chain;
 use crate::durable;
@@ -273,19 +273,12 @@ impl Work<'_> {
         self.phase(RecoveryPhase::Replaying);
         self.tell(|report| report.left_milliseconds = None);
         let spool = &self.new.spool;
-        feed::empty(spool)
+        let from = (self.source.store.clone(), self.source.layout.clone());
+        let size = self.plan.extent.segment_size;
+        let feed = Feed::new(from, self.plan.backup.system, size, (&self.staged.data, spool))
             .map_err(|source| RecoveryError::Spool { path: spool.clone(), source })?;
+        let feed = feed.witnessed_by(self.source.layout.witnesses(&self.plan.choice.backup));
         let socket = self.listen()?;
-        let (store, layout) = (self.source.store.clone(), self.source.layout.clone());
-        let witnesses = layout.witnesses(&self.plan.choice.backup);
-        let archive = archive(store, layout, self.plan.backup.system).witnessed_by(witnesses);
-        let feed = Feed {
-            archive,
-            repository: self.source.repository(),
-            size: self.plan.extent.segment_size,
-            data: self.staged.data.clone(),
-            spool: spool.clone(),
-        };
         let tell = |file: WalFile| {
             self.tell(|report| {
                 report.log = Some(file.to_string());

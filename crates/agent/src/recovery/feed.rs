@@ -3,14 +3,17 @@
 //! Never tells a file as absent that could not be looked for: PostgreSQL would take that for the
 //! end of the log, and open.
 
+use super::source::archive;
 use crate::archive::exchange::{LONGEST, Reply, Request};
 use crate::chain::chain;
-use crate::http::socket::Socket;
+use crate::durable::Access;
+use crate::http::socket::{self, Socket};
 use crate::process::clock;
 use pgherd_backup::catalogue::Repository;
-use pgherd_backup::store::Retry;
+use pgherd_backup::layout::{Key, Layout};
+use pgherd_backup::store::{Retry, Store};
 use pgherd_backup::wal::{Archive, Fetched, Partials, WalError};
-use pgherd_core::units::{Bytes, Time};
+use pgherd_core::units::{Bytes, SystemId, Time};
 use pgherd_core::wal::prefetch::{Pace, Sight, plan};
 use pgherd_core::wal::{Segment, SegmentSize, WalFile};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,14 +37,14 @@ const BUDGET: Bytes = Bytes(256 << 20);
 const AT_ONCE: usize = 4;
 
 /// The log on its way to one server.
-pub(super) struct Feed {
-    pub(super) archive: Archive,
-    pub(super) repository: Repository,
-    pub(super) size: SegmentSize,
+pub struct Feed {
+    archive: Archive,
+    repository: Repository,
+    size: SegmentSize,
     /// PostgreSQL's data folder.
-    pub(super) data: PathBuf,
+    data: PathBuf,
     /// What was fetched and not asked for yet.
-    pub(super) spool: PathBuf,
+    spool: PathBuf,
 }
 
 /// What was fetched, and what is on its way.
@@ -62,6 +65,33 @@ enum Found {
 }
 
 impl Feed {
+    /// Log of `system` out of a repository, for the server of a data folder; the spool is on the
+    /// same file system as that, and is emptied.
+    pub fn new(
+        (store, layout): (Store, Layout),
+        system: Option<SystemId>,
+        size: SegmentSize,
+        (data, spool): (&Path, &Path),
+    ) -> io::Result<Self> {
+        empty(spool)?;
+        let repository = Repository::new(store.clone(), layout.clone());
+        let archive = archive(store, layout, system);
+        Ok(Self { archive, repository, size, data: data.to_owned(), spool: spool.to_owned() })
+    }
+
+    /// That a file is not there is believed only while one of these is.
+    pub(super) fn witnessed_by(self, witnesses: impl IntoIterator<Item = Key>) -> Self {
+        Self { archive: self.archive.witnessed_by(witnesses), ..self }
+    }
+
+    /// Answers at this path, to the same user only, as long as it is polled: for a recovery that
+    /// somebody else runs.
+    pub async fn answer_at(&self, path: &Path) -> io::Result<()> {
+        let socket = socket::listen(path, Access::PRIVATE)?;
+        self.serve(socket, |_| {}).await;
+        Ok(())
+    }
+
     /// Answers as long as it is polled; `tell` is told of each file that was handed over.
     pub(super) async fn serve(&self, socket: Socket, mut tell: impl FnMut(WalFile)) {
         let mut ahead = Ahead::default();
@@ -271,7 +301,7 @@ fn found(fetched: &Fetched) -> Found {
 }
 
 /// Begins with an empty folder.
-pub(super) fn empty(spool: &Path) -> io::Result<()> {
+fn empty(spool: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(spool) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

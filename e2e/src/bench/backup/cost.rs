@@ -20,6 +20,8 @@ const TICKS: u64 = 100;
 /// Where `/proc/PID/stat` has the processor time of a process, and of its children that were waited for.
 const OWN: [usize; 2] = [11, 12];
 const CHILDREN: [usize; 2] = [13, 14];
+/// Where `/proc/stat` has the time in which processors ran programs, the kernel and its interrupts.
+const BUSY: [usize; 5] = [0, 1, 2, 5, 6];
 
 /// What it cost from start to end.
 #[derive(Debug, Clone, Copy, Default)]
@@ -129,6 +131,16 @@ pub(super) fn of(command: Command, spared: &[u32]) -> Result<Cost> {
 /// The processor time of a process that runs.
 pub(super) fn processor(process: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks(process, OWN)? * 1000 / TICKS))
+}
+
+/// What all processes of the machine have worked since it was started.
+pub(super) fn machine() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let all: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let ticks = BUSY.into_iter().map(|at| all.get(at).copied()).sum::<Option<u64>>();
+    let ticks = ticks.context("/proc/stat has too few numbers")?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
 fn ticks(process: u32, fields: [usize; 2]) -> Result<u64> {

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use pgherd_agent::archive::{Archiver, Orders, Part, Place};
 use pgherd_agent::durable::Access;
+use pgherd_agent::postgres::control;
+use pgherd_agent::recovery::Feed;
 use pgherd_api::agent::{ArchiveFile, ArchiveIdentity, ArchiveSpec, DataSpec};
 use pgherd_api::cluster::object_store::WalCompression;
 use pgherd_backup::base::{
@@ -31,7 +33,8 @@ use std::process::Command;
 use std::time::Duration;
 use tokio::sync::watch;
 
-const SERVER: &str = "measured";
+/// Ours, in a repository.
+pub(super) const SERVER: &str = "measured";
 const ID: &str = "20261122T112233";
 /// Where increments lie in a repository.
 pub(super) const INCREMENTS: &str = "measured/pgherd/incr";
@@ -54,6 +57,8 @@ pub enum Deed {
     RestoreAgain,
     /// Until somebody ends it.
     Archive,
+    /// Gives PostgreSQL the log for a recovery, until somebody ends it.
+    Feed,
 }
 
 /// How it packs.
@@ -152,11 +157,16 @@ impl Asked {
 
 /// Does it.
 pub fn run(asked: &Asked) -> Result<()> {
-    if asked.deed == Deed::Archive {
-        return archive(asked);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(move_all(asked))
+    match asked.deed {
+        Deed::Archive => archive(asked),
+        Deed::Feed => runtime.block_on(feed(asked)),
+        Deed::Take
+        | Deed::Increment
+        | Deed::IncrementByScan
+        | Deed::Restore
+        | Deed::RestoreAgain => runtime.block_on(move_all(asked)),
+    }
 }
 
 async fn move_all(asked: &Asked) -> Result<()> {
@@ -165,7 +175,7 @@ async fn move_all(asked: &Asked) -> Result<()> {
     let (next, is_next) = (BackupId::parse(NEXT)?, asked.deed.is_increment());
     let progress = watch::Sender::new(Progress::default());
     let into = match asked.deed {
-        Deed::Take | Deed::Increment | Deed::IncrementByScan | Deed::Archive => {
+        Deed::Take | Deed::Increment | Deed::IncrementByScan | Deed::Archive | Deed::Feed => {
             let options =
                 base::Options { packing: asked.packing.of_a_base(), ..base::Options::default() };
             let (base, id) = if is_next { (Some(id), &next) } else { (None, id) };
@@ -179,7 +189,9 @@ async fn move_all(asked: &Asked) -> Result<()> {
             let wanted = match asked.deed {
                 Deed::Increment => taken.looked == Looked::ByMap,
                 Deed::IncrementByScan => matches!(taken.looked, Looked::ByScan(_)),
-                Deed::Take | Deed::Restore | Deed::RestoreAgain | Deed::Archive => true,
+                Deed::Take | Deed::Restore | Deed::RestoreAgain | Deed::Archive | Deed::Feed => {
+                    true
+                }
             };
             if !wanted {
                 bail!("pages were found otherwise: {:?}", taken.looked);
@@ -239,7 +251,7 @@ impl Session for Still {
     }
 }
 
-/// Where the archiver listens for this data folder.
+/// Where whoever serves PostgreSQL's commands listens for this data folder.
 pub(super) fn socket(data: &Path) -> PathBuf {
     data.join("archive.sock")
 }
@@ -283,6 +295,15 @@ fn archive(asked: &Asked) -> Result<()> {
     }
 }
 
+/// What an agent does while a new cluster recovers.
+async fn feed(asked: &Asked) -> Result<()> {
+    let (data, socket) = (asked.data.as_path(), socket(&asked.data));
+    let system = control::read_file(data)?.system_id;
+    let spool = data.join("spool");
+    let feed = Feed::new(asked.open()?, Some(system), SegmentSize::DEFAULT, (data, &spool))?;
+    Ok(feed.answer_at(&socket).await?)
+}
+
 /// Whose log is in this folder.
 fn system(data: &Path) -> Result<SystemId> {
     let mut files = fs::read_dir(data.join("pg_wal"))?.filter_map(|entry| Some(entry.ok()?.path()));
@@ -296,7 +317,7 @@ impl Deed {
     fn is_increment(self) -> bool {
         match self {
             Self::Increment | Self::IncrementByScan => true,
-            Self::Take | Self::Restore | Self::RestoreAgain | Self::Archive => false,
+            Self::Take | Self::Restore | Self::RestoreAgain | Self::Archive | Self::Feed => false,
         }
     }
 
@@ -308,6 +329,7 @@ impl Deed {
             Self::Restore => "restore",
             Self::RestoreAgain => "restore-again",
             Self::Archive => "archive",
+            Self::Feed => "feed",
         }
     }
 }

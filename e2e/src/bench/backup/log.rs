@@ -4,7 +4,7 @@
 
 use super::cost::{Cost, Meter};
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -68,20 +68,31 @@ impl Waiting {
     }
 }
 
-/// The archiver of an agent; it ends with this.
-pub(super) struct Archiver(Child);
+/// What an agent does for PostgreSQL's commands, in a process of its own. It ends with this.
+pub(super) struct Agent(Child);
 
-impl Archiver {
+impl Agent {
     pub(super) fn start(mut command: Command, socket: &Path) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).spawn().context("starting the archiver")?;
-        let archiver = Self(child);
-        wait::until("the archiver's socket", UP_WITHIN, || Ok(socket.exists()))?;
-        Ok(archiver)
+        let child = command.stdin(Stdio::null()).spawn().context("starting our agent")?;
+        let mut agent = Self(child);
+        wait::until("our agent's socket", UP_WITHIN, || match agent.0.try_wait()? {
+            Some(status) => bail!("it ended at once: {status}"),
+            None => Ok(socket.exists()),
+        })?;
+        Ok(agent)
     }
 
     pub(super) fn end(mut self) -> Result<()> {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Who was ended is reaped already, and then neither finds anybody.
+        let _killed = self.0.kill();
+        let _reaped = self.0.wait();
     }
 }

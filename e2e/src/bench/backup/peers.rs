@@ -4,9 +4,10 @@
 
 use super::engine::Packing;
 use super::subject::Subject;
+use super::{Peer, remove};
 use crate::object_store::{BUCKET, ObjectStore};
 use crate::run;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +16,20 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_mins(5);
 /// A server of a repository of barman's.
 const SERVER: &str = "theirs";
+const PGBACKREST: &str = "/usr/bin/pgbackrest";
+const STANZA: &str = "measured";
+
+/// An error if it is not installed.
+pub(super) fn look_for(peer: Peer) -> Result<()> {
+    let program = match peer {
+        Peer::PgBackRest => PGBACKREST,
+        Peer::BarmanCloud => "/usr/bin/barman-cloud-backup",
+    };
+    if !Path::new(program).exists() {
+        bail!("{program} is missing: install it, or name only others with --peers");
+    }
+    Ok(())
+}
 
 /// pgBackRest with a repository in a folder of its own.
 pub(super) struct BackRest {
@@ -23,8 +38,11 @@ pub(super) struct BackRest {
 }
 
 impl BackRest {
-    pub(super) fn prepare(subject: &Subject, packing: Packing) -> Result<Self> {
-        let root = subject.root().join(format!("pgbackrest-{}", packing.word()));
+    /// For the cluster in the folder `data`, below `root`.
+    pub(super) fn prepare(root: &Path, data: &Path, packing: Packing) -> Result<Self> {
+        let root = root.join(format!("pgbackrest-{}", packing.word()));
+        // What an earlier one noted of files of the same names would be believed.
+        remove(&root)?;
         let configuration = root.join("pgbackrest.conf");
         let rest = Self { configuration, repository: root.join("repository") };
         for folder in ["repository", "lock", "spool"] {
@@ -36,11 +54,11 @@ impl BackRest {
             Packing::Lz4 => "lz4",
             Packing::Zstd => "zst",
         };
-        let (at, data) = (root.display(), subject.data());
+        let at = root.display();
         let text = format!(
             "[global]\nrepo1-path={at}/repository\nlock-path={at}/lock\nspool-path={at}/spool\n\
              process-max=2\ncompress-type={kind}\ncompress-level=1\nlog-level-file=off\n\
-             log-level-console=error\narchive-async=y\n\n[measured]\npg1-path={}\n",
+             log-level-console=error\narchive-async=y\narchive-get-queue-max=1GiB\n\n[{STANZA}]\npg1-path={}\n",
             data.display()
         );
         fs::write(&rest.configuration, text)?;
@@ -76,10 +94,34 @@ impl BackRest {
         command
     }
 
+    /// As PostgreSQL's settings have it, for a server in this folder.
+    pub(super) fn restore_command(&self, data: &Path) -> String {
+        format!("{} archive-get %f %p", self.words(data))
+    }
+
+    pub(super) fn archive_command(&self, data: &Path) -> String {
+        format!("{} archive-push %p", self.words(data))
+    }
+
+    fn words(&self, data: &Path) -> String {
+        let (configuration, data) = (self.configuration.display(), data.display());
+        format!("{PGBACKREST} --config={configuration} --stanza={STANZA} --pg1-path={data}")
+    }
+
+    /// All that it has.
+    pub(super) fn root(&self) -> &Path {
+        self.configuration.parent().unwrap_or(&self.configuration)
+    }
+
+    /// Where it keeps segments, in a folder for each version of PostgreSQL.
+    pub(super) fn segments(&self) -> PathBuf {
+        self.repository.join("archive").join(STANZA)
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new("/usr/bin/pgbackrest");
+        let mut command = Command::new(PGBACKREST);
         command.arg(format!("--config={}", self.configuration.display()));
-        command.arg("--stanza=measured");
+        command.arg(format!("--stanza={STANZA}"));
         command
     }
 }
@@ -122,6 +164,12 @@ impl Barman<'_> {
         self.place(&mut command);
         command.arg(data.join("pg_wal").join(name));
         command
+    }
+
+    /// As PostgreSQL's settings have it, for what lies there under that name.
+    pub(super) fn restore_command(&self, place: &str, server: &str) -> String {
+        let url = self.store.url();
+        format!("/usr/bin/barman-cloud-wal-restore --endpoint-url {url} {place} {server} %f %p")
     }
 
     fn packed(&self) -> Option<&'static str> {

@@ -20,6 +20,11 @@ const SCALE: u64 = 40;
 const WRITING: &str = "20";
 /// So much log is kept for archiving, at most.
 const SEGMENTS: usize = 64;
+/// Seconds of updates before it is looked how much log there is.
+const A_WHILE: &str = "5";
+pub(super) const AUTO: &str = "postgresql.auto.conf";
+pub(super) const DURABLE: &str =
+    "listen_addresses = ''\nshared_buffers = 512MB\nwal_keep_size = 2GB\n";
 const SETTINGS: &str = "listen_addresses = ''\nshared_buffers = 512MB\nmax_wal_size = 4GB\n\
     fsync = off\nautovacuum = off\narchive_mode = on\n";
 
@@ -47,18 +52,12 @@ impl Subject {
         initdb.args(["-k", "-N", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C"]);
         initdb.arg("-D").arg(subject.data());
         run::succeed(initdb, WITHIN)?;
-        let archive = format!("archive_command = 'cp %p {}/%f'\n", log.display());
-        let settings = subject.data().join("postgresql.auto.conf");
-        fs::write(&settings, format!("{SETTINGS}{archive}"))?;
+        subject.log_to(&log)?;
         subject.start()?;
         let filled = subject.fill(gigabytes);
         subject.stop()?;
         filled?;
-        // From now on it is as durable as others are.
-        fs::write(
-            &settings,
-            "listen_addresses = ''\nshared_buffers = 512MB\nwal_keep_size = 2GB\n",
-        )?;
+        subject.log_to_nowhere()?;
         subject.segments = finished(&log)?;
         Ok(subject)
     }
@@ -71,15 +70,24 @@ impl Subject {
         self.root().join("data")
     }
 
-    /// As PostgreSQL's user, where its socket is.
+    pub(super) fn bindir(&self) -> &Path {
+        &self.bindir
+    }
+
+    /// One of PostgreSQL's programs.
     pub(super) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.bindir.join(name));
+        self.put_in_place(&mut command);
+        command
+    }
+
+    /// Runs as PostgreSQL's user, where its socket is.
+    pub(super) fn put_in_place(&self, command: &mut Command) {
         command.current_dir(self.root()).env("LC_ALL", "C.UTF-8");
         command.env("PGHOST", self.root()).env("PGUSER", "postgres").env("PGDATABASE", "postgres");
         if rustix::process::geteuid().is_root() {
             command.uid(self.account.user).gid(self.account.group);
         }
-        command
     }
 
     pub(super) fn start(&self) -> Result<()> {
@@ -116,6 +124,37 @@ impl Subject {
         done.map(drop)
     }
 
+    /// Lets it write until so many segments are finished; they lie in a new folder of that name.
+    pub(super) fn write_log(&self, name: &str, segments: usize) -> Result<Vec<PathBuf>> {
+        let log = self.root().join(name);
+        fs::create_dir(&log)?;
+        self.give_away(&log)?;
+        self.log_to(&log)?;
+        self.start()?;
+        let mut written = self.update(A_WHILE);
+        while written.is_ok() && names(&log)?.len() < segments {
+            written = self.update(A_WHILE);
+        }
+        self.stop()?;
+        written?;
+        self.log_to_nowhere()?;
+        names(&log)
+    }
+
+    fn log_to(&self, log: &Path) -> Result<()> {
+        let archive = format!("archive_command = 'cp %p {}/%f'\n", log.display());
+        self.configure(&format!("{SETTINGS}{archive}"))
+    }
+
+    /// From now on it is as durable as others are.
+    fn log_to_nowhere(&self) -> Result<()> {
+        self.configure(DURABLE)
+    }
+
+    fn configure(&self, settings: &str) -> Result<()> {
+        Ok(fs::write(self.data().join(AUTO), settings)?)
+    }
+
     /// The first process of the running server.
     pub(super) fn server(&self) -> Result<u32> {
         let text = fs::read_to_string(self.data().join("postmaster.pid"))?;
@@ -147,8 +186,12 @@ impl Subject {
             psql.args(["-Xqc", &sql]);
             run::succeed(psql, WITHIN)?;
         }
+        self.update(WRITING)
+    }
+
+    fn update(&self, seconds: &str) -> Result<()> {
         let mut pgbench = self.program("pgbench");
-        pgbench.args(["-N", "-n", "-c", "4", "-T", WRITING]);
+        pgbench.args(["-N", "-n", "-c", "4", "-T", seconds]);
         run::succeed(pgbench, WITHIN).map(drop)
     }
 
@@ -156,6 +199,13 @@ impl Subject {
         let (user, group) = (self.account.user, self.account.group);
         std::os::unix::fs::chown(path, Some(user), Some(group))
             .with_context(|| format!("giving {} away", path.display()))
+    }
+
+    /// The same for all that is in a folder.
+    pub(super) fn give_all_away(&self, folder: &Path) -> Result<()> {
+        let mut chown = Command::new("chown");
+        chown.args(["-R", "--reference"]).arg(self.data()).arg(folder);
+        run::succeed(chown, WITHIN).map(drop)
     }
 }
 
@@ -172,6 +222,17 @@ impl Drop for Subject {
 
 /// The last ones are what updates made, the first what loading did: some of both.
 fn finished(log: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = names(log)?;
+    let surplus = all.len().saturating_sub(SEGMENTS);
+    let (kept, removed) = (all.split_off(surplus), all);
+    for path in removed {
+        fs::remove_file(path)?;
+    }
+    Ok(kept)
+}
+
+/// All segments in a folder, in order.
+fn names(log: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(log)? {
         let path = entry?.path();
@@ -180,10 +241,5 @@ fn finished(log: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     all.sort();
-    let surplus = all.len().saturating_sub(SEGMENTS);
-    let (kept, removed) = (all.split_off(surplus), all);
-    for path in removed {
-        fs::remove_file(path)?;
-    }
-    Ok(kept)
+    Ok(all)
 }
