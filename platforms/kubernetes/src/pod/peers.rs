@@ -29,7 +29,9 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
 const SILENT_AT_MOST: Duration = Duration::from_mins(5);
 
 /// How long the API server is asked to tell of changes; then the list is asked for.
-const WATCHED_SECONDS: u32 = 290;
+/// Without bookmarks, which from any version need an etcd that tells of its progress, nothing may arrive
+/// for so long, and after a little longer the connection would be taken for a dead one.
+const WATCHED_SECONDS: u32 = 140;
 /// A watch from any version begins with what exists, from the API server's memory.
 const ANY_VERSION: &str = "0";
 
@@ -96,8 +98,8 @@ type Events = BoxStream<'static, Result<Event<EndpointSlice>, String>>;
 
 /// Of a pod that has just begun: it knows none that could be gone, so that nothing has to be listed.
 fn first(api: &Api<EndpointSlice>, labels: &str) -> Events {
-    // With bookmarks: a connection on which nothing arrives is taken for a dead one.
-    let watched = WatchParams::default().labels(labels).timeout(WATCHED_SECONDS);
+    let watched =
+        WatchParams::default().labels(labels).timeout(WATCHED_SECONDS).disable_bookmarks();
     let api = api.clone();
     let events = async move { api.watch(&watched, ANY_VERSION).await };
     let events =

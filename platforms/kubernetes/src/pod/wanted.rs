@@ -21,7 +21,9 @@ use tracing::{debug, warn};
 const WAIT: Duration = Duration::from_secs(8);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
 /// How long the API server is asked to tell of changes; then it is asked again.
-const WATCHED_SECONDS: u32 = 290;
+/// Without bookmarks, which from any version need an etcd that tells of its progress, nothing may arrive
+/// for so long, and after a little longer the connection would be taken for a dead one.
+const WATCHED_SECONDS: u32 = 140;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Longer than a watch that is alive can last.
 const SILENT_AT_MOST: Duration = Duration::from_mins(5);
@@ -89,9 +91,10 @@ async fn follow(
     name: &str,
     mut notice: impl FnMut(&ConfigMap),
 ) -> Result<(), String> {
-    // With bookmarks: a connection on which nothing arrives is taken for a dead one.
-    let only =
-        WatchParams::default().fields(&format!("metadata.name={name}")).timeout(WATCHED_SECONDS);
+    let only = WatchParams::default()
+        .fields(&format!("metadata.name={name}"))
+        .timeout(WATCHED_SECONDS)
+        .disable_bookmarks();
     let began = tokio::time::timeout(ANSWERED_WITHIN, maps.watch(&only, ANY_VERSION));
     let events = began.await.map_err(|_| late())?;
     let mut events = pin!(events.map_err(|error| chain(&error).to_string())?);
