@@ -8,6 +8,7 @@ mod probes;
 mod request;
 pub mod route;
 mod surroundings;
+mod unlisted;
 mod wanted;
 pub mod whose;
 

@@ -3,6 +3,7 @@
 //!
 //! Never forgets one: an instance that is away keeps its last address.
 
+use super::unlisted::from_any_version;
 use crate::backoff::Backoff;
 use crate::cluster::manifests::services;
 use futures_util::stream::BoxStream;
@@ -27,13 +28,6 @@ const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
 /// A watch that said nothing for so long may be one whose connection is dead: it begins anew. A
 /// living one ends by itself a little earlier.
 const SILENT_AT_MOST: Duration = Duration::from_mins(5);
-
-/// How long the API server is asked to tell of changes; then the list is asked for.
-/// Without bookmarks, which from any version need an etcd that tells of its progress, nothing may arrive
-/// for so long, and after a little longer the connection would be taken for a dead one.
-const WATCHED_SECONDS: u32 = 140;
-/// A watch from any version begins with what exists, from the API server's memory.
-const ANY_VERSION: &str = "0";
 
 pub type Addresses = BTreeMap<InstanceName, IpAddr>;
 
@@ -98,10 +92,8 @@ type Events = BoxStream<'static, Result<Event<EndpointSlice>, String>>;
 
 /// Of a pod that has just begun: it knows none that could be gone, so that nothing has to be listed.
 fn first(api: &Api<EndpointSlice>, labels: &str) -> Events {
-    let watched =
-        WatchParams::default().labels(labels).timeout(WATCHED_SECONDS).disable_bookmarks();
-    let api = api.clone();
-    let events = async move { api.watch(&watched, ANY_VERSION).await };
+    let (api, watched) = (api.clone(), WatchParams::default().labels(labels));
+    let events = async move { from_any_version(&api, watched).await };
     let events =
         events.try_flatten_stream().map_err(|error: kube::Error| chain(&error).to_string());
     let events = events.try_filter_map(async |event| match event {

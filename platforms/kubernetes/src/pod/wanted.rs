@@ -2,6 +2,7 @@
 //!
 //! Never goes back to an older specification, and never takes a damaged one for none.
 
+use super::unlisted::from_any_version;
 use crate::backoff::Backoff;
 use crate::cluster::manifests::specification;
 use futures_util::TryStreamExt;
@@ -20,16 +21,9 @@ use tracing::{debug, warn};
 /// How long a question for something newer waits.
 const WAIT: Duration = Duration::from_secs(8);
 const PAUSE_AT_MOST: Duration = Duration::from_secs(5);
-/// How long the API server is asked to tell of changes; then it is asked again.
-/// Without bookmarks, which from any version need an etcd that tells of its progress, nothing may arrive
-/// for so long, and after a little longer the connection would be taken for a dead one.
-const WATCHED_SECONDS: u32 = 140;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Longer than a watch that is alive can last.
 const SILENT_AT_MOST: Duration = Duration::from_mins(5);
-/// A watch from any version begins with what exists, from the API server's memory. It may be older
-/// than what was seen before: the number in it tells.
-const ANY_VERSION: &str = "0";
 
 /// The newest specification that was seen.
 pub(super) struct Wanted(watch::Receiver<Option<Specification>>);
@@ -85,17 +79,14 @@ async fn keep_up(maps: Api<ConfigMap>, name: String, told: watch::Sender<Option<
 }
 
 /// Watches until the API server ends that or says nothing for too long. It begins with the object as
-/// it is: nobody has to ask for it first.
+/// it is: nobody has to ask for it first. What is older than what was seen before is told by its number.
 async fn follow(
     maps: &Api<ConfigMap>,
     name: &str,
     mut notice: impl FnMut(&ConfigMap),
 ) -> Result<(), String> {
-    let only = WatchParams::default()
-        .fields(&format!("metadata.name={name}"))
-        .timeout(WATCHED_SECONDS)
-        .disable_bookmarks();
-    let began = tokio::time::timeout(ANSWERED_WITHIN, maps.watch(&only, ANY_VERSION));
+    let only = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let began = tokio::time::timeout(ANSWERED_WITHIN, from_any_version(maps, only));
     let events = began.await.map_err(|_| late())?;
     let mut events = pin!(events.map_err(|error| chain(&error).to_string())?);
     loop {
