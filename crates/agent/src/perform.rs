@@ -156,7 +156,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn act(bench: &Bench, hands: &mut Hands, task: Task) -> Result<Outcome, Failure> {
     match task {
         Task::Initialise => initialise::perform(bench).await?,
-        Task::Start => start::perform(bench, hands).await?,
+        Task::Start { cut } => start::perform(bench, hands, cut).await?,
         Task::Seal { .. } => seal::perform(bench, hands).await?,
         Task::Follow { epoch, primary } => follow::perform(bench, hands, epoch, primary).await?,
         Task::Promote { timeline, obey, gate, .. } => {

@@ -109,6 +109,10 @@ pub enum DumpError {
     Missing { key: Key },
     #[error("{key} is not what was stored there: the dump is damaged, use another one")]
     Damaged { key: Key },
+    #[error(
+        "dump {dump} was removed by another instance while it was taken: it took longer than dumps may, or clocks differ"
+    )]
+    GivenUp { dump: BackupId },
     #[error("packing the globals")]
     Pack { source: std::io::Error },
     #[error("writing the description of a dump as JSON")]

@@ -22,7 +22,6 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload};
 use pgherd_core::units::{Bytes as Size, Moment};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -78,8 +77,7 @@ pub struct Store {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// Where it is.
-    Folder(Arc<Path>),
+    Folder(folder::Root),
     /// Never says that something it was to delete is missing.
     S3,
     OtherServer,

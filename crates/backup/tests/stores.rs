@@ -8,6 +8,7 @@
 mod stores {
     mod catalogue;
     mod contract;
+    mod dumps;
     mod faults;
     mod gone;
     mod interchange;

@@ -122,7 +122,7 @@ fn acts_lawfully(
             require(allowed, "I8", || format!("sealed below {}", durable.seal))?;
             require(!seen.is_writable(), "I8", || "an open server cannot follow".to_owned())
         }
-        Task::Start => {
+        Task::Start { .. } => {
             let whole = !durable.rewinding || broken(Rule::RewindMarker);
             require(whole, "I9", || "the folder is half-rewound".to_owned())
         }

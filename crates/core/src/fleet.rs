@@ -264,9 +264,14 @@ fn update(sight: &Sight<'_>) -> Update {
     let mut standbys = outdated.iter().rev().filter(|name| Some(**name) != holder);
     // The unready ones first: nobody misses them.
     let unready = outdated.iter().find(|name| sight.place(name).pod == Pod::Unready);
-    let Some(next) = unready.or_else(|| standbys.next()).or(outdated.first()) else {
-        return Update::None;
+    // One that leaves is missed already, until the record counts on it no more.
+    let is_one_leaving = sight.wishes.instances.values().any(|wish| *wish == Wish::Leaving);
+    let next = match (unready, is_one_leaving) {
+        (Some(unready), _) => Some(unready),
+        (None, true) => None,
+        (None, false) => standbys.next().or(outdated.first()),
     };
+    let Some(next) = next else { return Update::None };
     let instance = (*next).clone();
     let delay = if unready.is_some() { None } else { rollout::wait(&sight.pace, next) };
     match (sight.primary_update, delay) {

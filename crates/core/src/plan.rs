@@ -108,8 +108,11 @@ pub enum Note {
 pub enum Task {
     /// Create the folder of a new cluster and stop it cleanly.
     Initialise,
-    /// Start as a standby that receives from nobody, replaying what it has.
-    Start,
+    /// Start as a standby that receives from nobody, replaying what it has. What it has beyond `cut`
+    /// never was in the primary's past, and is set aside first.
+    Start {
+        cut: Option<WalPosition>,
+    },
     /// Stop receiving and make sure of it; then the position is final below `epoch`.
     Seal {
         epoch: Epoch,
@@ -170,7 +173,7 @@ impl Task {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Initialise => "initialise",
-            Self::Start => "start",
+            Self::Start { .. } => "start",
             Self::Seal { .. } => "seal",
             Self::Follow { .. } => "follow",
             Self::Promote { .. } => "promote",

@@ -175,7 +175,7 @@ impl TaskKind {
     pub fn of(task: &Task) -> Self {
         match task {
             Task::Initialise => Self::Initialise,
-            Task::Start => Self::Start,
+            Task::Start { .. } => Self::Start,
             Task::Seal { .. } => Self::Seal,
             Task::Follow { .. } => Self::Follow,
             Task::Promote { .. } => Self::Promote,

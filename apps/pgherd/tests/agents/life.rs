@@ -3,8 +3,9 @@
 //! Never looks inside an agent: only at its status, its files and its PostgreSQL.
 
 use super::cluster::{ASYNCHRONOUS, Cluster};
-use pgherd_api::agent::{Role, StoppedAt};
+use pgherd_api::agent::{Role, Status, StoppedAt};
 use pgherd_core::intent::{Durability, Switchover};
+use pgherd_core::units::Bytes;
 use rustix::process::Signal;
 use std::time::Instant;
 
@@ -38,6 +39,42 @@ async fn a_dead_postmaster_is_noticed_at_once() {
     eprintln!("postmaster crash: write outage {outage:?}");
     cluster.whole(3).await;
     assert_eq!(cluster.sql("select count(*) from t").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_standby_with_half_a_record_of_a_dead_primary_follows_the_next() {
+    let cluster = Cluster::start(3, Durability::Required { acks: 1 }).await;
+    let first = cluster.whole(3).await;
+    cluster.sql(TABLE).await.unwrap();
+    cluster.sql("insert into t values (1)").await.unwrap();
+    let before = cluster.status(first).await.unwrap().server.position.unwrap();
+    // One record of many segments, whose first ones have come to the standby when it dies.
+    let writer = cluster.sql("select pg_logical_emit_message(true, 'x', repeat('x', 400000000))");
+    let killed = async {
+        cluster
+            .wait("half a record", |found| {
+                let far = |status: &Status| {
+                    let position = status.server.position.map(|it| it.lsn);
+                    position.is_some_and(|lsn| lsn.ahead_of(before.lsn) >= Bytes(64 << 20))
+                };
+                found.iter().all(|(serial, status)| *serial == first || far(status))
+            })
+            .await;
+        let postmaster = rustix::process::Pid::from_raw(cluster.postmaster(first)).unwrap();
+        rustix::process::kill_process(postmaster, Signal::KILL).unwrap();
+    };
+    let (written, ()) = tokio::join!(writer, killed);
+    assert!(written.is_err(), "the primary died in the middle of it");
+    cluster.whole(3).await;
+    cluster.sql("insert into t values (2)").await.unwrap();
+    cluster
+        .wait("all of the log on every standby", |found| {
+            let positions = found.values().map(|status| status.server.position);
+            let same = positions.collect::<std::collections::BTreeSet<_>>().len() == 1;
+            same && found.values().filter(|it| it.server.streaming == Some(true)).count() == 2
+        })
+        .await;
+    assert_eq!(cluster.sql("select count(*) from t").await.unwrap(), "2");
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@
 use super::{Bench, Hands, Manner};
 use crate::postgres::config::{self, ConfigError, Opens};
 use crate::postgres::server::{self, Mode, ServerError};
+use crate::postgres::wal::cut::{self, CutError};
 use crate::settings::{self, SettingsError};
 use pgherd_core::seen::Gate;
+use pgherd_core::units::WalPosition;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +22,22 @@ const CLEANING_UP: Duration = Duration::from_secs(30);
 pub(super) enum Error {
     #[error("gathering the settings")]
     Gather(#[source] SettingsError),
+    #[error("cutting off log that is not in the primary's past")]
+    Cut(#[source] CutError),
     #[error("writing the configuration")]
     Configure(#[source] ConfigError),
     #[error("starting PostgreSQL")]
     Start(#[source] ServerError),
 }
 
-pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Error> {
+pub(super) async fn perform(
+    bench: &Bench,
+    hands: &mut Hands,
+    cut: Option<WalPosition>,
+) -> Result<(), Error> {
+    if let Some(fork) = cut {
+        cut::cut(&bench.site, fork).map_err(Error::Cut)?;
+    }
     let intent = &bench.specification.intent;
     let manner = Manner {
         commits: settings::standing_rule(intent, &bench.config.instance),

@@ -43,15 +43,11 @@ pub enum KeepError {
 
 /// Copies the segments that hold log behind `fork`, on its timeline or on one begun here later.
 pub fn keep_tail(site: &Site, fork: WalPosition) -> Result<Kept, KeepError> {
-    let size = control::read_file(&site.data)
-        .map_err(|source| KeepError::ReadControl { source })?
-        .segment_size;
-    let segments = wal::segments(&site.data).map_err(|source| KeepError::ListLog { source })?;
-    let tail: Vec<_> =
-        segments.into_iter().filter(|s| is_behind(&site.data, *s, fork, size)).collect();
+    let tail = behind(site, fork)?;
     if tail.is_empty() {
         return Ok(Kept::Nothing);
     }
+    let size = segment_size(site)?;
     let total = Bytes(size.0.saturating_mul(tail.len() as u64));
     if free_space(&site.base).is_none_or(|free| total.0 > free.0 / SHARE) {
         return Ok(Kept::TooLarge(total));
@@ -62,6 +58,18 @@ pub fn keep_tail(site: &Site, fork: WalPosition) -> Result<Kept, KeepError> {
     copy(site, &tail, &into)?;
     forget_oldest(&site.lost_and_found())?;
     Ok(Kept::In(into))
+}
+
+/// The segments that hold log behind `fork`, on its timeline or on one begun here later.
+pub fn behind(site: &Site, fork: WalPosition) -> Result<Vec<Segment>, KeepError> {
+    let size = segment_size(site)?;
+    let segments = wal::segments(&site.data).map_err(|source| KeepError::ListLog { source })?;
+    Ok(segments.into_iter().filter(|s| is_behind(&site.data, *s, fork, size)).collect())
+}
+
+fn segment_size(site: &Site) -> Result<Bytes, KeepError> {
+    let control = control::read_file(&site.data);
+    Ok(control.map_err(|source| KeepError::ReadControl { source })?.segment_size)
 }
 
 /// Segments that are only kept for reuse begin with log of an earlier time.

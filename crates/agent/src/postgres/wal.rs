@@ -1,7 +1,8 @@
 //! The write-ahead log as files: names, timelines, and where a stopped server's log ends.
 //!
-//! Never changes a byte of log that can be read.
+//! Never changes a byte of the primary's past that can be read.
 
+pub mod cut;
 pub mod end;
 pub mod fork;
 pub mod history;

@@ -265,7 +265,7 @@ impl Agent {
 fn hides_server(task: &Task) -> bool {
     match task {
         Task::Initialise
-        | Task::Start
+        | Task::Start { .. }
         | Task::Promote { .. }
         | Task::Stop { .. }
         | Task::ScanEnd
@@ -285,7 +285,7 @@ fn hides_server(task: &Task) -> bool {
 fn ends_server(task: &Task) -> bool {
     match task {
         Task::Initialise
-        | Task::Start
+        | Task::Start { .. }
         | Task::Stop { .. }
         | Task::Reload { .. }
         | Task::ScanEnd

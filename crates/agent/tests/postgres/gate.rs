@@ -71,6 +71,7 @@ async fn what_a_server_could_not_start_with_is_left_out() {
     let given = [
         ("shared_buffers", "900TB"),
         ("shared_preload_libraries", "pg_stat_statements, no_such_library"),
+        ("session_preload_libraries", "auto_explain, no_such_plugin"),
         ("superuser_reserved_connections", "200"),
         ("work_mem", "5MB"),
     ];
@@ -80,7 +81,12 @@ async fn what_a_server_could_not_start_with_is_left_out() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["shared_buffers", "shared_preload_libraries", "superuser_reserved_connections"],
+        [
+            "session_preload_libraries",
+            "shared_buffers",
+            "shared_preload_libraries",
+            "superuser_reserved_connections"
+        ],
         "{refused:?}"
     );
     let earlier = [("shared_buffers".to_owned(), "64MB".to_owned())].into();

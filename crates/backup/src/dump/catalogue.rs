@@ -113,6 +113,8 @@ impl Dumps {
         let removed = self.store.delete_described(&folder, &description, |key| *key != taker);
         removed.await.map_err(failed)?;
         self.store.clear_leftovers(&folder).await.map_err(failed)?;
-        self.store.delete(vec![taker]).await.map_err(failed)
+        self.store.delete(vec![taker]).await.map_err(failed)?;
+        // Whoever still took it may have described it meanwhile; from here on it sees that it is gone.
+        self.store.delete(vec![description]).await.map_err(failed)
     }
 }

@@ -106,18 +106,25 @@ impl Taking {
         }
     }
 
-    /// From here on it is a dump.
+    /// From here on it is a dump, unless another one took this one for given up and removed it.
     pub async fn commit(&self, description: &Description) -> Result<(), DumpError> {
         let text = serde_json::to_vec_pretty(description);
         let text = text.map_err(|source| DumpError::Encode { source })?;
         let Dumps { store, layout } = &self.dumps;
         let put = store.put_new(&layout.dump_description(&self.id), text.into()).await;
-        put.map_err(|source| DumpError::Store {
+        let failed = |source| DumpError::Store {
             dump: self.id.clone(),
             what: "the description".to_owned(),
             source,
-        })?;
-        if let Err(error) = store.delete(vec![layout.dump_taker(&self.id)]).await {
+        };
+        put.map_err(failed)?;
+        let taker = layout.dump_taker(&self.id);
+        if !store.is_listed(&layout.dump(&self.id), &taker).await.map_err(failed)? {
+            let description = layout.dump_description(&self.id);
+            store.delete(vec![description]).await.map_err(failed)?;
+            return Err(DumpError::GivenUp { dump: self.id.clone() });
+        }
+        if let Err(error) = store.delete(vec![taker]).await {
             // The next one removes it.
             tracing::warn!(dump = %self.id, %error, "the mark of a dump's taker was left");
         }

@@ -4,22 +4,50 @@
 
 use super::{Kind, Store, Trouble};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
+
+/// Where it is, and which one it was when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Root {
+    path: Arc<Path>,
+    device: u64,
+    inode: u64,
+}
+
+impl Root {
+    pub(super) fn look(folder: &Path) -> io::Result<Self> {
+        let path = folder.canonicalize()?;
+        let found = path.metadata()?;
+        Ok(Self { path: path.into(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// Whether it can be written to: what is found in place of a folder that was opened, and is
+    /// empty, is where its disk was mounted.
+    fn check(&self) -> io::Result<Result<(), Trouble>> {
+        if !self.path.is_dir() {
+            return Ok(Err(Trouble::NoFolder));
+        }
+        let is_same = *self == Self::look(&self.path)?;
+        let has_some = is_same || self.path.read_dir()?.next().is_some();
+        Ok(if has_some { Ok(()) } else { Err(Trouble::Emptied) })
+    }
+}
 
 impl Store {
     pub(super) fn root(&self) -> Option<&Path> {
         match &self.kind {
-            Kind::Folder(root) => Some(root),
+            Kind::Folder(root) => Some(&root.path),
             Kind::S3 | Kind::OtherServer => None,
         }
     }
 
     /// Before anything is written: all folders on the way would be made anew.
     pub(super) async fn is_there_to_write(&self) -> Result<(), Trouble> {
-        let Some(root) = self.root() else { return Ok(()) };
-        let root = root.to_owned();
-        let is_there = self.blocking(move || Ok(root.is_dir())).await?;
-        if is_there { Ok(()) } else { Err(Trouble::NoFolder) }
+        let Kind::Folder(root) = &self.kind else { return Ok(()) };
+        let root = root.clone();
+        self.blocking(move || root.check()).await?
     }
 
     /// Does what may take long, and waits no longer than we have patience.

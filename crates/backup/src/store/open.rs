@@ -4,6 +4,7 @@
 //! unless the endpoint says `http://` itself.
 
 use super::encrypted::Encrypted;
+use super::folder::Root;
 use super::{Kind, Patience, Store, StoreError, Trouble};
 use crate::credentials::{self, Addressing, Azure, Credentials, Google, S3Encryption, S3Identity};
 use crate::destination::{Destination, Endpoint, Place, Prefix};
@@ -33,8 +34,8 @@ impl Store {
         let objects = objects(destination, credentials, patience).map_err(failed)?;
         let kind = match &destination.place {
             Place::Folder(folder) => {
-                let whole = folder.canonicalize();
-                Kind::Folder(whole.map_err(|error| failed(Trouble::of_file(&error)))?.into())
+                let root = Root::look(folder);
+                Kind::Folder(root.map_err(|error| failed(Trouble::of_file(&error)))?)
             }
             Place::S3 { .. } => Kind::S3,
             Place::Azure { .. } | Place::Google { .. } => Kind::OtherServer,

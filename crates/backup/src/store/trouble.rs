@@ -107,6 +107,11 @@ pub enum Trouble {
     NoBucket,
     #[error("there is no such folder: create it, or mount its disk")]
     NoFolder,
+    #[error(
+        "the folder is another one than before, and empty: mount its disk again, or restart whoever \
+         uses it if that is meant"
+    )]
+    Emptied,
     #[error("the access key is not known there: correct the credentials")]
     UnknownKey,
     #[error("the secret key does not belong to the access key: correct the credentials")]
@@ -172,6 +177,7 @@ impl Trouble {
             | Self::Other(_) => Retry::Soon,
             Self::NoBucket
             | Self::NoFolder
+            | Self::Emptied
             | Self::UnknownKey
             | Self::WrongSecret
             | Self::Expired

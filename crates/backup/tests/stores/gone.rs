@@ -96,3 +96,31 @@ async fn a_folder_that_is_gone_is_not_made_anew_by_what_is_written() {
     assert!(!place.exists());
     std::fs::rename(away.path().join("away"), place).unwrap();
 }
+
+/// The disk goes while somebody uses it: what is written then would be gone once it is back.
+#[tokio::test]
+async fn nothing_is_written_where_the_disk_of_an_open_folder_was_mounted() {
+    let server = Server::folder();
+    let place = server.folder.path();
+    let store = server.store();
+    let key = layout().own(OwnObject::System);
+    store.replace(&key, Bytes::from_static(b"x")).await.unwrap();
+    let away = place.with_extension("away");
+    std::fs::rename(place, &away).unwrap();
+    std::fs::create_dir(place).unwrap();
+    let refused = store.replace(&key, Bytes::from_static(b"y")).await.unwrap_err();
+    assert_eq!(refused.retry(), Retry::Later);
+    assert!(chain(&refused).contains("mount its disk again"), "{refused:?}");
+    assert!(store.writer(&key).await.is_err());
+    assert_eq!(std::fs::read_dir(place).unwrap().count(), 0, "nothing was written");
+
+    std::fs::remove_dir(place).unwrap();
+    std::fs::rename(&away, place).unwrap();
+    store.replace(&key, Bytes::from_static(b"y")).await.unwrap();
+    // Another disk with the same content is as good.
+    std::fs::rename(place, &away).unwrap();
+    std::fs::create_dir(place).unwrap();
+    std::fs::write(place.join("copied"), b"").unwrap();
+    store.replace(&key, Bytes::from_static(b"y")).await.unwrap();
+    std::fs::remove_dir_all(&away).unwrap();
+}

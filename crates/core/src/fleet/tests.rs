@@ -231,3 +231,20 @@ fn a_cluster_that_rests_has_no_pods() {
     let rest = (Shall::Rest, Pace::FREE);
     check_as("1:going* 2+:absent 3+:absent", rest, &expect![": Resting"]);
 }
+
+#[test]
+fn nobody_is_replaced_while_another_one_leaves() {
+    check("1!:ready* 2!+:ready 3-+:ready", &expect![": Removing { instances: [{3 }] }"]);
+    check(
+        "1!:ready* 2!+:unready 3-+:ready",
+        &expect![
+            "end db-2 since its pod is not as it would be made now: Updating { instance: {2 }, left: 1 }"
+        ],
+    );
+    check(
+        "1!:ready* 2!+:ready",
+        &expect![
+            "end db-2 since its pod is not as it would be made now: Updating { instance: {2 }, left: 1 }"
+        ],
+    );
+}

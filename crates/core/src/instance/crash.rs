@@ -151,7 +151,7 @@ fn long_recovery(view: View<'_>) -> Option<Reason> {
 
 /// A server that was tried often enough, on a disk that is not full.
 fn cannot_restart(view: View<'_>) -> Option<Reason> {
-    let failed = view.seen.failed.as_ref().filter(|failed| failed.task == Task::Start)?;
+    let failed = view.seen.failed.as_ref().filter(|failed| failed.task.kind() == "start")?;
     let often = failed.times >= STARTS && !view.seen.health.disk_full;
     often.then(|| Reason::CannotRestart { times: failed.times, why: failed.why.clone() })
 }
@@ -175,7 +175,7 @@ fn reopen(
         release(view, record, end, steps);
         return Verdict::Leaving { because };
     }
-    let because = perform(view, steps, Task::Start).unwrap_or(Reason::RestartInPlace);
+    let because = perform(view, steps, Task::Start { cut: None }).unwrap_or(Reason::RestartInPlace);
     Verdict::Rejoining { because }
 }
 

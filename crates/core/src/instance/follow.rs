@@ -19,8 +19,9 @@ const STARTS: u32 = 4;
 /// How a log that ends at some position relates to the primary's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relation {
-    /// All of it is part of the primary's past: it can simply go on.
-    Continues,
+    /// All of it is part of the primary's past: it can simply go on. What lies beyond `fork`, of the
+    /// same timeline, is not.
+    Continues { fork: Option<WalPosition> },
     /// It went on past the point where the primary's timeline left.
     Diverged { fork: WalPosition },
     /// The primary has not said yet where its timeline began.
@@ -34,14 +35,18 @@ pub(super) fn relation(position: WalPosition, terms: &[Term]) -> Relation {
     let Some(last) = terms.last() else { return Relation::ForkUnknown };
     let mut term = last;
     if position.timeline == term.timeline {
-        return Relation::Continues;
+        return Relation::Continues { fork: None };
     }
     for _ in terms {
         let Some(began) = term.began else { return Relation::ForkUnknown };
         if term.parent == position.timeline {
             let fork = WalPosition { timeline: position.timeline, lsn: began };
             let continues = position.lsn <= began || broken(Rule::RewindWhenDiverged);
-            return if continues { Relation::Continues } else { Relation::Diverged { fork } };
+            return if continues {
+                Relation::Continues { fork: Some(fork) }
+            } else {
+                Relation::Diverged { fork }
+            };
         }
         let Some(parent) = terms.iter().find(|other| other.timeline == term.parent) else { break };
         term = parent;
@@ -75,7 +80,7 @@ pub(super) fn plan(
     }
     match relation(standby.position, &heard.terms) {
         Relation::ForkUnknown => Verdict::Rejoining { because: Reason::ForkUnknown },
-        Relation::Continues => receive(view, heard, standby, steps),
+        Relation::Continues { .. } => receive(view, heard, standby, steps),
         Relation::Diverged { fork } => {
             let end = standby.position;
             stop_to_rejoin(view, heard, Reason::Diverged { end, fork }, steps)
@@ -120,12 +125,16 @@ pub(super) fn start(view: View<'_>, record: &Record, end: End, steps: &mut Vec<S
             need_copy(view, steps);
             rejoining(Reason::TimelineUnknown { timeline: end.timeline })
         }
-        Some((_, Relation::Continues | Relation::ForkUnknown)) | None => {
+        Some((_, Relation::Continues { .. } | Relation::ForkUnknown)) | None => {
+            let cut = match related {
+                Some((_, Relation::Continues { fork })) => fork,
+                _ => None,
+            };
             if failures_of(view, "start") >= STARTS && primary_heard(view).is_some() {
                 need_copy(view, steps);
                 return copy(view, steps);
             }
-            rejoining(perform(view, steps, Task::Start).unwrap_or(Reason::NotStreaming))
+            rejoining(perform(view, steps, Task::Start { cut }).unwrap_or(Reason::NotStreaming))
         }
     }
 }

@@ -228,7 +228,7 @@ fn a_dead_primary_without_a_standby_restarts_in_place() {
         &seen,
         expect![[r#"
         rejoining: restarting in place
-        perform Start"#]],
+        perform Start { cut: None }"#]],
     );
 }
 
@@ -250,7 +250,7 @@ fn with_every_standby_too_far_behind_a_short_recovery_is_done_in_place() {
             &far_ahead(redo),
             expect![[r#"
                 rejoining: restarting in place
-                perform Start"#]],
+                perform Start { cut: None }"#]],
         );
     }
 }
@@ -274,7 +274,7 @@ fn a_long_recovery_is_left_to_whoever_can_fetch_the_rest_of_the_log() {
         &alone,
         expect![[r#"
             rejoining: restarting in place
-            perform Start"#]],
+            perform Start { cut: None }"#]],
     );
 }
 
@@ -282,7 +282,7 @@ fn a_long_recovery_is_left_to_whoever_can_fetch_the_rest_of_the_log() {
 fn a_server_that_does_not_come_up_again_is_no_reason_to_keep_the_office() {
     let mut seen = far_ahead(Some(100));
     let failed = |times| Failed {
-        task: Task::Start,
+        task: Task::Start { cut: None },
         at: NOW.before(ms(60_000)),
         times,
         why: "PostgreSQL ended while it was starting".to_owned(),
@@ -293,7 +293,7 @@ fn a_server_that_does_not_come_up_again_is_no_reason_to_keep_the_office() {
         &seen,
         expect![[r#"
         rejoining: restarting in place
-        perform Start"#]],
+        perform Start { cut: None }"#]],
     );
     seen.failed = Some(failed(2));
     check(
@@ -312,7 +312,7 @@ fn a_server_that_does_not_come_up_again_is_no_reason_to_keep_the_office() {
         &seen,
         expect![[r#"
         rejoining: restarting in place
-        perform Start"#]],
+        perform Start { cut: None }"#]],
     );
 }
 
@@ -328,7 +328,7 @@ fn a_full_disk_is_no_reason_to_fail_over() {
         &seen,
         expect![[r#"
         rejoining: restarting in place
-        perform Start"#]],
+        perform Start { cut: None }"#]],
     );
 }
 
@@ -405,7 +405,7 @@ fn a_restarted_holder_with_a_long_recovery_lets_others_take_over_meanwhile() {
         &seen,
         expect![[r#"
         rejoining: not streaming yet
-        perform Start"#]],
+        perform Start { cut: None }"#]],
     );
     seen.health.redo_milliseconds = Some(20_000);
     check(
@@ -417,7 +417,7 @@ fn a_restarted_holder_with_a_long_recovery_lets_others_take_over_meanwhile() {
         remember ReleaseSent
         send db-2 released
         send db-3 released
-        perform Start"#]],
+        perform Start { cut: None }"#]],
     );
 }
 

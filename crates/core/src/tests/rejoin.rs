@@ -24,8 +24,33 @@ fn a_log_that_ends_before_the_fork_goes_on() {
         &intent(3, asynchronous()),
         &down(1_000),
         expect![[r#"
+            rejoining: not streaming yet
+            perform Start { cut: Some(WalPosition { timeline: Timeline(2), lsn: Lsn(1000) }) }"#]],
+    );
+}
+
+#[test]
+fn what_a_log_has_beyond_the_fork_is_cut_off_before_a_start() {
+    let mut seen = down(0);
+    let position = at(2, 900);
+    let end = End::CleanStandby { position };
+    seen.server = Server::Down { system_id: SystemId(7), end };
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
         rejoining: not streaming yet
-        perform Start"#]],
+        perform Start { cut: Some(WalPosition { timeline: Timeline(2), lsn: Lsn(1000) }) }"#]],
+    );
+    // On the primary's own timeline there is no fork.
+    let end = End::CleanStandby { position: at(3, 900) };
+    seen.server = Server::Down { system_id: SystemId(7), end };
+    check(
+        &intent(3, asynchronous()),
+        &seen,
+        expect![[r#"
+        rejoining: not streaming yet
+        perform Start { cut: None }"#]],
     );
 }
 
@@ -180,7 +205,7 @@ fn an_empty_volume_is_filled_from_the_primary() {
 fn a_folder_that_does_not_start_is_copied_not_started_once_more() {
     let mut seen = down(900);
     let why = "could not read the control file".to_owned();
-    seen.failed = Some(Failed { task: Task::Start, at: Time(1), times: 4, why });
+    seen.failed = Some(Failed { task: Task::Start { cut: None }, at: Time(1), times: 4, why });
     check(
         &intent(3, asynchronous()),
         &seen,
@@ -208,7 +233,7 @@ fn a_folder_that_works_again_needs_no_copy() {
 fn a_new_copy_has_not_failed_to_start_yet() {
     let mut seen = down(900);
     let why = "could not read the control file".to_owned();
-    seen.failed = Some(Failed { task: Task::Start, at: Time(1), times: 4, why });
+    seen.failed = Some(Failed { task: Task::Start { cut: None }, at: Time(1), times: 4, why });
     seen.durable.must_clone = true;
     let task = Task::Clone { epoch: Epoch(2), primary: name(1) };
     seen.notice(Event::Finished { task, outcome: Outcome::Done }, NOW);

@@ -9,6 +9,7 @@ use pgherd_api::cluster::annotations::{
 };
 use pgherd_api::cluster::annotations::{Fenced, Requests};
 use pgherd_api::console::no_restore_point;
+use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Phase;
 use serde_json::{Value, json};
@@ -203,6 +204,22 @@ pub fn fence(
             "{primary} is the primary: while it is fenced nobody takes over, and nobody can write"
         );
         let fix = format!("hand over first ({}), or add --force", view.command("switchover"));
+        return Err(Refusal::Refused { what, fix });
+    }
+    let needed = match view.checked.as_ref().map(|checked| checked.durability) {
+        Some(Durability::Required { acks }) => acks,
+        Some(Durability::Preferred { .. } | Durability::Asynchronous { .. }) | None => 0,
+    };
+    let confirming = || serving.iter().filter(|name| Some(*name) != primary);
+    let left = confirming().filter(|name| stays(name)).count();
+    if insistence == Insistence::Usual && left < needed && confirming().count() >= needed {
+        let what = format!(
+            "a commit in {} needs {needed} confirming {}, and {left} would be left: commits would wait",
+            view.name,
+            if needed == 1 { "standby" } else { "standbys" },
+        );
+        let fix =
+            format!("bring another one back first ({}), or add --force", view.command("status"));
         return Err(Refusal::Refused { what, fix });
     }
     Ok(Some(Asked { number: None, patch: fences(view, &after) }))
@@ -441,6 +458,37 @@ mod tests {
                 open(&one, &[3]),
                 open(&all, &[1]),
                 open(&all, &[]),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn a_fence_that_lets_commits_wait_is_said_twice() {
+        let with = |acks| {
+            let mut sample = Sample::healthy();
+            let checked = sample.view.checked.as_mut().unwrap();
+            checked.durability = Durability::Required { acks };
+            sample
+        };
+        let fenced = |sample: &Sample, serial, insistence| {
+            told(fence(&sample.view, &[instance(serial)].into(), insistence))
+        };
+        let mut down = with(2);
+        down.pending(2, "no node");
+        expect![[r#"
+            None {"cnpg.io/fencedInstances":"[\"contract-3\"]"}
+            a commit in contract needs 2 confirming standbys, and 1 would be left: commits would wait (fix: bring another one back first (pgherd status contract -n shop), or add --force)
+            None {"cnpg.io/fencedInstances":"[\"contract-3\"]"}
+            None {"cnpg.io/fencedInstances":"[\"contract-3\"]"}
+        "#]]
+        .assert_eq(
+            &[
+                fenced(&with(1), 3, Insistence::Usual),
+                fenced(&with(2), 3, Insistence::Usual),
+                fenced(&with(2), 3, Insistence::Forced),
+                // They wait already.
+                fenced(&down, 3, Insistence::Usual),
             ]
             .concat(),
         );

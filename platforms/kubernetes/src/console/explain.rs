@@ -119,6 +119,9 @@ fn sentence(view: &View, facts: &[Fact]) -> String {
         (None, None) if !view.sees(Part::Record) => {
             format!("who serves writes in cluster {name} cannot be seen")
         }
+        (None, None) if view.wishes.as_ref().is_some_and(|wishes| wishes.exists) => {
+            format!("the record of cluster {name} is gone: its instances agree on it anew")
+        }
         (None, None) => format!("cluster {name} has not been initialised yet"),
         (None, Some(record)) => no_primary(record),
     }

@@ -7,6 +7,7 @@ use crate::control::{Care, Done, Effect, Request};
 use crate::failure::{Failure, Kind};
 use crate::wishes;
 use pgherd_api::agent::{Role, Status};
+use pgherd_core::intent::Durability;
 use pgherd_core::names::InstanceName;
 use pgherd_core::wishes::{Shall, Wish};
 use std::collections::BTreeSet;
@@ -126,7 +127,7 @@ impl Supervisor {
             Effect::Unchanged
         } else {
             if care == Care::Usual {
-                self.refuse_last_healthy(&name).await?;
+                self.refuse_harm(&name).await?;
             }
             self.wishes.fenced.insert(name.clone());
             self.publish()?;
@@ -135,7 +136,8 @@ impl Supervisor {
         Ok(Done { effect, ..about(BTreeSet::from([name])) })
     }
 
-    async fn refuse_last_healthy(&mut self, name: &InstanceName) -> Result<(), Failure> {
+    /// Of the last healthy one, and of one without which commits would wait.
+    async fn refuse_harm(&mut self, name: &InstanceName) -> Result<(), Failure> {
         let statuses = self.inquiry(|_| true).ask().await;
         let healthy = |status: &Option<Status>| {
             status.as_ref().is_some_and(|status| match status.role {
@@ -144,13 +146,30 @@ impl Supervisor {
                 Role::Starting | Role::Stopped | Role::Absent | Role::Unknown => false,
             })
         };
-        let others = statuses.iter().any(|(other, status)| {
-            other != name && !self.wishes.fenced.contains(other) && healthy(status)
-        });
-        if others || !statuses.get(name).is_some_and(healthy) {
+        if !statuses.get(name).is_some_and(healthy) {
             return Ok(());
         }
-        let what = format!("{name} is the last healthy instance: fencing it would end all service");
+        let others: Vec<_> = statuses
+            .iter()
+            .filter(|(other, status)| {
+                *other != name && !self.wishes.fenced.contains(*other) && healthy(status)
+            })
+            .map(|(_, status)| status)
+            .collect();
+        let is = |status: Option<&Status>, role| status.is_some_and(|status| status.role == role);
+        let standbys = others.iter().filter(|other| is(other.as_ref(), Role::Standby)).count();
+        let confirms = is(statuses.get(name).and_then(Option::as_ref), Role::Standby);
+        let needed = match self.specification.borrow().as_ref().map(|it| it.intent.durability) {
+            Some(Durability::Required { acks }) if confirms => acks,
+            _ => 0,
+        };
+        let what = if others.is_empty() {
+            format!("{name} is the last healthy instance: fencing it would end all service")
+        } else if standbys < needed && standbys + 1 >= needed {
+            format!("{name} is needed to confirm commits: while it is fenced they would wait")
+        } else {
+            return Ok(());
+        };
         Err(Failure::new(Kind::Refused, what)
             .fix("bring another one back first (pgherd local status), or add --force"))
     }

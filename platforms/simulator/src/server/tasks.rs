@@ -41,7 +41,7 @@ impl World {
         let kind = TaskKind::of(&task);
         let first = self.first_look(id, kind);
         match &task {
-            Task::Start => {
+            Task::Start { .. } => {
                 self.check_start(id);
                 self.start_server(id);
             }
@@ -130,7 +130,7 @@ impl World {
             Task::Rewind { primary, .. } => self.rewind_due(id, run, NodeId::of(primary)),
             Task::Clone { primary, .. } => self.clone_due(id, run, NodeId::of(primary)),
             Task::ScanEnd => self.scan_end(id),
-            Task::Start
+            Task::Start { .. }
             | Task::Seal { .. }
             | Task::Follow { .. }
             | Task::Promote { .. }
@@ -155,13 +155,13 @@ impl World {
         }
         if node.trouble.disk_full > 0 && !matches!(run.task, Task::Seal { .. } | Task::Stop { .. })
         {
-            if matches!(run.task, Task::Start) {
+            if matches!(run.task, Task::Start { .. }) {
                 self.kill_tree(id);
             }
             return Progress::failed("no space left on device");
         }
         match &run.task {
-            Task::Start => self.started(id),
+            Task::Start { .. } => self.started(id),
             Task::Seal { .. } => self.stop_receiving(id),
             Task::Follow { epoch, primary } => {
                 let follows = FollowedBy { primary: NodeId::of(primary), epoch: *epoch };
@@ -192,7 +192,7 @@ impl World {
         if self.now <= run.began + PATIENCE {
             return Progress::Again(50 * MILLISECOND);
         }
-        if matches!(run.task, Task::Stop { .. } | Task::Start) {
+        if matches!(run.task, Task::Stop { .. } | Task::Start { .. }) {
             self.kill_tree(id);
         }
         Progress::failed("the server does not answer")

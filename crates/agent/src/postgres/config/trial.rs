@@ -20,6 +20,8 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(20);
 /// Unknown names hide wrong values, and these may hide more.
 const ROUNDS: usize = 8;
+const SHARED_LIBRARIES: &str = "shared_preload_libraries";
+const USERS_FOLDER: &str = "$libdir/plugins/";
 const UNCLEAR: &str = "was not accepted together with the others: try it alone";
 /// Since this version a server says how much memory it will share, without starting.
 const TELLS_MEMORY: u32 = 15;
@@ -102,7 +104,10 @@ async fn run(
 ) -> Result<Said, TrialError> {
     let lines: Vec<_> =
         parameters.iter().map(|(name, value)| format!("{name} = {}\n", setting(value))).collect();
-    put(site, &trial.join("postgresql.conf"), lines.concat().as_bytes())?;
+    let libraries = libraries_of_sessions(parameters);
+    let libraries = libraries.map(|value| format!("{SHARED_LIBRARIES} = {}\n", setting(&value)));
+    let lines = lines.concat() + &libraries.unwrap_or_default();
+    put(site, &trial.join("postgresql.conf"), lines.as_bytes())?;
     let asks_memory = site.installation.version.major >= TELLS_MEMORY && like_data(site, trial)?;
     let tool = Tool::new(site.installation.tool("postgres"))
         .argument("-D")
@@ -119,6 +124,30 @@ async fn run(
         Err(ToolError::Fail { complaint, .. }) => Ok(Said::Complaint(complaint)),
         Err(source) => Err(TrialError::Try { source }),
     }
+}
+
+/// All libraries as if they were the server's, where sessions load some of them: one that is missing
+/// keeps everybody out, and a server finds that only when somebody logs in.
+fn libraries_of_sessions(parameters: &BTreeMap<String, String>) -> Option<String> {
+    let listed = |wanted: &str| -> Vec<&str> {
+        let given = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        let parts = given.map_or("", |(_, value)| value.as_str()).split(',');
+        parts.map(|part| part.trim().trim_matches('"')).filter(|part| !part.is_empty()).collect()
+    };
+    let of_users = listed("local_preload_libraries").into_iter().map(in_users_folder);
+    let of_sessions = listed("session_preload_libraries").into_iter().map(str::to_owned);
+    let of_sessions: Vec<_> = of_sessions.chain(of_users).collect();
+    if of_sessions.is_empty() {
+        return None;
+    }
+    let of_server = listed(SHARED_LIBRARIES).into_iter().map(str::to_owned);
+    let all = of_server.chain(of_sessions).map(|name| format!("\"{name}\""));
+    Some(all.collect::<Vec<_>>().join(", "))
+}
+
+/// Where PostgreSQL looks for the libraries that any user may load.
+fn in_users_folder(name: &str) -> String {
+    format!("{USERS_FOLDER}{}", name.strip_prefix(USERS_FOLDER).unwrap_or(name))
 }
 
 /// Makes `trial` look like the data folder to a server that is not to start there; false while
@@ -183,14 +212,14 @@ fn blame_last(complaint: &str, parameters: &BTreeMap<String, String>) -> Vec<Ref
         line.split_once("FATAL:  ").or_else(|| line.split_once("postgres: ")).map(|(_, said)| said)
     });
     let Some(last) = last else { return Vec::new() };
-    let is_meant =
-        |name: &str, value: &str| {
-            last.split(|letter: char| !letter.is_alphanumeric() && !"_.".contains(letter))
-                .any(|word| word.eq_ignore_ascii_case(name))
-                || last.split('"').skip(1).step_by(2).any(|quoted| {
-                    value.split(',').any(|part| part.trim().trim_matches('"') == quoted)
-                })
-        };
+    let is_meant = |name: &str, value: &str| {
+        last.split(|letter: char| !letter.is_alphanumeric() && !"_.".contains(letter))
+            .any(|word| word.eq_ignore_ascii_case(name))
+            || last.split('"').skip(1).step_by(2).any(|quoted| {
+                let mut parts = value.split(',').map(|part| part.trim().trim_matches('"'));
+                parts.any(|part| part == quoted || in_users_folder(part) == quoted)
+            })
+    };
     let meant = parameters.iter().filter(|(name, value)| is_meant(name, value));
     meant.map(|(name, _)| Refused { name: name.clone(), why: by_postgres(last) }).collect()
 }
@@ -245,6 +274,29 @@ mod tests {
             "postgres: superuser_reserved_connections (60) must be less than max_connections (50)";
         let names: Vec<_> = blame(clash, &given).into_iter().map(|refused| refused.name).collect();
         assert_eq!(names, ["max_connections", "superuser_reserved_connections"]);
+    }
+
+    #[test]
+    fn what_sessions_load_is_tried_with_what_the_server_loads() {
+        let given = |pairs: &[(&str, &str)]| {
+            let owned = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            owned.collect::<BTreeMap<_, _>>()
+        };
+        let shared = ("shared_preload_libraries", "pg_stat_statements");
+        assert_eq!(libraries_of_sessions(&given(&[shared])), None);
+        let session = ("Session_Preload_Libraries", "auto_explain, \"nosuch\"");
+        let local = ("local_preload_libraries", "mine");
+        let all = given(&[shared, session, local]);
+        assert_eq!(
+            libraries_of_sessions(&all).unwrap(),
+            r#""pg_stat_statements", "auto_explain", "nosuch", "$libdir/plugins/mine""#
+        );
+        let missing = |file: &str| {
+            let said = format!("FATAL:  could not access file \"{file}\": No such file");
+            blame(&said, &all).into_iter().map(|refused| refused.name).collect::<Vec<_>>()
+        };
+        assert_eq!(missing("nosuch"), ["Session_Preload_Libraries"]);
+        assert_eq!(missing("$libdir/plugins/mine"), ["local_preload_libraries"]);
     }
 
     #[test]

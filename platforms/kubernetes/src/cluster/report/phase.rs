@@ -229,7 +229,8 @@ pub(super) fn heard(
     }
     if !heard.late.is_empty() {
         let late = listed(&heard.late);
-        let told = format!("PostgreSQL configuration changed: {late} has yet to take it up");
+        let has = if heard.late.len() == 1 { "has" } else { "have" };
+        let told = format!("PostgreSQL configuration changed: {late} {has} yet to take it up");
         return Some((APPLYING, told));
     }
     let names: Vec<InstanceName> = heard.pending.keys().cloned().collect();
