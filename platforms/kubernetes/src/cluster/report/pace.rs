@@ -3,6 +3,7 @@
 //!
 //! Never lets wait what people and their scripts wait for.
 
+use super::phase::SETTING_UP;
 use crate::hindrance;
 use pgherd_api::cluster::status::ClusterStatus;
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Details of one cluster are written once in this time.
 const DETAILS: Duration = Duration::from_secs(10);
+/// While its first instance is made, nobody looks for them: what comes next has them, too.
+const DETAILS_OF_NEW: Duration = Duration::from_secs(30);
 
 /// By the cluster's unique id: when its status was written last, if that was a short time ago.
 #[derive(Debug, Default)]
@@ -27,14 +30,16 @@ impl Paced {
         if without_details(before) != without_details(after) {
             return None;
         }
+        let is_new = after.phase.as_deref() == Some(SETTING_UP);
+        let pause = if is_new { DETAILS_OF_NEW } else { DETAILS };
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = DETAILS.saturating_sub(now.saturating_duration_since(*all.get(cluster)?));
+        let left = pause.saturating_sub(now.saturating_duration_since(*all.get(cluster)?));
         Some(left).filter(|left| !left.is_zero())
     }
 
     pub(super) fn note(&self, cluster: &str, now: Instant) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, at| now.saturating_duration_since(*at) < DETAILS);
+        all.retain(|_, at| now.saturating_duration_since(*at) < DETAILS_OF_NEW);
         all.insert(cluster.to_owned(), now);
     }
 }
@@ -89,5 +94,15 @@ mod tests {
         assert_eq!(paced.pause("a", (&stuck, &stuck), soon), Some(DETAILS / 5 * 4));
         assert_eq!(paced.pause("a", (&stuck, &other), soon), None);
         assert_eq!(paced.pause("a", (&before, &detail), then + DETAILS), None);
+
+        let new = |status: &ClusterStatus| {
+            let phase = Some(SETTING_UP.to_owned());
+            ClusterStatus { phase, ..status.clone() }
+        };
+        let (before, detail) = (new(&before), new(&detail));
+        let left = paced.pause("a", (&before, &detail), then + DETAILS);
+        assert_eq!(left, Some(DETAILS_OF_NEW.saturating_sub(DETAILS)));
+        assert_eq!(paced.pause("a", (&before, &detail), then + DETAILS_OF_NEW), None);
+        assert_eq!(paced.pause("a", (&detail, &news), soon), None);
     }
 }
