@@ -23,7 +23,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    pub const STANDARD: Self = Self::millis([500, 3_000, 15_000, 5_000, 750]);
+    pub const STANDARD: Self = Self::millis([500, 3_000, 15_000, 5_500, 750]);
     pub const FAST: Self = Self::millis([200, 1_500, 15_000, 5_000, 500]);
     pub const WIDE: Self = Self::millis([1_000, 8_000, 30_000, 10_000, 1_000]);
 

@@ -105,7 +105,7 @@ mod tests {
     fn a_holder_that_renews_in_time_reads_nothing_in_between() {
         let mut seen = serving(&record(3));
         assert_eq!(pause(&seen), ms(300_000));
-        seen.office.confirmed = Some(NOW.before(ms(10_000)));
+        seen.office.confirmed = Some(NOW.before(ms(11_000)));
         assert_eq!(pause(&seen), ms(1_000));
         seen.office.confirmed = Some(NOW);
         seen.server = Server::Starting;

@@ -34,7 +34,7 @@ fn a_silent_grantor_is_dropped() {
 #[test]
 fn the_term_is_renewed() {
     let mut seen = serving(&record(3));
-    seen.office.confirmed = Some(NOW.before(ms(5_000)));
+    seen.office.confirmed = Some(NOW.before(ms(5_500)));
     check(
         &intent(3, asynchronous()),
         &seen,

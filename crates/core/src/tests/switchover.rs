@@ -243,7 +243,7 @@ fn a_wish_for_the_primary_itself_does_not_keep_it_from_leaving() {
 #[test]
 fn a_request_is_not_given_up_in_the_plan_that_renews_the_term() {
     let mut seen = serving(&record(3));
-    seen.office.confirmed = Some(NOW.before(ms(5_000)));
+    seen.office.confirmed = Some(NOW.before(ms(5_500)));
     seen.handover_began = Some(NOW.before(ms(5_000)));
     unready(&mut seen, 2);
     check(

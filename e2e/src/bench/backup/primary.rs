@@ -101,7 +101,7 @@ impl Primary {
         std::os::unix::fs::chown(&auto, Some(self.account.user), Some(self.account.group))?;
         super::remove_file(&data.join("standby.signal"))?;
         let mut start = self.pg_ctl(&["-s", "-w", "-t", "120", "-l"]);
-        start.arg(self.root().join(NAME).join("alone.log")).arg("start");
+        start.arg(data.join("alone.log")).arg("start");
         run::succeed(start, WITHIN).map(drop)
     }
 
