@@ -8,12 +8,14 @@ mod watch;
 use super::engine::{self, Asked, Deed, Packing};
 use super::log::{Agent, Waiting};
 use super::peers::{BackRest, Barman};
-use super::subject::{AUTO, DURABLE};
+use super::subject::{AUTO, DURABLE, names};
 use super::{Act, Bench, Figure, PROVED_WITHIN, Peer, SEGMENT, Wait, Who, remove};
 use crate::object_store::ObjectStore;
 use crate::rig::pgherd;
 use crate::run;
 use anyhow::{Context, Result};
+use pgherd_agent::postgres::control;
+use pgherd_core::units::Lsn;
 use pgherd_core::wal::{Segment, SegmentSize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,8 +54,13 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
             return Ok(());
         }
         let before = self.subject.root().join("before");
-        self.copy_without_log(&self.subject.data(), &before)?;
-        let mut segments = self.subject.write_log(LOG, SEGMENTS)?;
+        let data = self.subject.data();
+        self.copy_without_log(&data, &before)?;
+        // What is finished and was not archived yet comes first; recovery begins behind it.
+        let redo = control::read_file(&data)?.checkpoint.redo;
+        let earlier = names(&data.join("pg_wal"))?.len();
+        let mut segments = self.subject.write_log(LOG, SEGMENTS + earlier)?;
+        segments.retain(|path| ends(path).is_some_and(|end| end > redo));
         segments.truncate(SEGMENTS);
         let scene = Scene { before, log: self.subject.root().join(LOG), segments };
         let folder = format!("{}, folder", Packing::Zstd.word());
@@ -196,6 +203,12 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
         let script = "tar -C \"$0\" --exclude='./pg_wal/*' -c . | tar -C \"$1\" -xp";
         run::succeed(self.shell(script, &[from, to]), PROVED_WITHIN).map(drop)
     }
+}
+
+/// Where that segment ends.
+fn ends(segment: &Path) -> Option<Lsn> {
+    let segment = Segment::parse(segment.file_name()?.to_str()?).ok()?;
+    Some(Lsn(segment.start(SegmentSize::DEFAULT).0 + SEGMENT))
 }
 
 /// It stops at the first record of the last segment, and ends by itself then.

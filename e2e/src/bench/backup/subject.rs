@@ -232,7 +232,8 @@ fn finished(log: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// All segments in a folder, in order.
-fn names(log: &Path) -> Result<Vec<PathBuf>> {
+/// The segments in that folder, in order.
+pub(super) fn names(log: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(log)? {
         let path = entry?.path();
