@@ -356,6 +356,12 @@ impl Cluster {
         text.lines().next().unwrap().parse().unwrap()
     }
 
+    /// PostgreSQL's first process dies, and nothing else.
+    pub(crate) fn kill_postmaster(&self, serial: u32) {
+        let postmaster = rustix::process::Pid::from_raw(self.postmaster(serial)).unwrap();
+        rustix::process::kill_process(postmaster, rustix::process::Signal::KILL).unwrap();
+    }
+
     /// Waits until a process of that number, one of PostgreSQL, is dead.
     pub(crate) async fn dead(&self, process: i32) {
         let stat = format!("/proc/{process}/stat");

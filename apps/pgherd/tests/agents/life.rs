@@ -33,8 +33,7 @@ async fn a_dead_postmaster_is_noticed_at_once() {
     let first = cluster.whole(3).await;
     cluster.sql(TABLE).await.unwrap();
     let lost = Instant::now();
-    let postmaster = rustix::process::Pid::from_raw(cluster.postmaster(first)).unwrap();
-    rustix::process::kill_process(postmaster, Signal::KILL).unwrap();
+    cluster.kill_postmaster(first);
     let outage = cluster.outage(lost, "insert into t values (1)").await;
     eprintln!("postmaster crash: write outage {outage:?}");
     cluster.whole(3).await;
@@ -60,8 +59,7 @@ async fn a_standby_with_half_a_record_of_a_dead_primary_follows_the_next() {
                 found.iter().all(|(serial, status)| *serial == first || far(status))
             })
             .await;
-        let postmaster = rustix::process::Pid::from_raw(cluster.postmaster(first)).unwrap();
-        rustix::process::kill_process(postmaster, Signal::KILL).unwrap();
+        cluster.kill_postmaster(first);
     };
     let (written, ()) = tokio::join!(writer, killed);
     assert!(written.is_err(), "the primary died in the middle of it");

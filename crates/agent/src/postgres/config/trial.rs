@@ -131,8 +131,8 @@ async fn run(
 fn libraries_of_sessions(parameters: &BTreeMap<String, String>) -> Option<String> {
     let listed = |wanted: &str| -> Vec<&str> {
         let given = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        let parts = given.map_or("", |(_, value)| value.as_str()).split(',');
-        parts.map(|part| part.trim().trim_matches('"')).filter(|part| !part.is_empty()).collect()
+        let value = given.map_or("", |(_, value)| value.as_str());
+        parts(value).filter(|part| !part.is_empty()).collect()
     };
     let of_users = listed("local_preload_libraries").into_iter().map(in_users_folder);
     let of_sessions = listed("session_preload_libraries").into_iter().map(str::to_owned);
@@ -143,6 +143,11 @@ fn libraries_of_sessions(parameters: &BTreeMap<String, String>) -> Option<String
     let of_server = listed(SHARED_LIBRARIES).into_iter().map(str::to_owned);
     let all = of_server.chain(of_sessions).map(|name| format!("\"{name}\""));
     Some(all.collect::<Vec<_>>().join(", "))
+}
+
+/// The parts of a list, without their quotes.
+fn parts(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(|part| part.trim().trim_matches('"'))
 }
 
 /// Where PostgreSQL looks for the libraries that any user may load.
@@ -216,8 +221,7 @@ fn blame_last(complaint: &str, parameters: &BTreeMap<String, String>) -> Vec<Ref
         last.split(|letter: char| !letter.is_alphanumeric() && !"_.".contains(letter))
             .any(|word| word.eq_ignore_ascii_case(name))
             || last.split('"').skip(1).step_by(2).any(|quoted| {
-                let mut parts = value.split(',').map(|part| part.trim().trim_matches('"'));
-                parts.any(|part| part == quoted || in_users_folder(part) == quoted)
+                parts(value).any(|part| part == quoted || in_users_folder(part) == quoted)
             })
     };
     let meant = parameters.iter().filter(|(name, value)| is_meant(name, value));
