@@ -108,6 +108,11 @@ pub fn no_restore_point(cluster: &impl Display) -> String {
     )
 }
 
+/// Why there is nothing that could be restored.
+pub fn no_archive(cluster: &impl Display) -> String {
+    format!("cluster {cluster} has no archive, and so neither backups nor dumps")
+}
+
 /// What becomes of a commit.
 pub fn commits(commits: Commits) -> String {
     match commits {

@@ -4,6 +4,7 @@
 
 pub mod agents;
 pub mod commits;
+pub mod fence;
 pub mod rollout;
 pub mod settings;
 

@@ -57,7 +57,8 @@ pub struct StreamSpec {
 
 impl Default for StreamSpec {
     fn default() -> Self {
-        Self { interval_milliseconds: 1000 }
+        // With the look that finds something new, and the request that stores it, about a second.
+        Self { interval_milliseconds: 900 }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::names::InstanceName;
 use crate::plan::{Note, Step, Task, Verdict};
 use crate::reason::Reason;
 use crate::record::{Phase, Record};
-use crate::seen::{Change, End};
+use crate::seen::{Change, End, Failed};
 use crate::units::{Epoch, WalPosition};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -151,7 +151,8 @@ fn long_recovery(view: View<'_>) -> Option<Reason> {
 
 /// A server that was tried often enough, on a disk that is not full.
 fn cannot_restart(view: View<'_>) -> Option<Reason> {
-    let failed = view.seen.failed.as_ref().filter(|failed| failed.task.kind() == "start")?;
+    let is_start = |failed: &&Failed| matches!(failed.task, Task::Start { .. });
+    let failed = view.seen.failed.as_ref().filter(is_start)?;
     let often = failed.times >= STARTS && !view.seen.health.disk_full;
     often.then(|| Reason::CannotRestart { times: failed.times, why: failed.why.clone() })
 }

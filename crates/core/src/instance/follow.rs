@@ -130,7 +130,9 @@ pub(super) fn start(view: View<'_>, record: &Record, end: End, steps: &mut Vec<S
                 Some((_, Relation::Continues { fork })) => fork,
                 _ => None,
             };
-            if failures_of(view, "start") >= STARTS && primary_heard(view).is_some() {
+            if failures_of(view, |task| matches!(task, Task::Start { .. })) >= STARTS
+                && primary_heard(view).is_some()
+            {
                 need_copy(view, steps);
                 return copy(view, steps);
             }
@@ -252,7 +254,7 @@ fn need_copy(view: View<'_>, steps: &mut Vec<Step>) {
 }
 
 fn count_failures(view: View<'_>, steps: &mut Vec<Step>) {
-    let failures = failures_of(view, "rewind");
+    let failures = failures_of(view, |task| matches!(task, Task::Rewind { .. }));
     if failures > view.seen.durable.rejoin_failures {
         persist(view, steps, |durable| {
             durable.rejoin_failures = failures;
@@ -260,8 +262,8 @@ fn count_failures(view: View<'_>, steps: &mut Vec<Step>) {
     }
 }
 
-fn failures_of(view: View<'_>, kind: &str) -> u32 {
-    let failed = view.seen.failed.as_ref().filter(|failed| failed.task.kind() == kind);
+fn failures_of(view: View<'_>, meant: impl Fn(&Task) -> bool) -> u32 {
+    let failed = view.seen.failed.as_ref().filter(|failed| meant(&failed.task));
     failed.map_or(0, |failed| failed.times)
 }
 

@@ -4,12 +4,13 @@
 
 use super::engine::{self, Asked, Deed, Packing};
 use super::peers::{BackRest, Barman};
-use super::{Act, Bench, Figure, PROVED_WITHIN, Peer, Who, remove};
+use super::{Act, Bench, Figure, PROVED_WITHIN, Peer, Who, log, remove};
 use crate::object_store::ObjectStore;
 use crate::run;
 use anyhow::Result;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// Between a backup and what is incremental to it.
@@ -20,18 +21,20 @@ const FILES_FOR_BARMAN: usize = 8;
 /// What needs a full backup.
 const BASES: [Act; 3] = [Act::Backup, Act::Restore, Act::RestoreAgain];
 const RESTORES: [Act; 2] = [Act::Restore, Act::RestoreAgain];
+const LOG: [Act; 2] = [Act::Archive, Act::Answer];
 
 impl<Tell: FnMut(&Figure)> Bench<Tell> {
     pub(super) fn beside_backrest(&mut self, packing: Packing) -> Result<()> {
         let kind = format!("{}, folder", packing.word());
         if packing == Packing::Zstd && self.figures.want(&[Act::Backup]) {
-            let script = "tar -C \"$0\" -c . | zstd -q -1 -T2 -o \"$1\" && sync \"$1\"";
+            let script = "tar -C \"$0\" --exclude './pg_wal/*' -c . | \
+                zstd -q -1 -T2 -o \"$1\" && sync \"$1\"";
             let packed = self.subject.root().join("floor.tar.zst");
             let floor = self.shell(script, &[&self.subject.data(), &packed]);
             self.measure((Act::Backup, &kind, Who::Floor), floor, &packed)?;
             fs::remove_file(packed)?;
         }
-        if self.figures.want(&BASES) || self.figures.want(&[Act::Archive]) {
+        if self.figures.want(&BASES) || self.figures.want(&LOG) {
             self.ours_in_a_folder(packing, &kind)?;
             self.backrest(packing, &kind)?;
         }
@@ -58,7 +61,22 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
         }
         remove(&target)?;
         let archiving = Asked::folder(Deed::Archive, &data, &repository, packing);
-        self.measure_archiving(archiving, kind, &repository)?;
+        self.measure_archiving(archiving.clone(), kind, &repository)?;
+        remove(&repository)?;
+        if !self.figures.want(&[Act::Answer]) {
+            return Ok(());
+        }
+        // To a program that does nothing there is no faster answer.
+        let waiting = self.waiting(usize::MAX)?;
+        let nothing = |_: &str| Command::new("true");
+        let floor = waiting.archive(self.meter()?, nothing, || Ok(()))?;
+        self.note_answers((kind, Who::Floor), floor);
+        fs::create_dir(&repository)?;
+        let (meter, waiting) = (self.meter()?, self.waiting(usize::MAX)?);
+        let (agent, push) = Self::archiver(archiving, &waiting)?;
+        let stored = || log::segments_below(&repository);
+        let told = waiting.answers(meter, push, stored, || agent.end())?;
+        self.note_answers((kind, Who::Pgherd), told);
         remove(&repository)
     }
 
@@ -90,7 +108,17 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
             let archive = rest.repository.join("archive");
             self.note_archived((kind, Who::PgBackRest), (archived, Duration::ZERO), &archive)?;
         }
-        remove(&rest.repository)
+        remove(&rest.repository)?;
+        if self.figures.want(&[Act::Answer]) {
+            let rest = BackRest::prepare(self.subject.root(), &self.subject.data(), packing)?;
+            let (meter, waiting) = (self.meter()?, self.waiting(usize::MAX)?);
+            let push = |name: &str| rest.archive(&waiting.data, name);
+            let stored = || log::segments_below(&rest.segments());
+            let told = waiting.answers(meter, push, stored, || Ok(()))?;
+            self.note_answers((kind, Who::PgBackRest), told);
+            remove(rest.root())?;
+        }
+        Ok(())
     }
 
     /// Through an agent's archiver, if that is asked for.
@@ -135,7 +163,9 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
     pub(super) fn plain_copies(&mut self) -> Result<()> {
         let (data, target) = (self.subject.data(), self.target());
         if self.figures.want(&[Act::Restore]) {
-            let script = "cp -a \"$0\" \"$1\" && sync -f \"$1\"";
+            // A backup has no log but what its end needs.
+            let script = "mkdir \"$1\"; find \"$0\" -mindepth 1 -maxdepth 1 ! -name pg_wal \
+                -exec cp -a -t \"$1\" {} + && sync -f \"$1\"";
             let copy = self.shell(script, &[&data, &target]);
             self.measure((Act::Restore, "plain, folder", Who::Floor), copy, &target)?;
             remove(&target)?;

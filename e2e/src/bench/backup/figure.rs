@@ -21,6 +21,8 @@ pub enum Act {
     RestoreAgain,
     /// Stores finished segments of the log.
     Archive,
+    /// Tells PostgreSQL of segments that are stored already.
+    Answer,
     /// Recovers: PostgreSQL replays segments that it fetches.
     Replay,
     /// Stores log while it is written: how long after the flush.

@@ -1,4 +1,4 @@
-//! Measures how long PostgreSQL waits for each file of its log until it is archived.
+//! Measures how long PostgreSQL waits for each file of its log until it is archived, or until it is told so.
 //!
 //! Never asks for two at once: PostgreSQL does not either.
 
@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const UP_WITHIN: Duration = Duration::from_mins(1);
+const AHEAD_WITHIN: Duration = Duration::from_mins(5);
 
 /// A data folder with nothing in it but log that is to be archived.
 pub(super) struct Waiting {
@@ -54,18 +55,63 @@ impl Waiting {
         command: impl Fn(&str) -> Command,
         end: impl FnOnce() -> Result<()>,
     ) -> Result<Archived> {
+        let mut waits = self.ask(&mut meter, &self.names, command)?;
+        end()?;
+        waits.sort();
+        Ok(Archived { cost: meter.end()?, waits })
+    }
+
+    /// The first, which has the others stored ahead, and once these are `stored` all of them: how
+    /// long it takes to be told so. What storing costs is part of the processor time.
+    pub(super) fn answers(
+        &self,
+        mut meter: Meter,
+        command: impl Fn(&str) -> Command,
+        stored: impl Fn() -> Result<usize>,
+        end: impl FnOnce() -> Result<()>,
+    ) -> Result<Archived> {
+        let (first, rest) = self.names.split_at(1.min(self.names.len()));
+        self.ask(&mut meter, first, &command)?;
+        wait::until("what is stored ahead", AHEAD_WITHIN, || Ok(stored()? == self.names.len()))?;
+        let waits = self.ask(&mut meter, rest, command)?;
+        end()?;
+        let wall = waits.iter().sum();
+        Ok(Archived { cost: Cost { wall, ..meter.end()? }, waits })
+    }
+
+    fn ask(
+        &self,
+        meter: &mut Meter,
+        names: &[String],
+        command: impl Fn(&str) -> Command,
+    ) -> Result<Vec<Duration>> {
         let status = self.data.join("pg_wal/archive_status");
         let mut waits = Vec::new();
-        for name in &self.names {
+        for name in names {
             let took = meter.run(command(name)).with_context(|| format!("archiving {name}"))?;
             waits.push(took);
             let (ready, done) = (format!("{name}.ready"), format!("{name}.done"));
             fs::rename(status.join(ready), status.join(done))?;
         }
-        end()?;
-        waits.sort();
-        Ok(Archived { cost: meter.end()?, waits })
+        Ok(waits)
     }
+}
+
+/// How many segments lie below a folder, whatever they are packed with.
+pub(super) fn segments_below(folder: &Path) -> Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            count += segments_below(&path)?;
+            continue;
+        }
+        // pgBackRest adds a sum to the name; what is only being written is called otherwise.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_segment = name.len() >= 24 && name.bytes().take(24).all(|it| it.is_ascii_hexdigit());
+        count += usize::from(is_segment && !name.contains('#') && !name.ends_with(".tmp"));
+    }
+    Ok(count)
 }
 
 /// What an agent does for PostgreSQL's commands, in a process of its own. It ends with this.

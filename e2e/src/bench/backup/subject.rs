@@ -231,7 +231,6 @@ fn finished(log: &Path) -> Result<Vec<PathBuf>> {
     Ok(kept)
 }
 
-/// All segments in a folder, in order.
 /// The segments in that folder, in order.
 pub(super) fn names(log: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();

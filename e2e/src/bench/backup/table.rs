@@ -71,6 +71,7 @@ fn burden(one: &Figure) -> Option<f64> {
         | Act::RestoreAgain
         | Act::Archive
         | Act::Replay => Some(1.0 / rate(one).max(0.001)),
+        Act::Answer => one.wait.map(|wait| wait.p50_milliseconds),
         Act::Lag => one.wait.map(|wait| wait.p99_milliseconds),
         Act::Write => one.transactions_per_second.map(|rate| 1.0 / rate.max(0.001)),
     }
@@ -90,6 +91,7 @@ impl fmt::Display for Act {
             Self::Restore => "restore",
             Self::RestoreAgain => "restore again",
             Self::Archive => "archive",
+            Self::Answer => "answer",
             Self::Replay => "replay",
             Self::Lag => "lag",
             Self::Write => "write",

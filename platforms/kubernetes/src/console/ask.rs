@@ -9,7 +9,7 @@ use pgherd_api::cluster::annotations::{
 };
 use pgherd_api::cluster::annotations::{Fenced, Requests};
 use pgherd_api::console::no_restore_point;
-use pgherd_core::intent::Durability;
+use pgherd_core::fleet::fence::{Harm, harm};
 use pgherd_core::names::InstanceName;
 use pgherd_core::record::Phase;
 use serde_json::{Value, json};
@@ -184,9 +184,12 @@ pub fn fence(
         Fenced::Instances(names) => !names.contains(name),
     };
     let serves = |name: &InstanceName| view.is_ready(name) && !view.is_fenced(name);
-    let serving: Vec<InstanceName> = view.instances().into_iter().filter(serves).collect();
-    let ends_all = !serving.is_empty() && !serving.iter().any(stays);
-    if insistence == Insistence::Usual && ends_all {
+    let serving: BTreeSet<_> = view.instances().into_iter().filter(serves).collect();
+    let primary = view.record.as_ref().map(|record| &record.holder.instance);
+    let durability = view.checked.as_ref().map(|checked| checked.durability);
+    let harm =
+        harm(&serving, (primary, durability), stays).filter(|_| insistence == Insistence::Usual);
+    if harm == Some(Harm::Service) {
         let what =
             format!("no healthy instance of {} would be left: this ends all service", view.name);
         return Err(Refusal::Refused {
@@ -197,7 +200,6 @@ pub fn fence(
             ),
         });
     }
-    let primary = view.record.as_ref().map(|record| &record.holder.instance);
     let stops_writes = primary.is_some_and(|it| !view.is_fenced(it) && !stays(it));
     if let (Insistence::Usual, Some(primary), true) = (insistence, primary, stops_writes) {
         let what = format!(
@@ -206,13 +208,7 @@ pub fn fence(
         let fix = format!("hand over first ({}), or add --force", view.command("switchover"));
         return Err(Refusal::Refused { what, fix });
     }
-    let needed = match view.checked.as_ref().map(|checked| checked.durability) {
-        Some(Durability::Required { acks }) => acks,
-        Some(Durability::Preferred { .. } | Durability::Asynchronous { .. }) | None => 0,
-    };
-    let confirming = || serving.iter().filter(|name| Some(*name) != primary);
-    let left = confirming().filter(|name| stays(name)).count();
-    if insistence == Insistence::Usual && left < needed && confirming().count() >= needed {
+    if let Some(Harm::Commits { needed, left }) = harm {
         let what = format!(
             "a commit in {} needs {needed} confirming {}, and {left} would be left: commits would wait",
             view.name,
@@ -303,6 +299,7 @@ mod tests {
     use super::super::fixtures::{Sample, instance};
     use super::*;
     use expect_test::expect;
+    use pgherd_core::intent::Durability;
 
     fn told(asked: Result<Option<Asked>, Refusal>) -> String {
         match asked {

@@ -161,12 +161,12 @@ fn failed(attempt: &'static str, error: &LeaseError) -> CoordinatorError {
     CoordinatorError { attempt, why: chain(error).to_string() }
 }
 
-/// What a Lease says. One that could be replaced without a condition is refused.
 /// The record in a Lease that somebody else has read.
 pub fn record(lease: &Lease) -> Result<Option<Record>, CoordinatorError> {
     record_in(lease).map_err(|error| failed("reading the record", &error))
 }
 
+/// What a Lease says. One that could be replaced without a condition is refused.
 fn found(mut lease: Lease) -> Result<Found, LeaseError> {
     let given = |value: Option<&String>| value.is_some_and(|value| !value.is_empty());
     let metadata = &mut lease.metadata;
@@ -225,13 +225,16 @@ fn with_record(found: &Found, record: &Record, now: Timestamp) -> Result<Lease, 
     Ok(next)
 }
 
-/// The moments of those terms that the record keeps; of one that is new it is this one.
+/// The moments of those terms that the record keeps; of one that is new it is this one. A record that
+/// had to be written anew does not tell when the terms before it began.
 fn noted(found: &Found, record: &Record, now: Timestamp) -> BTreeMap<Epoch, Timestamp> {
     let mut noted = began(&found.lease);
     let epochs = |record: &Record| record.terms.iter().map(|term| term.epoch).collect();
     let kept: BTreeSet<Epoch> = epochs(record);
     let before: BTreeSet<Epoch> = found.record.as_ref().map(epochs).unwrap_or_default();
-    noted.extend(kept.difference(&before).map(|epoch| (*epoch, now)));
+    let is_new = |epoch: &Epoch| found.record.is_some() || *epoch == record.epoch;
+    let new = kept.difference(&before).copied().filter(is_new);
+    noted.extend(new.map(|epoch| (epoch, now)));
     noted.retain(|epoch, _| kept.contains(epoch));
     noted
 }
@@ -312,9 +315,9 @@ mod tests {
             found = Found { lease, record: Some(record.clone()) };
             told
         };
-        assert_eq!(write(&record, 10), [(0, 10), (1, 10)]);
+        assert_eq!(write(&record, 10), [(1, 10)], "whatever was before began earlier");
         // A renewal.
-        assert_eq!(write(&record, 20), [(0, 10), (1, 10)]);
+        assert_eq!(write(&record, 20), [(1, 10)]);
         let mut term = record.terms[1].clone();
         term.epoch = Epoch(4);
         record.terms.push(term);
@@ -392,7 +395,7 @@ mod tests {
                 "annotations": {
                   "c": "d",
                   "pgherd.dev/record": "{\"revision\":1,\"written\":{\"incarnation\":3,\"number\":1},\"epoch\":1,\"holder\":{\"instance\":\"contract-1\",\"volume\":1,\"incarnation\":3},\"phase\":\"serving\",\"grantors\":[],\"members\":[\"contract-1\"],\"quorum\":[],\"timeline\":2,\"next_timeline\":3,\"terms\":[{\"epoch\":0,\"timeline\":1,\"parent\":1,\"holder\":\"contract-1\",\"cause\":\"initialised\",\"began\":\"0/0\"},{\"epoch\":1,\"timeline\":2,\"parent\":1,\"holder\":\"contract-1\",\"cause\":\"initialised\",\"began\":null}],\"system_id\":7,\"switchover\":0}",
-                  "pgherd.dev/terms": "{\"0\":\"2027-01-15T08:00:00Z\",\"1\":\"2027-01-15T08:00:00Z\"}"
+                  "pgherd.dev/terms": "{\"1\":\"2027-01-15T08:00:00Z\"}"
                 },
                 "labels": {
                   "a": "b"

@@ -7,7 +7,7 @@ use crate::control::{Care, Done, Effect, Request};
 use crate::failure::{Failure, Kind};
 use crate::wishes;
 use pgherd_api::agent::{Role, Status};
-use pgherd_core::intent::Durability;
+use pgherd_core::fleet::fence::{Harm, harm};
 use pgherd_core::names::InstanceName;
 use pgherd_core::wishes::{Shall, Wish};
 use std::collections::BTreeSet;
@@ -139,36 +139,34 @@ impl Supervisor {
     /// Of the last healthy one, and of one without which commits would wait.
     async fn refuse_harm(&mut self, name: &InstanceName) -> Result<(), Failure> {
         let statuses = self.inquiry(|_| true).ask().await;
-        let healthy = |status: &Option<Status>| {
-            status.as_ref().is_some_and(|status| match status.role {
-                Role::Primary => true,
-                Role::Standby => status.server.streaming == Some(true),
-                Role::Starting | Role::Stopped | Role::Absent | Role::Unknown => false,
-            })
+        let is = |name: &InstanceName, role| {
+            statuses.get(name).and_then(Option::as_ref).is_some_and(|it| it.role == role)
         };
-        if !statuses.get(name).is_some_and(healthy) {
+        let healthy = |status: &Status| match status.role {
+            Role::Primary => true,
+            Role::Standby => status.server.streaming == Some(true),
+            Role::Starting | Role::Stopped | Role::Absent | Role::Unknown => false,
+        };
+        let healthy: BTreeSet<InstanceName> = statuses
+            .iter()
+            .filter(|(it, status)| {
+                !self.wishes.fenced.contains(*it) && status.as_ref().is_some_and(healthy)
+            })
+            .map(|(it, _)| it.clone())
+            .collect();
+        if !healthy.contains(name) {
             return Ok(());
         }
-        let others: Vec<_> = statuses
-            .iter()
-            .filter(|(other, status)| {
-                *other != name && !self.wishes.fenced.contains(*other) && healthy(status)
-            })
-            .map(|(_, status)| status)
-            .collect();
-        let is = |status: Option<&Status>, role| status.is_some_and(|status| status.role == role);
-        let standbys = others.iter().filter(|other| is(other.as_ref(), Role::Standby)).count();
-        let confirms = is(statuses.get(name).and_then(Option::as_ref), Role::Standby);
-        let needed = match self.specification.borrow().as_ref().map(|it| it.intent.durability) {
-            Some(Durability::Required { acks }) if confirms => acks,
-            _ => 0,
-        };
-        let what = if others.is_empty() {
-            format!("{name} is the last healthy instance: fencing it would end all service")
-        } else if standbys < needed && standbys + 1 >= needed {
-            format!("{name} is needed to confirm commits: while it is fenced they would wait")
-        } else {
-            return Ok(());
+        let primary = healthy.iter().find(|it| is(it, Role::Primary));
+        let durability = self.specification.borrow().as_ref().map(|it| it.intent.durability);
+        let what = match harm(&healthy, (primary, durability), |it| it != name) {
+            None => return Ok(()),
+            Some(Harm::Service) => {
+                format!("{name} is the last healthy instance: fencing it would end all service")
+            }
+            Some(Harm::Commits { .. }) => {
+                format!("{name} is needed to confirm commits: while it is fenced they would wait")
+            }
         };
         Err(Failure::new(Kind::Refused, what)
             .fix("bring another one back first (pgherd local status), or add --force"))

@@ -11,6 +11,7 @@ use pgherd_agent::config::Folder;
 use pgherd_agent::durable;
 use pgherd_agent::postgres::control;
 use pgherd_api::agent::Specification;
+use pgherd_api::console::no_archive;
 use pgherd_core::names::ClusterName;
 use pgherd_kubernetes::pod;
 use pgherd_local::failure::{Failure, Kind};
@@ -78,8 +79,7 @@ async fn work(asked: &Asked) -> Result<Told, Failure> {
 fn open(cluster: &ClusterName, folder: &Folder) -> Result<Opened, Failure> {
     let told: Option<Specification> = durable::load(&folder.specification()).map_err(failed)?;
     let Some(spec) = told.and_then(|told| told.postgres.archive) else {
-        let what = format!("cluster {cluster} has no archive, and so no backups");
-        return Err(Failure::new(Kind::Refused, what)
+        return Err(Failure::new(Kind::Refused, no_archive(cluster))
             .fix("add spec.backup.barmanObjectStore to its manifest, and apply that"));
     };
     let data = folder.pgdata();

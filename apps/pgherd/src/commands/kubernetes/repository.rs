@@ -8,6 +8,7 @@ use super::super::repository::{Asked, Step, Told};
 use super::hint;
 use super::place::{Place, Reached};
 use pgherd_agent::chain::chain;
+use pgherd_api::console::no_archive;
 use pgherd_core::names::InstanceName;
 use pgherd_kubernetes::console::View;
 use pgherd_kubernetes::console::inside::{Conversation, InsideError, within_reach};
@@ -56,8 +57,7 @@ pub(super) fn refuse_without_archive(view: &View) -> Result<(), Failure> {
             .fix("correct the manifest first"));
     };
     if checked.postgres.archive.is_none() {
-        let what = format!("cluster {} has no archive, and so no backups", view.name);
-        return Err(Failure::new(Kind::Refused, what)
+        return Err(Failure::new(Kind::Refused, no_archive(&view.name))
             .fix("add spec.backup.barmanObjectStore to its manifest, and apply that"));
     }
     if view.is_asleep() {

@@ -23,6 +23,16 @@ enum Role {
     R,
 }
 
+impl Role {
+    fn service(self) -> ServiceKind {
+        match self {
+            Self::Rw => ServiceKind::ReadWrite,
+            Self::Ro => ServiceKind::ReadOnly,
+            Self::R => ServiceKind::Read,
+        }
+    }
+}
+
 /// Print the cluster's address for any client of libpq
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -49,7 +59,11 @@ impl Uri {
         self.place.with(|reached| async move {
             let (namespace, name) = (&reached.namespace, &reached.cluster);
             let cluster = read::cluster(&reached.client, namespace, name).await;
-            let checked = checked(&cluster.map_err(|error| unread(&error))?)?;
+            let cluster = cluster.map_err(|error| unread(&error))?;
+            let checked = checked(&cluster)?;
+            if !services::is_offered(&cluster.spec, role.service()) {
+                return Err(disabled(&reached, role));
+            }
             let password = if show { Some(password(&reached, &checked).await?) } else { None };
             let uri = uri(&reached, &checked, (role, password.as_deref()));
             let document = serde_json::json!({ "uri": uri });
@@ -68,18 +82,22 @@ fn checked(cluster: &Cluster) -> Result<Checked, Failure> {
 }
 
 fn uri(reached: &Reached, checked: &Checked, (role, password): (Role, Option<&str>)) -> String {
-    let kind = match role {
-        Role::Rw => ServiceKind::ReadWrite,
-        Role::Ro => ServiceKind::ReadOnly,
-        Role::R => ServiceKind::Read,
-    };
     let initdb = &checked.postgres.initdb;
     let (user, database) = (escaped(&initdb.owner), escaped(&initdb.database));
     let password = password.map(|it| format!(":{}", escaped(it))).unwrap_or_default();
     let namespace = &reached.namespace;
-    let service = services::name(&reached.cluster, kind);
+    let service = services::name(&reached.cluster, role.service());
     format!(
         "postgresql://{user}{password}@{service}.{namespace}.svc:5432/{database}?sslmode=require"
+    )
+}
+
+/// An address that leads nowhere helps nobody.
+fn disabled(reached: &Reached, role: Role) -> Failure {
+    let service = services::name(&reached.cluster, role.service());
+    let what = format!("service {service:?} is disabled");
+    Failure::new(Kind::Refused, what).fix(
+        "ask for another --role, or take it out of spec.managed.services.disabledDefaultServices",
     )
 }
 

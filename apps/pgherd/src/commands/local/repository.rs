@@ -8,6 +8,7 @@ use pgherd_agent::archive::repository::OpenError;
 use pgherd_agent::durable;
 use pgherd_agent::postgres::control;
 use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
+use pgherd_api::console::no_archive;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::SystemId;
 use pgherd_local::client;
@@ -30,8 +31,7 @@ pub(super) fn open(folder: &ClusterFolder) -> Result<Opened, Failure> {
     let (_, manifest) = kept(folder)?;
     let system = own_system(folder, &manifest)?;
     let Some(spec) = manifest.checked.postgres.archive else {
-        let what = format!("cluster {} has no archive, and so no backups", folder.name());
-        return Err(Failure::new(Kind::Refused, what)
+        return Err(Failure::new(Kind::Refused, no_archive(folder.name()))
             .fix("add spec.backup.barmanObjectStore to its manifest, pgherd local up -f it"));
     };
     open_for((spec, &manifest.keys), folder, system)

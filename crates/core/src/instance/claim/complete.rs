@@ -6,6 +6,7 @@ use super::super::View;
 use crate::intent::Durability;
 use crate::message::{Stance, Standing, Vote};
 use crate::names::InstanceName;
+use crate::plan::Task;
 use crate::reason::Reason;
 use crate::record::Record;
 use crate::rules::{Rule, broken};
@@ -127,7 +128,7 @@ pub(super) fn near_enough(
     let Durability::Asynchronous { max_lag } = view.intent.durability else { return Ok(()) };
     if let Some(until) = end.filter(|end| end.timeline == standby.position.timeline) {
         let failed = view.seen.failed.as_ref();
-        let tried = failed.is_some_and(|failed| failed.task.kind() == "fetch tail");
+        let tried = failed.is_some_and(|failed| matches!(failed.task, Task::FetchTail { .. }));
         if !tried {
             let from = record.holder.instance.clone();
             return Err(Refused::TailElsewhere { from, until });

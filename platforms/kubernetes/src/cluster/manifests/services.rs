@@ -11,6 +11,7 @@ use crate::pod::route::PORT_NAME;
 use crate::pod::{AGENT_PORT, POSTGRES_PORT};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use pgherd_api::cluster::managed::{AdditionalService, ServiceKind, UpdateStrategy};
+use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_core::names::ClusterName;
 
 /// The service of a cluster that leads to these instances. The addresses of the one for writing have
@@ -34,14 +35,20 @@ pub fn of_pods(cluster: &ClusterName) -> String {
     format!("{cluster}-pods")
 }
 
+/// Whether the manifest wants this one of the default services; the one for writing is always there.
+pub fn is_offered(spec: &ClusterSpec, kind: ServiceKind) -> bool {
+    let services = spec.managed.as_ref().and_then(|it| it.services.as_ref());
+    let disabled = services.map(|it| it.disabled_default_services.as_slice()).unwrap_or_default();
+    kind == ServiceKind::ReadWrite || !disabled.contains(&kind)
+}
+
 /// All services of a cluster: those between its instances, the default ones and further ones.
 pub fn services(blueprint: &Blueprint<'_>) -> Vec<Service> {
     let managed = blueprint.spec().managed.as_ref().and_then(|it| it.services.as_ref());
-    let disabled = managed.map(|it| it.disabled_default_services.as_slice()).unwrap_or_default();
     let further = managed.map(|it| it.additional.as_slice()).unwrap_or_default();
     let mut services = vec![pods(blueprint), read_write(blueprint)];
     for kind in [ServiceKind::ReadOnly, ServiceKind::Read] {
-        if !disabled.contains(&kind) {
+        if is_offered(blueprint.spec(), kind) {
             let spec = ServiceSpec { selector: Some(selector(blueprint, kind)), ..default_spec() };
             services.push(service(blueprint, name(&blueprint.checked.name, kind), spec));
         }
