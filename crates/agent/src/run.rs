@@ -130,6 +130,8 @@ struct Agent {
     full: Vec<FullVolume>,
     hands: Hands,
     running: Option<server::Running>,
+    /// Files have changed since PostgreSQL was last told to read them.
+    reload_due: bool,
     /// How many tasks have begun.
     serial: u64,
     /// Fences before this are known to the core.
@@ -314,9 +316,18 @@ impl Agent {
             }
         }
         // Renewed certificates are in use for the next connection; PostgreSQL has to be told.
-        if let Some(postmaster) = self.hands.postmaster.as_ref().filter(|_| self.running.is_none())
-            && let Err(error) = postmaster.reload()
-        {
+        self.reload_due = true;
+    }
+
+    /// Has PostgreSQL read its files again, once no task works on it: one that has only begun to start
+    /// would end of the signal.
+    fn reload_when_idle(&mut self) {
+        if !self.reload_due || self.running.is_some() {
+            return;
+        }
+        self.reload_due = false;
+        // Whoever does not run reads them when it starts.
+        if let Some(Err(error)) = self.hands.postmaster.as_ref().map(|it| it.reload()) {
             warn!(error = %chain(&error), "PostgreSQL keeps its certificate until it is reloaded");
         }
     }
@@ -331,6 +342,7 @@ impl Agent {
         self.tend_backups();
         self.tend_dumps();
         self.keep_up();
+        self.reload_when_idle();
         self.forget_ended_tasks();
     }
 

@@ -101,7 +101,7 @@ fn heartbeat(
         granted,
         knows,
         standing: standing(intent, seen),
-        wants_restart: restarts::is_wanted(intent, seen),
+        wants_restart: restarts::is_wanted(intent, seen) || restarts::is_under_way(seen),
         restarted: Some(seen.durable.restarted),
     };
     let heard = granted.then(|| Event::Heard {

@@ -52,7 +52,7 @@ pub struct HeartbeatReply {
     pub granted: bool,
     pub knows: Known,
     pub standing: Standing,
-    /// It has settings to take up that need a restart, or was asked to start again.
+    /// It has settings to take up that need a restart, or was asked to start again, or is about to.
     #[serde(default)]
     pub wants_restart: bool,
     /// The last restart that was asked for and that it has begun; earlier versions do not say.

@@ -91,7 +91,7 @@ pub(crate) fn of_route(
         about: format!("endpointslice/{slice}"),
         what: format!("it is marked for epoch {led}, and the Lease {cluster} knows {known}"),
         fix: Some(format!(
-            "if somebody edited it, kubectl delete endpointslice {slice} -n {namespace}; it is made anew"
+            "if somebody edited it, and not the Lease, kubectl delete endpointslice {slice} -n {namespace}; it is made anew"
         )),
     })
 }
@@ -440,6 +440,6 @@ mod tests {
             found.map(|fact| sentence(&fact))
         };
         assert_eq!(told(7), None);
-        expect!["endpointslice/db-rw: it is marked for epoch 99, and the Lease db knows 7 (fix: if somebody edited it, kubectl delete endpointslice db-rw -n shop; it is made anew)"].assert_eq(&told(99).unwrap());
+        expect!["endpointslice/db-rw: it is marked for epoch 99, and the Lease db knows 7 (fix: if somebody edited it, and not the Lease, kubectl delete endpointslice db-rw -n shop; it is made anew)"].assert_eq(&told(99).unwrap());
     }
 }

@@ -137,7 +137,7 @@ impl Desk {
                 if pushed.is_ok() {
                     self.stream.landed(file);
                 }
-                self.queue.ended(file, pushed);
+                self.queue.ended(file, pushed, self.stopping);
             }
             Event::Streamed(done) => {
                 self.counts.streamed(&done);
@@ -186,7 +186,7 @@ impl Desk {
             Ok(plan) => plan,
             Err(error) => {
                 let why = format!("listing what is to be archived: {error}");
-                self.queue.refuse(&why);
+                self.queue.refuse(&why, self.stopping);
                 self.hindered = Some(why);
                 return streaming.min(clock::now().after(AGAIN));
             }
@@ -207,7 +207,7 @@ impl Desk {
         };
         // Without a new list the last one counts, and the reason stands in front of it anyway.
         let _listed = self.queue.look(&self.place.data).is_ok();
-        self.queue.refuse(&why);
+        self.queue.refuse(&why, self.stopping);
         clock::now().after(AGAIN)
     }
 
@@ -314,7 +314,10 @@ impl Desk {
     }
 
     fn tell(&mut self, orders: &Orders) {
-        self.queue.judge(self.hindered.as_deref().or(self.gaps.why.as_deref()));
+        // Who does not archive forgets with each look what was told.
+        if matches!(orders.part, Part::Primary { .. } | Part::Stopping) {
+            self.queue.judge(self.hindered.as_deref().or(self.gaps.why.as_deref()));
+        }
         let size = self.segment_size().unwrap_or(SegmentSize::DEFAULT);
         let (status, behind) = match (&orders.archive, &orders.part) {
             (Some(archive), Part::Primary { .. } | Part::Stopping) => {

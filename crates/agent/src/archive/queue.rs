@@ -55,9 +55,11 @@ impl Queue {
         self.asked.is_some()
     }
 
-    pub(super) fn refuse(&mut self, why: &str) {
+    /// PostgreSQL asks again a second later, and three times before it stops: then it shall not.
+    pub(super) fn refuse(&mut self, why: &str, stopping: Option<Time>) {
         if let Some(asked) = self.asked.take() {
-            reply(asked, Reply::Failed(why.to_owned()));
+            let why = why.to_owned();
+            reply(asked, if stopping.is_some() { Reply::Stop(why) } else { Reply::Failed(why) });
         }
     }
 
@@ -72,7 +74,12 @@ impl Queue {
         self.under_way.insert(file);
     }
 
-    pub(super) fn ended(&mut self, file: WalFile, pushed: Result<(), String>) {
+    pub(super) fn ended(
+        &mut self,
+        file: WalFile,
+        pushed: Result<(), String>,
+        stopping: Option<Time>,
+    ) {
         self.under_way.remove(&file);
         let is_asked = self.asked.as_ref().is_some_and(|asked| asked.file == file);
         match pushed {
@@ -85,7 +92,7 @@ impl Queue {
                 let times = self.failed.get(&file).map_or(0, |(failed, _)| failed.times);
                 let failed = Failed { times: times.saturating_add(1), last: clock::now() };
                 if is_asked {
-                    self.refuse(&why);
+                    self.refuse(&why, stopping);
                 }
                 self.failed.insert(file, (failed, why));
             }
@@ -226,4 +233,28 @@ fn deadline(asked: &Asked, stopping: Option<Time>) -> Time {
 fn reply(asked: Asked, reply: Reply) {
     // Who has gone asks again.
     let _gone = asked.answer.send(reply).is_err();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_stopped_does_not_ask_again() {
+        let file = WalFile::parse("00000003.history").unwrap();
+        let answered = |stopping: Option<Time>, refuse: &dyn Fn(&mut Queue, Option<Time>)| {
+            let (mut queue, (answer, mut told)) = (Queue::default(), oneshot::channel());
+            queue.ask(file, answer);
+            refuse(&mut queue, stopping);
+            told.try_recv().unwrap()
+        };
+        let why = || "no key".to_owned();
+        let hindered = |queue: &mut Queue, stopping| queue.refuse("no key", stopping);
+        let failed = |queue: &mut Queue, stopping| queue.ended(file, Err(why()), stopping);
+        let stopping = Some(clock::now());
+        assert_eq!(answered(None, &hindered), Reply::Failed(why()));
+        assert_eq!(answered(None, &failed), Reply::Failed(why()));
+        assert_eq!(answered(stopping, &hindered), Reply::Stop(why()));
+        assert_eq!(answered(stopping, &failed), Reply::Stop(why()));
+    }
 }

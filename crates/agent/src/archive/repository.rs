@@ -26,8 +26,11 @@ pub enum OpenError {
     Name(#[source] ServerNameError),
     #[error("reading {path:?}")]
     Read { path: PathBuf, source: DurableError },
-    #[error("{path:?} is missing: name its Secret in the manifest, and apply that")]
-    Missing { path: PathBuf },
+    #[error(
+        "{} of the archive is missing: create the Secret that the manifest names for it, or add its key",
+        file.field()
+    )]
+    Missing { file: ArchiveFile },
     #[error("{file} of the archive is no text: correct its Secret, and apply that")]
     NoText { file: &'static str },
     #[error("reading the key of the repository, {path:?}")]
@@ -50,8 +53,8 @@ pub fn in_folder(folder: &Path) -> impl Fn(ArchiveFile) -> Result<Vec<u8>, OpenE
     move |file| {
         let path = folder.join(file.name());
         let found = durable::read(&path);
-        let found = found.map_err(|source| OpenError::Read { path: path.clone(), source })?;
-        found.ok_or(OpenError::Missing { path })
+        let found = found.map_err(|source| OpenError::Read { path, source })?;
+        found.ok_or(OpenError::Missing { file })
     }
 }
 

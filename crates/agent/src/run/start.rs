@@ -245,6 +245,7 @@ fn assemble(
         full: Vec::new(),
         hands: Hands { postmaster: None, manner: taken.manner },
         running: None,
+        reload_due: false,
         serial: 0,
         fenced_at: Time::ZERO,
         deadline: now,

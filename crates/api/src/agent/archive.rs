@@ -152,6 +152,23 @@ impl ArchiveFile {
         Self::RepositoryKey,
     ];
 
+    /// What the manifest calls it.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::AccessKeyId => "accessKeyId",
+            Self::SecretAccessKey => "secretAccessKey",
+            Self::SessionToken => "sessionToken",
+            Self::Region => "region",
+            Self::ConnectionString => "connectionString",
+            Self::StorageAccount => "storageAccount",
+            Self::StorageKey => "storageKey",
+            Self::StorageSasToken => "storageSasToken",
+            Self::ApplicationCredentials => "applicationCredentials",
+            Self::EndpointCa => "endpointCA",
+            Self::RepositoryKey => "the key for encryption",
+        }
+    }
+
     /// The file's name in the folder `archive`.
     pub fn name(self) -> &'static str {
         match self {

@@ -107,30 +107,28 @@ pub(super) fn with_key(mut told: ArchiveSpec, key: Option<&KeyPlace>) -> Archive
 impl BarmanObjectStore {
     /// What opens it.
     pub fn keys(&self) -> Vec<Key<'_>> {
-        let mut keys: Vec<(&'static str, ArchiveFile, Option<&SecretKeySelector>)> =
-            vec![("endpointCA", ArchiveFile::EndpointCa, self.endpoint_ca.as_ref())];
+        let mut keys = vec![(ArchiveFile::EndpointCa, self.endpoint_ca.as_ref())];
         if let Some(s3) = &self.s3_credentials {
             keys.extend([
-                ("accessKeyId", ArchiveFile::AccessKeyId, s3.access_key_id.as_ref()),
-                ("secretAccessKey", ArchiveFile::SecretAccessKey, s3.secret_access_key.as_ref()),
-                ("sessionToken", ArchiveFile::SessionToken, s3.session_token.as_ref()),
-                ("region", ArchiveFile::Region, s3.region.as_ref()),
+                (ArchiveFile::AccessKeyId, s3.access_key_id.as_ref()),
+                (ArchiveFile::SecretAccessKey, s3.secret_access_key.as_ref()),
+                (ArchiveFile::SessionToken, s3.session_token.as_ref()),
+                (ArchiveFile::Region, s3.region.as_ref()),
             ]);
         }
         if let Some(azure) = &self.azure_credentials {
-            let connection = azure.connection_string.as_ref();
             keys.extend([
-                ("connectionString", ArchiveFile::ConnectionString, connection),
-                ("storageAccount", ArchiveFile::StorageAccount, azure.storage_account.as_ref()),
-                ("storageKey", ArchiveFile::StorageKey, azure.storage_key.as_ref()),
-                ("storageSasToken", ArchiveFile::StorageSasToken, azure.storage_sas_token.as_ref()),
+                (ArchiveFile::ConnectionString, azure.connection_string.as_ref()),
+                (ArchiveFile::StorageAccount, azure.storage_account.as_ref()),
+                (ArchiveFile::StorageKey, azure.storage_key.as_ref()),
+                (ArchiveFile::StorageSasToken, azure.storage_sas_token.as_ref()),
             ]);
         }
         if let Some(google) = &self.google_credentials {
             let key = google.application_credentials.as_ref();
-            keys.push(("applicationCredentials", ArchiveFile::ApplicationCredentials, key));
+            keys.push((ArchiveFile::ApplicationCredentials, key));
         }
-        keys.into_iter().filter_map(|(field, file, kept)| Some((field, file, kept?))).collect()
+        keys.into_iter().filter_map(|(file, kept)| Some((file.field(), file, kept?))).collect()
     }
 
     /// Whether it is a folder of the machine.

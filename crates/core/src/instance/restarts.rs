@@ -7,6 +7,7 @@ use super::View;
 use crate::intent::{Intent, Restart};
 use crate::message::Standing;
 use crate::names::InstanceName;
+use crate::plan::Task;
 use crate::seen::{Answer, Heard, Pending, Seen};
 
 /// The restart that this instance was asked for and has not begun.
@@ -19,6 +20,12 @@ pub(super) fn asked<'a>(intent: &'a Intent, seen: &Seen) -> Option<&'a Restart> 
 /// Whether this instance, as a standby, would start again if it were its turn.
 pub(crate) fn is_wanted(intent: &Intent, seen: &Seen) -> bool {
     !intent.paused && (seen.health.pending == Pending::Some || asked(intent, seen).is_some())
+}
+
+/// Whether it has begun to: until the next look at it the server still seems to stream.
+pub(crate) fn is_under_way(seen: &Seen) -> bool {
+    let task = seen.task.as_ref().map(|running| &running.task);
+    matches!(task, Some(Task::Stop { .. } | Task::Start { .. }))
 }
 
 /// Whether the primary said so. Who does not stream takes nothing away from anybody.
@@ -73,6 +80,8 @@ mod tests {
         NOW, asynchronous, intent, name, names, record, serving, streaming, told,
     };
     use crate::instance::plan;
+    use crate::seen::Running;
+    use crate::units::Epoch;
     use expect_test::expect;
 
     fn wants(seen: &mut Seen, serial: u32) {
@@ -119,6 +128,20 @@ mod tests {
         .assert_eq(&told(&plan(&intent, &seen, NOW)));
         intent.paused = true;
         expect!["following: streaming"].assert_eq(&told(&plan(&intent, &seen, NOW)));
+    }
+
+    #[test]
+    fn who_has_begun_to_start_again_is_not_done() {
+        let mut intent = intent(3, asynchronous());
+        intent.restart = Some(Restart { number: 1, instances: names([1, 2, 3]) });
+        let mut seen = streaming(2, &record(3));
+        assert!(is_wanted(&intent, &seen) && !is_under_way(&seen));
+        // It is noted before the server is stopped, and that is before it is seen to be down.
+        seen.durable.restarted = 1;
+        seen.task = Some(Running { task: Task::Stop { epoch: Epoch(2) }, since: NOW });
+        assert!(!is_wanted(&intent, &seen) && is_under_way(&seen));
+        seen.task = None;
+        assert!(!is_under_way(&seen));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::super::local::history::lines;
 use super::super::output::remark;
 use super::form::tell;
-use super::place::{Place, Reached};
+use super::place::{Place, Reached, lacking};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
@@ -73,10 +73,10 @@ async fn told(reached: &Reached, view: &View) -> BTreeMap<InstanceName, Vec<Verd
                 let verdicts = log.lines().filter_map(history::verdict).collect();
                 told.insert(name.clone(), verdicts);
             }
-            Err(error) => remark(&format!(
-                "note: times of {name} are not shown: {error}; it takes the right to get pods/log in {}",
-                reached.namespace
-            )),
+            Err(error) => {
+                let lacking = lacking(&error, &format!("get pods/log in {}", reached.namespace));
+                remark(&format!("note: times of {name} are not shown: {error}{lacking}"));
+            }
         }
     }
     told

@@ -5,7 +5,7 @@
 use super::super::local::place::duration;
 use super::super::logs::{readable, stopped_watching};
 use super::super::output::{Output, remark, say};
-use super::place::{Place, Reached, refused, unread};
+use super::place::{Place, Reached, lacking, refused, unread};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -115,10 +115,9 @@ fn as_one(pod: &str, at: &str, text: &str) -> String {
     }
 }
 
-fn unheard(pod: &str, error: &dyn std::error::Error) {
-    remark(&format!(
-        "note: the log of {pod} is not shown: {error}; it takes the right to get pods/log"
-    ));
+fn unheard(pod: &str, error: &(dyn std::error::Error + 'static)) {
+    let lacking = lacking(error, "get pods/log");
+    remark(&format!("note: the log of {pod} is not shown: {error}{lacking}"));
 }
 
 async fn show(

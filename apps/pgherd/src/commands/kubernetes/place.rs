@@ -13,6 +13,7 @@ use pgherd_kubernetes::console::View;
 use pgherd_kubernetes::console::ask::Refusal;
 use pgherd_kubernetes::console::read::{self, ReadError};
 use pgherd_local::failure::{Failure, Kind};
+use std::error::Error;
 use std::future::Future;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
@@ -124,7 +125,7 @@ impl Access {
 
     async fn config(&self) -> Result<Config, Failure> {
         let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
-        let refused = |error: &dyn std::error::Error| {
+        let refused = |error: &dyn Error| {
             Failure::new(
                 Kind::Usage,
                 "no Kubernetes to ask: there is no kubeconfig that can be used",
@@ -169,6 +170,14 @@ pub(super) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T
 fn interrupted() -> Failure {
     Failure::new(Kind::Interrupted, "stopped waiting; what was asked for goes on")
         .fix("pgherd status shows how far it is")
+}
+
+/// What is added to an error that a right would have spared.
+pub(super) fn lacking(error: &(dyn Error + 'static), right: &str) -> String {
+    match error.downcast_ref() {
+        Some(ReadError::Permit { .. }) => format!("; it takes the right to {right}"),
+        Some(_) | None => String::new(),
+    }
 }
 
 /// What people are told when a request has no answer.

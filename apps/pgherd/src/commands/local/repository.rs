@@ -45,8 +45,7 @@ pub(super) fn open_for(
 ) -> Result<Opened, Failure> {
     let find = |file: ArchiveFile| {
         let found = keys.files().find(|(known, _)| *known == file);
-        let missing = || OpenError::Missing { path: file.name().into() };
-        found.map(|(_, content)| content.to_owned()).ok_or_else(missing)
+        found.map(|(_, content)| content.to_owned()).ok_or(OpenError::Missing { file })
     };
     let registration = client::registered(folder)?;
     let around = Around {

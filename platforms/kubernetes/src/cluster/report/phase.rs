@@ -142,6 +142,10 @@ fn without_primary(situation: &Situation<'_>, holder: &InstanceName) -> (&'stati
         ),
         Pod::Unready | Pod::Ready if is_alone => (WAITING, format!("not ready: {holder}")),
         Pod::Going => (SWITCHING_OVER, format!("{holder} hands over, for its pod is removed")),
+        // They wake up, or begin after all of them were away: a standby may be ready first.
+        Pod::Unready if situation.known == Some(WAITING) => {
+            (WAITING, format!("not ready: {holder}"))
+        }
         // Nobody is there to take over, as when all of them wake up.
         Pod::Absent | Pod::Unready | Pod::Ended if !is_any_ready(situation) => {
             (WAITING, format!("not ready: {}", listed(situation.names)))
