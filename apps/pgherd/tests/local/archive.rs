@@ -107,7 +107,7 @@ fn nothing_is_missing_after_a_switchover_and_deaths() {
     assert_eq!(home.run(&["switchover", &standby]).code, Some(0));
     for victim in [&["--agent"][..], &[], &["--agent"]] {
         fill_a_segment(&home);
-        let primary = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
+        let primary = home.primary();
         let said = home.run(&[&["kill", primary.as_str()][..], victim].concat());
         assert_eq!(said.code, Some(0), "{said:?}");
         fill_a_segment(&home);
@@ -163,10 +163,13 @@ fn commits_go_on_without_the_store_and_the_log_follows() {
     fill_a_segment(&home);
     wait_for("a reason", || why(&home).contains("nobody answers"));
     let began = Instant::now();
-    let standby = home.standby();
+    let (primary, standby) = (home.primary(), home.standby());
     let switched = home.run(&["switchover", &standby]);
     assert_eq!(switched.code, Some(0), "{switched:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "it waited for the archive");
+    let said = home.run(&["logs", &primary, "--tail", "10000"]).out;
+    let (_, last) = said.rsplit_once("received fast shutdown request").unwrap();
+    assert!(!last.contains("failed too many times"), "it was asked again and again:\n{last}");
     fill_a_segment(&home);
     wait_for("what waits", || archive(&home)["waiting"].as_u64().is_some_and(|it| it > 0));
     let told = home.run(&["status"]);

@@ -87,7 +87,7 @@ fn an_address_outlives_the_primary(home: &Home) {
     let first = answers();
     assert_eq!((first.status.code(), &*first.stdout), (Some(0), &b"1\n"[..]), "{first:?}");
 
-    let primary = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
+    let primary = home.primary();
     let killed = home.json(&["kill", &primary]);
     assert_eq!(killed["instances"], json!([primary]), "{killed}");
     let deadline = Instant::now() + LONG;

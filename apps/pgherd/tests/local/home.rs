@@ -84,6 +84,11 @@ impl Home {
         serde_json::from_str(&said.out).unwrap()
     }
 
+    /// The name of the usual cluster's primary.
+    pub(crate) fn primary(&self) -> String {
+        self.json(&["status"])["primary"].as_str().unwrap().to_owned()
+    }
+
     /// The name of an instance of the usual cluster that is not the primary.
     pub(crate) fn standby(&self) -> String {
         let status = self.json(&["status"]);

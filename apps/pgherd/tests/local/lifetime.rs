@@ -89,7 +89,7 @@ fn misuse(home: &Home) {
         fix: write its number, or its name, for example 1 or local-1
     "#]]
     .assert_eq(&home.run(&["kill", "Nobody"]).told());
-    let primary = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
+    let primary = home.primary();
     let standby = if primary == "local-1" { "local-2" } else { "local-1" };
     assert_eq!(home.run(&["fence", standby]).code, Some(0));
     let last = home.run(&["fence", &primary]);

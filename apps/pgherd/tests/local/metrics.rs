@@ -77,7 +77,7 @@ fn addresses(home: &Home) -> BTreeMap<String, String> {
 }
 
 fn primary(home: &Home) -> Scraped {
-    let primary = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
+    let primary = home.primary();
     Scraped::of(&addresses(home)[&primary], None).unwrap()
 }
 

@@ -18,6 +18,8 @@ fn a_restart_is_over_when_every_server_is_a_new_one() {
         cluster/local restarted
     "#]]
     .assert_eq(&all.told_in_the_end());
+    let primary = started(&home, home.primary().trim_start_matches("local-"));
+    assert_eq!(after.iter().max(), Some(&primary), "standbys come first: {after:?}");
     assert!(
         before.iter().zip(&after).all(|(before, after)| before < after),
         "{before:?} {after:?}"

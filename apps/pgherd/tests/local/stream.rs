@@ -221,7 +221,7 @@ fn an_old_primarys_last_words_are_not_taken_for_its_successors() {
     up(&home, &manifest(&home, OFTEN, &spec, ""));
     sql(&home, "create table ledger (n int primary key, at timestamptz)");
     assert_eq!(home.json(&["backup", "--immediate-checkpoint"])["phase"], "completed");
-    let old = home.json(&["status"])["primary"].as_str().unwrap().to_owned();
+    let old = home.primary();
     let statement = "do $$ begin for i in 1..100000 loop insert into ledger \
         values (i, clock_timestamp()); commit; perform pg_sleep(0.005); end loop; end $$";
     let mut writer = home.command(&["psql", "--role", "postgres", "--", "-Xqc", statement]);
