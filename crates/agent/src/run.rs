@@ -130,7 +130,7 @@ struct Agent {
     full: Vec<FullVolume>,
     hands: Hands,
     running: Option<server::Running>,
-    /// Files have changed since PostgreSQL was last told to read them.
+    /// Files have changed since PostgreSQL was last told to read its own.
     reload_due: bool,
     /// How many tasks have begun.
     serial: u64,
@@ -319,10 +319,11 @@ impl Agent {
         self.reload_due = true;
     }
 
-    /// Has PostgreSQL read its files again, once no task works on it: one that has only begun to start
-    /// would end of the signal.
-    fn reload_when_idle(&mut self) {
-        if !self.reload_due || self.running.is_some() {
+    /// Has PostgreSQL read its files again, once it can: one that has only begun to start would end of
+    /// the signal.
+    fn reload_when_up(&mut self) {
+        let is_up = self.running.as_ref().is_none_or(server::Running::works_on_one_that_is_up);
+        if !self.reload_due || !is_up {
             return;
         }
         self.reload_due = false;
@@ -342,7 +343,7 @@ impl Agent {
         self.tend_backups();
         self.tend_dumps();
         self.keep_up();
-        self.reload_when_idle();
+        self.reload_when_up();
         self.forget_ended_tasks();
     }
 

@@ -161,11 +161,15 @@ const MOMENTS: [fn(&Home) -> bool; 3] = [
 
 fn interrupt(home: &Home, reached: fn(&Home) -> bool) {
     let mut command = home.command(&["up", "--instances", "1"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let id = Pid::from_child(&child);
     let deadline = Instant::now() + LONG;
     while !reached(home) {
-        assert!(Instant::now() < deadline, "it never got there");
+        let has_ended = child.try_wait().unwrap().is_some();
+        if Instant::now() > deadline || has_ended && !reached(home) {
+            child.kill().unwrap();
+            panic!("it never got there: {:?}", home.said(&child.wait_with_output().unwrap()));
+        }
         std::thread::yield_now();
     }
     kill_process(id, Signal::INT).unwrap();

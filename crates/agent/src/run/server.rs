@@ -33,6 +33,28 @@ pub(super) struct Running {
     ended: Option<(Time, Outcome)>,
 }
 
+impl Running {
+    /// Whether PostgreSQL can be told something meanwhile.
+    pub(super) fn works_on_one_that_is_up(&self) -> bool {
+        match &self.task {
+            Task::Seal { .. }
+            | Task::Follow { .. }
+            | Task::Promote { .. }
+            | Task::Obey { .. }
+            | Task::OpenGate { .. }
+            | Task::Checkpoint { .. }
+            | Task::Reload { .. } => true,
+            Task::Initialise
+            | Task::Start { .. }
+            | Task::Stop { .. }
+            | Task::ScanEnd
+            | Task::FetchTail { .. }
+            | Task::Rewind { .. }
+            | Task::Clone { .. } => false,
+        }
+    }
+}
+
 impl Agent {
     pub(super) fn begin(&mut self, task: Task) {
         self.see(Event::Started(task.clone()));
