@@ -322,7 +322,7 @@ impl Agent {
     /// Has PostgreSQL read its files again, once it can: one that has only begun to start would end of
     /// the signal.
     fn reload_when_up(&mut self) {
-        let is_up = self.running.as_ref().is_none_or(server::Running::works_on_one_that_is_up);
+        let is_up = self.running.as_ref().is_none_or(server::Running::spares_server);
         if !self.reload_due || !is_up {
             return;
         }

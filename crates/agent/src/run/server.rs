@@ -34,24 +34,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Whether PostgreSQL can be told something meanwhile.
-    pub(super) fn works_on_one_that_is_up(&self) -> bool {
-        match &self.task {
-            Task::Seal { .. }
-            | Task::Follow { .. }
-            | Task::Promote { .. }
-            | Task::Obey { .. }
-            | Task::OpenGate { .. }
-            | Task::Checkpoint { .. }
-            | Task::Reload { .. } => true,
-            Task::Initialise
-            | Task::Start { .. }
-            | Task::Stop { .. }
-            | Task::ScanEnd
-            | Task::FetchTail { .. }
-            | Task::Rewind { .. }
-            | Task::Clone { .. } => false,
-        }
+    /// Whether the postmaster that there is was up before the task, and stays.
+    pub(super) fn spares_server(&self) -> bool {
+        !ends_server(&self.task)
     }
 }
 

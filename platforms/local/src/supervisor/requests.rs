@@ -139,9 +139,6 @@ impl Supervisor {
     /// Of the last healthy one, and of one without which commits would wait.
     async fn refuse_harm(&mut self, name: &InstanceName) -> Result<(), Failure> {
         let statuses = self.inquiry(|_| true).ask().await;
-        let is = |name: &InstanceName, role| {
-            statuses.get(name).and_then(Option::as_ref).is_some_and(|it| it.role == role)
-        };
         let healthy = |status: &Status| match status.role {
             Role::Primary => true,
             Role::Standby => status.server.streaming == Some(true),
@@ -157,7 +154,8 @@ impl Supervisor {
         if !healthy.contains(name) {
             return Ok(());
         }
-        let primary = healthy.iter().find(|it| is(it, Role::Primary));
+        let role = |it: &InstanceName| statuses.get(it)?.as_ref().map(|status| status.role);
+        let primary = healthy.iter().find(|it| role(it) == Some(Role::Primary));
         let durability = self.specification.borrow().as_ref().map(|it| it.intent.durability);
         let what = match harm(&healthy, (primary, durability), |it| it != name) {
             None => return Ok(()),
