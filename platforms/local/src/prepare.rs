@@ -121,10 +121,10 @@ pub fn claim(folder: &ClusterFolder, claim: Claim) -> Result<Account, PrepareErr
     let path = folder.root();
     let failed = |source| PrepareError::MakeFolder { path: path.to_owned(), source };
     let is_root = rustix::process::geteuid().is_root();
-    if is_root {
-        refuse_closed_way(path, &account)?;
-    }
     if let Some(parent) = path.parent() {
+        if is_root {
+            refuse_closed_way(parent, &account)?;
+        }
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
     }
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
@@ -223,9 +223,10 @@ pub fn is_left_by_beginning(name: &str) -> bool {
     name == "lock" || name.ends_with(".unfinished")
 }
 
-/// Every folder above has to let the account through; what does not exist yet will.
-fn refuse_closed_way(path: &Path, account: &Account) -> Result<(), PrepareError> {
-    for folder in path.ancestors() {
+/// Every folder of the way has to let the account through; what does not exist yet will. The
+/// cluster's own is not of it: it is given away in the next moment, by this attempt or another.
+fn refuse_closed_way(way: &Path, account: &Account) -> Result<(), PrepareError> {
+    for folder in way.ancestors() {
         let facts = match std::fs::metadata(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => {

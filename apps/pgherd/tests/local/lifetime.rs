@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -185,6 +185,20 @@ fn an_interrupted_up_is_continued_by_the_next() {
     for reached in MOMENTS {
         interrupt(&home, reached);
     }
+    let up = home.run(&["up", "--instances", "1"]);
+    assert_eq!(up.code, Some(0), "{up:?}");
+}
+
+#[test]
+fn a_folder_that_was_made_and_not_yet_given_away_is_taken_up() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut home = Home::new();
+    home.owns("local");
+    let folder = home.folder().join("local");
+    std::fs::DirBuilder::new().recursive(true).create(home.folder()).unwrap();
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
     let up = home.run(&["up", "--instances", "1"]);
     assert_eq!(up.code, Some(0), "{up:?}");
 }

@@ -73,8 +73,9 @@ impl Waiting {
         let (first, rest) = self.names.split_at(1.min(self.names.len()));
         self.ask(&mut meter, first, &command)?;
         wait::until("what is stored ahead", AHEAD_WITHIN, || Ok(stored()? == self.names.len()))?;
-        let waits = self.ask(&mut meter, rest, command)?;
+        let mut waits = self.ask(&mut meter, rest, command)?;
         end()?;
+        waits.sort();
         let wall = waits.iter().sum();
         Ok(Archived { cost: Cost { wall, ..meter.end()? }, waits })
     }
