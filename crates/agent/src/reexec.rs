@@ -83,6 +83,15 @@ pub fn taken_over(folder: &Folder) -> Result<Option<Handover>, ReexecError> {
 
 /// Becomes `program` with the arguments of this one. Returns only when that failed; then nothing
 /// has changed.
+/// A way to the program of this agent that PostgreSQL can take, which runs as the same user: where its
+/// file lies that user may not go, or the file is gone by now.
+pub fn reachable(program: PathBuf) -> PathBuf {
+    match rustix::fs::access(&program, rustix::fs::Access::EXEC_OK) {
+        Ok(()) => program,
+        Err(_) => PathBuf::from(format!("/proc/{}/exe", std::process::id())),
+    }
+}
+
 pub fn reexecute(folder: &Folder, program: &Path, handover: Handover) -> ReexecError {
     match attempt(folder, program, handover) {
         Ok(never) => match never {},

@@ -86,9 +86,8 @@ fn archive(bench: &Bench) -> Archive {
     if bench.specification.postgres.archive.is_none() {
         return Archive::default();
     }
-    let program = bench.config.program.clone().unwrap_or_else(reexec::program);
     let socket = bench.config.folder().archive_socket();
-    let [program, socket] = [program, socket].map(|path| quote::command_word(&path));
+    let [program, socket] = [command(bench), socket].map(|path| quote::command_word(&path));
     Archive {
         command: Some(format!("{program} wal-archive --socket {socket} %p")),
         restore_command: Some(format!("{program} wal-restore --socket {socket} %f %p")),
@@ -97,10 +96,14 @@ fn archive(bench: &Bench) -> Archive {
 
 /// How PostgreSQL asks the agent for log while a new cluster is made from a backup.
 pub fn recover_command(bench: &Bench) -> String {
-    let program = bench.config.program.clone().unwrap_or_else(reexec::program);
     let socket = bench.config.folder().recovery_socket();
-    let [program, socket] = [program, socket].map(|path| quote::command_word(&path));
+    let [program, socket] = [command(bench), socket].map(|path| quote::command_word(&path));
     format!("{program} wal-recover --socket {socket}")
+}
+
+/// What PostgreSQL starts to ask the agent.
+fn command(bench: &Bench) -> PathBuf {
+    reexec::reachable(bench.config.program.clone().unwrap_or_else(reexec::program))
 }
 
 fn receive(bench: &Bench, follows: Option<&Follows>) -> Result<Receive, SettingsError> {

@@ -90,6 +90,33 @@ fn wait_for_all(home: &Home, files: impl Fn() -> BTreeSet<String>) {
 }
 
 #[test]
+fn commands_of_postgresql_reach_a_program_that_its_user_does_not() {
+    let mut home = Home::with_a_closed_program();
+    home.owns("local");
+    home.owns("copy");
+    let place = folder(&home);
+    let store =
+        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
+    let spec = format!("instances: 1, enableSuperuserAccess: true, {store}");
+    up(&home, &home.manifest("local", &spec));
+    let archived = |home: &Home| {
+        fill_a_segment(home);
+        let last = sql(home, "select pg_walfile_name(pg_current_wal_lsn() - 1)");
+        let told = format!("select last_archived_wal >= '{last}' from pg_stat_archiver");
+        wait_for("what PostgreSQL has been told", || sql(home, &told) == "t");
+    };
+    archived(&home);
+    // Another agent takes over the server that runs.
+    let killed = home.run(&["kill", "local-1", "--agent"]);
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    archived(&home);
+    home.json(&["backup", "--immediate-checkpoint"]);
+    fill_a_segment(&home);
+    let restored = home.run(&["restore", "local", "--as", "copy", "--latest", "--instances", "1"]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+}
+
+#[test]
 fn nothing_is_missing_after_a_switchover_and_deaths() {
     let mut home = Home::new();
     home.owns("local");

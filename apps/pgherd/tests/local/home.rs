@@ -14,6 +14,7 @@ pub(crate) struct Home {
     // Fields are dropped in this order.
     disk: Option<Disk>,
     root: tempfile::TempDir,
+    program: PathBuf,
     clusters: Vec<String>,
 }
 
@@ -30,7 +31,18 @@ impl Home {
         let root = tempfile::tempdir().unwrap();
         // As root, PostgreSQL runs as somebody else, who has to get here.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { disk: None, root, clusters: Vec::new() }
+        Self { disk: None, root, program: PROGRAM.into(), clusters: Vec::new() }
+    }
+
+    /// Its program lies where only root can go.
+    pub(crate) fn with_a_closed_program() -> Self {
+        let mut home = Self::new();
+        let closed = home.root.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        home.program = closed.join("pgherd");
+        fs::copy(PROGRAM, &home.program).unwrap();
+        home
     }
 
     /// Its clusters are on a disk of this size, if it may be mounted.
@@ -62,7 +74,7 @@ impl Home {
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let (verb, rest) = words.split_first().unwrap();
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         command.args(["local", verb, "--dir"]).arg(self.folder()).args(rest).stdin(Stdio::null());
         command
     }
