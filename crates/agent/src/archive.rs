@@ -15,6 +15,7 @@ mod opened;
 mod permit;
 mod queue;
 mod ready;
+mod remembered;
 pub mod repository;
 mod serve;
 mod spool;
@@ -23,7 +24,7 @@ mod stream;
 pub(crate) use claim::ClaimError;
 pub use claim::owner;
 pub use counts::Counts;
-pub(crate) use opened::Opened;
+pub(crate) use opened::{Around, Opened};
 pub use permit::Permit;
 pub use ready::{Marks, marks};
 pub use repository::{OpenError, check, check_key};
@@ -61,6 +62,8 @@ pub struct Place {
     pub spool: PathBuf,
     /// What opens the archive.
     pub keys: PathBuf,
+    /// Where it is noted which folders were archives.
+    pub remembered: PathBuf,
 }
 
 /// What is wanted, and what the server is.

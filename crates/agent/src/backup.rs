@@ -49,6 +49,8 @@ pub struct Place {
     pub site: Site,
     /// What opens the archive.
     pub keys: PathBuf,
+    /// Where it is noted which folders were archives.
+    pub remembered: PathBuf,
     /// Where something may be put for a moment.
     pub scratch: PathBuf,
     /// Where reports are kept.
@@ -158,6 +160,9 @@ impl Backups {
             }
             Some(now) if now.role != began.role => {
                 "the instance became the primary while the backup was taken"
+            }
+            Some(now) if now.role == Role::Primary => {
+                "the instance took its office again while the backup was taken"
             }
             Some(_) => "another instance became the primary while the backup was taken",
         };

@@ -221,6 +221,7 @@ impl Folder {
             "external",
             "archive",
             "spool",
+            "archives.json",
             "backups.json",
             "scratch",
             "recovery",
@@ -313,6 +314,11 @@ impl Folder {
     /// Log that was fetched from the archive and not asked for yet.
     pub fn spool(&self) -> PathBuf {
         self.root.join("spool")
+    }
+
+    /// Which folders were archives of the cluster.
+    pub fn archives(&self) -> PathBuf {
+        self.root.join("archives.json")
     }
 
     /// How base backups that were taken here went.

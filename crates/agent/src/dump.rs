@@ -57,6 +57,8 @@ pub struct Place {
     pub site: Site,
     /// What opens the archive.
     pub keys: PathBuf,
+    /// Where it is noted which folders were archives.
+    pub remembered: PathBuf,
     /// Where something may be put for a moment.
     pub scratch: PathBuf,
     /// Where files lie on their way between PostgreSQL's programs and the archive.

@@ -82,7 +82,7 @@ pub enum Problem {
 
 /// Why a description is of no use for decisions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("backup {backup} is said to be done, and its description lacks {lacks}")]
+#[error("the description of backup {backup} is damaged or not whole: it lacks {lacks}")]
 pub struct Incomplete {
     pub backup: BackupId,
     pub lacks: &'static str,
@@ -91,7 +91,10 @@ pub struct Incomplete {
 impl BackupInfo {
     /// What decisions need of it.
     pub fn backup(&self, id: BackupId, hold: Option<Hold>) -> Result<Backup, Incomplete> {
-        let status = self.status.unwrap_or(Status::Unfinished);
+        // Whoever writes one says that first of all: without it some of it is missing.
+        let Some(status) = self.status else {
+            return Err(Incomplete { backup: id, lacks: "status" });
+        };
         let extent = match (self.extent(), status) {
             (Ok(extent), _) => Some(extent),
             (Err(lacks), Status::Done) => return Err(Incomplete { backup: id, lacks }),

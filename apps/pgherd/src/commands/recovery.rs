@@ -22,7 +22,8 @@ pub(crate) struct Wish {
     /// The timeline to follow (default: the newest)
     #[arg(long, value_name = "N")]
     timeline: Option<u32>,
-    /// The backup to begin with (default: the nearest before the target)
+    /// The backup to begin with, by its id, its name, or `latest`; --to-xid and --to-name need one
+    /// (default: the nearest before the target)
     #[arg(long, value_name = "BACKUP")]
     pub(crate) backup: Option<String>,
     /// How many instances the new cluster has (default: as many as the source)

@@ -7,6 +7,8 @@ pub(crate) mod place;
 use super::home::Home;
 use place::{Store, folder};
 use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -117,6 +119,47 @@ fn commands_of_postgresql_reach_a_program_that_its_user_does_not() {
 }
 
 #[test]
+fn an_archive_whose_disk_is_not_mounted_is_not_begun_anew() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = folder(&home);
+    let store =
+        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
+    let spec = format!("instances: 1, enableSuperuserAccess: true, {store}");
+    up(&home, &home.manifest("local", &spec));
+    fill_a_segment(&home);
+    home.json(&["backup", "--immediate-checkpoint"]);
+    let disk = place.with_file_name("disk");
+    fs::rename(&place, &disk).unwrap();
+    fs::create_dir(&place).unwrap();
+    fs::set_permissions(&place, Permissions::from_mode(0o777)).unwrap();
+
+    fill_a_segment(&home);
+    for work in [&["backup", "--immediate-checkpoint"][..], &["dump"]] {
+        let refused = home.run(work);
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert!(refused.err.contains("the folder is empty: mount its disk again"), "{refused:?}");
+    }
+    // One that has not seen it before knows it, too.
+    let killed = home.run(&["kill", "local-1", "--agent"]);
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    wait_for("what another agent says", || {
+        why(&home).contains("the archive was here before, and the folder is empty")
+    });
+    fill_a_segment(&home);
+    let point = home.run(&["restore-point", "unmounted"]);
+    assert!(point.err.contains("the log is not archived at present"), "{point:?}");
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+
+    fs::remove_dir(&place).unwrap();
+    fs::rename(&disk, &place).unwrap();
+    fill_a_segment(&home);
+    wait_for_all(&home, || place::files(&place.join("local")));
+    let window = home.run(&["window"]);
+    assert!(window.out.contains("no gaps"), "{window:?}");
+}
+
+#[test]
 fn nothing_is_missing_after_a_switchover_and_deaths() {
     let mut home = Home::new();
     home.owns("local");
@@ -180,8 +223,8 @@ fn commits_go_on_without_the_store_and_the_log_follows() {
     home.owns("local");
     let mut store = Store::start();
     let path = home.manifest("local", &format!("{THREE}, {}", store.spec()));
-    let text = std::fs::read_to_string(&path).unwrap() + &Store::secret();
-    std::fs::write(&path, text).unwrap();
+    let text = fs::read_to_string(&path).unwrap() + &Store::secret();
+    fs::write(&path, text).unwrap();
     up(&home, &path);
     fill_a_segment(&home);
     wait_for("the first file", || archive(&home)["last"]["file"].is_string());
@@ -241,7 +284,7 @@ fn a_standby_that_lacks_log_gets_it_from_the_archive() {
         let mut all = status["instances"].as_array().unwrap().iter();
         all.any(|it| it["name"] == *standby && it["ready"] == true)
     });
-    let said = std::fs::read_to_string(data.join("log/agent.log")).unwrap();
+    let said = fs::read_to_string(data.join("log/agent.log")).unwrap();
     assert!(said.contains("log comes from the archive"), "{said}");
     let since = said.rfind("log comes from the archive").unwrap();
     assert!(!said[since..].contains("clone"), "it was copied anew: {said}");

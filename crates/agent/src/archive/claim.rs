@@ -12,7 +12,7 @@ use pgherd_backup::wal::header::Damage;
 use pgherd_backup::wal::{Fetched, Partials, WalError};
 use pgherd_core::units::{Bytes as Size, SystemId};
 use pgherd_core::wal::WalFile;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// What stands before the number in the object that says whose log this is.
 const SAID: &str = "system identifier ";
@@ -38,6 +38,18 @@ pub(crate) enum ClaimError {
          choose another serverName or destinationPath, or remove what is there"
     )]
     Occupied { key: Key },
+    #[error(
+        "the archive was here before, and the folder is empty: mount its disk again, or, if it is \
+         meant to begin anew, remove {note:?}"
+    )]
+    Gone { note: PathBuf },
+}
+
+/// What there is without our mark, and is in nobody's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Log {
+    None,
+    Ours,
 }
 
 /// The system identifier of the cluster that an archive belongs to, if that is written there.
@@ -50,20 +62,24 @@ pub async fn owner(store: &Store, layout: &Layout) -> Result<Option<String>, Sto
 }
 
 impl Opened {
-    pub(crate) async fn claim(&self, scratch: &Path) -> Result<(), ClaimError> {
+    /// Makes certain that the place is ours.
+    pub(crate) async fn claim(&self) -> Result<(), ClaimError> {
         let mark = self.archive.layout().own(OwnObject::System);
-        if self.is_marked().await? {
-            return Ok(());
+        if !self.is_marked().await? {
+            let looked = refuse_other_form(&self.store, self.archive.layout()).await;
+            looked.map_err(ClaimError::Form)?;
+            if self.refuse_others().await? == Log::None && self.remembered.has() {
+                return Err(ClaimError::Gone { note: self.remembered.file().to_owned() });
+            }
+            let content = Bytes::from(format!("{SAID}{}\n", self.system));
+            match self.store.create(&mark, content).await.map_err(ClaimError::Say)? {
+                Created::Now => {}
+                // Somebody was faster; that may be us, before the agent was started again.
+                Created::WasThere => drop(self.is_marked().await?),
+            }
         }
-        let looked = refuse_other_form(&self.store, self.archive.layout()).await;
-        looked.map_err(ClaimError::Form)?;
-        self.refuse_others(scratch).await?;
-        let content = Bytes::from(format!("{SAID}{}\n", self.system));
-        match self.store.create(&mark, content).await.map_err(ClaimError::Say)? {
-            Created::Now => Ok(()),
-            // Somebody was faster; that may be us, before the agent was started again.
-            Created::WasThere => self.is_marked().await.map(drop),
-        }
+        self.remembered.note();
+        Ok(())
     }
 
     /// Whether it is ours for certain; it is an error when it is another's.
@@ -77,7 +93,7 @@ impl Opened {
 
     /// Log without our mark is of this cluster if a segment says so: another tool may have
     /// archived it.
-    async fn refuse_others(&self, scratch: &Path) -> Result<(), ClaimError> {
+    async fn refuse_others(&self) -> Result<Log, ClaimError> {
         let wals = self.archive.layout().wals();
         let mut objects = std::pin::pin!(self.store.list(&wals, None));
         let mut other = None;
@@ -85,17 +101,17 @@ impl Opened {
             let key = object.map_err(ClaimError::Look)?.key;
             match self.archive.layout().wal_at(&key) {
                 Some((file @ WalFile::Segment(_), _)) => {
-                    return self.compare(file, key, scratch).await;
+                    return self.compare(file, key).await.map(|()| Log::Ours);
                 }
                 Some(_) => other = other.or(Some(key)),
                 None => {}
             }
         }
-        other.map_or(Ok(()), |key| Err(ClaimError::Occupied { key }))
+        other.map_or(Ok(Log::None), |key| Err(ClaimError::Occupied { key }))
     }
 
-    async fn compare(&self, file: WalFile, key: Key, scratch: &Path) -> Result<(), ClaimError> {
-        let target = scratch.join("claim");
+    async fn compare(&self, file: WalFile, key: Key) -> Result<(), ClaimError> {
+        let target = self.scratch.join("claim");
         let fetched = self.archive.fetch(file, Partials::Never, &target).await;
         // It is of no use any more, and is cleared away with the folder otherwise.
         let _gone = std::fs::remove_file(&target).is_ok();

@@ -6,7 +6,7 @@ use super::blockmap;
 use super::catch_up::catch_up;
 use super::counts::Counts;
 use super::exchange::{Reply, Request};
-use super::opened::Opened;
+use super::opened::{Around, Opened};
 use super::queue::Queue;
 use super::repository::OpenError;
 use super::spool::{Got, Spool};
@@ -247,7 +247,8 @@ impl Desk {
     }
 
     fn open_anew(&self, spec: &ArchiveSpec, system: SystemId) -> Result<Opened, OpenError> {
-        Opened::open(spec, system, (&self.place.keys, &self.place.spool))
+        let Place { keys, spool: scratch, remembered, .. } = &self.place;
+        Opened::open(spec, system, Around { keys, scratch, remembered })
     }
 
     fn push(&mut self, opened: &Arc<Opened>, file: WalFile) {

@@ -4,6 +4,7 @@
 
 use super::blockmap;
 use super::claim::ClaimError;
+use super::remembered::Remembered;
 use super::repository::{self, OpenError};
 use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
 use pgherd_api::cluster::object_store::WalCompression;
@@ -41,15 +42,26 @@ pub(crate) struct Opened {
     /// For maps of segments that are on their way.
     pub(super) maps: Semaphore,
     /// Where something may be put for a moment.
-    scratch: PathBuf,
+    pub(super) scratch: PathBuf,
+    pub(super) remembered: Remembered,
+}
+
+/// Where there is what belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub(crate) keys: &'a Path,
+    /// Where something may be put for a moment.
+    pub(crate) scratch: &'a Path,
+    pub(crate) remembered: &'a Path,
 }
 
 impl Opened {
     pub(crate) fn open(
         spec: &ArchiveSpec,
         system: SystemId,
-        (keys, scratch): (&Path, &Path),
+        around: Around<'_>,
     ) -> Result<Self, OpenError> {
+        let Around { keys, scratch, remembered } = around;
         let changed = changed(spec, keys);
         let patience = Patience {
             connect: Duration::from_secs(3),
@@ -75,6 +87,7 @@ impl Opened {
             claimed: OnceCell::new(),
             maps: Semaphore::new(blockmap::AT_ONCE),
             scratch: scratch.to_owned(),
+            remembered: Remembered::new(remembered, spec, system),
         })
     }
 
@@ -85,7 +98,7 @@ impl Opened {
 
     /// Makes certain, once, that the place is ours.
     pub(super) async fn make_sure(&self) -> Result<(), PushError> {
-        let claim = self.claimed.get_or_try_init(|| self.claim(&self.scratch));
+        let claim = self.claimed.get_or_try_init(|| self.claim());
         claim.await.copied().map_err(PushError::Claim)
     }
 

@@ -6,7 +6,7 @@ use super::log::{self, Awaited};
 use super::report::{ended, tell_begun, tell_taken};
 use super::session::{BackupSession, Checkpoint};
 use super::{Place, Stop, Subject, WorkError, after};
-use crate::archive::{Opened, repository};
+use crate::archive::{Around, Opened, repository};
 use crate::aside::{self, StartError};
 use crate::chain::chain;
 use crate::naming;
@@ -256,8 +256,9 @@ impl Course {
     async fn claim(&self, subject: Subject) -> Result<(), WorkError> {
         let Job { place, archive, .. } = &self.job;
         std::fs::create_dir_all(&place.scratch).map_err(WorkError::Scratch)?;
-        let opened = Opened::open(archive, subject.system, (&place.keys, &place.scratch));
-        opened.map_err(WorkError::Open)?.claim(&place.scratch).await.map_err(WorkError::Claim)
+        let Place { keys, scratch, remembered, .. } = place;
+        let opened = Opened::open(archive, subject.system, Around { keys, scratch, remembered });
+        opened.map_err(WorkError::Open)?.claim().await.map_err(WorkError::Claim)
     }
 
     async fn session(

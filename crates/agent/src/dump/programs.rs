@@ -123,6 +123,10 @@ pub(super) fn restore(place: &Place, how: &Restoring<'_>, from: Option<&Path>) -
         tool = tool.argument("--no-owner").argument("--no-privileges");
         tool = tool.argument(format!("--role={role}"));
     }
+    if !how.tables.is_empty() {
+        // Else what is not in the dump would be restored by doing nothing.
+        tool = tool.argument("--strict-names");
+    }
     for table in how.tables {
         if let Some(schema) = &table.schema {
             tool = tool.argument(format!("--schema={schema}"));

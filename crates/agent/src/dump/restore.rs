@@ -61,6 +61,12 @@ impl Restore<'_> {
             return Err(error);
         }
         course.tell(|report| report.databases_done = 1);
+        if !order.tables.is_empty() {
+            let bare = "tables come back without indexes, constraints, triggers, and defaults that \
+                        come from a sequence: make them again, or restore the whole into another \
+                        database and copy the rows";
+            course.warn(bare.to_owned());
+        }
         self.analyze().await;
         Ok(())
     }

@@ -7,8 +7,8 @@ use super::course::{self, Course, Handles, Job, WorkError};
 use super::folder::Passage;
 use super::server::{Database, Exported};
 use super::spool::Spool;
-use super::{Subject, folder, globals, programs, retention, server, stream, target, watch};
-use crate::archive::Opened;
+use super::{Place, Subject, folder, globals, programs, retention, server, stream, target, watch};
+use crate::archive::{Around, Opened};
 use crate::aside::StartError;
 use crate::backup::Role;
 use crate::chain::chain;
@@ -98,9 +98,10 @@ impl Take<'_> {
     async fn claim(&self) -> Result<(), WorkError> {
         let Job { place, archive, .. } = &self.course.job;
         std::fs::create_dir_all(&place.scratch).map_err(WorkError::Scratch)?;
-        let opened = Opened::open(archive, self.subject.system, (&place.keys, &place.scratch));
-        let opened = opened.map_err(WorkError::Open)?;
-        opened.claim(&place.scratch).await.map_err(WorkError::Claim)
+        let Place { keys, scratch, remembered, .. } = place;
+        let around = Around { keys, scratch, remembered };
+        let opened = Opened::open(archive, self.subject.system, around);
+        opened.map_err(WorkError::Open)?.claim().await.map_err(WorkError::Claim)
     }
 
     async fn begin(

@@ -50,8 +50,8 @@ pub enum RecoveryError {
     #[error("setting how it comes up")]
     SetMode { source: DurableError },
     #[error(
-        "the log ends before the target, {target}: {last}; choose an earlier target, or wait until \
-         more log is archived"
+        "the log ends before the target, {target}: {last}; choose an earlier target, or the end of \
+         the log itself (--latest, or no target), or wait until more log is archived"
     )]
     NotReached { target: String, last: String },
     #[error(

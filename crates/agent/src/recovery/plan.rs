@@ -7,12 +7,12 @@ use crate::chain::chain;
 use pgherd_api::agent::RecoverySpec;
 use pgherd_backup::backup_info::BackupInfo;
 use pgherd_backup::catalogue::{CatalogueError, Repository};
-use pgherd_core::backup::choice::{self, Along, Choice, Refusal, Wanted, choose};
-use pgherd_core::backup::window::Gap;
+use pgherd_core::backup::choice::{self, Along, Choice, Obstacle, Refusal, Wanted, choose};
+use pgherd_core::backup::window::{Gap, Stray};
 use pgherd_core::backup::{Backup, BackupId, BackupIdError, Extent};
 use pgherd_core::backup::{increment, newest};
-use pgherd_core::units::Bytes;
-use pgherd_core::wal::Segment;
+use pgherd_core::units::{Bytes, Timeline};
+use pgherd_core::wal::{Segment, WalFile};
 
 /// How a recovery will go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,13 @@ pub enum PlanError {
          to {}", gap.first, gap.last, gap.since, gap.at
     )]
     Gap { gap: Gap },
+    #[error(
+        "the archive has log of timeline {} from {} on, and its history file, {}, is missing \
+         or damaged, so nobody knows where that timeline began: bring the file back (it is in pg_wal of \
+         every instance that was on it), or name the timeline to go along, {along}, which ends before",
+        stray.timeline, stray.first, WalFile::History(stray.timeline)
+    )]
+    Stray { stray: Stray, along: Timeline },
     #[error(
         "backup {backup} is of PostgreSQL {found} and the programs here are PostgreSQL {installed}, \
          but a recovery needs the same major version: use PostgreSQL {found}"
@@ -82,8 +89,12 @@ pub async fn plan(
     let wanted = wanted(spec, backup.map_err(PlanError::Name)?);
     let chosen = choose(&wanted, &catalogue.backups(), &archive, &window);
     let choice = chosen.map_err(PlanError::Choose)?;
-    if let Some(gap) = choice::obstacle(&wanted.target, &choice, &window) {
-        return Err(PlanError::Gap { gap: *gap });
+    match choice::obstacle(&wanted, &choice, &window) {
+        None => {}
+        Some(Obstacle::Gap(gap)) => return Err(PlanError::Gap { gap }),
+        Some(Obstacle::Stray(stray)) => {
+            return Err(PlanError::Stray { stray, along: choice.timeline });
+        }
     }
     let unknown = || PlanError::Choose(Refusal::UnknownBackup(choice.backup.clone()));
     let entry = catalogue.entries.iter().find(|entry| entry.id == choice.backup);

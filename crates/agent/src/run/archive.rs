@@ -89,6 +89,7 @@ impl Agent {
             access: self.site.private(),
             spool: self.folder.spool(),
             keys: self.folder.archive(),
+            remembered: self.folder.archives(),
         };
         match Archiver::start(place) {
             Ok(archiver) => self.archiving.archiver = Some(archiver),

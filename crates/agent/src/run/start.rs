@@ -221,6 +221,7 @@ fn assemble(
         by: format!("{} {}", taken.seen.me.instance, taken.seen.me.volume),
         site: site.clone(),
         keys: folder.archive(),
+        remembered: folder.archives(),
         scratch: folder.scratch(),
         book: folder.backups(),
     });
@@ -229,6 +230,7 @@ fn assemble(
         by: format!("{} {}", taken.seen.me.instance, taken.seen.me.volume),
         site: site.clone(),
         keys: folder.archive(),
+        remembered: folder.archives(),
         scratch: folder.scratch(),
         spool: folder.dumps(),
     });

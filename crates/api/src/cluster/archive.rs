@@ -23,6 +23,11 @@ pub enum ArchiveRefusal {
         "says nothing of who writes there: add s3Credentials, azureCredentials or googleCredentials"
     )]
     NoKey,
+    #[error(
+        "is neither a URL nor a folder: write s3://BUCKET/PATH, gs://BUCKET/PATH, an https:// URL of \
+         Azure, or the folder's path from / on"
+    )]
+    NoPlace,
     #[error("has {} at once, but an archive lies in one place: keep one of them", .given.join(" and "))]
     Keys { given: Vec<&'static str> },
     #[error(
@@ -238,7 +243,13 @@ fn identity(store: &BarmanObjectStore) -> Result<ArchiveIdentity, Refused> {
     if let Some(google) = &store.google_credentials {
         return of_google(google).map_err(at("googleCredentials"));
     }
-    if store.is_folder() { Ok(ArchiveIdentity::User) } else { Err((None, ArchiveRefusal::NoKey)) }
+    if store.is_folder() {
+        return Ok(ArchiveIdentity::User);
+    }
+    if store.destination_path.contains("://") {
+        return Err((None, ArchiveRefusal::NoKey));
+    }
+    Err((Some("destinationPath"), ArchiveRefusal::NoPlace))
 }
 
 fn of_s3(s3: &S3Credentials) -> Result<ArchiveIdentity, ArchiveRefusal> {
@@ -359,6 +370,7 @@ mod tests {
     #[test]
     fn what_nobody_could_write_to_is_refused() {
         expect![[r#"
+            spec.backup.barmanObjectStore.destinationPath is neither a URL nor a folder: write s3://BUCKET/PATH, gs://BUCKET/PATH, an https:// URL of Azure, or the folder's path from / on
             spec.backup.barmanObjectStore says nothing of who writes there: add s3Credentials, azureCredentials or googleCredentials
             spec.backup.barmanObjectStore has s3Credentials and googleCredentials at once, but an archive lies in one place: keep one of them
             spec.backup.barmanObjectStore.s3Credentials needs accessKeyId and secretAccessKey, or inheritFromIAMRole: write one of the two ways
@@ -367,6 +379,7 @@ mod tests {
         "#]]
         .assert_eq(
             &[
+                "destinationPath: srv/b",
                 "destinationPath: s3://b",
                 "destinationPath: s3://b, s3Credentials: {inheritFromIAMRole: true}, \
                  googleCredentials: {gkeEnvironment: true}",

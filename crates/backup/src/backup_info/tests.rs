@@ -68,7 +68,7 @@ fn a_newer_time_notation_is_understood() {
 fn little_is_enough_to_restore_and_more_is_asked_of_what_is_done() {
     let id = || BackupId::parse("20261122T112233").unwrap();
     let backup = |text: &str| BackupInfo::read(text).backup(id(), None);
-    assert_eq!(backup("version=150018").unwrap().done(), None);
+    assert_eq!(backup("version=150018").unwrap_err().lacks, "status");
     assert_eq!(backup("status=STARTED").unwrap().status, Status::Unfinished);
     assert_eq!(backup("status=DONE\ntimeline=1").unwrap_err().lacks, "begin_xlog");
     let least = "status=DONE\nend_time=2026-11-22 11:22:42+00:00\nbegin_wal=000000010000000000000008\nend_wal=000000010000000000000009\n";

@@ -40,7 +40,7 @@ impl Repository {
     /// Takes in all names under `wals`, and of pieces, and reads the history files.
     async fn look(&self, size: SegmentSize) -> Result<Archive, StoreError> {
         let mut runs = Runs::new(size);
-        let mut histories: BTreeMap<Timeline, (Key, Compression)> = BTreeMap::new();
+        let mut histories: BTreeMap<Timeline, Vec<(Key, Compression)>> = BTreeMap::new();
         let wals = self.layout.wals();
         let mut objects = std::pin::pin!(self.store.list(&wals, None));
         while let Some(object) = objects.next().await {
@@ -50,7 +50,7 @@ impl Repository {
                     runs.add(segment, object.modified);
                 }
                 Some((WalFile::History(timeline), compression)) => {
-                    histories.insert(timeline, (object.key, compression));
+                    histories.entry(timeline).or_default().push((object.key, compression));
                 }
                 Some((WalFile::Segment(_) | WalFile::Partial(_) | WalFile::Label { .. }, _))
                 | None => {}
@@ -58,7 +58,13 @@ impl Repository {
         }
         let streams = self.streams(size, &mut runs).await?;
         let forks = futures_util::stream::iter(histories).map(|(timeline, stored)| async move {
-            Ok::<_, StoreError>(self.fork(stored).await?.map(|fork| (timeline, fork)))
+            // One that is damaged may lie beside a whole one that is packed otherwise.
+            for stored in stored {
+                if let Some(fork) = self.fork(stored).await? {
+                    return Ok(Some((timeline, fork)));
+                }
+            }
+            Ok::<_, StoreError>(None)
         });
         let forks: Vec<Option<(Timeline, Fork)>> =
             forks.buffer_unordered(AT_ONCE).try_collect().await?;
@@ -75,14 +81,23 @@ impl Repository {
         let mut streams = BTreeMap::new();
         for (segment, pieces) in pieces(&self.store, &self.layout, None).await? {
             let (chosen, to) = cover(pieces.keys(), segment, size);
-            let stored = chosen.iter().filter_map(|piece| pieces.get(piece)).max();
-            let Some(stored) = stored.copied() else { continue };
-            if to == segment.end(size) {
+            let covered = chosen.iter().filter_map(|piece| pieces.get(piece)).max();
+            let Some(stored) = covered.or_else(|| pieces.values().min()).copied() else { continue };
+            let torn = pieces.keys().any(|piece| piece.to > to && piece.to <= segment.end(size));
+            // Pieces go one after the other when their segment is there, perhaps since a moment ago.
+            if to == segment.end(size) || (torn && self.has(segment).await?) {
                 runs.add(segment, stored);
             }
-            streams.insert(segment, Streamed { to, stored });
+            streams.insert(segment, Streamed { to, stored, torn });
         }
         Ok(streams)
+    }
+
+    async fn has(&self, segment: Segment) -> Result<bool, StoreError> {
+        let file = WalFile::Segment(segment);
+        let folder = self.store.folder(&self.layout.wal_folder(file)).await?;
+        let names = folder.objects.iter().filter_map(|object| self.layout.wal_at(&object.key));
+        Ok(names.into_iter().any(|(found, _)| found == file))
     }
 
     /// A history that cannot be read is as good as none: its timeline is out of reach.

@@ -125,6 +125,11 @@ pub enum Trouble {
          destination ({0})"
     )]
     Denied(String),
+    #[error(
+        "access is denied ({0}): let the user that PostgreSQL runs as read and write in the folder, \
+         chown it to that user, or mount it for writing"
+    )]
+    Closed(String),
     #[error("the bucket is in another region: set the region of the credentials ({0})")]
     WrongRegion(String),
     #[error("nobody answers ({0}): check host and port of the endpoint, and the network")]
@@ -183,6 +188,7 @@ impl Trouble {
             | Self::Expired
             | Self::NoCredentials(_)
             | Self::Denied(_)
+            | Self::Closed(_)
             | Self::WrongRegion(_)
             | Self::UnknownHost(_)
             | Self::Untrusted(_)
@@ -339,7 +345,7 @@ fn by_file(error: &object_store::Error) -> Option<Trouble> {
 fn told_of_file(cause: &io::Error) -> Option<Trouble> {
     Some(match cause.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Trouble::Denied(cause.to_string())
+            Trouble::Closed(cause.to_string())
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Trouble::Full,
         io::ErrorKind::NotFound => Trouble::Missing,

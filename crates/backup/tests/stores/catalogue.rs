@@ -185,6 +185,27 @@ async fn goes_its_way(store: &Store) {
 }
 
 #[tokio::test]
+async fn a_history_is_read_where_one_is_whole_and_missed_where_none_is() {
+    let server = Server::folder();
+    let store = server.store();
+    let repository = filled(&store).await;
+    let catalogue = repository.list().await.unwrap();
+    let seen = async || {
+        let (_, window) = repository.window(&catalogue).await.unwrap();
+        let entered = window.intervals.iter().any(|one| one.from == Lsn(0x900_0100));
+        (entered, window.strays.iter().map(|stray| stray.timeline.0).collect::<Vec<_>>())
+    };
+    assert_eq!(seen().await, (true, vec![]));
+    let plain = layout().wal(file("00000002.history"), Compression::None);
+    put(&store, &layout().wal(file("00000002.history"), Compression::Gzip), "damaged").await;
+    assert_eq!(seen().await, (true, vec![]));
+    put(&store, &plain, "").await;
+    assert_eq!(seen().await, (false, vec![2]));
+    store.delete(vec![plain]).await.unwrap();
+    assert_eq!(seen().await, (false, vec![2]));
+}
+
+#[tokio::test]
 async fn a_repository_in_a_folder_is_listed_and_pruned() {
     goes_its_way(&Server::folder().store()).await;
 }
@@ -215,7 +236,7 @@ async fn a_damaged_description_hides_no_other_and_stops_retention() {
         .collect();
     expect![[r#"
         20261102T000000 Done None
-        20261104T000000 backup 20261104T000000 is said to be done, and its description lacks timeline
+        20261104T000000 the description of backup 20261104T000000 is damaged or not whole: it lacks timeline
         20261106T000000 Done None
         20261107T000000 Done Some(Standalone)
         20261108T000000 Done Some(Full)

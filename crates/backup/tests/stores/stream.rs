@@ -216,6 +216,17 @@ async fn the_window_ends_with_what_was_streamed_and_retention_takes_it_along() {
     assert_eq!(repository.end_in(held(7), size).await.unwrap(), None);
     assert_eq!(repository.end_in(held(2), size).await.unwrap(), None);
 
+    // Pieces behind a hole prove that log is missing, and where its segment is there, they do not.
+    put(6, 0x500, 0x700).await;
+    put(3, 0x500, 0x700).await;
+    let (log, torn) = repository.window(&catalogue).await.unwrap();
+    let [gap] = torn.gaps.as_slice() else { panic!("{torn}") };
+    assert_eq!(
+        (gap.first, gap.at, gap.ends(torn.intervals[0].to)),
+        (held(6), Lsn(0x600_0300), true)
+    );
+    assert_eq!(log.put_together(held(6)), Some(Lsn(0x600_0300)));
+
     let plan = super::catalogue::plan(&catalogue, &std::collections::BTreeSet::new(), "1");
     repository.prune(&plan).await.unwrap();
     let left = archive.pieces(None).await.unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Never chooses one that cannot reach the target, and says of every refusal what would help.
 
-use super::window::{Archive, Gap, Interval, Missing, Window};
+use super::window::{Archive, Gap, Interval, Missing, Stray, Window};
 use super::{Backup, BackupId, Extent};
 use crate::units::{Lsn, Moment, Timeline};
 use crate::wal::Segment;
@@ -219,18 +219,38 @@ fn set_back(target: &Target, chosen: &BackupId, backups: &[Backup]) -> Option<Ba
     behind.any(|(_, other)| other.ended < began).then(|| ahead.clone())
 }
 
+/// What is in the way to a target that may lie behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    Gap(Gap),
+    /// A newer timeline, which may be the one that leads on.
+    Stray(Stray),
+}
+
 /// The log that is missing on the way to a target which may lie behind it. A recovery would end
 /// before it, as if that were the end of the log.
-pub fn obstacle<'a>(target: &Target, choice: &Choice, window: &'a Window) -> Option<&'a Gap> {
-    let may_lie_behind = |gap: &Gap| match target {
+pub fn obstacle(wanted: &Wanted, choice: &Choice, window: &Window) -> Option<Obstacle> {
+    let may_lie_behind = |known: Moment| match &wanted.target {
         Target::Latest => true,
-        Target::Time(time) => *time > gap.since,
+        Target::Time(time) => *time > known,
         // What is sought may be found before; else it is not found.
         Target::Immediate | Target::Lsn(_) | Target::Sought(_) => false,
     };
-    window.gaps.iter().find(|gap| {
-        gap.first.timeline() == choice.timeline && gap.ends(choice.to) && may_lie_behind(gap)
-    })
+    let gap = window
+        .gaps
+        .iter()
+        .find(|gap| gap.is_on(choice.timeline) && gap.ends(choice.to) && may_lie_behind(gap.since));
+    if let Some(gap) = gap {
+        return Some(Obstacle::Gap(*gap));
+    }
+    let mut reached = window.intervals.iter();
+    let reached = reached.find(|one| (one.timeline, one.to) == (choice.timeline, choice.to))?;
+    let leads_on = |stray: &&Stray| {
+        wanted.along == Along::Latest
+            && stray.timeline > choice.timeline
+            && may_lie_behind(reached.until)
+    };
+    window.strays.iter().find(leads_on).map(|stray| Obstacle::Stray(*stray))
 }
 
 /// The last interval that a recovery from this backup goes through.
@@ -345,9 +365,12 @@ mod tests {
             Target::Lsn(Lsn(0x500_0000)),
             Target::Time(minute(1)),
         ] {
-            let choice = choose(&wanted(target.clone()), &backups, &archive, &window).unwrap();
-            let gap = obstacle(&target, &choice, &window);
-            let gap = gap.map(|gap| format!("{} to {}", gap.first, gap.last));
+            let wanted = wanted(target.clone());
+            let choice = choose(&wanted, &backups, &archive, &window).unwrap();
+            let gap = obstacle(&wanted, &choice, &window).map(|obstacle| match obstacle {
+                Obstacle::Gap(gap) => format!("{} to {}", gap.first, gap.last),
+                Obstacle::Stray(stray) => format!("{stray:?}"),
+            });
             said.push(format!("{target:?}: {gap:?}\n"));
         }
         expect![[r#"
@@ -357,6 +380,33 @@ mod tests {
             Time(Moment(172860000000)): Some("000000010000000000000009 to 00000001000000000000000A")
         "#]]
         .assert_eq(&said.concat());
+    }
+
+    #[test]
+    fn a_lost_history_is_in_the_way_of_what_may_lie_behind() {
+        let backups = [backup(1, 1, 3)];
+        let archive = archive(&[(1, 2, 8), (2, 8, 12), (3, 12, 14)], &[(2, 1, 0x800_0100)]);
+        let window = window(&backups, &archive);
+        let minute = |minutes: i64| Moment(minutes * 60_000_000 + DAY * 2);
+        let is_hindered = |target: Target, along: Along| {
+            let wanted = Wanted { along, ..wanted(target) };
+            let choice = choose(&wanted, &backups, &archive, &window).unwrap();
+            match obstacle(&wanted, &choice, &window) {
+                None => false,
+                Some(Obstacle::Stray(stray)) => stray.timeline == Timeline(3),
+                Some(Obstacle::Gap(gap)) => panic!("{gap:?}"),
+            }
+        };
+        assert!(is_hindered(Target::Latest, Along::Latest));
+        assert!(is_hindered(Target::Time(minute(1)), Along::Latest));
+        for (target, along) in [
+            (Target::Latest, Along::Only(Timeline(2))),
+            (Target::Latest, Along::Current),
+            (Target::Immediate, Along::Latest),
+            (Target::Lsn(Lsn(0x500_0000)), Along::Latest),
+        ] {
+            assert!(!is_hindered(target.clone(), along), "{target:?} {along:?}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(crate) fn archive(runs: &[(u32, u64, u64)], forks: &[(u32, u32, u64)]) -> Ar
 pub(crate) fn streaming(archive: Archive, streams: &[(u32, u64)]) -> Archive {
     let streamed = |(timeline, to): &(u32, u64)| {
         let segment = Segment::holding(Timeline(*timeline), Lsn(to - 1), archive.size);
-        (segment, Streamed { to: Lsn(*to), stored: Moment(3_600_000_000) })
+        (segment, Streamed { to: Lsn(*to), stored: Moment(3_600_000_000), torn: false })
     };
     Archive { streams: streams.iter().map(streamed).collect(), ..archive }
 }

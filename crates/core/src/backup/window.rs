@@ -40,8 +40,10 @@ pub struct Fork {
 pub struct Streamed {
     /// Without a hole from its begin.
     pub to: Lsn,
-    /// When the last part of that was stored.
+    /// When the last part of that was stored; of one without a begin, its first part.
     pub stored: Moment,
+    /// Whether there is more of it behind a hole.
+    pub torn: bool,
 }
 
 /// The log that a repository holds.
@@ -81,11 +83,36 @@ impl Archive {
     /// what an old primary wrote after it was left belongs to nobody.
     fn tail(&self, segment: Segment) -> Option<(Lsn, Moment)> {
         let timeline = segment.timeline();
-        let Streamed { to, stored } = *self.streams.get(&segment)?;
-        let goes_on = self.on(timeline).any(|run| run.last >= segment);
-        let left = self.forks.values().filter(|fork| fork.parent == timeline).map(|fork| fork.at);
-        let to = left.fold(to, Lsn::min);
-        (!goes_on && to > segment.start(self.size)).then_some((to, stored))
+        let Streamed { to, stored, .. } = *self.streams.get(&segment)?;
+        let to = self.left(timeline).fold(to, Lsn::min);
+        (!self.goes_on(segment) && to > segment.start(self.size)).then_some((to, stored))
+    }
+
+    /// Whether there is a finished segment of this timeline at or behind this one.
+    fn goes_on(&self, segment: Segment) -> bool {
+        self.on(segment.timeline()).any(|run| run.last >= segment)
+    }
+
+    /// Where others began that came from this timeline.
+    fn left(&self, timeline: Timeline) -> impl Iterator<Item = Lsn> {
+        self.forks.values().filter(move |fork| fork.parent == timeline).map(|fork| fork.at)
+    }
+
+    /// How a timeline came about. One that comes from itself or a younger one is not believed:
+    /// following it would not end.
+    fn fork(&self, timeline: Timeline) -> Option<Fork> {
+        self.forks.get(&timeline).filter(|fork| fork.parent < timeline).copied()
+    }
+
+    /// The first segment of each timeline of which there is log.
+    fn begins(&self) -> BTreeMap<Timeline, Segment> {
+        let segments = self.runs.iter().map(|run| run.first).chain(self.streams.keys().copied());
+        let mut begins = BTreeMap::new();
+        for segment in segments {
+            let first = begins.entry(segment.timeline()).or_insert(segment);
+            *first = segment.min(*first);
+        }
+        begins
     }
 
     /// Up to where a segment that was never archived as a whole may be put together from pieces.
@@ -154,7 +181,18 @@ pub struct Window {
     /// In the order of timelines and positions.
     pub intervals: Vec<Interval>,
     pub gaps: Vec<Gap>,
+    pub strays: Vec<Stray>,
     pub unusable: Vec<Unusable>,
+}
+
+/// A timeline that comes from one that can be recovered, and nobody knows where: its history file
+/// is missing or damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stray {
+    pub timeline: Timeline,
+    /// The first segment that is there.
+    pub first: Segment,
 }
 
 /// A stretch of one timeline of which every point can be recovered.
@@ -178,7 +216,7 @@ impl Interval {
     }
 }
 
-/// Segments that are missing between two that are there.
+/// Segments that are missing on the way to others that are there; of one there may be a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gap {
@@ -194,6 +232,10 @@ impl Gap {
     /// Whether the log that goes so far is ended by this gap.
     pub fn ends(&self, to: Lsn) -> bool {
         self.at == to
+    }
+
+    pub fn is_on(&self, timeline: Timeline) -> bool {
+        self.first.timeline() == timeline
     }
 }
 
@@ -246,7 +288,8 @@ pub fn window(backups: &[Backup], archive: &Archive) -> Window {
         }
     }
     intervals.sort_by_key(|interval| (interval.timeline, interval.from));
-    Window { gaps: gaps(&intervals, archive), intervals, unusable }
+    let strays = strays(&intervals, archive);
+    Window { gaps: gaps(&intervals, archive), intervals, strays, unusable }
 }
 
 /// From where a backup is consistent to the end of its run; or the segment it lacks for that.
@@ -353,8 +396,66 @@ fn gaps(intervals: &[Interval], archive: &Archive) -> Vec<Gap> {
                 gaps.push(Gap { first, last, since: before.archived, at });
             }
         }
+        gaps.extend(torn(timeline, intervals, archive));
+    }
+    for gap in before_forks(intervals, archive) {
+        if !gaps.iter().any(|other| other.is_on(gap.first.timeline()) && other.ends(gap.at)) {
+            gaps.push(gap);
+        }
+    }
+    gaps.sort_by_key(|gap| (gap.first, gap.last));
+    gaps
+}
+
+/// Holes in what was streamed of a segment that the log of this timeline ends in.
+fn torn(timeline: Timeline, intervals: &[Interval], archive: &Archive) -> Vec<Gap> {
+    let torn = archive.streams.iter().filter(|(segment, streamed)| {
+        let ends_there = |one: &Interval| (one.timeline, one.to) == (timeline, streamed.to);
+        streamed.torn
+            && segment.timeline() == timeline
+            && !archive.goes_on(**segment)
+            && archive.left(timeline).all(|at| at > streamed.to)
+            && intervals.iter().any(ends_there)
+    });
+    let gap = |(segment, streamed): (&Segment, &Streamed)| Gap {
+        first: *segment,
+        last: *segment,
+        since: streamed.stored,
+        at: streamed.to,
+    };
+    torn.map(gap).collect()
+}
+
+/// What is missing between where the log of a timeline ends and where another one left it.
+fn before_forks(intervals: &[Interval], archive: &Archive) -> Vec<Gap> {
+    let entered = |timeline, fork: Fork| {
+        intervals.iter().any(|one| one.timeline == timeline && one.from <= fork.at)
+    };
+    let mut gaps = Vec::new();
+    for timeline in archive.begins().into_keys() {
+        let Some(fork) = archive.fork(timeline).filter(|fork| !entered(timeline, *fork)) else {
+            continue;
+        };
+        let copy = Segment::holding(timeline, fork.at, archive.size);
+        let leads = |one: &&Interval| {
+            one.timeline == fork.parent && one.from <= fork.at && one.to < copy.start(archive.size)
+        };
+        let before = intervals.iter().filter(leads).max_by_key(|one| one.to);
+        if let Some((before, last)) = before.zip(copy.previous(archive.size)) {
+            let first = Segment::holding(fork.parent, before.to, archive.size);
+            let last = last.on(fork.parent);
+            gaps.push(Gap { first, last, since: before.until, at: before.to });
+        }
     }
     gaps
+}
+
+fn strays(intervals: &[Interval], archive: &Archive) -> Vec<Stray> {
+    let begins = archive.begins().into_iter();
+    let stray = begins.filter(|(timeline, _)| {
+        archive.fork(*timeline).is_none() && intervals.iter().any(|one| one.timeline < *timeline)
+    });
+    stray.map(|(timeline, first)| Stray { timeline, first }).collect()
 }
 
 impl fmt::Display for Window {
@@ -368,6 +469,9 @@ impl fmt::Display for Window {
         }
         for Gap { first, last, since, .. } in &self.gaps {
             writeln!(f, "missing: {first} to {last}, after {since}")?;
+        }
+        for Stray { timeline, first } in &self.strays {
+            writeln!(f, "no history: timeline {timeline}, from {first} on")?;
         }
         for Unusable { backup, missing } in &self.unusable {
             writeln!(f, "backup {backup} cannot be recovered: {missing} is missing")?;
@@ -410,6 +514,66 @@ mod tests {
             missing: 000000010000000000000006 to 000000010000000000000006, after 1970-01-01 00:05:00 UTC
         "#]],
         );
+    }
+
+    #[test]
+    fn a_hole_in_what_was_streamed_last_is_a_gap_unless_the_log_goes_on_elsewhere() {
+        let whole = archive(&[(1, 2, 6)], &[]);
+        let streamed = |archive: Archive, to: u64, torn: bool| {
+            let segment = Segment::holding(Timeline(1), Lsn(0x700_0000), archive.size);
+            let streamed = Streamed { to: Lsn(to), stored: Moment(3_600_000_000), torn };
+            Archive { streams: BTreeMap::from([(segment, streamed)]), ..archive }
+        };
+        let seen = |archive: &Archive| {
+            let window = window(&[backup(1, 1, 3)], archive);
+            let gaps = window.gaps.iter().map(|gap| format!("{} at {}", gap.first, gap.at));
+            (window.intervals.last().unwrap().to, gaps.collect::<Vec<_>>())
+        };
+        let gap = |at: &str| vec![format!("000000010000000000000007 at {at}")];
+        let to = |lsn| Lsn(lsn);
+        assert_eq!(seen(&streamed(whole.clone(), 0x700_2000, false)), (to(0x700_2000), vec![]));
+        let torn = streamed(whole.clone(), 0x700_2000, true);
+        assert_eq!(seen(&torn), (to(0x700_2000), gap("0/7002000")));
+        let at_its_begin = streamed(whole, 0x700_0000, true);
+        assert_eq!(seen(&at_its_begin), (to(0x700_0000), gap("0/7000000")));
+        let archived = streamed(archive(&[(1, 2, 7)], &[]), 0x700_2000, true);
+        assert_eq!(seen(&archived), (to(0x800_0000), vec![]));
+        let left = archive(&[(1, 2, 6), (2, 7, 8)], &[(2, 1, 0x700_1000)]);
+        assert_eq!(seen(&streamed(left, 0x700_2000, true)), (to(0x900_0000), vec![]));
+    }
+
+    #[test]
+    fn log_that_is_missing_before_another_timeline_is_a_gap() {
+        let backups = [backup(1, 1, 3)];
+        check(
+            &backups,
+            &archive(&[(1, 2, 6), (2, 9, 12)], &[(2, 1, 0x900_0100)]),
+            &expect![[r#"
+            timeline 1: 0/3000100 to 0/7000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:06:00 UTC) from backup 19700102T000000
+            missing: 000000010000000000000007 to 000000010000000000000008, after 1970-01-01 00:06:00 UTC
+        "#]],
+        );
+        // Once, although it lies between two others, too.
+        let window =
+            window(&backups, &archive(&[(1, 2, 6), (1, 8, 9), (2, 9, 12)], &[(2, 1, 0x900_0100)]));
+        assert_eq!(window.gaps.len(), 1, "{window}");
+    }
+
+    #[test]
+    fn a_timeline_whose_history_is_lost_or_makes_no_sense_is_told() {
+        for forks in [&[][..], &[(2, 2, 0x700_0100)]] {
+            check(
+                &[backup(1, 1, 3)],
+                &archive(&[(1, 2, 6), (2, 7, 12)], forks),
+                &expect![[r#"
+                timeline 1: 0/3000100 to 0/7000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:06:00 UTC) from backup 19700102T000000
+                no history: timeline 2, from 000000020000000000000007 on
+            "#]],
+            );
+        }
+        // Nothing older leads there: its history would be of no use.
+        let alone = window(&[backup(1, 2, 8)], &archive(&[(2, 7, 12)], &[]));
+        assert_eq!(alone.strays, []);
     }
 
     #[test]

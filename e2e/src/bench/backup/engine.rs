@@ -286,7 +286,8 @@ fn archive(asked: &Asked) -> Result<()> {
         stream: None,
     };
     let (data, socket, access) = (asked.data.clone(), socket(&asked.data), Access::PRIVATE);
-    let archiver = Archiver::start(Place { data, socket, access, spool, keys })?;
+    let remembered = data.join("archives.json");
+    let archiver = Archiver::start(Place { data, socket, access, spool, keys, remembered })?;
     let system = Some(system(&asked.data)?);
     let part = Part::Primary { timeline: Timeline(1) };
     archiver.order(Orders { archive: Some(spec), system, part, reign: None });

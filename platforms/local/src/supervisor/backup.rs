@@ -125,7 +125,16 @@ impl Supervisor {
                 .because(chain(&error).to_string())
                 .fix("pgherd local explain")
         })?;
-        Ok(Done { restore_point: Some(made), ..about(BTreeSet::from([primary])) })
+        let statuses = self.inquiry(|name| *name == primary).ask().await;
+        let archive = statuses.into_values().flatten().find_map(|status| status.archive);
+        let failing = archive.and_then(|archive| archive.failing).map(|failing| {
+            format!(
+                "the log is not archived at present, so nothing can be restored to this point yet: {}",
+                failing.why
+            )
+        });
+        let warnings = failing.into_iter().collect();
+        Ok(Done { restore_point: Some(made), warnings, ..about(BTreeSet::from([primary])) })
     }
 
     /// Who takes it, and what people should know of that.

@@ -12,6 +12,7 @@ use super::super::repository::dump::{delete, details, expire, list};
 use super::output::Output;
 use super::place::Place;
 use super::repository;
+use super::wait::unless_gone;
 use clap::Subcommand;
 use pgherd_api::agent::DumpReport;
 use pgherd_core::names::InstanceName;
@@ -95,6 +96,9 @@ async fn follow(
     loop {
         let view = supervisor.view().await?;
         let status = view.instance(instance).and_then(|it| it.status.as_ref());
+        if status.is_none() {
+            unless_gone(&view, instance, name)?;
+        }
         if let Some(report) = follower.look(status)? {
             return Ok(report);
         }

@@ -3,6 +3,7 @@
 //! Never on a standby: its log is the primary's.
 
 use super::super::restore_point::{name, tell};
+use super::output::warn;
 use super::place::Place;
 use pgherd_local::control::Request;
 use pgherd_local::failure::{Failure, Kind};
@@ -34,6 +35,7 @@ impl RestorePoint {
                 return Err(Failure::new(Kind::Failed, "no restore point was made")
                     .fix("pgherd local restart lets the supervisor be of this version"));
             };
+            warn(&done.warnings);
             tell(form, (&cluster, primary), point)
         })
     }

@@ -4,6 +4,7 @@
 
 use super::progress::Progress;
 use pgherd_core::names::InstanceName;
+use pgherd_core::wishes::Wish;
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::View;
 use pgherd_local::failure::{Failure, Kind};
@@ -43,6 +44,16 @@ pub(crate) async fn until<T>(
             return Err(setbacks.timed_out(within, &missing));
         }
         sleep(BETWEEN_LOOKS).await;
+    }
+}
+
+/// Refuses to wait for what an instance does that is not to run any more.
+pub(super) fn unless_gone(view: &View, name: &InstanceName, what: &str) -> Result<(), Failure> {
+    match view.instance(name) {
+        Some(instance) if instance.wish == Wish::Running => Ok(()),
+        Some(_) | None => Err(Failure::new(Kind::Failed, format!("{what} came to nothing"))
+            .because(format!("{name}, which worked on it, does not run any more"))
+            .fix("ask for it again")),
     }
 }
 

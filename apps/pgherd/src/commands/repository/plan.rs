@@ -105,6 +105,7 @@ fn refused(new: &ClusterName, error: &PlanError) -> Failure {
         PlanError::Name(_)
         | PlanError::Choose(_)
         | PlanError::Gap { .. }
+        | PlanError::Stray { .. }
         | PlanError::MatchVersion { .. }
         | PlanError::Tablespaces { .. }
         | PlanError::Snapshot { .. } => Kind::Refused,

@@ -5,6 +5,7 @@
 use super::{Answer, Opened, second, timestamp};
 use jiff::Timestamp;
 use pgherd_core::backup::window::{self, Window as Known};
+use pgherd_core::wal::WalFile;
 use pgherd_local::failure::Failure;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,18 @@ pub(crate) struct Found {
     retention: Option<String>,
     intervals: Vec<Interval>,
     gaps: Vec<Gap>,
+    #[serde(default)]
+    strays: Vec<Stray>,
     unusable: Vec<Unusable>,
+}
+
+/// A timeline whose history file is missing or damaged.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stray {
+    timeline: u32,
+    first: String,
+    history: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -78,6 +90,11 @@ fn found(
         since: timestamp(it.since),
         at: it.at.to_string(),
     };
+    let stray = |it: &window::Stray| Stray {
+        timeline: it.timeline.0,
+        first: it.first.to_string(),
+        history: WalFile::History(it.timeline).to_string(),
+    };
     let unusable = |it: &window::Unusable| Unusable {
         backup: it.backup.to_string(),
         missing: it.missing.to_string(),
@@ -88,6 +105,7 @@ fn found(
         retention: retention.clone(),
         intervals: window.intervals.iter().map(interval).collect(),
         gaps: window.gaps.iter().map(gap).collect(),
+        strays: window.strays.iter().map(stray).collect(),
         unusable: window.unusable.iter().map(unusable).collect(),
     }
 }
@@ -112,10 +130,16 @@ impl Answer for Found {
             return lines;
         }
         lines.extend(self.intervals.iter().map(interval));
-        if self.gaps.is_empty() {
+        if self.gaps.is_empty() && self.strays.is_empty() {
             lines.push("  no gaps".to_owned());
         }
         lines.extend(self.gaps.iter().map(gap));
+        lines.extend(self.strays.iter().map(|Stray { timeline, first, history }| {
+            format!(
+                "  GAP: {history} is missing or damaged, so nothing leads to the log of timeline \
+                 {timeline}, which is there from {first} on"
+            )
+        }));
         lines.extend(self.unusable.iter().map(|Unusable { backup, missing }| {
             format!("  backup {backup} cannot be restored: {missing} is missing")
         }));
@@ -145,6 +169,7 @@ mod tests {
     use expect_test::expect;
     use pgherd_core::backup::BackupId;
     use pgherd_core::units::{Lsn, Moment, Timeline};
+    use pgherd_core::wal::Segment;
 
     #[test]
     fn moments_are_written_as_programs_read_them() {
@@ -158,15 +183,19 @@ mod tests {
                 until: Moment(1_795_346_853_000_000),
             }],
             gaps: Vec::new(),
+            strays: vec![window::Stray {
+                timeline: Timeline(3),
+                first: Segment::parse("000000030000000000000005").unwrap(),
+            }],
             unusable: Vec::new(),
         };
         let found = found("shop".to_owned(), "/b/shop".to_owned(), (&None, &window));
         let document = serde_json::to_string(&found).unwrap();
         expect![[r#"
-            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z"}],"gaps":[],"unusable":[]}
+            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z"}],"gaps":[],"strays":[{"timeline":3,"first":"000000030000000000000005","history":"00000003.history"}],"unusable":[]}
             /b/shop   retention none: backups are kept for ever
               timeline 2   2026-11-22 11:22:33Z to 2026-11-22 11:27:33Z   0/3000000 to 0/5000000   from backup 20261122T112233
-              no gaps
+              GAP: 00000003.history is missing or damaged, so nothing leads to the log of timeline 3, which is there from 000000030000000000000005 on
         "#]]
         .assert_eq(&format!("{document}\n{}\n", found.lines().join("\n")));
     }

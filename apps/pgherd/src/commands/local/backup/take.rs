@@ -6,6 +6,7 @@ use super::super::super::backup::{Build, Pace, Target, completed, ended, words};
 use super::super::output::{say_either, warn};
 use super::super::place::Place;
 use super::super::progress::Progress;
+use super::super::wait::unless_gone;
 use jiff::Timestamp;
 use pgherd_api::agent::{BackupOrder, BackupPhase, BackupReport};
 use pgherd_core::names::InstanceName;
@@ -103,7 +104,10 @@ async fn follow(
                 return Err(Failure::new(Kind::Failed, what).fix("pgherd local backup list"));
             }
             Some(None) => progress.tell_step("waiting for it to begin", ""),
-            None => progress.tell_step(&format!("waiting for the agent of {instance}"), ""),
+            None => {
+                unless_gone(&view, instance, &format!("backup {name}"))?;
+                progress.tell_step(&format!("waiting for the agent of {instance}"), "");
+            }
         }
         if moved.elapsed() >= patience {
             let what = format!("backup {name} has not got on for {patience:?}");
