@@ -87,6 +87,16 @@ fn restored(home: &Home, words: &[&str]) {
     assert!(told.starts_with("exit code 0\n"), "{words:?}: {told}");
 }
 
+fn unknown_tables_are_refused(home: &Home, id: &str) {
+    for unknown in ["shop.nosuch", "nosuch.lines", "nosuch"] {
+        let table = [id, "--database", "app", "--into", "none", "--create", "--table", unknown];
+        let told = restore(home, &table);
+        assert!(!told.starts_with("exit code 0") && told.contains("not found"), "{told}");
+        let made = "select count(*) from pg_database where datname = 'none'";
+        assert_eq!(sql_in(home, "app", made), "0");
+    }
+}
+
 #[test]
 fn a_dump_of_a_standby_comes_back_as_it_was() {
     let mut home = Home::new();
@@ -148,13 +158,7 @@ fn a_dump_of_a_standby_comes_back_as_it_was() {
     assert_eq!(sql_in(&home, "copy", "select count(*) from shop.lines"), "5000");
     let told = restore(&home, &[&[id.as_str()], &table[..]].concat());
     assert!(told.contains("has a table shop.lines already: add --clean"), "{told}");
-    for unknown in ["shop.nosuch", "nosuch.lines", "nosuch"] {
-        let table = ["--database", "app", "--into", "none", "--create", "--table", unknown];
-        let told = restore(&home, &[&[id.as_str()], &table[..]].concat());
-        assert!(!told.starts_with("exit code 0") && told.contains("not found"), "{told}");
-        let made = "select count(*) from pg_database where datname = 'none'";
-        assert_eq!(sql_in(&home, "app", made), "0");
-    }
+    unknown_tables_are_refused(&home, &id);
 
     // Nothing of a damaged one gets in.
     let oid = app["oid"].to_string();

@@ -62,10 +62,11 @@ impl Remembered {
     }
 
     fn read(&self) -> Vec<Place> {
-        durable::load(&self.file).map(Option::unwrap_or_default).unwrap_or_else(|error| {
-            warn!(error = %chain(&error), "where the archive lay is not known any more");
-            Vec::new()
-        })
+        let read = durable::load(&self.file);
+        let read = read.inspect_err(|error| {
+            warn!(error = %chain(error), "where the archive lay is not known any more");
+        });
+        read.ok().flatten().unwrap_or_default()
     }
 }
 
