@@ -14,7 +14,7 @@ mod together;
 mod unpack;
 
 pub use blockmap::MapError;
-pub(crate) use blockmap::{archived_map, stored_map, walked};
+pub(crate) use blockmap::{archived, archived_map, stored_map, walked};
 pub use fetch::{Fetched, Partials};
 pub use occupied::Occupied;
 pub use push::{Mapped, Pushed};

@@ -9,7 +9,7 @@ use place::{Store, folder};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const WITHIN: Duration = Duration::from_secs(90);
@@ -91,16 +91,22 @@ fn wait_for_all(home: &Home, files: impl Fn() -> BTreeSet<String>) {
     }
 }
 
+/// One instance that archives to a folder, which is returned.
+fn one_with_a_folder(home: &Home) -> PathBuf {
+    let place = folder(home);
+    let store =
+        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
+    let spec = format!("instances: 1, enableSuperuserAccess: true, {store}");
+    up(home, &home.manifest("local", &spec));
+    place
+}
+
 #[test]
 fn commands_of_postgresql_reach_a_program_that_its_user_does_not() {
     let mut home = Home::with_a_closed_program();
     home.owns("local");
     home.owns("copy");
-    let place = folder(&home);
-    let store =
-        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
-    let spec = format!("instances: 1, enableSuperuserAccess: true, {store}");
-    up(&home, &home.manifest("local", &spec));
+    one_with_a_folder(&home);
     let archived = |home: &Home| {
         fill_a_segment(home);
         let last = sql(home, "select pg_walfile_name(pg_current_wal_lsn() - 1)");
@@ -122,11 +128,7 @@ fn commands_of_postgresql_reach_a_program_that_its_user_does_not() {
 fn an_archive_whose_disk_is_not_mounted_is_not_begun_anew() {
     let mut home = Home::new();
     home.owns("local");
-    let place = folder(&home);
-    let store =
-        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
-    let spec = format!("instances: 1, enableSuperuserAccess: true, {store}");
-    up(&home, &home.manifest("local", &spec));
+    let place = one_with_a_folder(&home);
     fill_a_segment(&home);
     home.json(&["backup", "--immediate-checkpoint"]);
     let disk = place.with_file_name("disk");

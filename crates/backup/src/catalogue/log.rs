@@ -7,7 +7,7 @@ use super::{CatalogueError, Repository, history};
 use crate::compression::{Compression, unpacked};
 use crate::layout::Key;
 use crate::store::StoreError;
-use crate::wal::pieces;
+use crate::wal::{archived, pieces};
 use futures_util::{StreamExt, TryStreamExt};
 use pgherd_core::backup::window::{Archive, Fork, Runs, Streamed};
 use pgherd_core::units::{Bytes as Size, Lsn, Timeline};
@@ -94,10 +94,7 @@ impl Repository {
     }
 
     async fn has(&self, segment: Segment) -> Result<bool, StoreError> {
-        let file = WalFile::Segment(segment);
-        let folder = self.store.folder(&self.layout.wal_folder(file)).await?;
-        let names = folder.objects.iter().filter_map(|object| self.layout.wal_at(&object.key));
-        Ok(names.into_iter().any(|(found, _)| found == file))
+        Ok(archived((&self.store, &self.layout), segment).await?.is_some())
     }
 
     /// A history that cannot be read is as good as none: its timeline is out of reach.

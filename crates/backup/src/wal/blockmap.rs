@@ -6,6 +6,7 @@ use super::header::{self, Expected, Header};
 use super::unpack::{Failed, unpack};
 use super::{Archive, WalError};
 use crate::blockmap::{SegmentMap, Unreadable, Unusable, Walk};
+use crate::compression::Compression;
 use crate::layout::{Key, Layout};
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
@@ -57,6 +58,19 @@ pub(crate) async fn stored_map(
     map.map_err(|source| MapError::Unusable { key, source })
 }
 
+/// Under which name a segment is archived, if it is.
+pub(crate) async fn archived(
+    (store, layout): (&Store, &Layout),
+    segment: Segment,
+) -> Result<Option<(Key, Compression)>, StoreError> {
+    let file = WalFile::Segment(segment);
+    let listed = store.folder(&layout.wal_folder(file)).await?;
+    Ok(listed.objects.into_iter().find_map(|object| {
+        let (found, compression) = layout.wal_at(&object.key)?;
+        (found == file).then_some((object.key, compression))
+    }))
+}
+
 /// Makes the map of a segment that is archived, if it is.
 pub(crate) async fn archived_map(
     (store, layout): (&Store, &Layout),
@@ -64,12 +78,7 @@ pub(crate) async fn archived_map(
     (size, system): (SegmentSize, SystemId),
 ) -> Result<Option<SegmentMap>, MapError> {
     let failed = |source| MapError::Store { segment, source };
-    let file = WalFile::Segment(segment);
-    let listed = store.folder(&layout.wal_folder(file)).await.map_err(failed)?;
-    let found = listed.objects.into_iter().find_map(|object| {
-        let (found, compression) = layout.wal_at(&object.key)?;
-        (found == file).then_some((object.key, compression))
-    });
+    let found = archived((store, layout), segment).await.map_err(failed)?;
     let Some((key, compression)) = found else { return Ok(None) };
     let Some((_, packed)) = store.stream(&key).await.map_err(failed)? else { return Ok(None) };
     let stored = key.clone();

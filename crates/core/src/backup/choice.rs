@@ -243,8 +243,7 @@ pub fn obstacle(wanted: &Wanted, choice: &Choice, window: &Window) -> Option<Obs
     if let Some(gap) = gap {
         return Some(Obstacle::Gap(*gap));
     }
-    let mut reached = window.intervals.iter();
-    let reached = reached.find(|one| (one.timeline, one.to) == (choice.timeline, choice.to))?;
+    let reached = choice.reached(window)?;
     let leads_on = |stray: &&Stray| {
         wanted.along == Along::Latest
             && stray.timeline > choice.timeline
@@ -275,16 +274,21 @@ fn comes_from(interval: &Interval, extent: Extent, archive: &Archive, window: &W
     if interval.timeline == extent.timeline {
         return interval.holds(extent.end);
     }
-    let Some(fork) = archive.forks.get(&interval.timeline) else { return false };
-    // A history that names its own timeline or a younger one is damaged; following it would not end.
-    fork.parent < interval.timeline
-        && interval.from == fork.at
+    let Some(fork) = archive.fork(interval.timeline) else { return false };
+    interval.from == fork.at
         && window.intervals.iter().any(|parent| {
             parent.timeline == fork.parent
                 && parent.from <= fork.at
                 && (parent.timeline != extent.timeline || extent.end <= fork.at)
                 && comes_from(parent, extent, archive, window)
         })
+}
+
+impl Choice {
+    /// The interval in which the recovery will end.
+    pub(super) fn reached<'a>(&self, window: &'a Window) -> Option<&'a Interval> {
+        window.intervals.iter().find(|one| (one.timeline, one.to) == (self.timeline, self.to))
+    }
 }
 
 impl fmt::Display for Choice {

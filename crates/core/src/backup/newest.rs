@@ -28,8 +28,7 @@ pub fn is_needed(target: &Target, chosen: Result<&Choice, &Refusal>, window: &Wi
             | Refusal::EndedAfter { .. },
         ) => return false,
     };
-    let mut reached = window.intervals.iter();
-    let reached = reached.find(|it| (it.timeline, it.to) == (choice.timeline, choice.to));
+    let reached = choice.reached(window);
     match target {
         Target::Immediate => false,
         // One behind the archive's end was refused.

@@ -100,7 +100,7 @@ impl Archive {
 
     /// How a timeline came about. One that comes from itself or a younger one is not believed:
     /// following it would not end.
-    fn fork(&self, timeline: Timeline) -> Option<Fork> {
+    pub(super) fn fork(&self, timeline: Timeline) -> Option<Fork> {
         self.forks.get(&timeline).filter(|fork| fork.parent < timeline).copied()
     }
 
