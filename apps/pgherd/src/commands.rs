@@ -15,6 +15,7 @@ pub(crate) mod install;
 pub(crate) mod kubernetes;
 pub(crate) mod local;
 pub(crate) mod logs;
+mod manifest;
 pub(crate) mod operator;
 pub(crate) mod origin;
 pub(crate) mod output;

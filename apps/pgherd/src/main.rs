@@ -24,7 +24,7 @@ enum Command {
     Completion(commands::completion::Completion),
     Inside(commands::inside::Inside),
     Install(commands::install::Install),
-    Repository(commands::repository::key::Repository),
+    Repository(commands::repository::command::Repository),
     #[command(flatten)]
     Kubernetes(commands::kubernetes::Verb),
 }

@@ -6,9 +6,10 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -123,6 +124,15 @@ pub fn remove(path: &Path) -> Result<(), DurableError> {
     };
     gone.and_then(|()| sync_folder(parent(path)))
         .map_err(|source| DurableError::Write { path: path.to_owned(), source })
+}
+
+/// Makes a folder that nobody else may enter, so that it stays after a crash; one that is there is fine.
+pub fn create_folder(path: &Path) -> Result<(), DurableError> {
+    let made = match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.and_then(|()| sync_folder(parent(path))),
+    };
+    made.map_err(|source| DurableError::Write { path: path.to_owned(), source })
 }
 
 /// Removes the half-written files of an interrupted [`write`]. For the start of the only process

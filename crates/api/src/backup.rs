@@ -95,6 +95,20 @@ pub struct BackupSpec {
     pub plugin_configuration: Option<PluginConfiguration>,
 }
 
+impl BackupSpec {
+    /// Into the archive of this cluster, as the cluster says.
+    pub fn of(cluster: &str) -> Self {
+        Self {
+            cluster: LocalObjectReference { name: cluster.to_owned() },
+            method: BackupMethod::BarmanObjectStore,
+            target: None,
+            online: None,
+            online_configuration: None,
+            plugin_configuration: None,
+        }
+    }
+}
+
 /// How a backup is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum BackupMethod {

@@ -52,6 +52,8 @@ pub enum Begins {
     Scheduled,
     /// As soon as the schedule is there.
     AtOnce,
+    /// As soon as the schedule is there, and then only until one has succeeded.
+    Once,
 }
 
 impl Begins {
@@ -164,6 +166,11 @@ impl Schedule {
         if comes { Ok(schedule) } else { Err(ScheduleError::Never { given: given.to_owned() }) }
     }
 
+    /// For what is done until it has succeeded once.
+    pub(crate) fn hourly() -> Self {
+        Self(Form::Every(Duration::from_hours(1)))
+    }
+
     /// The first moment after this one at which something is due.
     pub fn after(&self, at: Timestamp) -> Option<Timestamp> {
         match &self.0 {
@@ -192,6 +199,7 @@ impl Schedule {
                 Begins::Suspended => Wish::Suspended,
                 Begins::AtOnce => Wish::AtOnceAndScheduled,
                 Begins::Scheduled => Wish::Scheduled,
+                Begins::Once => Wish::Once,
             },
             checked: checked.map(moment),
             due: checked.and_then(|checked| self.after(checked)).map(moment),

@@ -65,18 +65,18 @@ pub enum Slow {
     Measured,
 }
 
-/// Measures all of it; `tell` hears of each figure as it is known.
-pub fn run(plan: &Plan, tell: impl FnMut(&Figure)) -> Result<Vec<Figure>> {
+/// Measures all of it; `tell` is given each figure as it is known.
+pub fn run(plan: &Plan, tell: impl FnMut(Figure)) -> Result<()> {
     for peer in &plan.peers {
         peers::look_for(*peer)?;
     }
     let (wanted, peers) = (plan.acts.clone(), plan.peers.clone());
-    let mut figures = Figures { wanted, peers, all: Vec::new(), tell };
+    let mut figures = Figures { wanted, peers, tell };
     if figures.want(&[Act::Lag, Act::Write]) {
         writing::measure(plan, &mut figures)?;
     }
     if !figures.want(&AT_REST) {
-        return Ok(figures.all);
+        return Ok(());
     }
     let subject = Subject::make(plan.gigabytes, &plan.site)?;
     // No backup has its log, but for what is needed to begin.
@@ -96,8 +96,7 @@ pub fn run(plan: &Plan, tell: impl FnMut(&Figure)) -> Result<Vec<Figure>> {
     if plan.slow == Slow::Measured {
         bench.barman(Packing::Gzip)?;
     }
-    bench.replay()?;
-    Ok(bench.figures.all)
+    bench.replay()
 }
 
 struct Bench<Tell> {
@@ -107,7 +106,7 @@ struct Bench<Tell> {
     figures: Figures<Tell>,
 }
 
-impl<Tell: FnMut(&Figure)> Bench<Tell> {
+impl<Tell: FnMut(Figure)> Bench<Tell> {
     /// An agent's archiver, and the command that PostgreSQL runs.
     fn archiver(asked: Asked, waiting: &Waiting) -> Result<(Agent, impl Fn(&str) -> Command)> {
         let program = pgherd::program()?;

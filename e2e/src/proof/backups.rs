@@ -56,6 +56,11 @@ pub(super) fn back_up(place: &Place) -> Result<Round> {
     if rows != (ROWS + 1).to_string() {
         round.broken.push(format!("{rows} rows came back instead of {}", ROWS + 1));
     }
+    let taken = scheduled_as(place, ("backup", "cnpg.io/cluster=earlier"))?;
+    if !taken.starts_with("earlier-first-") {
+        round.broken.push(format!("the first backup of what was restored is {taken}"));
+    }
+    round.notes.push(format!("its first backup: {:.0} s", began.elapsed().as_secs_f64()));
     let first = Cluster { place, name: "first" };
     place.apply(&restored(
         first.name,

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod certificates;
 pub mod copied;
 pub(crate) mod events;
+mod first_backup;
 pub mod heard;
 mod major;
 pub mod manifests;
@@ -57,6 +58,8 @@ pub enum ReconcileError {
     Realise(#[source] realise::RealiseError),
     #[error("telling how it is")]
     Report(#[source] report::ReportError),
+    #[error("having a first base backup taken")]
+    FirstBackup(#[source] first_backup::FirstBackupError),
 }
 
 /// Brings one cluster nearer to what it shall be.
@@ -175,6 +178,8 @@ async fn go_on(
     events::publish(context, cluster, &events::events(&round)).await;
     realised.map_err(ReconcileError::Realise)?;
     let told_later = told.map_err(ReconcileError::Report)?;
+    let first = first_backup::keep(context, blueprint, &status).await;
+    first.map_err(ReconcileError::FirstBackup)?;
     let sooner = [upgrade.look_again, heard.look_again(), told_later].into_iter().flatten();
     Ok(Action::requeue(sooner.fold(look_again(&plan), Duration::min)))
 }

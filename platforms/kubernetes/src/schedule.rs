@@ -141,7 +141,8 @@ fn sight<S: Maker>(scheduled: &S, context: &Context, schedule: &Schedule, now: T
     let goes = own.any(|made| !made.going().is_over());
     let last = match (any, goes) {
         (_, true) => Last::Goes,
-        (true, false) => Last::Over,
+        // How it ended counts only for what is wanted once, and no object says that.
+        (true, false) => Last::Succeeded,
         (false, false) => Last::None,
     };
     schedule.sight(scheduled.timing().begins, (checked.map(|checked| checked.0), now), last)

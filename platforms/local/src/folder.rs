@@ -109,6 +109,11 @@ impl ClusterFolder {
         self.root.join("cluster.yaml")
     }
 
+    /// Where its backups go if nobody says otherwise.
+    pub fn repository(&self) -> PathBuf {
+        self.root.join("repository")
+    }
+
     pub fn store(&self) -> PathBuf {
         self.root.join("store.redb")
     }
@@ -177,6 +182,7 @@ impl ClusterFolder {
         let paths = [
             self.registration(),
             self.manifest(),
+            self.repository(),
             self.store(),
             self.lock(),
             self.socket(),

@@ -11,6 +11,7 @@ pub mod ports;
 pub mod prepare;
 pub mod registration;
 
+pub mod built_in;
 pub mod client;
 pub mod control;
 pub mod explain;

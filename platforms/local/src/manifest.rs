@@ -111,10 +111,6 @@ impl Manifest {
     }
 }
 
-/// How many instances the built-in manifest has.
-pub const USUAL_INSTANCES: u32 = 3;
-const BUILT_IN: &str = "# pgherd's own manifest, used when none is given\n";
-
 /// Understands a manifest, or tells every reason why it is refused. `count` stands in for the
 /// number of instances it asks for.
 pub fn understand(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
@@ -137,8 +133,13 @@ pub fn kept(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
     })
 }
 
-fn with_schedules(mut manifest: Manifest, schedules: Vec<Planned>) -> Manifest {
+fn with_schedules(mut manifest: Manifest, mut schedules: Vec<Planned>) -> Manifest {
     manifest.warnings.extend(schedules.iter().filter_map(Planned::warning));
+    let first = Planned::first();
+    let is_declared = |one: &Planned| one.is_backup_at_once() || one.key() == first.key();
+    if manifest.checked.is_backed_up_first() && !schedules.iter().any(is_declared) {
+        schedules.push(first);
+    }
     Manifest { schedules, ..manifest }
 }
 
@@ -270,62 +271,22 @@ fn refuse_count(count: u32) -> Result<(), Failure> {
         .fix(format!("write a number from 1 to {MOST_INSTANCES}, for example --instances 3")))
 }
 
-/// The manifest for those who give none: a commit is on two machines when it is acknowledged, as
-/// long as there are two.
-pub fn built_in(name: &ClusterName, instances: u32) -> String {
-    let synchronous = if instances > 1 {
-        "  postgresql:
-    synchronous:
-      method: any
-      number: 1
-      dataDurability: preferred
-"
-    } else {
-        ""
-    };
-    format!(
-        "{BUILT_IN}apiVersion: postgresql.cnpg.io/v1
-kind: Cluster
-metadata:
-  name: {name}
-spec:
-  instances: {instances}
-{synchronous}"
-    )
-}
-
-pub fn is_built_in(text: &str) -> bool {
-    text.starts_with(BUILT_IN)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pgherd_core::intent::Durability;
-    use pgherd_core::units::Bytes;
 
-    fn db() -> ClusterName {
-        ClusterName::parse("db").unwrap()
-    }
-
-    #[test]
-    fn the_built_in_manifest_is_understood_for_any_size() {
-        for instances in 1..=9 {
-            let text = built_in(&db(), instances);
-            assert!(is_built_in(&text));
-            let manifest = understand(&text, None).unwrap();
-            assert_eq!(manifest.checked.instances, instances);
-            let alone = Durability::Asynchronous { max_lag: Bytes(16 << 20) };
-            let expected = if instances == 1 { alone } else { Durability::Preferred { acks: 1 } };
-            assert_eq!(manifest.checked.durability, expected);
-            let quiet = manifest.warnings.iter().all(|warning| warning.contains("instances"));
-            assert!(quiet, "{:?}", manifest.warnings);
-        }
-    }
+    const DB: &str = "# As somebody might write it.
+apiVersion: postgresql.cnpg.io/v1
+kind: Cluster
+metadata:
+  name: db
+spec:
+  instances: 3
+";
 
     #[test]
     fn what_is_not_acted_upon_is_told() {
-        let text = built_in(&db(), 3);
+        let text = DB;
         let text = text.replace("spec:", "spec:\n  logLevel: debug\n  storage: {size: 1Gi}");
         let warnings = understand(&text, None).unwrap().warnings;
         expect_test::expect!["not acted upon yet: spec.logLevel, spec.storage"]
@@ -334,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_opens_an_archive_comes_from_secrets_beside_the_cluster() {
-        let text = built_in(&db(), 3)
+        let text = DB.to_owned()
             + "  backup: {barmanObjectStore: {destinationPath: s3://b, endpointURL: 'http://m:9', \
                s3Credentials: {accessKeyId: {name: s, key: a}, secretAccessKey: {name: s, key: b}}}}\n";
         let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
@@ -363,7 +324,7 @@ mod tests {
     #[test]
     fn refusals_name_what_is_wrong() {
         let cause = |text: &str, count| understand(text, count).unwrap_err().cause.unwrap();
-        let text = built_in(&db(), 3);
+        let text = DB;
         expect_test::expect![[r#"
             a cluster has at least one instance
             at most 9 instances can agree in time
@@ -373,8 +334,8 @@ mod tests {
             metadata.name is refused: cluster name "Db_" is not a DNS label: use at most 50 lower-case letters, digits and '-', starting with a letter and not ending with '-'
             line 7: spec.nodes is not a field: correct or remove it"#]].assert_eq(
             &[
-                cause(&text, Some(0)),
-                cause(&text, Some(10)),
+                cause(text, Some(0)),
+                cause(text, Some(10)),
                 cause(&text.replace("instances: 3", "instances: 0"), None),
                 cause(&text.replace("instances: 3", "instances: three"), None),
                 cause(&text.replace("instances:", "instance:"), None),

@@ -3,6 +3,7 @@
 //! Never lets the new one write to where the other one's log lies.
 
 use crate::failure::{Failure, Kind};
+use crate::folder::ClusterFolder;
 use pgherd_api::cluster::Cluster;
 use pgherd_api::cluster::annotations::{REPOSITORY_KEY, SOURCE_REPOSITORY_KEY};
 use pgherd_api::cluster::bootstrap::{Bootstrap, PgBaseBackup, Recovery, RecoveryTarget};
@@ -10,17 +11,19 @@ use pgherd_api::cluster::external::ExternalCluster;
 use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_core::names::ClusterName;
 use serde_json::Value;
+use std::path::Path;
 
 /// The same cluster under another name, from a backup up to this target. Secrets come along.
 pub fn manifest(
     source: &str,
-    new: &ClusterName,
+    (from, new): (&ClusterFolder, &ClusterFolder),
     target: RecoveryTarget,
     instances: Option<u32>,
 ) -> Result<String, Failure> {
     let failed = |why: String| Failure::new(Kind::Failed, why);
     let (cluster, _) = Cluster::from_yaml(source).map_err(|error| failed(error.to_string()))?;
-    let restored = restored(cluster, new, target, instances)?;
+    let mut restored = restored(cluster, new.name(), target, instances)?;
+    keep_apart(&mut restored, from, new);
     let text = serde_json::to_string_pretty(&trimmed(&restored)?);
     let text = text.map_err(|error| failed(error.to_string()))?;
     let secrets = secrets(source).map(|secret| format!("\n---\n{secret}"));
@@ -30,18 +33,31 @@ pub fn manifest(
 /// The same as a copy of a server that runs, with the Secret that opens it.
 pub fn copied_manifest(
     source: &str,
-    new: &ClusterName,
+    (from, new): (&ClusterFolder, &ClusterFolder),
     (server, secret): (ExternalCluster, &Value),
     instances: Option<u32>,
 ) -> Result<String, Failure> {
     let failed = |why: String| Failure::new(Kind::Failed, why);
     let (cluster, _) = Cluster::from_yaml(source).map_err(|error| failed(error.to_string()))?;
-    let copied = copied(cluster, new, server, instances);
+    let mut copied = copied(cluster, new.name(), server, instances);
+    keep_apart(&mut copied, from, new);
     let text = serde_json::to_string_pretty(&trimmed(&copied)?);
     let text = text.map_err(|error| failed(error.to_string()))?;
     let secrets = secrets(source).chain([secret.to_string()]);
     let secrets = secrets.map(|secret| format!("\n---\n{secret}"));
     Ok(text + &secrets.collect::<String>() + "\n")
+}
+
+/// What lies in the folder of the old one goes with it: the new one has a folder of its own.
+fn keep_apart(cluster: &mut Cluster, from: &ClusterFolder, new: &ClusterFolder) {
+    let backup = cluster.spec.backup.as_mut();
+    let store = backup.and_then(|backup| backup.barman_object_store.as_mut());
+    let own = new.repository();
+    if let (Some(store), Some(own)) = (store, own.to_str())
+        && Path::new(&store.destination_path) == from.repository()
+    {
+        own.clone_into(&mut store.destination_path);
+    }
 }
 
 /// The same as an object.
@@ -181,8 +197,11 @@ fn secrets(text: &str) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::built_in::{Backups, built_in};
+    use crate::folder::Home;
     use crate::manifest::understand;
     use pgherd_api::agent::RecoveryTarget as Told;
+    use pgherd_api::schedule::planned::Planned;
 
     const SOURCE: &str = "apiVersion: postgresql.cnpg.io/v1
 kind: Cluster
@@ -205,9 +224,8 @@ stringData: {i: me, k: mine}
 
     #[test]
     fn the_new_cluster_reads_from_the_old_place_and_writes_to_its_own() {
-        let new = ClusterName::parse("shop-1431").unwrap();
         let target = RecoveryTarget { target_immediate: Some(true), ..RecoveryTarget::default() };
-        let text = manifest(SOURCE, &new, target, Some(1)).unwrap();
+        let text = manifest(SOURCE, (&at("shop"), &at("shop-1431")), target, Some(1)).unwrap();
         let understood = understand(&text, None).unwrap();
         let checked = &understood.checked;
         assert_eq!((checked.name.as_str(), checked.instances), ("shop-1431", 1));
@@ -217,6 +235,14 @@ stringData: {i: me, k: mine}
         assert_eq!((recovery.source.server.as_str(), &recovery.target), ("shop", &Told::Immediate));
         let own = checked.postgres.archive.as_ref().unwrap();
         assert_eq!((own.server.as_str(), own.retention.as_deref()), ("shop-1431", Some("30d")));
+        let taken: Vec<_> = understood.schedules.iter().map(Planned::key).collect();
+        assert_eq!(taken, ["backup/first"], "nothing can be restored from its own place yet");
+        let at_once = "---\napiVersion: postgresql.cnpg.io/v1\nkind: ScheduledBackup\nmetadata: \
+                       {name: nightly}\nspec: {cluster: {name: shop-1431}, schedule: '@daily', \
+                       immediate: true}\n";
+        let declared = understand(&(text + at_once), None).unwrap().schedules;
+        assert_eq!(declared.iter().map(Planned::key).collect::<Vec<_>>(), ["backup/nightly"]);
+        assert_eq!(understand(SOURCE, None).unwrap().schedules, []);
         assert_eq!(understood.keys.files().count(), 2);
         assert_eq!(understood.recovery_keys.files().count(), 2);
         assert_eq!(understood.warnings, Vec::<String>::new());
@@ -224,11 +250,11 @@ stringData: {i: me, k: mine}
 
     #[test]
     fn the_copy_of_what_is_encrypted_is_encrypted() {
-        let new = ClusterName::parse("shop-1431").unwrap();
         let source = SOURCE
             .replace("cnpg.io/hibernation: 'on'", "pgherd.dev/repositoryKey: s/key")
             .replace("k: mine", "k: mine, key: AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
-        let text = manifest(&source, &new, RecoveryTarget::default(), Some(1)).unwrap();
+        let (from, new) = (at("shop"), at("shop-1431"));
+        let text = manifest(&source, (&from, &new), RecoveryTarget::default(), Some(1)).unwrap();
         let understood = understand(&text, None).unwrap();
         assert!(understood.checked.postgres.archive.as_ref().unwrap().is_encrypted());
         assert!(understood.checked.postgres.recovery.as_ref().unwrap().source.is_encrypted());
@@ -239,7 +265,6 @@ stringData: {i: me, k: mine}
 
     #[test]
     fn a_copy_of_a_server_that_runs_finds_it_and_writes_to_a_place_of_its_own() {
-        let new = ClusterName::parse("copy").unwrap();
         let selector = |key: &str| serde_json::json!({ "name": "source-server", "key": key });
         let server: ExternalCluster = serde_json::from_value(serde_json::json!({
             "name": "shop", "connectionParameters": {"host": "127.0.0.1", "port": "5501"},
@@ -250,7 +275,8 @@ stringData: {i: me, k: mine}
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source-server"},
             "stringData": {"password": "p", "ca.crt": "c\nd"},
         });
-        let text = copied_manifest(SOURCE, &new, (server, &secret), Some(2)).unwrap();
+        let (from, new) = (at("shop"), at("copy"));
+        let text = copied_manifest(SOURCE, (&from, &new), (server, &secret), Some(2)).unwrap();
         let understood = understand(&text, None).unwrap();
         let checked = &understood.checked;
         assert_eq!((checked.name.as_str(), checked.instances), ("copy", 2));
@@ -268,9 +294,28 @@ stringData: {i: me, k: mine}
 
     #[test]
     fn a_cluster_without_an_archive_cannot_be_restored() {
-        let text = crate::manifest::built_in(&ClusterName::parse("db").unwrap(), 1);
-        let new = ClusterName::parse("db2").unwrap();
-        let refused = manifest(&text, &new, RecoveryTarget::default(), None).unwrap_err();
+        let (from, new) = (at("db"), at("db2"));
+        let text = built_in(&from, 1, Backups::None);
+        let refused = manifest(&text, (&from, &new), RecoveryTarget::default(), None).unwrap_err();
         assert_eq!(refused.what, "cluster db has no archive to restore from");
+    }
+
+    #[test]
+    fn what_archives_to_its_own_folder_comes_back_with_one_of_its_own() {
+        let (from, new) = (at("db"), at("db2"));
+        let text = built_in(&from, 1, Backups::Kept);
+        let text = manifest(&text, (&from, &new), RecoveryTarget::default(), None).unwrap();
+        let postgres = understand(&text, None).unwrap().checked.postgres;
+        let own = postgres.archive.unwrap();
+        assert_eq!((own.destination.as_str(), own.server.as_str()), ("/srv/db2/repository", "db2"));
+        let source = postgres.recovery.unwrap().source;
+        assert_eq!(
+            (source.destination.as_str(), source.server.as_str()),
+            ("/srv/db/repository", "db")
+        );
+    }
+
+    fn at(name: &str) -> ClusterFolder {
+        Home::at("/srv".into()).cluster(&ClusterName::parse(name).unwrap()).unwrap()
     }
 }

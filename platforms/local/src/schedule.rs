@@ -152,7 +152,8 @@ impl Page {
     pub fn look(&mut self, planned: &Planned, now: Timestamp) -> Option<schedule::Step> {
         let last = match (&self.errand, &self.last) {
             (Some(_), _) => Last::Goes,
-            (None, Some(_)) => Last::Over,
+            (None, Some(last)) if last.failure.is_some() => Last::Failed,
+            (None, Some(_)) => Last::Succeeded,
             (None, None) => Last::None,
         };
         let step =
@@ -248,6 +249,8 @@ impl Book {
         let view = |one: &Planned| {
             let page = self.page(&one.key()).cloned().unwrap_or_default();
             let suspended = one.begins == Begins::Suspended;
+            let is_over = one.begins == Begins::Once
+                && page.last.as_ref().is_some_and(|last| last.failure.is_none());
             let due = page.checked.and_then(|checked| one.schedule.after(checked));
             let next = due.filter(|due| *due > now).or_else(|| one.schedule.after(now));
             ScheduleView {
@@ -255,7 +258,7 @@ impl Book {
                 name: one.name.clone(),
                 schedule: one.written.clone(),
                 suspended,
-                next: next.filter(|_| !suspended),
+                next: next.filter(|_| !suspended && !is_over),
                 errand: page.errand,
                 last: page.last,
             }

@@ -8,6 +8,29 @@ use std::time::{Duration, Instant};
 /// A line that did not change is repeated for those who read a file.
 const REPEAT: Duration = Duration::from_secs(10);
 
+/// For how long something has not got on.
+pub(crate) struct Headway<T> {
+    last: Option<T>,
+    moved: Instant,
+}
+
+impl<T: PartialEq> Headway<T> {
+    pub(crate) fn new() -> Self {
+        Self { last: None, moved: Instant::now() }
+    }
+
+    /// It has come so far.
+    pub(crate) fn at(&mut self, now: T) {
+        if self.last.as_ref() != Some(&now) {
+            (self.last, self.moved) = (Some(now), Instant::now());
+        }
+    }
+
+    pub(crate) fn stands(&self) -> Duration {
+        self.moved.elapsed()
+    }
+}
+
 pub(crate) struct Progress {
     began: Instant,
     terminal: bool,

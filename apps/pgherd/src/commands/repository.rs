@@ -3,12 +3,14 @@
 //! Never asks an agent or believes an object: what the repository holds is what counts.
 
 pub(crate) mod annotate;
+pub(crate) mod command;
 pub(crate) mod delete;
 pub(crate) mod details;
 pub(crate) mod dump;
 pub(crate) mod expire;
-pub(crate) mod key;
+mod key;
 pub(crate) mod list;
+mod named;
 mod opened;
 pub(crate) mod plan;
 pub(crate) mod rewrap;

@@ -174,7 +174,7 @@ fn whatever_breaks_a_backup_off_nothing_is_left_of_it() {
     home.owns("local");
     let place = cluster(&home);
     let instance = begin_slowly(&home, "one");
-    let second = home.run(&["backup", "--instance", &instance]);
+    let second = home.run(&["backup", "--instance", &instance, "--no-wait"]);
     assert!(second.err.contains("takes backup one already"), "{second:?}");
     let cancelled = home.run(&["backup", "cancel"]);
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");

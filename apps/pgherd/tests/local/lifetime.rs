@@ -1,5 +1,6 @@
 //! One cluster from `up` to `destroy`, also interrupted, killed as a whole, and used wrongly.
 
+use super::archive::wait_for;
 use super::home::Home;
 use expect_test::expect;
 use pgherd_local::processes::{self, Act};
@@ -104,12 +105,6 @@ fn misuse(home: &Home) {
     let fenced = fenced["instances"].as_array().unwrap().iter().find(of_standby).unwrap();
     assert_eq!(fenced["role"], "fenced", "{fenced}");
     assert_eq!(home.run(&["unfence", standby]).code, Some(0));
-    expect![[r#"
-        exit code 4
-        error: no restore point was made: cluster local has no archive, and only with one can a restore go back to a name
-        fix: add spec.backup.barmanObjectStore to its manifest, pgherd local up --dir HOME -f it, then pgherd local backup --dir HOME
-    "#]]
-    .assert_eq(&home.run(&["restore-point", "before"]).told());
     let second = home.run(&["up"]);
     assert_eq!(second.code, Some(0), "{second:?}");
     assert_eq!(home.json(&["status"])["instances"].as_array().unwrap().len(), 2);
@@ -267,4 +262,43 @@ fn the_empty_folder_of_an_up_that_had_only_begun_is_removed_by_destroy() {
     assert_eq!(destroyed.code, Some(0), "{destroyed:?}");
     assert!(!folder.exists(), "{destroyed:?}");
     assert_eq!(home.run(&["destroy", "--yes"]).code, Some(3));
+}
+
+#[test]
+fn without_a_manifest_a_cluster_keeps_backups_unless_it_shall_not() {
+    let mut home = Home::new();
+    home.owns("local");
+    assert_eq!(home.run(&["up", "--instances", "1"]).code, Some(0));
+    let statement = ["psql", "--role", "app", "--", "-Xqc", "create table t as select 1 as n"];
+    assert_eq!(home.run(&statement).code, Some(0));
+    wait_for("a first backup", || {
+        !home.json(&["window"])["intervals"].as_array().unwrap().is_empty()
+    });
+    home.owns("copy");
+    let copied = home.run(&["restore", "local", "--as", "copy", "--latest"]);
+    assert_eq!(copied.code, Some(0), "{copied:?}");
+    let there =
+        ["psql", "--name", "copy", "--role", "app", "--", "-XAtqc", "select count(*) from t"];
+    assert_eq!(home.run(&there).out, "1\n");
+    // Each has a place of its own, and both go with their clusters.
+    for name in ["local", "copy"] {
+        let place = home.folder().join(name).join("repository");
+        assert!(place.join(name).join("wals").is_dir(), "{name}");
+        let gone = home.run(&["destroy", "--yes", "--name", name]);
+        assert_eq!(gone.code, Some(0), "{gone:?}");
+        assert!(!place.exists());
+    }
+
+    let bare = home.run(&["up", "--instances", "1", "--no-backups"]);
+    assert_eq!(bare.code, Some(0), "{bare:?}");
+    assert_eq!(home.json(&["status"])["schedules"], serde_json::json!([]));
+    expect![[r#"
+        exit code 4
+        error: no restore point was made: cluster local has no archive, and only with one can a restore go back to a name
+        fix: add spec.backup.barmanObjectStore to its manifest, pgherd local up --dir HOME -f it, then pgherd local backup --dir HOME
+    "#]]
+    .assert_eq(&home.run(&["restore-point", "before"]).told());
+    let later = home.run(&["up", "--no-backups"]);
+    assert_eq!(later.code, Some(4), "{later:?}");
+    assert!(later.err.contains("--no-backups is for a new one"), "{later:?}");
 }

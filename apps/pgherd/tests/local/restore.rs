@@ -4,8 +4,9 @@
 
 use super::archive::place::{Store, files, folder};
 use super::archive::{sql, up, wait_for};
-use super::home::Home;
-use std::process::{Child, Stdio};
+use super::home::{Home, PROGRAM};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 const ONE: &str = "instances: 1, enableSuperuserAccess: true, postgresql: {parameters: \
     {track_commit_timestamp: 'on'}}";
@@ -255,15 +256,58 @@ fn a_cluster_comes_back_from_s3_and_has_backups_of_its_own() {
     assert_eq!(restored["check"]["failure"], serde_json::Value::Null);
     assert!(restored["recovery"]["logFiles"].as_u64().unwrap() > 0, "{restored}");
 
-    // The new one is backed up and restored in turn.
-    let taken = home.json(&["backup", "--name", "again", "--immediate-checkpoint"]);
-    assert_eq!(taken["phase"], "completed");
+    // The new one is backed up without being asked, and restored in turn.
+    wait_for("its first backup", || {
+        let all = home.json(&["backup", "list", "--name", "again"]);
+        let is_first = all[0]["name"].as_str().is_some_and(|name| name.starts_with("first-"));
+        is_first && all[0]["usable"] == true
+    });
     let third = home.json(&["restore", "again", "--as", "third", "--latest"]);
     home.owns("third");
     assert_eq!(third["recovery"]["phase"], "completed");
     let last = home.json(&["backup", "list", "--name", "local"]);
     assert_eq!(last.as_array().unwrap().len(), 1, "the source's repository is as it was");
     from_a_backup_of_barmans(&home, &store);
+    with_a_manifest_alone(&home, (&path, &store));
+}
+
+/// Whoever has lost the cluster has its manifest.
+fn with_a_manifest_alone(home: &Home, (path, store): (&Path, &Store)) {
+    let there = [&["window"][..], &["backup", "list"], &["backup", "info", "latest"]];
+    let there = there.map(|words| home.json(words));
+    assert_eq!(home.run(&["destroy", "--yes"]).code, Some(0));
+    let asked = |verb: &[&str], file: &Path| {
+        let words = [&["repository"], verb, &["-f", file.to_str().unwrap(), "-o", "json"]].concat();
+        home.said(&Command::new(PROGRAM).args(words).output().unwrap())
+    };
+    let told = |verb: &[&str], file: &Path| -> serde_json::Value {
+        let said = asked(verb, file);
+        assert_eq!(said.code, Some(0), "{verb:?}: {said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    };
+    let now = [&["window"][..], &["list"], &["info", "latest"]].map(|verb| told(verb, path));
+    // A cluster that goes down has its last log archived.
+    assert_eq!((&now[1], &now[2]), (&there[1], &there[2]));
+    assert_eq!(now[0]["intervals"][0]["from"], there[0]["intervals"][0]["from"]);
+    assert_eq!(told(&["verify", "first"], path)["good"], true);
+    assert_eq!(told(&["dumps"], path), serde_json::json!([]));
+
+    let refused = asked(&["plan"], path);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("does not begin with a backup"), "{refused:?}");
+    let spec = store.spec();
+    let archive = spec.strip_prefix("backup: {").and_then(|it| it.strip_suffix('}')).unwrap();
+    let spec = format!(
+        "{ONE}, bootstrap: {{recovery: {{source: lost}}}}, externalClusters: [{{name: lost, {archive}}}]"
+    );
+    let new = home.manifest("new", &spec);
+    let text = std::fs::read_to_string(&new).unwrap() + &Store::secret();
+    std::fs::write(&new, text).unwrap();
+    let plan = told(&["plan"], &new);
+    assert_eq!((&plan["cluster"], plan["estimatedSeconds"].is_number()), (&"new".into(), true));
+    assert_eq!(told(&["list", "--source"], &new), now[1]);
+    let own = asked(&["list"], &new);
+    assert!(own.code == Some(2) && own.err.contains("say --source"), "{own:?}");
 }
 
 /// One that Debian's barman-cloud took of the same server, beside ours.

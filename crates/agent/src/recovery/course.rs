@@ -92,7 +92,7 @@ pub async fn recover(
     refuse_occupied(new).await?;
     let source = Source::open(new)?;
     let looked_into = Source::to_look_into(new)?;
-    let planned = plan(&looked_into, &new.spec, staged.installation.version.major).await;
+    let planned = plan(&looked_into, &new.spec, Some(staged.installation.version.major)).await;
     let planned = planned.map_err(RecoveryError::Plan)?;
     if let Some(last) = before.and_then(|before| futile(before, &planned, told)) {
         return Err(short(&new.spec, last));
@@ -422,6 +422,7 @@ mod tests {
             bytes: None,
             builds_on: Vec::new(),
             stored: Bytes(0),
+            took: Duration::ZERO,
             log: (segment, segment),
             segments: 1,
         }

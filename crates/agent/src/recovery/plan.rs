@@ -13,6 +13,10 @@ use pgherd_core::backup::{Backup, BackupId, BackupIdError, Extent};
 use pgherd_core::backup::{increment, newest};
 use pgherd_core::units::{Bytes, Timeline};
 use pgherd_core::wal::{Segment, WalFile};
+use std::time::Duration;
+
+/// What replaying one file of the log takes, as it was measured on a busy log (docs/proofs.md).
+const REPLAY: Duration = Duration::from_millis(100);
 
 /// How a recovery will go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Plan {
     /// The first and the last segment of the log that may be needed, and how many there are.
     pub log: (Segment, Segment),
     pub segments: u64,
+    /// How long it took to take all that is restored. Copying it back takes about as long.
+    pub took: Duration,
 }
 
 /// Why there is no way to the target.
@@ -77,11 +83,11 @@ pub async fn needs_newest(repository: &Repository, spec: &RecoverySpec) -> bool 
     newest::is_needed(&wanted.target, chosen.as_ref(), &window)
 }
 
-/// The way to the target, for programs of this major version.
+/// The way to the target, for programs of this major version, if it is known.
 pub async fn plan(
     repository: &Repository,
     spec: &RecoverySpec,
-    installed: u32,
+    installed: Option<u32>,
 ) -> Result<Plan, PlanError> {
     let catalogue = repository.list().await.map_err(PlanError::Look)?;
     let (archive, window) = repository.window(&catalogue).await.map_err(PlanError::Look)?;
@@ -104,6 +110,7 @@ pub async fn plan(
     let stored = repository.stored().await.map_err(PlanError::Look)?;
     let backups = catalogue.backups();
     let chain = increment::chain(&choice.backup, &backups).unwrap_or_default();
+    let took = chain.iter().filter_map(|one| one.done()).map(duration).sum();
     let chain: Vec<BackupId> = chain.into_iter().map(|one| one.id.clone()).collect();
     let of = |id: &BackupId| stored.get(id).map_or(0, |stored| stored.0);
     let (first, last) = log(&wanted.target, &choice, extent);
@@ -117,8 +124,15 @@ pub async fn plan(
         builds_on: chain.into_iter().skip(1).collect(),
         log: (first, last),
         segments: length / size.bytes().0.max(1),
+        took,
         choice,
     })
+}
+
+/// None by a clock that was set back meanwhile.
+fn duration(extent: Extent) -> Duration {
+    let micros = extent.ended.0.saturating_sub(extent.began.0);
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
 fn wanted(spec: &RecoverySpec, backup: Option<BackupId>) -> Wanted {
@@ -126,17 +140,17 @@ fn wanted(spec: &RecoverySpec, backup: Option<BackupId>) -> Wanted {
     Wanted { target: target::sought(spec), along, backup }
 }
 
-fn suits(id: &BackupId, info: &BackupInfo, installed: u32) -> Result<(), PlanError> {
+fn suits(id: &BackupId, info: &BackupInfo, installed: Option<u32>) -> Result<(), PlanError> {
     let backup = || id.clone();
     if info.snapshots.is_some() {
         return Err(PlanError::Snapshot { backup: backup() });
     }
-    match info.version.map(|version| version / 10_000) {
-        Some(found) if found != installed => {
+    match (info.version.map(|version| version / 10_000), installed) {
+        (Some(found), Some(installed)) if found != installed => {
             return Err(PlanError::MatchVersion { backup: backup(), found, installed });
         }
         // Where it is not said, PostgreSQL itself refuses.
-        Some(_) | None => {}
+        (Some(_) | None, _) => {}
     }
     match info.tablespaces.len() {
         0 => Ok(()),
@@ -166,6 +180,12 @@ impl Plan {
         } else {
             Along::Only(self.choice.timeline)
         }
+    }
+
+    /// How long it will take, as far as that can be known before.
+    pub fn estimate(&self) -> Duration {
+        let files = u32::try_from(self.segments).unwrap_or(u32::MAX);
+        self.took.saturating_add(REPLAY.saturating_mul(files))
     }
 
     /// Why it is this backup, for people.

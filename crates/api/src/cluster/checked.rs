@@ -50,6 +50,15 @@ pub struct Checked {
     pub ignored: Vec<FieldPath>,
 }
 
+impl Checked {
+    /// Whether a first base backup is taken without being asked for: what begins with another cluster's
+    /// data archives to a place of its own, and nothing can be restored from that before there is one.
+    pub fn is_backed_up_first(&self) -> bool {
+        let PostgresSpec { archive, recovery, copy_of, .. } = &self.postgres;
+        archive.is_some() && (recovery.is_some() || copy_of.is_some())
+    }
+}
+
 impl Cluster {
     /// What the manifest means, or everything that stands against it.
     pub fn checked(&self) -> Result<(Checked, Vec<Warning>), Vec<Problem>> {

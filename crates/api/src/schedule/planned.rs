@@ -62,6 +62,31 @@ impl Order {
 }
 
 impl Planned {
+    /// The first base backup of a cluster whose archive has none.
+    pub fn first() -> Self {
+        Self {
+            name: "first".to_owned(),
+            written: "once".to_owned(),
+            schedule: Schedule::hourly(),
+            begins: Begins::Once,
+            order: Order::Backup(BackupOrder {
+                name: String::new(),
+                immediate_checkpoint: None,
+                wait_for_archive: true,
+                incremental: None,
+                asked_by: None,
+                rate: None,
+            }),
+            target: None,
+            instance: None,
+        }
+    }
+
+    /// Whether it takes a base backup as soon as it is there.
+    pub fn is_backup_at_once(&self) -> bool {
+        matches!((&self.order, self.begins), (Order::Backup(_), Begins::AtOnce | Begins::Once))
+    }
+
     /// What it is known by among all of its cluster, such as `backup/nightly`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.order.noun(), self.name)

@@ -25,6 +25,8 @@ pub enum Wish {
     Scheduled,
     /// And the first one at once.
     AtOnceAndScheduled,
+    /// One at once, the next one of the schedule if that fails, and so on until one has succeeded.
+    Once,
 }
 
 /// How the last one is that came of this schedule.
@@ -32,7 +34,8 @@ pub enum Wish {
 pub enum Last {
     None,
     Goes,
-    Over,
+    Failed,
+    Succeeded,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,13 +72,13 @@ pub fn next(sight: &Sight) -> Option<Step> {
     let until = sight.next?;
     let is_first = sight.checked.is_none();
     Some(match (sight.wish, sight.last, sight.due) {
-        (Wish::Suspended, ..) => Step::Rest,
+        (Wish::Suspended, ..) | (Wish::Once, Last::Succeeded, _) => Step::Rest,
         (_, Last::Goes, _) => Step::WaitForLast,
         // If there is one, it was made, and that could not be noted.
-        (Wish::AtOnceAndScheduled, Last::None, _) if is_first => {
+        (Wish::AtOnceAndScheduled | Wish::Once, Last::None, _) if is_first => {
             Step::Take { due: sight.now, why: Why::AtOnce }
         }
-        (Wish::Scheduled | Wish::AtOnceAndScheduled, ..) if is_first => Step::Note { until },
+        _ if is_first => Step::Note { until },
         (_, _, _) if sight.checked.is_some_and(|checked| checked > sight.now) => {
             Step::NoteAnew { until }
         }
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_backup_is_taken_when_it_is_due_and_once_for_all_that_were_missed() {
-        use Last::{Goes, None as Never, Over};
+        use Last::{Goes, None as Never, Succeeded};
         use Wish::{AtOnceAndScheduled, Scheduled, Suspended};
         expect![[r#"
             note, then wait until 4:00
@@ -134,14 +137,14 @@ mod tests {
             &[
                 told(Scheduled, None, 3, Never),
                 told(Scheduled, Some(3), 3, Never),
-                told(Scheduled, Some(3), 4, Over),
+                told(Scheduled, Some(3), 4, Succeeded),
                 told(Scheduled, Some(3), 4, Goes),
-                told(Scheduled, Some(3), 9, Over),
-                told(Suspended, Some(3), 9, Over),
+                told(Scheduled, Some(3), 9, Succeeded),
+                told(Suspended, Some(3), 9, Succeeded),
                 told(AtOnceAndScheduled, None, 3, Never),
                 told(AtOnceAndScheduled, None, 3, Goes),
-                told(AtOnceAndScheduled, None, 3, Over),
-                told(AtOnceAndScheduled, Some(3), 4, Over),
+                told(AtOnceAndScheduled, None, 3, Succeeded),
+                told(AtOnceAndScheduled, Some(3), 4, Succeeded),
             ]
             .concat(),
         );
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_ahead_does_not_keep_the_next_one_waiting() {
-        use Last::{Goes, Over};
+        use Last::{Goes, Succeeded};
         use Wish::{AtOnceAndScheduled, Scheduled, Suspended};
         expect![[r#"
             note anew, then wait until 4:00
@@ -159,10 +162,32 @@ mod tests {
         "#]]
         .assert_eq(
             &[
-                told(Scheduled, Some(960), 3, Over),
-                told(AtOnceAndScheduled, Some(960), 3, Over),
+                told(Scheduled, Some(960), 3, Succeeded),
+                told(AtOnceAndScheduled, Some(960), 3, Succeeded),
                 told(Scheduled, Some(960), 3, Goes),
-                told(Suspended, Some(960), 3, Over),
+                told(Suspended, Some(960), 3, Succeeded),
+            ]
+            .concat(),
+        );
+    }
+
+    #[test]
+    fn what_is_wanted_once_is_taken_until_one_succeeded() {
+        use Last::{Failed, Goes, None as Never, Succeeded};
+        expect![[r#"
+            take that of 3:30 (AtOnce)
+            wait for the last one
+            wait until 4:00
+            take that of 4:00 (Due)
+            rest
+        "#]]
+        .assert_eq(
+            &[
+                told(Wish::Once, None, 3, Never),
+                told(Wish::Once, Some(3), 3, Goes),
+                told(Wish::Once, Some(3), 3, Failed),
+                told(Wish::Once, Some(3), 4, Failed),
+                told(Wish::Once, Some(3), 4, Succeeded),
             ]
             .concat(),
         );

@@ -23,7 +23,7 @@ const BASES: [Act; 3] = [Act::Backup, Act::Restore, Act::RestoreAgain];
 const RESTORES: [Act; 2] = [Act::Restore, Act::RestoreAgain];
 const LOG: [Act; 2] = [Act::Archive, Act::Answer];
 
-impl<Tell: FnMut(&Figure)> Bench<Tell> {
+impl<Tell: FnMut(Figure)> Bench<Tell> {
     pub(super) fn beside_backrest(&mut self, packing: Packing) -> Result<()> {
         let kind = format!("{}, folder", packing.word());
         if packing == Packing::Zstd && self.figures.want(&[Act::Backup]) {
@@ -74,7 +74,7 @@ impl<Tell: FnMut(&Figure)> Bench<Tell> {
         fs::create_dir(&repository)?;
         let (meter, waiting) = (self.meter()?, self.waiting(usize::MAX)?);
         let (agent, push) = Self::archiver(archiving, &waiting)?;
-        let stored = || log::segments_below(&repository);
+        let stored = || log::segments_below(&repository.join(engine::LOG));
         let told = waiting.answers(meter, push, stored, || agent.end())?;
         self.note_answers((kind, Who::Pgherd), told);
         remove(&repository)

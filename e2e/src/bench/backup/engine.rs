@@ -36,7 +36,9 @@ use tokio::sync::watch;
 /// Ours, in a repository.
 pub(super) const SERVER: &str = "measured";
 const ID: &str = "20261122T112233";
-/// Where increments lie in a repository.
+/// Where segments lie in a repository: maps have their names, too, and lie elsewhere.
+pub(super) const LOG: &str = "measured/wals";
+/// Where increments do.
 pub(super) const INCREMENTS: &str = "measured/pgherd/incr";
 /// Of what is incremental to that.
 const NEXT: &str = "20261122T112234";

@@ -134,15 +134,14 @@ impl Figure {
     }
 }
 
-/// All that was measured, what is to be and beside whom, and who hears of it.
+/// What is to be measured and beside whom, and who is told.
 pub(super) struct Figures<Tell> {
     pub(super) wanted: BTreeSet<Act>,
     pub(super) peers: BTreeSet<Peer>,
-    pub(super) all: Vec<Figure>,
     pub(super) tell: Tell,
 }
 
-impl<Tell: FnMut(&Figure)> Figures<Tell> {
+impl<Tell: FnMut(Figure)> Figures<Tell> {
     pub(super) fn want(&self, any: &[Act]) -> bool {
         any.iter().any(|act| self.wanted.contains(act))
     }
@@ -152,8 +151,7 @@ impl<Tell: FnMut(&Figure)> Figures<Tell> {
     }
 
     pub(super) fn add(&mut self, figure: Figure) {
-        (self.tell)(&figure);
-        self.all.push(figure);
+        (self.tell)(figure);
     }
 }
 

@@ -48,7 +48,7 @@ struct Fetching<'a> {
     stored: &'a Path,
 }
 
-impl<Tell: FnMut(&Figure)> Bench<Tell> {
+impl<Tell: FnMut(Figure)> Bench<Tell> {
     pub(super) fn replay(&mut self) -> Result<()> {
         if !self.figures.want(&[Act::Replay]) {
             return Ok(());

@@ -48,7 +48,7 @@ enum Load {
     Little,
 }
 
-pub(super) fn measure(plan: &Plan, figures: &mut Figures<impl FnMut(&Figure)>) -> Result<()> {
+pub(super) fn measure(plan: &Plan, figures: &mut Figures<impl FnMut(Figure)>) -> Result<()> {
     let folder = plan.site.folder("pgherd-stored-")?;
     let place = "folder";
     for (who, stream) in [(Who::Pgherd, Stream::On), (Who::PgherdUnstreamed, Stream::Off)] {
@@ -90,7 +90,7 @@ fn scene_of_backrest(site: &Site, folder: &Path) -> Result<Scene<'static>> {
 }
 
 impl Scene<'_> {
-    fn play(self, lasts: Duration, figures: &mut Figures<impl FnMut(&Figure)>) -> Result<()> {
+    fn play(self, lasts: Duration, figures: &mut Figures<impl FnMut(Figure)>) -> Result<()> {
         let mut shelf = self.settled()?;
         for load in [Load::Full, Load::Little] {
             shelf = self
@@ -118,7 +118,7 @@ impl Scene<'_> {
         load: Load,
         lasts: Duration,
         shelf: Option<Shelf>,
-        figures: &mut Figures<impl FnMut(&Figure)>,
+        figures: &mut Figures<impl FnMut(Figure)>,
     ) -> Result<Option<Shelf>> {
         let lasts = load.lasts(lasts);
         rustix::fs::sync();
@@ -154,7 +154,7 @@ impl Scene<'_> {
     fn tell(
         figure: Figure,
         looks: &Looks,
-        figures: &mut Figures<impl FnMut(&Figure)>,
+        figures: &mut Figures<impl FnMut(Figure)>,
     ) -> Result<()> {
         if figures.want(&[Act::Write]) {
             figures.add(figure.clone());

@@ -4,6 +4,7 @@
 
 use super::requests::about;
 use super::{Leave, Supervisor};
+use crate::built_in::{Backups, USUAL_INSTANCES, built_in, is_built_in};
 use crate::control::{Done, Effect};
 use crate::failure::{Failure, Kind};
 use crate::manifest::{self, Manifest};
@@ -12,6 +13,7 @@ use pgherd_agent::durable::{self, Access};
 use pgherd_agent::postgres::install::Tls;
 use pgherd_core::names::InstanceName;
 use pgherd_core::wishes::Shall;
+use std::path::Path;
 
 impl Supervisor {
     pub(super) async fn apply(
@@ -42,6 +44,7 @@ impl Supervisor {
         let superuser = next.checked.postgres.superuser;
         let owner = next.checked.postgres.initdb.owner.clone();
         let unchanged = wishes == self.wishes && self.manifest.as_ref() == Some(&next) && !rested;
+        self.make_repository(&next)?;
         self.keep_manifest(&text, next)?;
         let written = self.credentials.write_passfile(&owner, superuser);
         written.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
@@ -66,17 +69,17 @@ impl Supervisor {
         if let Some(given) = given {
             return Ok((given, instances));
         }
-        let name = self.folder.name();
         let kept = durable::read(&self.folder.manifest())
             .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
         let kept = kept.map(|content| String::from_utf8_lossy(&content).into_owned());
         match (kept, instances) {
             (None, count) => {
-                Ok((manifest::built_in(name, count.unwrap_or(manifest::USUAL_INSTANCES)), None))
+                let count = count.unwrap_or(USUAL_INSTANCES);
+                Ok((built_in(&self.folder, count, Backups::Kept), None))
             }
             // Ours is written anew, because what a commit waits for depends on the number, too.
-            (Some(kept), Some(count)) if manifest::is_built_in(&kept) && count > 0 => {
-                Ok((manifest::built_in(name, count), None))
+            (Some(kept), Some(count)) if is_built_in(&kept) && count > 0 => {
+                Ok((built_in(&self.folder, count, Backups::of(&kept)), None))
             }
             (Some(kept), count) => Ok((kept, count.or(self.wishes.count))),
         }
@@ -130,6 +133,18 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// The folder that is a new cluster's own, once. Whoever misses it later has lost what was in it.
+    fn make_repository(&self, next: &Manifest) -> Result<(), Failure> {
+        let own = self.folder.repository();
+        let archive = next.checked.postgres.archive.as_ref();
+        let is_own = archive.is_some_and(|archive| Path::new(&archive.destination) == own);
+        if self.wishes.exists || !is_own {
+            return Ok(());
+        }
+        let made = durable::create_folder(&own);
+        made.map_err(|error| Failure::from_error(Kind::Failed, &error))
     }
 
     fn keep_manifest(&mut self, text: &str, manifest: Manifest) -> Result<(), Failure> {

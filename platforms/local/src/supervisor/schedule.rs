@@ -72,7 +72,8 @@ impl Supervisor {
             planned: kept.map(|kept| kept.schedules.clone()),
             archive: self.has_archive(),
             usual: kept.map(|kept| kept.checked.backup_target).unwrap_or_default(),
-            shall: self.shall(),
+            // Nothing is due of a cluster that is not there yet, however long a restore takes.
+            shall: if self.record.is_some() { self.shall() } else { Shall::Rest },
             instances: self.wishes.instances.keys().cloned().collect(),
             agents: self.running().collect(),
         };

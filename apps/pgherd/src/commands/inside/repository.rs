@@ -88,7 +88,7 @@ fn open(cluster: &ClusterName, folder: &Folder) -> Result<Opened, Failure> {
     let around = Around {
         cluster: cluster.to_string(),
         system: control.map(|control| control.system_id),
-        major: major(&data)?,
+        major: Some(major(&data)?),
         disk: None,
     };
     open_with(spec, &in_folder(&folder.archive()), around)

@@ -96,9 +96,9 @@ impl Cloning {
         fresh::refuse_existing(&new)?;
         let check = self.sql_check.as_deref().map(statements).transpose()?;
         let account = place::owner(source)?;
-        let (name, instances) = (self.new.clone(), self.wanted.instances);
+        let (to, instances) = (new.clone(), self.wanted.instances);
         let from = source.clone();
-        let prepared = place::as_account(&account, || prepare(from, name, instances))?;
+        let prepared = place::as_account(&account, || prepare(from, to, instances))?;
         let count = prepared.manifest.checked.instances;
         let lines = plan(&prepared.primary, &self.new, count);
         if self.wanted.plan {
@@ -146,7 +146,7 @@ impl Cloning {
 /// The manifest of the copy, with what opens the source's primary.
 async fn prepare(
     source: ClusterFolder,
-    new: ClusterName,
+    new: ClusterFolder,
     instances: Option<u32>,
 ) -> Result<Prepared, Failure> {
     let (text, _) = repository::kept(&source)?;
@@ -159,9 +159,9 @@ async fn prepare(
     let primary = view.primary().ok_or_else(|| away(source.name()))?;
     let (primary, port) = (primary.name.clone(), primary.port);
     let (server, secret) = server(&source, &view, (&primary, port))?;
-    let text = restored::copied_manifest(&text, &new, (server, &secret), instances)?;
+    let text = restored::copied_manifest(&text, (&source, &new), (server, &secret), instances)?;
     let manifest = manifest::understand(&text, None)?.with_key_files()?;
-    if let Some(own) = manifest.checked.postgres.archive.clone() {
+    if let Some(own) = repository::elsewhere(&manifest, &new) {
         // A copy has its source's system identifier: it would be taken for an earlier copy.
         let own = repository::open_for((own, &manifest.keys), &source, None)?;
         refuse_occupied(&own).await?;

@@ -10,6 +10,7 @@ use super::switchover::{Asked, address, until_over};
 use super::up::{self, Work};
 use super::{destroy, wait};
 use pgherd_core::names::{ClusterName, InstanceName};
+use pgherd_local::built_in::{Backups, built_in};
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::{Part, Reach, Request, View, Ways};
 use pgherd_local::failure::{Failure, Kind};
@@ -112,7 +113,7 @@ impl Demo {
         let folder = super::place::folder(&home, &name)?;
         let account =
             prepare::claim(&folder, prepare::Claim::Any).map_err(|error| up::told(&error))?;
-        let text = manifest::built_in(&name, INSTANCES);
+        let text = built_in(&folder, INSTANCES, Backups::None);
         let wanted = Some(manifest::understand(&text, None)?);
         let work = Work { home, folder, account: account.clone(), wanted };
         as_account(&account, || async {

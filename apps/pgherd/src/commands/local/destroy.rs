@@ -45,7 +45,7 @@ impl Destroy {
             refuse_foreign(folder)?;
             refuse_other_owner(folder)?;
             if !self.yes {
-                confirm(folder.name().as_str())?;
+                confirm(folder)?;
             }
             destroy(folder, &account, self.place.timeout()).map_err(unfinished)?;
         }
@@ -197,7 +197,8 @@ fn refuse_other_owner(folder: &ClusterFolder) -> Result<(), Failure> {
         .fix(format!("chown -R {inside} {root}, and run this again")))
 }
 
-fn confirm(name: &str) -> Result<(), Failure> {
+fn confirm(folder: &ClusterFolder) -> Result<(), Failure> {
+    let name = folder.name().as_str();
     let unconfirmed = || {
         Failure::new(Kind::Refused, format!("cluster {name} and its data are kept"))
             .because("its name was not confirmed")
@@ -206,7 +207,10 @@ fn confirm(name: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(unconfirmed());
     }
-    remark(&format!("This removes cluster {name} and all of its data. Type its name to go on:"));
+    let with = if folder.repository().exists() { ", its backups included" } else { "" };
+    remark(&format!(
+        "This removes cluster {name} and all of its data{with}. Type its name to go on:"
+    ));
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).map_err(|_| unconfirmed())?;
     if line.trim() == name { Ok(()) } else { Err(unconfirmed()) }

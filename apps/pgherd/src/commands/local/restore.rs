@@ -13,7 +13,7 @@ use super::super::recovery::{Wish, sentence, words};
 use super::super::repository::{Asked, Teller, Told, answer, plan};
 use super::output::{remark, warn};
 use super::place::{self, Place};
-use super::progress::Progress;
+use super::progress::{Headway, Progress};
 use super::repository;
 use super::up::{self, Work};
 use super::wait::Sight;
@@ -88,8 +88,9 @@ impl Restore {
         fresh::refuse_existing(&new)?;
         let check = self.sql_check.as_deref().map(statements).transpose()?;
         let account = place::owner(source)?;
-        let this = &self;
-        let prepare = |ask: Ask| place::as_account(&account, || this.prepare(source.clone(), ask));
+        let (this, new) = (&self, &new);
+        let prepare =
+            |ask: Ask| place::as_account(&account, || this.prepare((source.clone(), new), ask));
         let prepared = prepare(Ask::IfNeeded)?;
         if self.wish.plan {
             let output = self.place.output();
@@ -97,7 +98,7 @@ impl Restore {
         }
         let began = Instant::now();
         let check = check.as_deref();
-        let (report, checked) = match self.make((home, &new), &prepared, check)? {
+        let (report, checked) = match self.make((home, new), &prepared, check)? {
             Made::Whole(report, checked) => (report, checked),
             Made::Short(failure) if prepared.source != log::Asked::No => return Err(failure),
             Made::Short(failure) => {
@@ -106,7 +107,7 @@ impl Restore {
                     return Err(failure);
                 }
                 remark("the archive ended before the target; the source has archived more: again");
-                match self.make((home, &new), &again, check)? {
+                match self.make((home, new), &again, check)? {
                     Made::Whole(report, checked) => (report, checked),
                     Made::Short(failure) => return Err(failure),
                 }
@@ -156,19 +157,23 @@ impl Restore {
     }
 
     /// The plan, or why there is none.
-    async fn prepare(&self, source: ClusterFolder, ask: Ask) -> Result<Prepared, Failure> {
+    async fn prepare(
+        &self,
+        (source, new): (ClusterFolder, &ClusterFolder),
+        ask: Ask,
+    ) -> Result<Prepared, Failure> {
         let (text, kept) = repository::kept(&source)?;
         let registration = client::registered(&source)?;
         repository::open(&source)?.refuse_other().await?;
         let aim = self.wish.aim(self.backup(&source).await?);
-        let text = restored::manifest(&text, &self.new, aim, self.wish.instances)?;
+        let text = restored::manifest(&text, (&source, new), aim, self.wish.instances)?;
         let manifest = manifest::understand(&text, None)?.with_key_files()?;
         let Some(spec) = manifest.checked.postgres.recovery.clone() else {
             return Err(Failure::new(Kind::Failed, "the manifest of the new cluster is wrong"));
         };
         let place = (spec.source.clone(), &manifest.recovery_keys);
         let opened = repository::open_for(place, &source, None)?;
-        if let Some(own) = manifest.checked.postgres.archive.clone() {
+        if let Some(own) = repository::elsewhere(&manifest, new) {
             let own = repository::open_for((own, &manifest.keys), &source, None)?;
             plan::refuse_occupied(&own).await?;
         }
@@ -217,9 +222,7 @@ enum Followed {
 
 /// Until every instance is ready.
 async fn follow(supervisor: &Supervisor, patience: Duration) -> Result<Followed, Failure> {
-    let mut progress = Progress::new();
-    let mut last: Option<(String, String)> = None;
-    let mut moved = Instant::now();
+    let (mut progress, mut headway) = (Progress::new(), Headway::new());
     loop {
         let view = supervisor.view().await?;
         if let Some(why) = hopeless(&view) {
@@ -240,11 +243,8 @@ async fn follow(supervisor: &Supervisor, patience: Duration) -> Result<Followed,
             (None, None) => ("starting".to_owned(), String::new()),
         };
         progress.tell_step(&step, &detail);
-        let now = (step, detail);
-        if last.as_ref() != Some(&now) {
-            (last, moved) = (Some(now), Instant::now());
-        }
-        if moved.elapsed() >= patience {
+        headway.at((step, detail));
+        if headway.stands() >= patience {
             let what = format!("the restore has not got on for {patience:?}");
             return Err(Failure::new(Kind::TimedOut, what));
         }

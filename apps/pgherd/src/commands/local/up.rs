@@ -2,12 +2,14 @@
 //!
 //! Never begins anything before the manifest is understood.
 
+use super::super::manifest::read;
 use super::output::{Output, say, say_all, say_either, say_json, warn};
 use super::place::{self, Place};
 use super::wait::{self, Sight};
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::wishes::Wish;
 use pgherd_local::account::Account;
+use pgherd_local::built_in::{Backups, USUAL_INSTANCES, built_in};
 use pgherd_local::claims;
 use pgherd_local::client::{self, Supervisor};
 use pgherd_local::control::{AgentView, Done, Effect, InstanceView, Request, View};
@@ -20,8 +22,7 @@ use pgherd_local::prepare::{self, Claim, Placing, PrepareError};
 use pgherd_local::summary::{self, is_ready};
 use pgherd_local::uri;
 use std::error::Error;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// An agent that fails this often in a row will fail again.
@@ -31,7 +32,8 @@ const FAILURES: u32 = 3;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Without a manifest: three instances; a commit is on two of them when it is acknowledged, as long
-as two are there. The data is kept until `pgherd local destroy`.
+as two are there. The log and a backup each night go to the folder `repository` beside the data, for a
+week: `pgherd local window`. All of it is kept until `pgherd local destroy`.
 With a ScheduledBackup or ScheduledDump beside the Cluster in FILE, backups and dumps are taken by a
 schedule, and `pgherd local status` tells when.
 
@@ -54,6 +56,9 @@ pub(crate) struct Up {
     /// The port of the first instance; the others follow (default: 5501, or the next free ones)
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+    /// Without a manifest: archive nothing, and take no backups
+    #[arg(long, conflicts_with = "file")]
+    no_backups: bool,
     /// Return at once, and let it come up by itself
     #[arg(long)]
     no_wait: bool,
@@ -66,6 +71,7 @@ impl Up {
         let name = self.name(text.as_deref())?;
         let folder = place::folder(&home, &name)?;
         let root = folder.root().to_owned();
+        let text = if self.no_backups { Some(self.without_backups(&folder)?) } else { text };
         let ended = self.make_or_change(home, folder, text);
         ended.map_err(|failure| failure.addressed(&root))
     }
@@ -114,10 +120,23 @@ impl Up {
             }
             None if folder.manifest().exists() => Ok(None),
             None => {
-                let built_in = manifest::built_in(folder.name(), manifest::USUAL_INSTANCES);
+                let built_in = built_in(folder, USUAL_INSTANCES, Backups::Kept);
                 manifest::understand(&built_in, self.instances).map(Some)
             }
         }
+    }
+
+    fn without_backups(&self, folder: &ClusterFolder) -> Result<String, Failure> {
+        if folder.manifest().exists() {
+            let name = folder.name();
+            let what = format!("cluster {name} exists, and --no-backups is for a new one");
+            return Err(Failure::new(Kind::Refused, what).fix(format!(
+                "take spec.backup out of a copy of {}, then pgherd local up -f it",
+                folder.manifest().display()
+            )));
+        }
+        let instances = self.instances.unwrap_or(USUAL_INSTANCES);
+        Ok(built_in(folder, instances, Backups::None))
     }
 
     async fn bring_up(self, work: Work, text: Option<String>) -> Result<(), Failure> {
@@ -185,20 +204,6 @@ pub(super) async fn make(
     let registered = prepare::register(home, folder, account, (&names, placing));
     registered.map_err(|error| told(&error))?;
     client::start_and_ask(folder, &Request::Apply { manifest, instances }).await
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Kind::Usage, format!("{} cannot be read", path.display()))
-            .because(error.to_string())
-            .fix("name a file with a Cluster manifest")
-    };
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
-        return Ok(text);
-    }
-    std::fs::read_to_string(path).map_err(failed)
 }
 
 pub(super) fn told(error: &PrepareError) -> Failure {

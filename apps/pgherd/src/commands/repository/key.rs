@@ -2,8 +2,7 @@
 //!
 //! Never prints a key, never writes over a file that is there, and never leaves half of one.
 
-use super::super::output::{Output, remark, say_either, tell_failure};
-use clap::Subcommand;
+use super::super::output::{Output, remark, say_either};
 use jiff::Timestamp;
 use pgherd_agent::durable::{self, Access};
 use pgherd_backup::encryption::{KeyId, NewKey};
@@ -13,19 +12,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-
-/// Look after what encrypts a repository
-#[derive(clap::Args)]
-pub(crate) struct Repository {
-    #[command(subcommand)]
-    asked: For,
-}
-
-#[derive(Subcommand)]
-enum For {
-    Key(Key),
-}
 
 /// Make a key, in a file that only its owner can read
 #[derive(clap::Args)]
@@ -38,7 +24,7 @@ Examples:
   pgherd repository key /etc/pgherd/repository.key
   pgherd repository key /etc/pgherd/repository.key --rotate
   kubectl create secret generic repository --from-file=key=/etc/pgherd/repository.key")]
-struct Key {
+pub(super) struct Key {
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -47,24 +33,11 @@ struct Key {
     rotate: bool,
     /// How to write the result
     #[arg(long, short, value_name = "FORM", default_value = "text")]
-    output: Output,
-}
-
-impl Repository {
-    pub(crate) fn run(self) -> ExitCode {
-        let For::Key(key) = self.asked;
-        match key.run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                tell_failure(&failure, key.output);
-                ExitCode::from(failure.kind.exit_code())
-            }
-        }
-    }
+    pub(super) output: Output,
 }
 
 impl Key {
-    fn run(&self) -> Result<(), Failure> {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         let path = &self.file;
         let new = NewKey::draw().map_err(|error| Failure::from_error(Kind::Failed, &error))?;
         let line = entry(&new);

@@ -25,8 +25,8 @@ pub(crate) struct Around {
     pub(crate) cluster: String,
     /// Whose data it has; none before there is any.
     pub(crate) system: Option<SystemId>,
-    /// The major version of its programs.
-    pub(crate) major: u32,
+    /// The major version of its programs, if there are any.
+    pub(crate) major: Option<u32>,
     /// A folder on the disk that a restore would fill, if that is this machine's.
     pub(crate) disk: Option<PathBuf>,
 }

@@ -29,6 +29,9 @@ pub(crate) struct Plan {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Shown {
     cluster: String,
+    /// How many it will have; zero in the answer of an older program.
+    #[serde(default)]
+    instances: u32,
     repository: String,
     target: String,
     backup: String,
@@ -44,6 +47,9 @@ pub(crate) struct Shown {
     /// At most; a target is usually reached before.
     wal_files: u64,
     wal_bytes: u64,
+    /// Copying and replay; absent in the answer of an older program.
+    #[serde(default)]
+    estimated_seconds: Option<f64>,
     free_bytes: Option<u64>,
 }
 
@@ -58,6 +64,7 @@ impl Plan {
         let (first, last) = plan.log;
         Ok(Shown {
             cluster: self.new.to_string(),
+            instances: self.instances,
             repository: opened.place(),
             target: recovery::words(&self.spec),
             backup: plan.choice.backup.to_string(),
@@ -70,6 +77,7 @@ impl Plan {
             last_wal: last.to_string(),
             wal_files: plan.segments,
             wal_bytes: plan.segments.saturating_mul(segment),
+            estimated_seconds: Some(plan.estimate().as_secs_f64()),
             free_bytes: free.map(|free| free.0),
         })
     }
@@ -165,11 +173,19 @@ impl Answer for Shown {
                 counted(self.wal_files, "file"),
                 Bytes(self.wal_bytes)
             ),
-            format!(
-                "       stops at {}; new cluster {}, source untouched",
-                self.target, self.cluster
-            ),
         ]);
+        if let Some(seconds) = self.estimated_seconds {
+            lines.push(format!(
+                "       about {:.0}s: as long as the backup took, and a tenth of a second for each file of log",
+                seconds.ceil()
+            ));
+        }
+        let new = match self.instances {
+            0 => self.cluster.clone(),
+            count => format!("{} with {}", self.cluster, counted(count.into(), "instance")),
+        };
+        let target = &self.target;
+        lines.push(format!("       stops at {target}; new cluster {new}, source untouched"));
         lines
     }
 }

@@ -15,9 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use pgherd_api::agent::BackupPhase;
 use pgherd_api::backup::manner::Manner;
-use pgherd_api::backup::{Backup, BackupMethod, BackupSpec};
+use pgherd_api::backup::{Backup, BackupSpec};
 use pgherd_api::cluster::backup::OnlineConfiguration;
-use pgherd_api::cluster::references::LocalObjectReference;
 use pgherd_core::names::InstanceName;
 use pgherd_local::failure::{Failure, Kind};
 
@@ -79,12 +78,9 @@ impl Take {
                 ..ObjectMeta::default()
             },
             spec: BackupSpec {
-                cluster: LocalObjectReference { name: reached.cluster.to_string() },
-                method: BackupMethod::BarmanObjectStore,
                 target: self.target.map(Target::wanted),
-                online: None,
                 online_configuration: online,
-                plugin_configuration: None,
+                ..BackupSpec::of(reached.cluster.as_str())
             },
             status: None,
         }

@@ -3,7 +3,7 @@
 //! Never ends the work because nobody follows it any more.
 
 use super::super::super::output::remark;
-use super::super::super::progress::Progress;
+use super::super::super::progress::{Headway, Progress};
 use super::super::place::Reached;
 use super::super::wait::{BETWEEN_LOOKS, Waiting};
 use super::{Followed, Followup};
@@ -13,11 +13,7 @@ use pgherd_api::errand::{COMPLETED, FAILED, Going};
 use pgherd_kubernetes::console::inside;
 use pgherd_kubernetes::console::read::answer;
 use pgherd_local::failure::{Failure, Kind};
-use std::time::Instant;
 use tokio::time::sleep;
-
-/// What was seen of it last, so that getting on is noticed.
-type Moment = (String, Option<String>, u64);
 
 /// Until it is completed. It may take as long as it likes while it gets on.
 pub(super) async fn follow<E: Followed>(
@@ -25,8 +21,7 @@ pub(super) async fn follow<E: Followed>(
     (all, name): (Api<E>, String),
     waiting: &Waiting,
 ) -> Result<Followup<E>, Failure> {
-    let (mut progress, mut moved) = (Progress::new(), Instant::now());
-    let (mut last, mut ear): (Option<Moment>, _) = (None, Ear::Open);
+    let (mut progress, mut headway, mut ear) = (Progress::new(), Headway::new(), Ear::Open);
     loop {
         let found = match answer(all.get_opt(&name)).await {
             Ok(Some(found)) => Some(found),
@@ -55,13 +50,10 @@ pub(super) async fn follow<E: Followed>(
                 Some(report) if !E::is_over(report) => E::words(report),
                 Some(_) | None => said(&going),
             };
-            let now = (step.clone(), going.phase, heard.as_ref().map_or(0, E::done));
-            if last.as_ref() != Some(&now) {
-                (last, moved) = (Some(now), Instant::now());
-            }
             progress.tell_step(&step, &detail);
+            headway.at((step, going.phase, heard.as_ref().map_or(0, E::done)));
         }
-        if moved.elapsed() >= waiting.timeout {
+        if headway.stands() >= waiting.timeout {
             return Err(timed_out::<E>(reached, &name, waiting));
         }
         sleep(BETWEEN_LOOKS).await;

@@ -2,7 +2,7 @@
 //!
 //! Never ends what it follows.
 
-use super::super::super::progress::Progress;
+use super::super::super::progress::{Headway, Progress};
 use super::super::super::recovery::words;
 use super::super::place::Reached;
 use super::super::wait::BETWEEN_LOOKS;
@@ -11,7 +11,7 @@ use pgherd_core::names::InstanceName;
 use pgherd_kubernetes::console::inside::{self, within_reach};
 use pgherd_kubernetes::console::{Part, View};
 use pgherd_local::failure::{Failure, Kind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::sleep;
 
 /// What fails so often in a row will fail again.
@@ -32,8 +32,7 @@ pub(in super::super) async fn follow(
     (begins, wanted): (Begins, u32),
     patience: Duration,
 ) -> Result<Option<RecoveryReport>, Failure> {
-    let (mut progress, mut moved) = (Progress::new(), Instant::now());
-    let mut last: Option<(String, String)> = None;
+    let (mut progress, mut headway) = (Progress::new(), Headway::new());
     let mut report = None;
     loop {
         let (step, detail) = match to.look().await {
@@ -56,11 +55,8 @@ pub(in super::super) async fn follow(
             }
         };
         progress.tell_step(&step, &detail);
-        let now = (step, detail);
-        if last.as_ref() != Some(&now) {
-            (last, moved) = (Some(now), Instant::now());
-        }
-        if moved.elapsed() >= patience {
+        headway.at((step, detail));
+        if headway.stands() >= patience {
             return Err(timed_out(to, patience));
         }
         sleep(BETWEEN_LOOKS).await;

@@ -5,15 +5,15 @@
 use super::super::super::backup::{Build, Pace, Target, completed, ended, words};
 use super::super::output::{say_either, warn};
 use super::super::place::Place;
-use super::super::progress::Progress;
+use super::super::progress::{Headway, Progress};
 use super::super::wait::unless_gone;
 use jiff::Timestamp;
-use pgherd_api::agent::{BackupOrder, BackupPhase, BackupReport};
+use pgherd_api::agent::{BackupOrder, BackupReport};
 use pgherd_core::names::InstanceName;
 use pgherd_local::client::Supervisor;
 use pgherd_local::control::Request;
 use pgherd_local::failure::{Failure, Kind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::sleep;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
@@ -57,6 +57,9 @@ impl Take {
             };
             let target = self.target.map(Target::wanted);
             let request = Request::Backup { order, target, instance: self.instance };
+            if !self.no_wait {
+                turn(&supervisor, &name, patience).await?;
+            }
             let done = supervisor.ask(&request).await?;
             warn(&done.warnings);
             let Some(instance) = done.instances.first().cloned() else {
@@ -74,15 +77,34 @@ impl Take {
     }
 }
 
+/// Until no other one is taken, a schedule's perhaps. That may take as long as it likes while it gets on.
+async fn turn(supervisor: &Supervisor, name: &str, patience: Duration) -> Result<(), Failure> {
+    let (mut progress, mut headway) = (Progress::new(), Headway::new());
+    loop {
+        let view = supervisor.view().await?;
+        let statuses = view.instances.iter().filter_map(|one| one.status.as_ref());
+        let mut reports = statuses.filter_map(|status| status.backup.as_ref());
+        let other = reports.find(|report| !report.phase.is_over() && report.name != name);
+        let Some(report) = other else { return Ok(()) };
+        let (step, detail) = words(report);
+        progress.tell_step(&format!("waiting for backup {}: {step}", report.name), &detail);
+        headway.at((report.phase, report.done.0, report.waits_for.clone()));
+        if headway.stands() >= patience {
+            let what = format!("backup {} has not got on for {patience:?}", report.name);
+            return Err(Failure::new(Kind::TimedOut, what)
+                .fix("wait for it, or end it: pgherd local backup cancel"));
+        }
+        sleep(BETWEEN_LOOKS).await;
+    }
+}
+
 /// Until it is completed. It may take as long as it likes while it gets on.
 async fn follow(
     supervisor: &Supervisor,
     (instance, name): (&InstanceName, &str),
     patience: Duration,
 ) -> Result<BackupReport, Failure> {
-    let mut progress = Progress::new();
-    let mut last: Option<(BackupPhase, u64, Option<String>)> = None;
-    let mut moved = Instant::now();
+    let (mut progress, mut headway) = (Progress::new(), Headway::new());
     loop {
         let view = supervisor.view().await?;
         let status = view.instance(instance).and_then(|it| it.status.as_ref());
@@ -94,12 +116,9 @@ async fn follow(
                 }
                 let (step, detail) = words(report);
                 progress.tell_step(&step, &detail);
-                let now = (report.phase, report.done.0, report.waits_for.clone());
-                if last.as_ref() != Some(&now) {
-                    (last, moved) = (Some(now), Instant::now());
-                }
+                headway.at((report.phase, report.done.0, report.waits_for.clone()));
             }
-            Some(None) if moved.elapsed() >= UNKNOWN => {
+            Some(None) if headway.stands() >= UNKNOWN => {
                 let what = format!("{instance} takes no backup {name} any more");
                 return Err(Failure::new(Kind::Failed, what).fix("pgherd local backup list"));
             }
@@ -109,7 +128,7 @@ async fn follow(
                 progress.tell_step(&format!("waiting for the agent of {instance}"), "");
             }
         }
-        if moved.elapsed() >= patience {
+        if headway.stands() >= patience {
             let what = format!("backup {name} has not got on for {patience:?}");
             return Err(Failure::new(Kind::TimedOut, what)
                 .fix("it goes on: pgherd local backup list; pgherd local backup cancel ends it"));
