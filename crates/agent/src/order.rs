@@ -3,6 +3,7 @@
 //!
 //! Never begins it.
 
+use crate::archive::repository::OpenError;
 use crate::http::refusal::{Kind, Refusal};
 use pgherd_backup::store::{Retry, StoreError};
 use pgherd_core::backup::BackupId;
@@ -43,14 +44,31 @@ pub(crate) fn ready<Archive, Subject>(
     Ok((archive, subject))
 }
 
-/// Whether it failed at a store that may answer again soon.
+/// Whether it failed at a store that may answer again soon, or at what opens it: a Secret comes into one
+/// pod up to two minutes later than into another.
 pub(crate) fn passes(error: &(dyn Error + 'static)) -> bool {
     let mut below = Some(error);
     while let Some(error) = below {
+        if let Some(OpenError::Missing { .. }) = error.downcast_ref() {
+            return true;
+        }
         if let Some(error) = error.downcast_ref::<StoreError>() {
             return error.retry() == Retry::Soon;
         }
         below = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgherd_api::agent::ArchiveFile;
+
+    #[test]
+    fn what_opens_the_store_may_be_on_its_way() {
+        let missing = OpenError::Missing { file: ArchiveFile::AccessKeyId };
+        let wrong = OpenError::NoText { file: "accessKeyId" };
+        assert_eq!([&missing, &wrong].map(|error| passes(error)), [true, false]);
+    }
 }

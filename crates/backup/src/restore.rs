@@ -4,7 +4,7 @@
 //! Never writes outside the folders it was given, and never leaves a folder that PostgreSQL would
 //! start before all of it is on disk: `global/pg_control` comes last. Never decides which backup.
 
-mod archives;
+pub(crate) mod archives;
 pub(crate) mod chain;
 mod combined;
 pub(crate) mod contents;

@@ -3,6 +3,7 @@
 //! Never takes effect on a cluster that has another one.
 
 use crate::folder::ClusterFolder;
+use pgherd_core::names::ClusterName;
 use serde_json::Value;
 
 /// How many instances it has.
@@ -42,7 +43,7 @@ pub fn built_in(folder: &ClusterFolder, instances: u32, backups: Backups) -> Str
     let repository = folder.repository();
     // A folder whose name is no text cannot be written into a manifest.
     let place = repository.to_str().filter(|_| backups == Backups::Kept);
-    let backups = place.map(|place| kept(name.as_str(), place)).unwrap_or_default();
+    let backups = place.map(|place| kept(name, place)).unwrap_or_default();
     format!(
         "{MARK}apiVersion: postgresql.cnpg.io/v1
 kind: Cluster
@@ -54,9 +55,10 @@ spec:
     )
 }
 
-/// Compressed as every barman reads it. The first backup is taken at once: log alone restores nothing.
-fn kept(name: &str, place: &str) -> String {
+/// Compressed as every barman reads it.
+fn kept(name: &ClusterName, place: &str) -> String {
     let place = Value::from(place);
+    let nightly = nightly(name);
     format!(
         "  backup:
     retentionPolicy: 7d
@@ -67,7 +69,14 @@ fn kept(name: &str, place: &str) -> String {
       data:
         compression: gzip
         immediateCheckpoint: true
----
+{nightly}"
+    )
+}
+
+/// The schedule as a document of its own. The first backup is taken at once: log alone restores nothing.
+pub(crate) fn nightly(name: &ClusterName) -> String {
+    format!(
+        "---
 apiVersion: postgresql.cnpg.io/v1
 kind: ScheduledBackup
 metadata:
@@ -92,7 +101,6 @@ mod tests {
     use crate::folder::Home;
     use crate::manifest::understand;
     use pgherd_core::intent::Durability;
-    use pgherd_core::names::ClusterName;
     use pgherd_core::units::Bytes;
     use std::path::PathBuf;
 

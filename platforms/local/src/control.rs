@@ -5,7 +5,9 @@
 use crate::failure::Failure;
 use crate::schedule::ScheduleView;
 use pgherd_agent::postgres::install::Tls;
-use pgherd_api::agent::{BackupOrder, DumpOrder, DumpRestoreOrder, RestorePoint, Status};
+use pgherd_api::agent::{
+    BackupOrder, BackupReport, DumpOrder, DumpRestoreOrder, RestorePoint, Status,
+};
 use pgherd_api::cluster::backup::BackupTarget;
 use pgherd_core::intent::Durability;
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -88,6 +90,11 @@ pub enum Request {
     RestorePoint {
         name: String,
     },
+    /// What is known of the base backup of this name, also after others.
+    ReadBackup {
+        instance: String,
+        name: String,
+    },
     /// Break off the base backup that is taken under this name.
     CancelBackup {
         instance: String,
@@ -165,6 +172,8 @@ pub struct Done {
     pub warnings: Vec<String>,
     /// The restore point that was made, if one was asked for.
     pub restore_point: Option<RestorePoint>,
+    /// The base backup that was asked about, if the agent knows of it.
+    pub backup: Option<Box<BackupReport>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -114,6 +114,12 @@ impl ClusterFolder {
         self.root.join("repository")
     }
 
+    /// Whether backups that go there go to that.
+    pub fn keeps(&self, destination: &str) -> bool {
+        let path = destination.strip_prefix("file://").unwrap_or(destination);
+        Path::new(path).components().eq(self.repository().components())
+    }
+
     pub fn store(&self) -> PathBuf {
         self.root.join("store.redb")
     }

@@ -135,10 +135,8 @@ pub fn kept(text: &str, count: Option<u32>) -> Result<Manifest, Failure> {
 
 fn with_schedules(mut manifest: Manifest, mut schedules: Vec<Planned>) -> Manifest {
     manifest.warnings.extend(schedules.iter().filter_map(Planned::warning));
-    let first = Planned::first();
-    let is_declared = |one: &Planned| one.is_backup_at_once() || one.key() == first.key();
-    if manifest.checked.is_backed_up_first() && !schedules.iter().any(is_declared) {
-        schedules.push(first);
+    if manifest.checked.is_backed_up_first() && !schedules.iter().any(Planned::is_backup_at_once) {
+        schedules.push(Planned::first());
     }
     Manifest { schedules, ..manifest }
 }

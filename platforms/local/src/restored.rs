@@ -2,6 +2,7 @@
 //!
 //! Never lets the new one write to where the other one's log lies.
 
+use crate::built_in::{Backups, is_built_in, nightly};
 use crate::failure::{Failure, Kind};
 use crate::folder::ClusterFolder;
 use pgherd_api::cluster::Cluster;
@@ -11,7 +12,6 @@ use pgherd_api::cluster::external::ExternalCluster;
 use pgherd_api::cluster::spec::ClusterSpec;
 use pgherd_core::names::ClusterName;
 use serde_json::Value;
-use std::path::Path;
 
 /// The same cluster under another name, from a backup up to this target. Secrets come along.
 pub fn manifest(
@@ -27,7 +27,7 @@ pub fn manifest(
     let text = serde_json::to_string_pretty(&trimmed(&restored)?);
     let text = text.map_err(|error| failed(error.to_string()))?;
     let secrets = secrets(source).map(|secret| format!("\n---\n{secret}"));
-    Ok(text + &secrets.collect::<String>() + "\n")
+    Ok(text + &secrets.collect::<String>() + "\n" + &schedule(source, new))
 }
 
 /// The same as a copy of a server that runs, with the Secret that opens it.
@@ -45,7 +45,13 @@ pub fn copied_manifest(
     let text = text.map_err(|error| failed(error.to_string()))?;
     let secrets = secrets(source).chain([secret.to_string()]);
     let secrets = secrets.map(|secret| format!("\n---\n{secret}"));
-    Ok(text + &secrets.collect::<String>() + "\n")
+    Ok(text + &secrets.collect::<String>() + "\n" + &schedule(source, new))
+}
+
+/// Whoever gave no manifest wrote no schedule, and goes on without one of his own.
+fn schedule(source: &str, new: &ClusterFolder) -> String {
+    let is_kept = is_built_in(source) && Backups::of(source) == Backups::Kept;
+    if is_kept { nightly(new.name()) } else { String::new() }
 }
 
 /// What lies in the folder of the old one goes with it: the new one has a folder of its own.
@@ -54,7 +60,7 @@ fn keep_apart(cluster: &mut Cluster, from: &ClusterFolder, new: &ClusterFolder) 
     let store = backup.and_then(|backup| backup.barman_object_store.as_mut());
     let own = new.repository();
     if let (Some(store), Some(own)) = (store, own.to_str())
-        && Path::new(&store.destination_path) == from.repository()
+        && from.keeps(&store.destination_path)
     {
         own.clone_into(&mut store.destination_path);
     }
@@ -197,7 +203,7 @@ fn secrets(text: &str) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::built_in::{Backups, built_in};
+    use crate::built_in::built_in;
     use crate::folder::Home;
     use crate::manifest::understand;
     use pgherd_api::agent::RecoveryTarget as Told;
@@ -236,7 +242,11 @@ stringData: {i: me, k: mine}
         let own = checked.postgres.archive.as_ref().unwrap();
         assert_eq!((own.server.as_str(), own.retention.as_deref()), ("shop-1431", Some("30d")));
         let taken: Vec<_> = understood.schedules.iter().map(Planned::key).collect();
-        assert_eq!(taken, ["backup/first"], "nothing can be restored from its own place yet");
+        assert_eq!(
+            taken,
+            ["backup/first_backup"],
+            "nothing can be restored from its own place yet"
+        );
         let at_once = "---\napiVersion: postgresql.cnpg.io/v1\nkind: ScheduledBackup\nmetadata: \
                        {name: nightly}\nspec: {cluster: {name: shop-1431}, schedule: '@daily', \
                        immediate: true}\n";
@@ -305,7 +315,10 @@ stringData: {i: me, k: mine}
         let (from, new) = (at("db"), at("db2"));
         let text = built_in(&from, 1, Backups::Kept);
         let text = manifest(&text, (&from, &new), RecoveryTarget::default(), None).unwrap();
-        let postgres = understand(&text, None).unwrap().checked.postgres;
+        let understood = understand(&text, None).unwrap();
+        let keys: Vec<_> = understood.schedules.iter().map(Planned::key).collect();
+        assert_eq!(keys, ["backup/nightly"]);
+        let postgres = understood.checked.postgres;
         let own = postgres.archive.unwrap();
         assert_eq!((own.destination.as_str(), own.server.as_str()), ("/srv/db2/repository", "db2"));
         let source = postgres.recovery.unwrap().source;

@@ -112,16 +112,24 @@ pub(crate) fn sentence(
     seconds: f64,
 ) -> String {
     let backup = report.backup.as_deref().unwrap_or("?");
+    let (target, last) = (&report.target, last(report));
+    format!(
+        "cluster/{new} restored from backup/{backup} of cluster/{source} to {target} in {seconds:.1}s: {last}"
+    )
+}
+
+/// The same of a cluster that a manifest made.
+pub(crate) fn came_about(report: &RecoveryReport) -> String {
+    let backup = report.backup.as_deref().unwrap_or("?");
+    format!("from backup/{backup} to {}: {}", report.target, last(report))
+}
+
+fn last(report: &RecoveryReport) -> String {
     let last = match report.last_commit {
         Some(at) => format!("last commit {at}"),
         None => "no commit after the backup".to_owned(),
     };
-    format!(
-        "cluster/{new} restored from backup/{backup} of cluster/{source} to {} in {seconds:.1}s: \
-         {last}, {} of log",
-        report.target,
-        counted(report.log_files, "file")
-    )
+    format!("{last}, {} of log", counted(report.log_files, "file"))
 }
 
 /// What it does, and how far that is.

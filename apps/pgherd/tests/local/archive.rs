@@ -162,6 +162,48 @@ fn an_archive_whose_disk_is_not_mounted_is_not_begun_anew() {
 }
 
 #[test]
+fn who_becomes_primary_knows_which_folder_was_the_archive() {
+    let mut home = Home::new();
+    home.owns("local");
+    let place = folder(&home);
+    let store =
+        format!("backup: {{barmanObjectStore: {{destinationPath: '{}'}}}}", place.display());
+    let spec = format!("instances: 2, enableSuperuserAccess: true, {store}");
+    up(&home, &home.manifest("local", &spec));
+    fill_a_segment(&home);
+    let cluster = home.folder().join("local");
+    let noted = |name: &str| cluster.join(name).join("archives.json");
+    wait_for("both to note it", || ["local-1", "local-2"].iter().all(|it| noted(it).exists()));
+    home.json(&["backup", "--immediate-checkpoint"]);
+    let away = place.with_file_name("away");
+    let restart = |home: &Home, change: &dyn Fn()| {
+        assert_eq!(home.run(&["down"]).code, Some(0));
+        change();
+        assert_eq!(home.run(&["up"]).code, Some(0));
+    };
+    restart(&home, &|| {
+        fs::rename(&place, &away).unwrap();
+        fs::create_dir(&place).unwrap();
+        fs::set_permissions(&place, Permissions::from_mode(0o777)).unwrap();
+    });
+    // Whoever of the two it is.
+    for _ in 0..2 {
+        fill_a_segment(&home);
+        wait_for("a refusal", || why(&home).contains("the folder is empty"));
+        let standby = home.standby();
+        assert_eq!(home.run(&["switchover", &standby]).code, Some(0));
+    }
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    restart(&home, &|| {
+        fs::remove_dir(&place).unwrap();
+        fs::rename(&away, &place).unwrap();
+    });
+    fill_a_segment(&home);
+    wait_for("log that goes on where it was", || why(&home).is_empty());
+    assert_eq!(home.json(&["backup", "list"])[0]["usable"], true);
+}
+
+#[test]
 fn nothing_is_missing_after_a_switchover_and_deaths() {
     let mut home = Home::new();
     home.owns("local");

@@ -259,7 +259,8 @@ fn a_cluster_comes_back_from_s3_and_has_backups_of_its_own() {
     // The new one is backed up without being asked, and restored in turn.
     wait_for("its first backup", || {
         let all = home.json(&["backup", "list", "--name", "again"]);
-        let is_first = all[0]["name"].as_str().is_some_and(|name| name.starts_with("first-"));
+        let is_first =
+            all[0]["name"].as_str().is_some_and(|name| name.starts_with("first_backup-"));
         is_first && all[0]["usable"] == true
     });
     let third = home.json(&["restore", "again", "--as", "third", "--latest"]);

@@ -1,9 +1,11 @@
 //! A cluster that is down and not as `up` and `destroy` left it: other programs, another name,
 //! another owner. Each is refused, nothing is changed, and put right again it goes on.
 
+use super::archive::wait_for;
 use super::home::{Home, PROGRAM};
 use expect_test::expect;
 use pgherd_agent::postgres::install;
+use pgherd_local::processes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -22,6 +24,9 @@ fn a_cluster_that_is_not_as_it_was_is_left_alone() {
     let psql = |sql| home.run(&["psql", "--", "-XAtqc", sql]);
     assert_eq!(psql("create table t as select 1 as n").code, Some(0));
     assert_eq!(home.run(&["down"]).code, Some(0));
+    // It closes its store when the command has its answer already.
+    let folder = home.folder().join("local");
+    wait_for("its supervisor's end", || processes::supervisor_of(&folder).unwrap().is_none());
     let before = files(&home.folder());
 
     other_programs(&home);

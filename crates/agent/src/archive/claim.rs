@@ -30,7 +30,7 @@ pub(crate) enum ClaimError {
     Compare { file: WalFile, source: Box<WalError> },
     #[error(
         "the archive is of another cluster, with system identifier {theirs}, and ours is {ours}: \
-         choose another serverName or destinationPath"
+         choose another serverName or destinationPath; what is there comes back by bootstrap.recovery"
     )]
     Other { theirs: String, ours: SystemId },
     #[error(
@@ -80,6 +80,13 @@ impl Opened {
         }
         self.remembered.note();
         Ok(())
+    }
+
+    /// Notes that it is ours where somebody else has said so: who is primary later has to miss it.
+    pub(super) async fn remember(&self) {
+        if self.remembered.lacks() && self.is_marked().await.is_ok_and(|is_ours| is_ours) {
+            self.remembered.note();
+        }
     }
 
     /// Whether it is ours for certain; it is an error when it is another's.

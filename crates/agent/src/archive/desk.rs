@@ -16,7 +16,7 @@ use crate::chain::chain;
 use crate::http::socket::Socket;
 use crate::process::clock;
 use crate::tasks::Tasks;
-use pgherd_api::agent::{ArchiveSpec, ArchiveStatus};
+use pgherd_api::agent::{ArchiveIdentity, ArchiveSpec, ArchiveStatus};
 use pgherd_backup::wal::{Fetched, Partials};
 use pgherd_core::units::{SystemId, Time, Timeline};
 use pgherd_core::wal::{SegmentSize, WalFile};
@@ -29,6 +29,8 @@ use tracing::error;
 const QUEUE: usize = 64;
 /// Before a gap that could not be filled is looked for again.
 const AGAIN: Duration = Duration::from_secs(10);
+/// What is known by now is asked of a file.
+const LOOK_SELDOM: Duration = Duration::from_mins(1);
 /// Long enough for a runtime that has nothing to do.
 const QUIET: Duration = Duration::from_hours(1);
 
@@ -56,6 +58,8 @@ struct Desk {
     counts: Counts,
     /// Since when the server is being stopped.
     stopping: Option<Time>,
+    /// When a standby looked last whose archive it is.
+    looked: Option<Time>,
     /// Why nothing can be planned.
     hindered: Option<String>,
 }
@@ -96,6 +100,7 @@ pub(super) async fn work(
         gaps: Gaps::default(),
         counts: Counts::default(),
         stopping: None,
+        looked: None,
         hindered: None,
     };
     desk.serve(woken).await;
@@ -170,7 +175,7 @@ impl Desk {
         let archives = matches!(orders.part, Part::Primary { .. } | Part::Stopping);
         if !archives && !self.queue.is_asked() {
             self.queue.rest();
-            return Time::NEVER;
+            return self.remember(orders);
         }
         let Some((spec, opened)) = self.open(orders) else {
             self.stream.rest();
@@ -197,6 +202,26 @@ impl Desk {
         let look_again = plan.look_again.min(streaming);
         let gaps = self.gaps.why.as_ref().and(self.gaps.begun);
         gaps.map_or(look_again, |(_, begun)| look_again.min(begun.after(AGAIN)))
+    }
+
+    /// A standby may be primary next, and has to know then which folder was the archive.
+    fn remember(&mut self, orders: &Orders) -> Time {
+        let is_folder = |spec: &ArchiveSpec| spec.identity == ArchiveIdentity::User;
+        let is_standby = matches!(orders.part, Part::Standby(_));
+        if !is_standby || !orders.archive.as_ref().is_some_and(is_folder) {
+            return Time::NEVER;
+        }
+        let now = clock::now();
+        if let Some(looked) = self.looked.filter(|looked| now.since(*looked) < AGAIN) {
+            return looked.after(AGAIN);
+        }
+        let Some((_, opened)) = self.open(orders) else { return now.after(AGAIN) };
+        if !opened.remembered.lacks() {
+            return now.after(LOOK_SELDOM);
+        }
+        self.looked = Some(now);
+        self.tasks.spawn("looking whose archive it is", async move { opened.remember().await });
+        now.after(AGAIN)
     }
 
     /// There is none, or it cannot be opened: then what piles up is told all the same.

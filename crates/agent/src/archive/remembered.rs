@@ -43,6 +43,11 @@ impl Remembered {
         &self.file
     }
 
+    /// Whether there is something to note that is not.
+    pub(super) fn lacks(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| !self.read().contains(place))
+    }
+
     pub(super) fn has(&self) -> bool {
         self.place.as_ref().is_some_and(|place| self.read().contains(place))
     }
@@ -100,13 +105,13 @@ mod tests {
             Remembered::new(&file, &spec(place, identity), SystemId(system))
         };
         let one = of("/srv/0", ArchiveIdentity::User, 7);
-        assert!(!one.has());
+        assert!(!one.has() && one.lacks());
         one.note();
         one.note();
         assert!(one.has() && !of("/srv/0", ArchiveIdentity::User, 8).has());
         let bucket = of("s3://backups", ArchiveIdentity::S3Role, 7);
         bucket.note();
-        assert!(!bucket.has());
+        assert!(!bucket.has() && !bucket.lacks());
         let places = (1..=AT_MOST).map(|n| of(&format!("/srv/{n}"), ArchiveIdentity::User, 7));
         let places: Vec<Remembered> = places.collect();
         places.iter().for_each(Remembered::note);

@@ -34,6 +34,8 @@ use tracing::{info, warn};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 /// What PostgreSQL says when the log ends before the target.
 const NOT_REACHED: &str = "recovery ended before configured recovery target was reached";
+/// What it says of a target that was passed before the files were consistent.
+const BEFORE_END: &str = "recovery stop point is before consistent recovery point";
 const LAST_SEEN: &str = "last completed transaction was at log time ";
 
 /// A new cluster that begins with a backup.
@@ -310,6 +312,10 @@ impl Work<'_> {
     fn explained(&self, error: RecoveryError) -> RecoveryError {
         let RecoveryError::Replay { source } = &error else { return error };
         let said = chain(source).to_string();
+        if said.contains(BEFORE_END) {
+            let (target, backup) = (words(&self.new.spec), self.plan.choice.backup.to_string());
+            return RecoveryError::BeforeEnd { target, backup };
+        }
         if !said.contains(NOT_REACHED) {
             return error;
         }

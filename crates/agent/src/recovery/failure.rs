@@ -59,6 +59,11 @@ pub enum RecoveryError {
          with an earlier backup, or wait until more log is archived"
     )]
     NotFound { target: String, last: String },
+    #[error(
+        "{target} lies before the end of backup {backup}: begin with an earlier backup (--backup), or \
+         choose a later target"
+    )]
+    BeforeEnd { target: String, backup: String },
     #[error("replaying the log")]
     Replay { source: ServerError },
     #[error("the log was not replayed within {within:?}")]

@@ -65,7 +65,8 @@ impl Planned {
     /// The first base backup of a cluster whose archive has none.
     pub fn first() -> Self {
         Self {
-            name: "first".to_owned(),
+            // No declared schedule may be called so.
+            name: "first_backup".to_owned(),
             written: "once".to_owned(),
             schedule: Schedule::hourly(),
             begins: Begins::Once,

@@ -7,6 +7,7 @@ use crate::backup_info::{BackupInfo, Incomplete};
 use crate::encryption::refuse_other_form;
 use crate::increment::Increment;
 use crate::layout::Key;
+use crate::restore::archives;
 use crate::store::StoreError;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -66,6 +67,12 @@ impl Repository {
             }
         }
         Ok(stored)
+    }
+
+    /// Whether the data of a full backup is there, and not only its description.
+    pub async fn has_data(&self, id: &BackupId) -> Result<bool, CatalogueError> {
+        let failed = |source| CatalogueError::List { server: self.server(), source };
+        archives::has_data(&self.store, &self.layout, id).await.map_err(failed)
     }
 
     /// Folders that are named as backups are.

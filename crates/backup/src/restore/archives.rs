@@ -10,8 +10,9 @@ use super::indexed::{create, make_folder};
 use super::place::Place;
 use crate::base::Progress;
 use crate::compression::Compression;
-use crate::layout::Key;
-use crate::store::{Object, Store};
+use crate::layout::{Key, Layout};
+use crate::store::{Object, Store, StoreError};
+use pgherd_core::backup::BackupId;
 use pgherd_core::units::Bytes;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const BUFFER: usize = 256 << 10;
+
+/// Whether the data of a full backup is there, as far as a listing shows it.
+pub(crate) async fn has_data(
+    store: &Store,
+    layout: &Layout,
+    id: &BackupId,
+) -> Result<bool, StoreError> {
+    let listed = store.folder(&layout.backup(id)).await?;
+    let mut archives = listed.objects.into_iter().filter_map(Found::of);
+    Ok(archives.any(|found| found.tablespace.is_none() && found.is_first()))
+}
 
 /// An archive of a backup, as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -67,7 +67,11 @@ impl StoreError {
 
     /// What is wrong with what is stored, if it is that and not the way there.
     pub(crate) fn damage(&self) -> Option<String> {
-        let Self::Read { key, source: Trouble::Envelope(why), .. } = self else { return None };
+        let (key, why) = match self {
+            Self::TooLarge { .. } => return Some(self.to_string()),
+            Self::Read { key, source: Trouble::Envelope(why), .. } => (key, why),
+            _ => return None,
+        };
         match why {
             EnvelopeError::Clear | EnvelopeError::Header | EnvelopeError::Damaged { .. } => {
                 Some(format!("{key}: {why}"))

@@ -222,7 +222,7 @@ async fn the_window_ends_with_what_was_streamed_and_retention_takes_it_along() {
     let (log, torn) = repository.window(&catalogue).await.unwrap();
     let [gap] = torn.gaps.as_slice() else { panic!("{torn}") };
     assert_eq!(
-        (gap.first, gap.at, gap.ends(torn.intervals[0].to)),
+        (gap.first, gap.at, gap.ends(torn.intervals[0].timeline, torn.intervals[0].to)),
         (held(6), Lsn(0x600_0300), true)
     );
     assert_eq!(log.put_together(held(6)), Some(Lsn(0x600_0300)));

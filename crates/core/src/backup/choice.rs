@@ -236,18 +236,18 @@ pub fn obstacle(wanted: &Wanted, choice: &Choice, window: &Window) -> Option<Obs
         // What is sought may be found before; else it is not found.
         Target::Immediate | Target::Lsn(_) | Target::Sought(_) => false,
     };
-    let gap = window
-        .gaps
-        .iter()
-        .find(|gap| gap.is_on(choice.timeline) && gap.ends(choice.to) && may_lie_behind(gap.since));
-    if let Some(gap) = gap {
+    let latest = wanted.along == Along::Latest;
+    let lies_on_the_way = |gap: &&Gap| {
+        let leads_away = gap.is_of_another() && gap.timeline == choice.timeline;
+        let ends = gap.ends(choice.timeline, choice.to) || (leads_away && gap.at <= choice.to);
+        ends && (latest || !leads_away) && may_lie_behind(gap.since)
+    };
+    if let Some(gap) = window.gaps.iter().find(lies_on_the_way) {
         return Some(Obstacle::Gap(*gap));
     }
     let reached = choice.reached(window)?;
     let leads_on = |stray: &&Stray| {
-        wanted.along == Along::Latest
-            && stray.timeline > choice.timeline
-            && may_lie_behind(reached.until)
+        latest && stray.timeline > choice.timeline && may_lie_behind(reached.until)
     };
     window.strays.iter().find(leads_on).map(|stray| Obstacle::Stray(*stray))
 }
@@ -354,6 +354,22 @@ mod tests {
             refused: no usable backup leads to timeline 7: choose another timeline
         "#]],
         );
+    }
+
+    #[test]
+    fn what_came_later_on_a_timeline_whose_begin_is_missing_is_not_passed_over() {
+        let backups = [backup(1, 1, 3)];
+        // The old primary went on for a segment after it was left.
+        let archive = archive(&[(1, 2, 6), (2, 8, 9)], &[(2, 1, 0x500_0100)]);
+        let window = window(&backups, &archive);
+        let named = |along| {
+            let wanted = Wanted { along, ..wanted(Target::Latest) };
+            let choice = choose(&wanted, &backups, &archive, &window).unwrap();
+            obstacle(&wanted, &choice, &window)
+        };
+        let Some(Obstacle::Gap(gap)) = named(Along::Latest) else { panic!("{window}") };
+        assert_eq!(gap.first.to_string(), "000000020000000000000005");
+        assert_eq!(named(Along::Only(Timeline(1))), None);
     }
 
     #[test]

@@ -224,18 +224,21 @@ pub struct Gap {
     pub last: Segment,
     /// When the last segment before the gap was archived.
     pub since: Moment,
-    /// Where the log ends before it.
+    /// The timeline that the log is on before it, and where it ends there.
+    pub timeline: Timeline,
     pub at: Lsn,
 }
 
 impl Gap {
-    /// Whether the log that goes so far is ended by this gap.
-    pub fn ends(&self, to: Lsn) -> bool {
-        self.at == to
+    /// Whether the log that goes so far along a timeline is ended by this gap.
+    pub fn ends(&self, timeline: Timeline, to: Lsn) -> bool {
+        (self.timeline, self.at) == (timeline, to)
     }
 
-    pub fn is_on(&self, timeline: Timeline) -> bool {
-        self.first.timeline() == timeline
+    /// Whether it is what a younger timeline begins with that is missing: this one may go on, and yet what
+    /// came later is on the other one.
+    pub fn is_of_another(&self) -> bool {
+        self.first.timeline() != self.timeline
     }
 }
 
@@ -393,13 +396,13 @@ fn gaps(intervals: &[Interval], archive: &Archive) -> Vec<Gap> {
             {
                 let first = before.last.next(archive.size);
                 let at = archive.end(before);
-                gaps.push(Gap { first, last, since: before.archived, at });
+                gaps.push(Gap { first, last, since: before.archived, timeline, at });
             }
         }
         gaps.extend(torn(timeline, intervals, archive));
     }
     for gap in before_forks(intervals, archive) {
-        if !gaps.iter().any(|other| other.is_on(gap.first.timeline()) && other.ends(gap.at)) {
+        if !gaps.iter().any(|other| other.ends(gap.timeline, gap.at)) {
             gaps.push(gap);
         }
     }
@@ -421,33 +424,53 @@ fn torn(timeline: Timeline, intervals: &[Interval], archive: &Archive) -> Vec<Ga
         first: *segment,
         last: *segment,
         since: streamed.stored,
+        timeline,
         at: streamed.to,
     };
     torn.map(gap).collect()
 }
 
-/// What is missing between where the log of a timeline ends and where another one left it.
+/// What is missing between where the log of a timeline ends and where a younger one has log: of the one
+/// that it left, or of what it begins with.
 fn before_forks(intervals: &[Interval], archive: &Archive) -> Vec<Gap> {
     let entered = |timeline, fork: Fork| {
         intervals.iter().any(|one| one.timeline == timeline && one.from <= fork.at)
     };
-    let mut gaps = Vec::new();
-    for timeline in archive.begins().into_keys() {
-        let Some(fork) = archive.fork(timeline).filter(|fork| !entered(timeline, *fork)) else {
-            continue;
-        };
-        let copy = Segment::holding(timeline, fork.at, archive.size);
-        let leads = |one: &&Interval| {
-            one.timeline == fork.parent && one.from <= fork.at && one.to < copy.start(archive.size)
-        };
-        let before = intervals.iter().filter(leads).max_by_key(|one| one.to);
-        if let Some((before, last)) = before.zip(copy.previous(archive.size)) {
-            let first = Segment::holding(fork.parent, before.to, archive.size);
-            let last = last.on(fork.parent);
-            gaps.push(Gap { first, last, since: before.until, at: before.to });
+    let younger = archive
+        .begins()
+        .into_keys()
+        .filter(|timeline| archive.fork(*timeline).is_some_and(|fork| !entered(*timeline, fork)));
+    younger.filter_map(|timeline| before(timeline, intervals, archive)).collect()
+}
+
+/// The same for one timeline, from the nearest of those it comes from that can be recovered.
+fn before(timeline: Timeline, intervals: &[Interval], archive: &Archive) -> Option<Gap> {
+    let mut child = timeline;
+    let (reached, fork) = loop {
+        let fork = archive.fork(child)?;
+        let leads = |one: &&Interval| one.timeline == fork.parent && one.from <= fork.at;
+        match intervals.iter().filter(leads).max_by_key(|one| one.to) {
+            Some(reached) => break (reached, fork),
+            None => child = fork.parent,
         }
+    };
+    let size = archive.size;
+    let (since, on) = (reached.until, reached.timeline);
+    let copy = Segment::holding(timeline, fork.at, size);
+    if reached.to < copy.start(size) {
+        let first = Segment::holding(on, reached.to, size);
+        let last = copy.previous(size)?.on(on);
+        return Some(Gap { first, last, since, timeline: on, at: reached.to });
     }
-    gaps
+    let runs = archive.on(timeline).filter(|run| run.last >= copy).map(|run| run.first.max(copy));
+    let streamed = archive.streams.keys().copied();
+    let streamed = streamed.filter(|one| one.timeline() == timeline && *one >= copy);
+    let there = runs.chain(streamed).min().filter(|there| *there > copy)?;
+    let last = there.previous(size)?;
+    // What comes before a timeline is of the one that it left.
+    let own = archive.fork(timeline).map(|own| Segment::holding(timeline, own.at, size));
+    let last = if own.is_some_and(|own| last < own) { last.on(child) } else { last };
+    Some(Gap { first: copy.on(child), last, since, timeline: on, at: reached.to.min(fork.at) })
 }
 
 fn strays(intervals: &[Interval], archive: &Archive) -> Vec<Stray> {
@@ -599,6 +622,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_younger_timeline_begins_with_is_a_gap_if_it_is_missing() {
+        let backups = [backup(1, 1, 3)];
+        // It was left in segment 5, and what came of it has nothing before segment 7.
+        let lost = archive(&[(1, 2, 4), (2, 7, 9)], &[(2, 1, 0x500_0100)]);
+        let told = window(&backups, &lost);
+        let gap = told.gaps[0];
+        assert_eq!(
+            (gap.timeline, gap.at, gap.is_of_another()),
+            (Timeline(1), Lsn(0x500_0000), true)
+        );
+        assert_eq!(
+            (gap.first.to_string(), gap.last.to_string()),
+            ("000000020000000000000005".to_owned(), "000000020000000000000006".to_owned(),)
+        );
+        // The same over one that has no log of its own.
+        let over = archive(&[(1, 2, 5), (3, 7, 9)], &[(2, 1, 0x500_0100), (3, 2, 0x500_0200)]);
+        let gap = window(&backups, &over).gaps[0];
+        assert_eq!((gap.timeline, gap.at), (Timeline(1), Lsn(0x500_0100)));
+        let named = [gap.first, gap.last].map(|segment| segment.to_string());
+        assert_eq!(named, ["000000020000000000000005", "000000030000000000000006"]);
+        // With its copy of that segment nothing is missing.
+        let whole = archive(&[(1, 2, 4), (2, 5, 9)], &[(2, 1, 0x500_0100)]);
+        assert_eq!(window(&backups, &whole).gaps, []);
+    }
+
+    #[test]
     fn timelines_are_followed_where_they_fork() {
         // The parent's copy of the segment of the promotion was never archived.
         let forks = [(2, 1, 0x600_0100), (3, 2, 0x800_0000)];
@@ -669,6 +718,7 @@ mod tests {
             &archive(&[(1, 3, 5), (3, 7, 9)], &forks),
             &expect![[r#"
             timeline 1: 0/3000100 to 0/6000000 (1970-01-02 00:00:00 UTC to 1970-01-01 00:05:00 UTC) from backup 19700102T000000
+            missing: 000000020000000000000006 to 000000020000000000000006, after 1970-01-01 00:05:00 UTC
         "#]],
         );
     }

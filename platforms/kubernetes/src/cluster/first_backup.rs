@@ -95,7 +95,7 @@ fn due(
         Why::Due => Timestamp::from_microsecond(due.0).ok()?,
     };
     let cluster = cluster.metadata.name.as_deref().unwrap_or_default();
-    Some(made_name(&format!("{cluster}-{}", plan.name), at))
+    Some(made_name(&format!("{cluster}-first"), at))
 }
 
 fn backup(cluster: &Cluster, name: String) -> Backup {

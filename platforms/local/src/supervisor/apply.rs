@@ -13,7 +13,6 @@ use pgherd_agent::durable::{self, Access};
 use pgherd_agent::postgres::install::Tls;
 use pgherd_core::names::InstanceName;
 use pgherd_core::wishes::Shall;
-use std::path::Path;
 
 impl Supervisor {
     pub(super) async fn apply(
@@ -137,13 +136,12 @@ impl Supervisor {
 
     /// The folder that is a new cluster's own, once. Whoever misses it later has lost what was in it.
     fn make_repository(&self, next: &Manifest) -> Result<(), Failure> {
-        let own = self.folder.repository();
         let archive = next.checked.postgres.archive.as_ref();
-        let is_own = archive.is_some_and(|archive| Path::new(&archive.destination) == own);
+        let is_own = archive.is_some_and(|archive| self.folder.keeps(&archive.destination));
         if self.wishes.exists || !is_own {
             return Ok(());
         }
-        let made = durable::create_folder(&own);
+        let made = durable::create_folder(&self.folder.repository());
         made.map_err(|error| Failure::from_error(Kind::Failed, &error))
     }
 

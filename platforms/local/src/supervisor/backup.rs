@@ -4,7 +4,7 @@
 
 use super::Supervisor;
 use super::requests::about;
-use crate::control::Done;
+use crate::control::{Done, Effect};
 use crate::failure::{Failure, Kind};
 use jiff::Timestamp;
 use pgherd_agent::chain::chain;
@@ -72,6 +72,15 @@ impl Supervisor {
             Some(given) => Ok((self.find(given)?, Vec::new())),
             None => self.choose(target.or(usual).unwrap_or_default()).await,
         }
+    }
+
+    pub(super) async fn read_backup(&self, instance: &str, name: String) -> Result<Done, Failure> {
+        let instance = self.find(instance)?;
+        let named = BackupNamed { name: Some(name) };
+        let known: Option<BackupReport> =
+            self.ask_agent(&instance, names::BACKUP_READ, &named).await?;
+        let backup = known.map(Box::new);
+        Ok(Done { effect: Effect::Unchanged, backup, ..about(BTreeSet::from([instance])) })
     }
 
     pub(super) async fn cancel_backup(

@@ -40,6 +40,7 @@ impl Supervisor {
             }
             Request::FinishLog => self.finish_log().await,
             Request::RestorePoint { name } => self.restore_point(name).await,
+            Request::ReadBackup { instance, name } => self.read_backup(&instance, name).await,
             Request::CancelBackup { instance, name } => self.cancel_backup(&instance, name).await,
             Request::Dump { order, target, instance } => {
                 self.dump(order, target, instance.as_deref()).await

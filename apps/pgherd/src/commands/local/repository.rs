@@ -16,7 +16,6 @@ use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::folder::ClusterFolder;
 use pgherd_local::hint;
 use pgherd_local::manifest::{self, Keys, Manifest};
-use std::path::Path;
 
 /// Asks the cluster's repository, and writes what it says.
 pub(super) fn ask(place: &Place, asked: &Asked) -> Result<(), Failure> {
@@ -61,7 +60,7 @@ pub(super) fn open_for(
 /// Where a cluster that is to be made will archive to, unless that is made with it.
 pub(super) fn elsewhere(manifest: &Manifest, new: &ClusterFolder) -> Option<ArchiveSpec> {
     let archive = manifest.checked.postgres.archive.clone();
-    archive.filter(|archive| Path::new(&archive.destination) != new.repository())
+    archive.filter(|archive| !new.keeps(&archive.destination))
 }
 
 /// The manifest of a cluster, as text and as what it means.

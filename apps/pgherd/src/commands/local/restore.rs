@@ -252,7 +252,7 @@ async fn follow(supervisor: &Supervisor, patience: Duration) -> Result<Followed,
     }
 }
 
-fn recovery(view: &View) -> Option<&RecoveryReport> {
+pub(super) fn recovery(view: &View) -> Option<&RecoveryReport> {
     let mut statuses = view.instances.iter().filter_map(|instance| instance.status.as_ref());
     statuses.find_map(|status| status.recovery.as_ref())
 }

@@ -3,8 +3,10 @@
 //! Never begins anything before the manifest is understood.
 
 use super::super::manifest::read;
-use super::output::{Output, say, say_all, say_either, say_json, warn};
+use super::super::recovery::came_about;
+use super::output::{Output, remark, say, say_all, say_either, say_json, warn};
 use super::place::{self, Place};
+use super::restore::recovery;
 use super::wait::{self, Sight};
 use pgherd_core::names::{ClusterName, InstanceName};
 use pgherd_core::wishes::Wish;
@@ -71,7 +73,7 @@ impl Up {
         let name = self.name(text.as_deref())?;
         let folder = place::folder(&home, &name)?;
         let root = folder.root().to_owned();
-        let text = if self.no_backups { Some(self.without_backups(&folder)?) } else { text };
+        let text = if self.no_backups { self.without_backups(&folder)? } else { text };
         let ended = self.make_or_change(home, folder, text);
         ended.map_err(|failure| failure.addressed(&root))
     }
@@ -126,17 +128,21 @@ impl Up {
         }
     }
 
-    fn without_backups(&self, folder: &ClusterFolder) -> Result<String, Failure> {
-        if folder.manifest().exists() {
-            let name = folder.name();
-            let what = format!("cluster {name} exists, and --no-backups is for a new one");
-            return Err(Failure::new(Kind::Refused, what).fix(format!(
-                "take spec.backup out of a copy of {}, then pgherd local up -f it",
-                folder.manifest().display()
-            )));
+    /// None: it is one already.
+    fn without_backups(&self, folder: &ClusterFolder) -> Result<Option<String>, Failure> {
+        let (name, kept) = (folder.name(), folder.manifest());
+        if !kept.exists() {
+            let instances = self.instances.unwrap_or(USUAL_INSTANCES);
+            return Ok(Some(built_in(folder, instances, Backups::None)));
         }
-        let instances = self.instances.unwrap_or(USUAL_INSTANCES);
-        Ok(built_in(folder, instances, Backups::None))
+        if Backups::of(&read(&kept)?) == Backups::None {
+            return Ok(None);
+        }
+        let what = format!("cluster {name} keeps backups, and --no-backups is for a new one");
+        Err(Failure::new(Kind::Refused, what).fix(format!(
+            "take spec.backup and the ScheduledBackup out of a copy of {}, then pgherd local up with -f and that copy",
+            kept.display()
+        )))
     }
 
     async fn bring_up(self, work: Work, text: Option<String>) -> Result<(), Failure> {
@@ -160,6 +166,9 @@ impl Up {
             Effect::Unchanged => "is up already, and nothing is to be changed".to_owned(),
             Effect::Changed => format!("ready in {:.1}s", began.elapsed().as_secs_f64()),
         };
+        if let (Effect::Changed, Some(report)) = (done.effect, recovery(&view)) {
+            remark(&format!("restored {}", came_about(report)));
+        }
         self.tell(&supervisor, &view, &format!("{how} (PostgreSQL from {bindir})"))
     }
 

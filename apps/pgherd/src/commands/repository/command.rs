@@ -31,16 +31,20 @@ enum Verb {
     /// Show to which moments can be gone back, and where there are gaps
     #[command(after_help = "Example:\n  pgherd repository window -f shop.yaml")]
     Window(Reading<window::Window>),
+    /// List the backups that there are
     #[command(after_help = "Example:\n  pgherd repository list -f shop.yaml")]
     List(Reading<list::List>),
+    /// Tell all about one backup
     #[command(after_help = "Example:\n  pgherd repository info -f shop.yaml latest")]
     Info(Reading<details::Details>),
+    /// Read all of a backup, and compare the sums of its parts
     #[command(after_help = "\
 Ends with 1 when anything is damaged or missing.
 
 Example:
   pgherd repository verify -f shop.yaml 20261122T112233")]
     Verify(Reading<verify::Verify>),
+    /// List the logical dumps that there are
     #[command(after_help = "Example:\n  pgherd repository dumps -f shop.yaml")]
     Dumps(Reading<dump::list::List>),
     /// Show how a cluster would come back that begins with a backup, or why it cannot

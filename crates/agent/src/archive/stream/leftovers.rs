@@ -4,9 +4,9 @@
 
 use super::super::opened::Opened;
 use pgherd_backup::store::StoreError;
-use pgherd_core::units::{Lsn, WalPosition};
+use pgherd_core::units::{Lsn, Timeline, WalPosition};
 use pgherd_core::wal::stream::{Piece, cover};
-use pgherd_core::wal::{Segment, SegmentSize};
+use pgherd_core::wal::{Segment, SegmentSize, WalFile};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::info;
 
@@ -38,10 +38,14 @@ pub(super) async fn look(
     let wanted = pieces.keys().flat_map(|segment| [*segment, segment.on(timeline)]);
     let wanted: BTreeSet<_> = wanted.collect();
     let whole = opened.archive.whole(wanted).await.map_err(LookError::Whole)?;
+    // Without its history nobody gets to a later one.
+    let history = WalFile::History(timeline);
+    let is_known =
+        timeline == Timeline(1) || opened.archive.holds(history).await.map_err(LookError::Whole)?;
     let (mut useless, mut held) = (Vec::new(), BTreeMap::new());
     for (segment, pieces) in pieces {
         let is_whole = whole.contains(&segment)
-            || (segment.timeline() < timeline && whole.contains(&segment.on(timeline)));
+            || (is_known && segment.timeline() < timeline && whole.contains(&segment.on(timeline)));
         if is_whole {
             useless.extend(pieces.into_keys());
         } else if segment.timeline() == timeline {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pgherd_api::agent::{BackupOrder, BackupReport};
 use pgherd_core::names::InstanceName;
 use pgherd_local::client::Supervisor;
-use pgherd_local::control::Request;
+use pgherd_local::control::{Done, Request, View};
 use pgherd_local::failure::{Failure, Kind};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -19,6 +19,8 @@ use tokio::time::sleep;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 /// An agent that does not know of the backup has lost it; one that does not answer may come back.
 const UNKNOWN: Duration = Duration::from_secs(5);
+/// How often others may come first.
+const TURNS: u32 = 5;
 
 #[derive(clap::Args)]
 pub(super) struct Take {
@@ -57,10 +59,11 @@ impl Take {
             };
             let target = self.target.map(Target::wanted);
             let request = Request::Backup { order, target, instance: self.instance };
-            if !self.no_wait {
-                turn(&supervisor, &name, patience).await?;
-            }
-            let done = supervisor.ask(&request).await?;
+            let done = if self.no_wait {
+                supervisor.ask(&request).await?
+            } else {
+                in_turn(&supervisor, &request, (&name, patience)).await?
+            };
             warn(&done.warnings);
             let Some(instance) = done.instances.first().cloned() else {
                 return Err(Failure::new(Kind::Failed, "nobody takes the backup"));
@@ -77,15 +80,52 @@ impl Take {
     }
 }
 
+/// How it ended, if its agent remembers that.
+async fn past(
+    supervisor: &Supervisor,
+    instance: &InstanceName,
+    name: &str,
+) -> Result<Option<BackupReport>, Failure> {
+    let (instance, name) = (instance.to_string(), name.to_owned());
+    let done = supervisor.ask(&Request::ReadBackup { instance, name }).await?;
+    Ok(done.backup.map(|report| *report).filter(|report| report.phase.is_over()))
+}
+
+/// Asks for it when no other one is taken; what is refused because one began in between is asked again.
+async fn in_turn(
+    supervisor: &Supervisor,
+    request: &Request,
+    (name, patience): (&str, Duration),
+) -> Result<Done, Failure> {
+    for _ in 1..TURNS {
+        turn(supervisor, name, patience).await?;
+        match supervisor.ask(request).await {
+            Err(failure) if failure.kind == Kind::Refused => {
+                let view = supervisor.view().await?;
+                if other(&view, name).is_none() {
+                    return Err(failure);
+                }
+            }
+            ended => return ended,
+        }
+    }
+    turn(supervisor, name, patience).await?;
+    supervisor.ask(request).await
+}
+
+/// One of another name that is taken.
+fn other<'a>(view: &'a View, name: &str) -> Option<&'a BackupReport> {
+    let statuses = view.instances.iter().filter_map(|one| one.status.as_ref());
+    let mut reports = statuses.filter_map(|status| status.backup.as_ref());
+    reports.find(|report| !report.phase.is_over() && report.name != name)
+}
+
 /// Until no other one is taken, a schedule's perhaps. That may take as long as it likes while it gets on.
 async fn turn(supervisor: &Supervisor, name: &str, patience: Duration) -> Result<(), Failure> {
     let (mut progress, mut headway) = (Progress::new(), Headway::new());
     loop {
         let view = supervisor.view().await?;
-        let statuses = view.instances.iter().filter_map(|one| one.status.as_ref());
-        let mut reports = statuses.filter_map(|status| status.backup.as_ref());
-        let other = reports.find(|report| !report.phase.is_over() && report.name != name);
-        let Some(report) = other else { return Ok(()) };
+        let Some(report) = other(&view, name) else { return Ok(()) };
         let (step, detail) = words(report);
         progress.tell_step(&format!("waiting for backup {}: {step}", report.name), &detail);
         headway.at((report.phase, report.done.0, report.waits_for.clone()));
@@ -118,11 +158,19 @@ async fn follow(
                 progress.tell_step(&step, &detail);
                 headway.at((report.phase, report.done.0, report.waits_for.clone()));
             }
-            Some(None) if headway.stands() >= UNKNOWN => {
+            Some(None) => {
+                // Another one may have begun since it ended.
+                if let Some(report) = past(supervisor, instance, name).await? {
+                    return ended(report);
+                }
+                if headway.stands() < UNKNOWN {
+                    progress.tell_step("waiting for it to begin", "");
+                    sleep(BETWEEN_LOOKS).await;
+                    continue;
+                }
                 let what = format!("{instance} takes no backup {name} any more");
                 return Err(Failure::new(Kind::Failed, what).fix("pgherd local backup list"));
             }
-            Some(None) => progress.tell_step("waiting for it to begin", ""),
             None => {
                 unless_gone(&view, instance, &format!("backup {name}"))?;
                 progress.tell_step(&format!("waiting for the agent of {instance}"), "");
