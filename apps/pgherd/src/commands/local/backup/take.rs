@@ -160,7 +160,7 @@ async fn follow(
             }
             Some(None) => {
                 // Another one may have begun since it ended.
-                if let Some(report) = past(supervisor, instance, name).await? {
+                if let Ok(Some(report)) = past(supervisor, instance, name).await {
                     return ended(report);
                 }
                 if headway.stands() < UNKNOWN {
