@@ -74,12 +74,16 @@ impl Failure {
 
     /// With commands that are about the cluster in `folder`.
     pub fn addressed(self, folder: &Path) -> Self {
-        let complete = |text: Option<String>| text.map(|text| hint::addressed(&text, folder));
+        self.reworded(|text| hint::addressed(text, folder))
+    }
+
+    /// With each of its texts as `change` writes it.
+    pub fn reworded(self, change: impl Fn(&str) -> String) -> Self {
         Self {
             kind: self.kind,
-            what: hint::addressed(&self.what, folder),
-            cause: complete(self.cause),
-            fix: complete(self.fix),
+            what: change(&self.what),
+            cause: self.cause.as_deref().map(&change),
+            fix: self.fix.as_deref().map(&change),
         }
     }
 

@@ -26,6 +26,11 @@ impl<T: PartialEq> Headway<T> {
         }
     }
 
+    /// It gets on, whatever is to be seen of that.
+    pub(crate) fn goes_on(&mut self) {
+        self.moved = Instant::now();
+    }
+
     pub(crate) fn stands(&self) -> Duration {
         self.moved.elapsed()
     }

@@ -18,7 +18,7 @@ pub(crate) mod vacant;
 pub(crate) mod verify;
 pub(crate) mod window;
 
-pub(crate) use opened::{Around, Opened, open_with};
+pub(crate) use opened::{Around, Opened, open_with, open_with_keys};
 
 use super::form::{Form, write};
 use super::progress::Progress;

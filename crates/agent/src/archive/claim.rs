@@ -84,7 +84,7 @@ impl Opened {
 
     /// Notes that it is ours where somebody else has said so: who is primary later has to miss it.
     pub(super) async fn remember(&self) {
-        if self.remembered.lacks() && self.is_marked().await.is_ok_and(|is_ours| is_ours) {
+        if self.is_marked().await.is_ok_and(|is_ours| is_ours) {
             self.remembered.note();
         }
     }

@@ -45,7 +45,7 @@ impl Remembered {
 
     /// Whether there is something to note that is not.
     pub(super) fn lacks(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| !self.read().contains(place))
+        self.place.is_some() && !self.has()
     }
 
     pub(super) fn has(&self) -> bool {

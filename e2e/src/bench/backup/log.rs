@@ -22,7 +22,7 @@ pub(super) struct Waiting {
 /// What it took.
 pub(super) struct Archived {
     pub(super) cost: Cost,
-    /// How long each file took, in order of length.
+    /// How long each file took.
     pub(super) waits: Vec<Duration>,
 }
 
@@ -55,9 +55,8 @@ impl Waiting {
         command: impl Fn(&str) -> Command,
         end: impl FnOnce() -> Result<()>,
     ) -> Result<Archived> {
-        let mut waits = self.ask(&mut meter, &self.names, command)?;
+        let waits = self.ask(&mut meter, &self.names, command)?;
         end()?;
-        waits.sort();
         Ok(Archived { cost: meter.end()?, waits })
     }
 
@@ -73,9 +72,8 @@ impl Waiting {
         let (first, rest) = self.names.split_at(1.min(self.names.len()));
         self.ask(&mut meter, first, &command)?;
         wait::until("what is stored ahead", AHEAD_WITHIN, || Ok(stored()? == self.names.len()))?;
-        let mut waits = self.ask(&mut meter, rest, command)?;
+        let waits = self.ask(&mut meter, rest, command)?;
         end()?;
-        waits.sort();
         let wall = waits.iter().sum();
         Ok(Archived { cost: Cost { wall, ..meter.end()? }, waits })
     }

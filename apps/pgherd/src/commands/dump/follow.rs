@@ -2,12 +2,12 @@
 //!
 //! Never ends it because nobody follows it any more.
 
-use super::super::progress::Progress;
+use super::super::progress::{Headway, Progress};
 use super::word;
 use pgherd_api::agent::{DumpPhase, DumpReport, DumpWork, Status};
 use pgherd_core::names::InstanceName;
 use pgherd_local::failure::{Failure, Kind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An agent that does not know of it has lost it; one that does not answer may come back.
 const UNKNOWN: Duration = Duration::from_secs(5);
@@ -18,34 +18,33 @@ pub(crate) struct Follower<'a> {
     name: &'a str,
     patience: Duration,
     progress: Progress,
-    last: Option<(DumpPhase, u64, u64, u32)>,
-    moved: Instant,
+    headway: Headway<(DumpPhase, u64, u64, u32)>,
 }
 
 impl<'a> Follower<'a> {
     /// It may take as long as it likes while it gets on.
     pub(crate) fn new(instance: &'a InstanceName, name: &'a str, patience: Duration) -> Self {
-        let (progress, moved) = (Progress::new(), Instant::now());
-        Self { instance, name, patience, progress, last: None, moved }
+        let (progress, headway) = (Progress::new(), Headway::new());
+        Self { instance, name, patience, progress, headway }
     }
 
     /// What it has come to, once it is over; its agent says this now, if anything.
     pub(crate) fn look(&mut self, status: Option<&Status>) -> Result<Option<DumpReport>, Failure> {
-        let Self { instance, name, patience, progress, .. } = self;
+        let Self { instance, name, patience, progress, headway } = self;
         let report = status.map(|status| status.dump.as_deref().filter(|it| it.name == *name));
         match report {
             Some(Some(report)) if report.phase.is_over() => return ended(report.clone()).map(Some),
             Some(Some(report)) => {
                 let (step, detail) = words(report);
                 progress.tell_step(&step, &detail);
-                // PostgreSQL may work for long on what it was given, and say nothing.
-                let now =
-                    (report.phase, report.moved.0, report.snapshot_seconds, report.databases_done);
-                if self.last.as_ref() != Some(&now) || report.work == DumpWork::Restore {
-                    (self.last, self.moved) = (Some(now), Instant::now());
+                let phase = report.phase;
+                headway.at((phase, report.moved.0, report.snapshot_seconds, report.databases_done));
+                if report.work == DumpWork::Restore {
+                    // PostgreSQL may work for long on what it was given, and say nothing.
+                    headway.goes_on();
                 }
             }
-            Some(None) if self.moved.elapsed() >= UNKNOWN => {
+            Some(None) if headway.stands() >= UNKNOWN => {
                 let what = format!("{instance} knows of no dump or restore {name} any more");
                 return Err(Failure::new(Kind::Failed, what)
                     .because("its agent was restarted, and nothing is kept of it")
@@ -54,7 +53,7 @@ impl<'a> Follower<'a> {
             Some(None) => progress.tell_step("waiting for it to begin", ""),
             None => progress.tell_step(&format!("waiting for the agent of {instance}"), ""),
         }
-        if self.moved.elapsed() >= *patience {
+        if headway.stands() >= *patience {
             let what = format!("{name} has not got on for {patience:?}");
             return Err(Failure::new(Kind::TimedOut, what)
                 .fix("it goes on: pgherd local dump list; pgherd local dump cancel ends it"));

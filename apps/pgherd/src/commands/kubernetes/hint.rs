@@ -17,13 +17,7 @@ pub(super) fn here(text: &str, reached: &Reached) -> String {
 
 /// A failure whose commands are.
 pub(super) fn addressed(failure: Failure, reached: &Reached) -> Failure {
-    let here = |text: String| here(&text, reached);
-    Failure {
-        kind: failure.kind,
-        what: here(failure.what),
-        cause: failure.cause.map(here),
-        fix: failure.fix.map(here),
-    }
+    failure.reworded(|text| here(text, reached))
 }
 
 fn about(text: &str, cluster: &str, namespace: &str) -> String {

@@ -2,12 +2,11 @@
 //!
 //! Never asks an agent: what the repository holds is what counts.
 
-use super::super::repository::{Around, Asked, Opened, follow, open_with};
+use super::super::repository::{Around, Asked, Opened, follow, open_with_keys};
 use super::place::Place;
-use pgherd_agent::archive::repository::OpenError;
 use pgherd_agent::durable;
 use pgherd_agent::postgres::control;
-use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
+use pgherd_api::agent::ArchiveSpec;
 use pgherd_api::console::no_archive;
 use pgherd_core::names::InstanceName;
 use pgherd_core::units::SystemId;
@@ -39,14 +38,10 @@ pub(super) fn open(folder: &ClusterFolder) -> Result<Opened, Failure> {
 
 /// The repository that these keys open, as the cluster in `folder` sees it.
 pub(super) fn open_for(
-    (spec, keys): (ArchiveSpec, &Keys),
+    place: (ArchiveSpec, &Keys),
     folder: &ClusterFolder,
     system: Option<SystemId>,
 ) -> Result<Opened, Failure> {
-    let find = |file: ArchiveFile| {
-        let found = keys.files().find(|(known, _)| *known == file);
-        found.map(|(_, content)| content.to_owned()).ok_or(OpenError::Missing { file })
-    };
     let registration = client::registered(folder)?;
     let around = Around {
         cluster: folder.name().to_string(),
@@ -54,7 +49,7 @@ pub(super) fn open_for(
         major: Some(registration.major),
         disk: Some(folder.root().to_owned()),
     };
-    open_with(spec, &find, around)
+    open_with_keys(place, around)
 }
 
 /// Where a cluster that is to be made will archive to, unless that is made with it.

@@ -5,9 +5,8 @@
 use super::super::form::Form;
 use super::super::manifest::read;
 use super::plan::Plan;
-use super::{Around, Asked, Opened, follow, open_with};
-use pgherd_agent::archive::repository::OpenError;
-use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
+use super::{Around, Asked, Opened, follow, open_with_keys};
+use pgherd_api::agent::ArchiveSpec;
 use pgherd_local::failure::{Failure, Kind};
 use pgherd_local::manifest::{self, Keys, Manifest};
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ impl Named {
             let opened = if self.source { source(&manifest) } else { own(&manifest) };
             self.tell(&opened?, asked, form)
         };
-        asking().map_err(|failure| self.addressed(failure))
+        asking().map_err(|failure| failure.reworded(|text| self.here(text)))
     }
 
     /// Tells how the cluster would begin.
@@ -44,7 +43,7 @@ impl Named {
             let asked = Asked::Plan(Box::new(Plan { new, instances, spec, own: None }));
             self.tell(&opened, &asked, form)
         };
-        planning().map_err(|failure| self.addressed(failure))
+        planning().map_err(|failure| failure.reworded(|text| self.here(text)))
     }
 
     fn tell(&self, opened: &Opened, asked: &Asked, form: Form) -> Result<(), Failure> {
@@ -55,16 +54,6 @@ impl Named {
     }
 
     /// With commands that work here.
-    fn addressed(&self, failure: Failure) -> Failure {
-        let here = |text: String| self.here(&text);
-        Failure {
-            kind: failure.kind,
-            what: here(failure.what),
-            cause: failure.cause.map(here),
-            fix: failure.fix.map(here),
-        }
-    }
-
     fn here(&self, text: &str) -> String {
         let source = if self.source { " --source" } else { "" };
         let of = format!(" -f {}{source}", self.file.display());
@@ -95,14 +84,10 @@ fn source(manifest: &Manifest) -> Result<Opened, Failure> {
     open(manifest, (recovery.source.clone(), &manifest.recovery_keys))
 }
 
-fn open(manifest: &Manifest, (spec, keys): (ArchiveSpec, &Keys)) -> Result<Opened, Failure> {
-    let find = |file: ArchiveFile| {
-        let found = keys.files().find(|(known, _)| *known == file);
-        found.map(|(_, content)| content.to_owned()).ok_or(OpenError::Missing { file })
-    };
+fn open(manifest: &Manifest, place: (ArchiveSpec, &Keys)) -> Result<Opened, Failure> {
     let cluster = manifest.checked.name.to_string();
     let around = Around { cluster, system: None, major: None, disk: None };
-    open_with(spec, &find, around)
+    open_with_keys(place, around)
 }
 
 fn without_archive() -> Failure {

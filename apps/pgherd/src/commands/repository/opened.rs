@@ -7,13 +7,14 @@ use pgherd_agent::archive::{
     repository::{self, Find, OpenError},
 };
 use pgherd_agent::chain::chain;
-use pgherd_api::agent::ArchiveSpec;
+use pgherd_api::agent::{ArchiveFile, ArchiveSpec};
 use pgherd_backup::catalogue::{Catalogue, CatalogueError, Repository};
 use pgherd_backup::layout::Layout;
 use pgherd_backup::store::{Patience, Store};
 use pgherd_core::backup::BackupId;
 use pgherd_core::units::{Bytes, SystemId};
 use pgherd_local::failure::{Failure, Kind};
+use pgherd_local::manifest::Keys;
 use std::path::PathBuf;
 
 /// What may be on its way at once.
@@ -50,6 +51,18 @@ pub(crate) fn open_with(
         opened.map_err(|error: OpenError| Failure::from_error(Kind::Refused, &error))?;
     let repository = Repository::new(store.clone(), layout.clone());
     Ok(Opened { spec, store, layout, repository, around })
+}
+
+/// The same with what a manifest came with.
+pub(crate) fn open_with_keys(
+    (spec, keys): (ArchiveSpec, &Keys),
+    around: Around,
+) -> Result<Opened, Failure> {
+    let find = |file: ArchiveFile| {
+        let found = keys.files().find(|(known, _)| *known == file);
+        found.map(|(_, content)| content.to_owned()).ok_or(OpenError::Missing { file })
+    };
+    open_with(spec, &find, around)
 }
 
 impl Opened {

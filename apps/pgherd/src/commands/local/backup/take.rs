@@ -97,20 +97,16 @@ async fn in_turn(
     request: &Request,
     (name, patience): (&str, Duration),
 ) -> Result<Done, Failure> {
-    for _ in 1..TURNS {
+    let mut asked = 0;
+    loop {
         turn(supervisor, name, patience).await?;
-        match supervisor.ask(request).await {
-            Err(failure) if failure.kind == Kind::Refused => {
-                let view = supervisor.view().await?;
-                if other(&view, name).is_none() {
-                    return Err(failure);
-                }
-            }
-            ended => return ended,
+        let answer = supervisor.ask(request).await;
+        asked += 1;
+        let is_refused = answer.as_ref().is_err_and(|failure| failure.kind == Kind::Refused);
+        if !is_refused || asked == TURNS || other(&supervisor.view().await?, name).is_none() {
+            return answer;
         }
     }
-    turn(supervisor, name, patience).await?;
-    supervisor.ask(request).await
 }
 
 /// One of another name that is taken.
