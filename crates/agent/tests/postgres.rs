@@ -21,5 +21,6 @@ mod postgres {
     mod rig;
     mod server;
     mod tree;
+    mod unbegun;
     mod wal;
 }

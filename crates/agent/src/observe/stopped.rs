@@ -7,7 +7,7 @@ use crate::chain::chain;
 use crate::perform::Manner;
 use crate::postgres::control::{self, Control, State};
 use crate::postgres::site::Site;
-use crate::postgres::wal;
+use crate::postgres::wal::{self, PAGE};
 use pgherd_api::agent::FullVolume;
 use pgherd_core::seen::{End, Health, Server};
 use pgherd_core::units::{Bytes, Lsn, WalPosition};
@@ -17,7 +17,6 @@ use tracing::error;
 /// since PostgreSQL 9.5.
 const CHECKPOINT_RECORD: u64 = 24 + 2 + 88;
 const ALIGNMENT: u64 = 8;
-const PAGE: u64 = 8192;
 const PAGE_HEADER: u64 = 24;
 const SEGMENT_HEADER: u64 = 40;
 /// What recovery replays in a second, cautiously, where that was never measured.

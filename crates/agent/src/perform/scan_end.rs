@@ -5,6 +5,7 @@
 use super::{Bench, Hands};
 use crate::postgres::control::{self, ControlError};
 use crate::postgres::wal::end::{self, EndError};
+use crate::postgres::wal::unbegun::{self, UnbegunError};
 use std::time::Duration;
 
 /// The scan reads the log since the last checkpoint.
@@ -14,6 +15,8 @@ const WITHIN: Duration = Duration::from_mins(1);
 pub(super) enum Error {
     #[error("reading the control file")]
     ReadControl(#[source] ControlError),
+    #[error("removing what an interrupted promotion left")]
+    RemoveUnbegun(#[source] UnbegunError),
     #[error("finding the end of the log")]
     Scan(#[source] EndError),
 }
@@ -22,6 +25,7 @@ pub(super) async fn perform(bench: &Bench, hands: &mut Hands) -> Result<(), Erro
     let site = &bench.site;
     let control =
         control::read(&site.installation, &site.data).await.map_err(Error::ReadControl)?;
+    unbegun::remove(&site.data).map_err(Error::RemoveUnbegun)?;
     let found = end::find(site, &control, WITHIN).await.map_err(Error::Scan)?;
     hands.manner.end = Some(found);
     Ok(())

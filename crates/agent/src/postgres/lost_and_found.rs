@@ -84,12 +84,9 @@ fn is_behind(data: &Path, segment: Segment, fork: WalPosition, size: Bytes) -> b
 /// The position that the first page of a segment claims for itself.
 fn first_page(data: &Path, segment: Segment) -> Option<Lsn> {
     use std::os::unix::fs::FileExt;
-    // Magic, flags and timeline come before it.
-    const AT: u64 = 8;
-    let mut position = [0; 8];
-    let file = wal::open(data, &segment.to_string()).ok()?;
-    file.read_exact_at(&mut position, AT).ok()?;
-    Some(Lsn(u64::from_ne_bytes(position)))
+    let mut header = [0; 16];
+    wal::open(data, &segment.to_string()).ok()?.read_exact_at(&mut header, 0).ok()?;
+    wal::claimed(&header)
 }
 
 fn copy(site: &Site, tail: &[Segment], into: &Path) -> Result<(), KeepError> {

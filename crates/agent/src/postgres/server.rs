@@ -12,6 +12,7 @@ use crate::postgres::folder::{self, FolderError};
 use crate::postgres::site::{Site, SocketPathError};
 use crate::postgres::wal::fork::{self, ForkError};
 use crate::postgres::wal::history::{self, HistoryError};
+use crate::postgres::wal::unbegun::{self, UnbegunError};
 use crate::process::tree::{Dead, Reaper, TreeError};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
@@ -78,6 +79,8 @@ pub enum ServerError {
     FindNoProcess { data: PathBuf, count: usize },
     #[error("giving up timelines that were reserved here")]
     GiveUpReservations { source: HistoryError },
+    #[error("removing what an interrupted promotion left")]
+    RemoveUnbegun { source: UnbegunError },
     #[error("making the log whole where its newest timeline began")]
     CompleteFork { source: ForkError },
     #[error("setting how PostgreSQL comes up")]
@@ -114,6 +117,7 @@ pub async fn start(site: &Site, mode: Mode) -> Result<Postmaster, ServerError> {
         .map_err(|source| ServerError::PrepareSockets { source })?;
     history::give_up_unused(&site.data)
         .map_err(|source| ServerError::GiveUpReservations { source })?;
+    unbegun::remove(&site.data).map_err(|source| ServerError::RemoveUnbegun { source })?;
     fork::complete(site, COMPLETING)
         .await
         .map_err(|source| ServerError::CompleteFork { source })?;

@@ -6,11 +6,15 @@ pub mod cut;
 pub mod end;
 pub mod fork;
 pub mod history;
+pub mod unbegun;
 
 use pgherd_core::units::{Bytes, Lsn, Timeline};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The unit in which the log is written, in bytes. Each has a header of its own.
+pub const PAGE: u64 = 8192;
 
 /// The name of a segment file: 24 hexadecimal digits, of which the first eight are the timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +54,11 @@ impl Segment {
         Some(Self { timeline: Timeline(part(0)?), high: part(8)?, low: part(16)? })
     }
 
+    /// Whether `other` is for the same stretch of log, on a later timeline.
+    pub fn is_ancestor_of(self, other: Self) -> bool {
+        (self.high, self.low) == (other.high, other.low) && self.timeline < other.timeline
+    }
+
     /// Where it begins.
     pub fn begins(self, size: Bytes) -> Lsn {
         Lsn((u64::from(self.high) << 32).saturating_add(u64::from(self.low) * size.0))
@@ -64,6 +73,14 @@ impl std::fmt::Display for Segment {
 
 pub fn folder(data: &Path) -> PathBuf {
     data.join("pg_wal")
+}
+
+/// The position that a page claims for itself: a page that is only kept for reuse claims one of an
+/// earlier time.
+pub fn claimed(page: &[u8]) -> Option<Lsn> {
+    // Magic, flags and timeline come before it.
+    let position = page.get(8..16)?.try_into().ok()?;
+    Some(Lsn(u64::from_ne_bytes(position)))
 }
 
 /// The segments in a data folder, ordered by timeline and position.

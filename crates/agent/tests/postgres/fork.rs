@@ -29,19 +29,11 @@ async fn half_changed(rig: &Rig, received: Option<usize>) -> (Instance, Segment)
     let received = received.unwrap_or(shared).min(shared);
     let mut content = whole[..received].to_vec();
     content.resize(whole.len(), 0);
-    place(&third, &segment.to_string(), &content);
+    third.place(&segment.to_string(), &content);
     let name = history::file_name(Timeline(2));
     let text = std::fs::read(wal::folder(&second.site.data).join(&name)).unwrap();
-    place(&third, &name, &text);
+    third.place(&name, &text);
     (third, segment)
-}
-
-fn place(instance: &Instance, name: &str, content: &[u8]) {
-    let path = wal::folder(&instance.site.data).join(name);
-    std::fs::write(&path, content).unwrap();
-    if let Some(owner) = instance.site.owner {
-        std::os::unix::fs::chown(&path, Some(owner.user), Some(owner.group)).unwrap();
-    }
 }
 
 #[tokio::test(flavor = "current_thread")]

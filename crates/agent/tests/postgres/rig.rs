@@ -20,7 +20,7 @@ use pgherd_agent::postgres::seal::{self, Sealed};
 use pgherd_agent::postgres::server::{self, Mode, Postmaster};
 use pgherd_agent::postgres::session::Session;
 use pgherd_agent::postgres::site::Site;
-use pgherd_agent::postgres::wal::history;
+use pgherd_agent::postgres::wal::{self, history};
 use pgherd_agent::process::owner::{self, Owner};
 use pgherd_agent::process::tree::{self, Reaper};
 use pgherd_core::names::InstanceName;
@@ -214,6 +214,15 @@ impl Instance {
 
     pub(crate) fn acting(&self) -> Running<'_> {
         Running { site: &self.site, postmaster: self.running() }
+    }
+
+    /// Writes a file among its log.
+    pub(crate) fn place(&self, name: &str, content: &[u8]) {
+        let path = wal::folder(&self.site.data).join(name);
+        std::fs::write(&path, content).unwrap();
+        if let Some(owner) = self.site.owner {
+            std::os::unix::fs::chown(&path, Some(owner.user), Some(owner.group)).unwrap();
+        }
     }
 
     /// Dies as a node does.

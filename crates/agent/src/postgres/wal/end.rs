@@ -5,14 +5,13 @@
 use crate::postgres::control::{Control, ControlError};
 use crate::postgres::site::Site;
 use crate::postgres::wal::history::{self, HistoryError};
-use crate::postgres::wal::{self, Segment, WalError};
+use crate::postgres::wal::{self, PAGE, Segment, WalError};
 use crate::process::tool::{Next, Stream, Tool, ToolError};
 use pgherd_core::units::{Bytes, Lsn, Timeline, WalPosition};
 use std::time::Duration;
 
 /// The first version whose `pg_waldump --stats` says where it came to.
 const SAYS_END: u32 = 15;
-const PAGE: u64 = 8192;
 const PAGE_HEADER: u64 = 24;
 const SEGMENT_HEADER: u64 = 40;
 
