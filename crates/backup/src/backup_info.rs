@@ -100,7 +100,7 @@ impl BackupInfo {
             (Err(lacks), Status::Done) => return Err(Incomplete { backup: id, lacks }),
             (Err(_), Status::Unfinished | Status::Failed | Status::WaitingForWal) => None,
         };
-        Ok(Backup { id, status, hold, builds_on: None, extent })
+        Ok(Backup { id, status, hold, builds_on: None, extent, has_data: true })
     }
 
     fn extent(&self) -> Result<Extent, &'static str> {

@@ -100,11 +100,11 @@ impl Catalogue {
     /// By id, by the name that people gave it, or by barman's words for the first and the last that
     /// can be restored.
     pub fn find(&self, wanted: &str) -> Option<&Entry> {
-        let is_done =
-            |entry: &&Entry| entry.backup.as_ref().is_ok_and(|backup| backup.done().is_some());
+        let is_whole = |backup: &Backup| backup.done().is_some() && backup.has_data;
+        let can_be = |entry: &&Entry| entry.backup.as_ref().is_ok_and(is_whole);
         match wanted {
-            "first" | "oldest" => self.entries.iter().find(is_done),
-            "last" | "latest" => self.entries.iter().rev().find(is_done),
+            "first" | "oldest" => self.entries.iter().find(can_be),
+            "last" | "latest" => self.entries.iter().rev().find(can_be),
             _ => {
                 let by_id = self.entries.iter().find(|entry| entry.id.as_str() == wanted);
                 let by_name = |entry: &&Entry| entry.info.name.as_deref() == Some(wanted);

@@ -90,6 +90,8 @@ pub struct Backup {
     pub builds_on: Option<BackupId>,
     /// What a finished backup consists of.
     pub extent: Option<Extent>,
+    /// Whether more than its description is there, as far as a listing tells.
+    pub has_data: bool,
 }
 
 /// Which part of the log makes a backup consistent, and when it was taken.

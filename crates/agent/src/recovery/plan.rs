@@ -70,11 +70,6 @@ pub enum PlanError {
     Tablespaces { backup: BackupId, count: usize },
     #[error("backup {backup} is a snapshot of volumes, which only its provider can restore")]
     Snapshot { backup: BackupId },
-    #[error(
-        "the data of backup {backup} is gone, and only what describes it is left: something removed \
-         it; choose another backup (--backup)"
-    )]
-    Gone { backup: BackupId },
 }
 
 /// Whether log may be needed that the source has not archived yet. What cannot be found out here is
@@ -117,11 +112,6 @@ pub async fn plan(
     let chain = increment::chain(&choice.backup, &backups).unwrap_or_default();
     let took = chain.iter().filter_map(|one| one.done()).map(duration).sum();
     let chain: Vec<BackupId> = chain.into_iter().map(|one| one.id.clone()).collect();
-    if let Some(full) = chain.last()
-        && !repository.has_data(full).await.map_err(PlanError::Look)?
-    {
-        return Err(PlanError::Gone { backup: full.clone() });
-    }
     let of = |id: &BackupId| stored.get(id).map_or(0, |stored| stored.0);
     let (first, last) = log(&wanted.target, &choice, extent);
     let size = extent.segment_size;

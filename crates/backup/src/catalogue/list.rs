@@ -69,12 +69,6 @@ impl Repository {
         Ok(stored)
     }
 
-    /// Whether the data of a full backup is there, and not only its description.
-    pub async fn has_data(&self, id: &BackupId) -> Result<bool, CatalogueError> {
-        let failed = |source| CatalogueError::List { server: self.server(), source };
-        archives::has_data(&self.store, &self.layout, id).await.map_err(failed)
-    }
-
     /// Folders that are named as backups are.
     async fn ids(&self, folder: &Key) -> Result<Vec<BackupId>, StoreError> {
         let found = self.store.folder(folder).await?.folders;
@@ -93,7 +87,10 @@ impl Repository {
         let Some(text) = or_damaged(read)? else { return Ok(None) };
         let info = BackupInfo::read(&String::from_utf8_lossy(&text));
         let hold = self.hold(&self.layout.keep(&id)).await?;
-        let backup = info.backup(id.clone(), hold);
+        // A snapshot lies with whoever provides the volumes.
+        let has_data =
+            info.snapshots.is_some() || archives::has_data(&self.store, &self.layout, &id).await?;
+        let backup = info.backup(id.clone(), hold).map(|it| Backup { has_data, ..it });
         Ok(Some(Entry { id, base: None, info, hold, backup }))
     }
 
@@ -103,10 +100,13 @@ impl Repository {
         let read = self.store.get_listed(&self.layout.increment(&id), &key, LARGEST_INFO).await;
         let Some(text) = or_damaged(read)? else { return Ok(None) };
         let hold = self.hold(&self.layout.increment_keep(&id)).await?;
+        let (folder, index) = (self.layout.increment(&id), self.layout.increment_index(&id));
+        let has_data = self.store.is_listed(&folder, &index).await?;
         Ok(Some(match Increment::read(&id, &text) {
             Ok(Increment { base, info }) => {
                 let backup = info.backup(id.clone(), hold);
-                let backup = backup.map(|it| Backup { builds_on: Some(base.clone()), ..it });
+                let builds_on = Some(base.clone());
+                let backup = backup.map(|it| Backup { builds_on, has_data, ..it });
                 Entry { id, base: Some(base), info, hold, backup }
             }
             Err(error) => {

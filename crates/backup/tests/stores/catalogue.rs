@@ -14,6 +14,7 @@ use pgherd_backup::catalogue::{Catalogue, CatalogueError, Repository};
 use pgherd_backup::compression::Compression;
 use pgherd_backup::store::Store;
 use pgherd_core::backup::retention::{self, Policy, Sight};
+use pgherd_core::backup::window::{Missing, Unusable};
 use pgherd_core::backup::{BackupId, Hold, Status};
 use pgherd_core::units::{Lsn, Moment, Timeline};
 use pgherd_core::wal::{Segment, SegmentSize};
@@ -182,6 +183,27 @@ async fn goes_its_way(store: &Store) {
     .assert_eq(&names(store).await);
     // A repetition finds nothing left to do.
     assert_eq!(repository.prune(&plan).await.unwrap().log, 0);
+}
+
+#[tokio::test]
+async fn a_backup_whose_data_an_expiry_rule_removed_replaces_no_other() {
+    let server = Server::folder();
+    let store = server.store();
+    let repository = filled(&store).await;
+    store.delete(vec![layout().backup_object(&id(8), "data.tar")]).await.unwrap();
+    let catalogue = repository.list().await.unwrap();
+    assert_eq!(catalogue.find("latest").unwrap().id, id(6));
+    let (_, window) = repository.window(&catalogue).await.unwrap();
+    let lost = Unusable { backup: id(8), missing: Missing::Data };
+    assert_eq!(window.unusable, [lost]);
+    expect![[r#"
+        20261102T000000 removed: enough newer ones are there
+        20261104T000000 removed: enough newer ones are there
+        20261106T000000 kept: it is one of the newest
+        20261108T000000 kept: it is one of the newest
+        log before 00000002000000000000000A removed
+    "#]]
+    .assert_eq(&plan(&catalogue, &BTreeSet::from([id(8)]), "1").to_string());
 }
 
 #[tokio::test]

@@ -97,6 +97,11 @@ pub enum Refusal {
          choose another backup"
     )]
     Broken { backup: BackupId, base: BackupId },
+    #[error(
+        "the data of backup {backup} is gone, and only what describes it is left: something removed \
+         it; choose another backup"
+    )]
+    Gone { backup: BackupId },
     #[error("a restore point or a transaction is sought: name the backup to begin with")]
     NeedsBackup,
     #[error("the target lies before backup {first} ended, which is the first: choose a later one")]
@@ -162,7 +167,7 @@ fn more_telling(before: Refusal, now: Refusal) -> Refusal {
 fn rank(refusal: &Refusal) -> u8 {
     match refusal {
         Refusal::NoBackup | Refusal::UnknownBackup(_) | Refusal::NeedsBackup => 0,
-        Refusal::Unusable { .. } | Refusal::Broken { .. } => 1,
+        Refusal::Unusable { .. } | Refusal::Broken { .. } | Refusal::Gone { .. } => 1,
         Refusal::EndedAfter { .. } | Refusal::TooEarly { .. } => 2,
         Refusal::NoWayTo(_) => 3,
         Refusal::TooLate { .. } => 4,
@@ -180,6 +185,7 @@ fn judge<'a>(
         return Err(match &one.missing {
             Missing::Log(missing) => Refusal::Unusable { backup, missing: *missing },
             Missing::Backup(base) => Refusal::Broken { backup, base: base.clone() },
+            Missing::Data => Refusal::Gone { backup },
         });
     }
     let too_early = match &wanted.target {
@@ -536,14 +542,15 @@ mod tests {
     }
 
     #[test]
-    fn an_increment_whose_base_is_gone_is_passed_over() {
-        let full = backup(1, 1, 3);
+    fn a_backup_is_passed_over_that_lost_its_data_or_what_it_builds_on() {
         let lost = Backup { builds_on: Some(backup(9, 1, 9).id), ..backup(2, 1, 6) };
-        let backups = [full, lost];
+        let empty = Backup { has_data: false, ..backup(3, 1, 7) };
+        let backups = [backup(1, 1, 3), lost, empty];
         let archive = archive(&[(1, 2, 8)], &[]);
         let window = window(&backups, &archive);
-        let named = Wanted { backup: Some(backups[1].id.clone()), ..wanted(Target::Latest) };
-        let said = [wanted(Target::Latest), named].map(|wanted| {
+        let named =
+            |at: usize| Wanted { backup: Some(backups[at].id.clone()), ..wanted(Target::Latest) };
+        let said = [wanted(Target::Latest), named(1), named(2)].map(|wanted| {
             match choose(&wanted, &backups, &archive, &window) {
                 Ok(choice) => format!("{choice}\n"),
                 Err(refusal) => format!("refused: {refusal}\n"),
@@ -552,6 +559,7 @@ mod tests {
         expect![[r#"
             backup 19700102T000000 along timeline 1: the newest
             refused: backup 19700103T000000 is incremental, and backup 19700110T000000, which it builds on, is not there: choose another backup
+            refused: the data of backup 19700104T000000 is gone, and only what describes it is left: something removed it; choose another backup
         "#]]
         .assert_eq(&said.concat());
     }

@@ -33,6 +33,7 @@ pub(crate) fn backup(day: i64, timeline: u32, number: u64) -> Backup {
             ended,
             segment_size: SegmentSize::DEFAULT,
         }),
+        has_data: true,
     }
 }
 

@@ -72,8 +72,18 @@ fn is_past(extent: Extent, timeline: Timeline, forks: &BTreeMap<Timeline, Fork>)
     }
 }
 
-/// A backup and all that it builds on, the full one last; or what is missing of that.
+/// A backup and all that it builds on, the full one last; or what of that is missing, or has lost
+/// its data.
 pub fn chain<'a>(id: &BackupId, backups: &'a [Backup]) -> Result<Vec<&'a Backup>, BackupId> {
+    let links = links(id, backups)?;
+    match links.iter().find(|link| !link.has_data) {
+        Some(lost) => Err(lost.id.clone()),
+        None => Ok(links),
+    }
+}
+
+/// The same, whether or not their data is there.
+pub fn links<'a>(id: &BackupId, backups: &'a [Backup]) -> Result<Vec<&'a Backup>, BackupId> {
     let mut chain: Vec<&Backup> = Vec::new();
     let mut next = Some(id);
     while let Some(wanted) = next {
@@ -174,13 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_runs_in_a_circle_or_ends_early_is_none() {
+    fn a_chain_that_runs_in_a_circle_or_is_not_whole_is_none() {
         let all = all();
         let ids = |chain: Vec<&Backup>| chain.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
         let whole = ids(chain(&all[2].id, &all).unwrap());
         assert_eq!(whole, [all[2].id.clone(), all[1].id.clone(), all[0].id.clone()]);
         assert_eq!(chain(&all[4].id, &all).unwrap_err(), backup(5, 1, 5).id);
         assert_eq!(chain(&all[3].id, &all).unwrap_err(), all[3].id);
+        let lost = |at: usize| {
+            let mut all = tests::all();
+            all[at].has_data = false;
+            all
+        };
+        assert_eq!(chain(&all[2].id, &lost(0)).unwrap_err(), all[0].id);
+        assert_eq!(chain(&all[2].id, &lost(2)).unwrap_err(), all[2].id);
+        assert_eq!(ids(links(&all[2].id, &lost(0)).unwrap()), whole);
+        assert_eq!(said(&lost(2), 1, None), format!("on {}\n", all[1].id));
+        assert_eq!(said(&lost(0), 1, None), "full: there is no backup that one could build on\n");
         let one = increment(backup(1, 1, 1), &backup(2, 1, 2));
         let circle = [one.clone(), increment(backup(2, 1, 2), &one)];
         assert!(chain(&circle[1].id, &circle).is_err());

@@ -23,6 +23,7 @@ pub fn is_needed(target: &Target, chosen: Result<&Choice, &Refusal>, window: &Wi
             Refusal::NoBackup
             | Refusal::UnknownBackup(_)
             | Refusal::Broken { .. }
+            | Refusal::Gone { .. }
             | Refusal::NeedsBackup
             | Refusal::TooEarly { .. }
             | Refusal::EndedAfter { .. },

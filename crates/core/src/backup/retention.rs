@@ -180,7 +180,7 @@ pub fn plan(sight: &Sight<'_>, now: Moment) -> Plan {
 /// A backup that is kept is worth nothing without those that it builds on.
 fn keep_what_is_built_on(fates: &mut [(BackupId, Fate)], backups: &[Backup]) {
     let kept = fates.iter().filter(|(_, fate)| matches!(fate, Fate::Kept(_)));
-    let chains = kept.filter_map(|(id, _)| increment::chain(id, backups).ok());
+    let chains = kept.filter_map(|(id, _)| increment::links(id, backups).ok());
     let needed: BTreeSet<BackupId> =
         chains.flat_map(|chain| chain.into_iter().skip(1).map(|one| one.id.clone())).collect();
     for (id, fate) in fates {

@@ -224,8 +224,10 @@ pub struct Unusable {
 pub enum Missing {
     /// The first segment of the log that makes it consistent.
     Log(Segment),
-    /// A backup that it builds on.
+    /// A backup that it builds on, or the data of that one.
     Backup(BackupId),
+    /// All but its description.
+    Data,
 }
 
 impl fmt::Display for Missing {
@@ -233,6 +235,7 @@ impl fmt::Display for Missing {
         match self {
             Self::Log(segment) => write!(f, "{segment}"),
             Self::Backup(id) => write!(f, "backup {id}, which it builds on,"),
+            Self::Data => f.write_str("its data"),
         }
     }
 }
@@ -243,6 +246,7 @@ pub fn window(backups: &[Backup], archive: &Archive) -> Window {
     let mut unusable = Vec::new();
     for (id, extent) in backups.iter().filter_map(|backup| Some((&backup.id, backup.done()?))) {
         let missing = match (increment::chain(id, backups), start(id, extent, archive)) {
+            (Err(lost), _) if lost == *id => Missing::Data,
             (Err(base), _) => Missing::Backup(base),
             (Ok(_), Err(segment)) => Missing::Log(segment),
             (Ok(_), Ok(interval)) => {
@@ -474,6 +478,16 @@ mod tests {
             &archive(&[(1, 4, 9)], &[]),
             &expect![[r#"
             backup 19700102T000000 cannot be recovered: 000000010000000000000003 is missing
+        "#]],
+        );
+        let lost = Backup { has_data: false, ..backup(1, 1, 3) };
+        let built_on = Backup { builds_on: Some(lost.id.clone()), ..backup(2, 1, 5) };
+        check(
+            &[lost, built_on],
+            &archive(&[(1, 2, 9)], &[]),
+            &expect![[r#"
+            backup 19700102T000000 cannot be recovered: its data is missing
+            backup 19700103T000000 cannot be recovered: backup 19700102T000000, which it builds on, is missing
         "#]],
         );
         let mut long = backup(1, 1, 3);

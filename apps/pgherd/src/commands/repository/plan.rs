@@ -116,7 +116,6 @@ fn refused(new: &ClusterName, error: &PlanError) -> Failure {
         | PlanError::Stray { .. }
         | PlanError::MatchVersion { .. }
         | PlanError::Tablespaces { .. }
-        | PlanError::Gone { .. }
         | PlanError::Snapshot { .. } => Kind::Refused,
     };
     Failure::new(kind, what)

@@ -33,7 +33,7 @@ pub(crate) struct Verified {
     checked: Checked,
     damages: Vec<String>,
     damages_in_all: u64,
-    /// The first segment of its log that is not there.
+    /// What it needs and is not there: the first segment of its log, or a backup.
     missing_log: Option<String>,
     good: bool,
 }
@@ -121,10 +121,10 @@ impl Answer for Verified {
             return None;
         }
         let missing = self.missing_log.iter();
-        let missing = missing.map(|missing| format!("{missing} of its log is missing"));
+        let missing = missing.map(|missing| format!("{missing} is missing"));
         let causes: Vec<String> = self.damages.iter().cloned().chain(missing).collect();
         let what = match self.damages_in_all {
-            0 => format!("backup {} lacks log", self.backup),
+            0 => format!("backup {} cannot be restored", self.backup),
             damages => {
                 format!("backup {} is damaged in {}", self.backup, counted(damages, "place"))
             }
