@@ -53,6 +53,7 @@ impl Agent {
             refused_settings: self.accepted.refused(),
             pending_restart: self.upkeep.pending_restart.clone(),
             pending_restart_of: self.upkeep.looked_at(),
+            kept_up: self.is_kept_up(),
             archive: self.archiving.status(),
             backup: self.backups.report(None),
             dump: self.dumps.report(None).map(Box::new),

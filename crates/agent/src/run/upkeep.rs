@@ -32,14 +32,17 @@ impl Upkeep {
     pub(super) fn looked_at(&self) -> Option<u64> {
         self.done.as_ref().map(Duty::configuration)
     }
+
+    fn is_done(&self, duty: &Duty) -> bool {
+        self.done.as_ref() == Some(duty)
+    }
 }
 
 impl Agent {
     pub(super) fn keep_up(&mut self) {
         let Some(duty) = self.duty() else { return };
         let now = clock::now();
-        let round =
-            if self.upkeep.done.as_ref() == Some(&duty) { Round::Later } else { Round::First };
+        let round = if self.upkeep.is_done(&duty) { Round::Later } else { Round::First };
         let due = match (&self.upkeep.begun, round) {
             (Some((begun, at)), Round::First) if *begun == duty => now.since(*at) >= AGAIN,
             (Some((_, at)), Round::Later) => self.misses_standby() && now.since(*at) >= LOOK_AGAIN,
@@ -55,6 +58,11 @@ impl Agent {
             }
         };
         self.outside.tasks.spawn_at_most(1, "upkeep", work);
+    }
+
+    /// Whether a running server has what it needs; none if none runs.
+    pub(super) fn is_kept_up(&self) -> Option<bool> {
+        self.duty().map(|duty| self.upkeep.is_done(&duty))
     }
 
     /// A checkpoint may take long, and upkeep is in nobody's way then.

@@ -72,6 +72,10 @@ pub struct Status {
     /// Which configuration those are of; none as long as nobody has looked.
     #[serde(default)]
     pub pending_restart_of: Option<u64>,
+    /// Whether its PostgreSQL has the passwords and slots that its present role asks for; none
+    /// unless it runs.
+    #[serde(default)]
+    pub kept_up: Option<bool>,
     /// How archiving goes; none unless this is the primary of a cluster that archives.
     #[serde(default)]
     pub archive: Option<ArchiveStatus>,
