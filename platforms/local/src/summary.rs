@@ -280,16 +280,16 @@ pub fn unsettled(view: &View) -> Option<String> {
     if let Some(behind) = behind {
         return Some(format!("{} to read its settings", behind.name));
     }
-    let primary = || view.primary().and_then(|it| Some((it, it.status.as_ref()?)));
-    if let Some((primary, _)) = primary().filter(|(_, status)| status.kept_up == Some(false)) {
-        return Some(format!("{} to set passwords", primary.name));
+    let primary = view.primary().and_then(|primary| primary.status.as_ref());
+    if primary.is_some_and(|status| status.kept_up == Some(false)) {
+        return Some("the primary to set passwords".to_owned());
     }
     let acks = match view.durability {
         Durability::Asynchronous { .. } => return None,
         Durability::Required { acks } | Durability::Preferred { acks } => acks,
     };
     let possible = acks.min(wanted().count().saturating_sub(1));
-    let obeyed = primary().and_then(|(_, status)| obeyed_pair(status));
+    let obeyed = primary.and_then(obeyed_pair);
     let confirmed = obeyed.is_some_and(|pair| pair.acks >= possible) || possible == 0;
     (!confirmed).then(|| "standbys to confirm commits".to_owned())
 }

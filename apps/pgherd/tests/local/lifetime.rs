@@ -240,7 +240,9 @@ fn a_supervisor_stays_when_whoever_started_it_is_gone() {
     if rustix::process::geteuid().is_root() {
         command.uid(owner.uid()).gid(owner.gid());
     }
-    let mut second = command.stdout(gone).stderr(Stdio::null()).spawn().unwrap();
+    let log = folder.join("supervisor.log");
+    let told = File::options().append(true).open(&log).unwrap();
+    let mut second = command.stdout(gone).stderr(told).spawn().unwrap();
     let deadline = Instant::now() + LONG;
     // Before it listens, a command would start a supervisor of its own, and one of the two ends.
     while UnixStream::connect(folder.join("supervisor.sock")).is_err() {
@@ -250,10 +252,17 @@ fn a_supervisor_stays_when_whoever_started_it_is_gone() {
     }
     assert_eq!(home.json(&["status"])["instances"].as_array().unwrap().len(), 1);
     // Whom it starts looks like itself for a moment.
-    wait_for("one supervisor, the second", || {
+    let deadline = Instant::now() + LONG;
+    loop {
         let found = processes::supervisor_of(&folder).unwrap();
-        found.is_some_and(|found| found.id == second.id())
-    });
+        if found.as_ref().is_some_and(|found| found.id == second.id()) {
+            break;
+        }
+        let ended = second.try_wait().unwrap();
+        let said = || std::fs::read_to_string(&log).unwrap();
+        assert!(Instant::now() < deadline && ended.is_none(), "{found:?} {ended:?}\n{}", said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(home.run(&["down"]).code, Some(0));
     assert!(second.wait().unwrap().success());
 }

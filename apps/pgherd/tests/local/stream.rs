@@ -142,10 +142,8 @@ fn an_idle_primary_stores_nothing(home: &Home) {
     let (mut before, mut same) = (seen(home), 0);
     wait_for("a primary that is idle", || {
         let now = seen(home);
-        assert!(
-            now.0 != before.0 || before.1 != Some(0) || now.2 == before.2,
-            "{before:?} {now:?}"
-        );
+        // What was written before the position was asked for may yet be on its way.
+        assert!(same <= 5 || now.0 != before.0 || now.2 == before.2, "{before:?} {now:?}");
         same = if now == before && now.1 == Some(0) { same + 1 } else { 0 };
         before = now;
         same > 10
