@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -226,9 +227,11 @@ fn a_supervisor_stays_when_whoever_started_it_is_gone() {
     let first = processes::supervisor_of(&folder).unwrap().unwrap();
     processes::act_on(&first, Act::Kill).unwrap();
     // While it dies it is in no list any more, and yet holds its lock: a second one would end.
-    let stat = format!("/proc/{}/stat", first.id);
-    wait_for("the end of the first", || {
-        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    let of = PathBuf::from(format!("/proc/{}", first.id));
+    wait_for("the end of the first with all its threads", || {
+        let threads = std::fs::read_dir(of.join("task")).map_or(0, Iterator::count);
+        let stat = std::fs::read_to_string(of.join("stat")).unwrap_or_default();
+        threads == 0 || (threads == 1 && stat.contains(") Z "))
     });
     let (nobody_listens, gone) = std::io::pipe().unwrap();
     drop(nobody_listens);
