@@ -258,17 +258,12 @@ fn a_supervisor_stays_when_whoever_started_it_is_gone() {
     }
     assert_eq!(home.json(&["status"])["instances"].as_array().unwrap().len(), 1);
     // Whom it starts looks like itself for a moment.
-    let deadline = Instant::now() + LONG;
-    loop {
-        let found = processes::supervisor_of(&folder).unwrap();
-        if found.as_ref().is_some_and(|found| found.id == second.id()) {
-            break;
-        }
+    wait_for("one supervisor, the second", || {
         let ended = second.try_wait().unwrap();
-        let said = || std::fs::read_to_string(&log).unwrap();
-        assert!(Instant::now() < deadline && ended.is_none(), "{found:?} {ended:?}\n{}", said());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        assert!(ended.is_none(), "{ended:?}\n{}", std::fs::read_to_string(&log).unwrap());
+        let found = processes::supervisor_of(&folder).unwrap();
+        found.is_some_and(|found| found.id == second.id())
+    });
     assert_eq!(home.run(&["down"]).code, Some(0));
     assert!(second.wait().unwrap().success());
 }

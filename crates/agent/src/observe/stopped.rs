@@ -7,7 +7,7 @@ use crate::chain::chain;
 use crate::perform::Manner;
 use crate::postgres::control::{self, Control, State};
 use crate::postgres::site::Site;
-use crate::postgres::wal::{self, PAGE};
+use crate::postgres::wal::{self, end};
 use pgherd_api::agent::FullVolume;
 use pgherd_core::seen::{End, Health, Server};
 use pgherd_core::units::{Bytes, Lsn, WalPosition};
@@ -16,9 +16,6 @@ use tracing::error;
 /// The record of a shutdown checkpoint: its header, and the checkpoint as it has been laid out
 /// since PostgreSQL 9.5.
 const CHECKPOINT_RECORD: u64 = 24 + 2 + 88;
-const ALIGNMENT: u64 = 8;
-const PAGE_HEADER: u64 = 24;
-const SEGMENT_HEADER: u64 = 40;
 /// What recovery replays in a second, cautiously, where that was never measured.
 const REPLAYED_PER_SECOND: u64 = 64 << 20;
 
@@ -63,14 +60,7 @@ fn end(site: &Site, manner: &Manner, control: &Control) -> End {
 
 /// Where the record of a checkpoint at `location` ends: the log of a clean stop ends there.
 fn end_of_checkpoint(location: Lsn, segment_size: Bytes) -> Lsn {
-    let left_in_page = PAGE - location.0 % PAGE;
-    let mut end = location.0 + CHECKPOINT_RECORD;
-    if left_in_page < CHECKPOINT_RECORD {
-        let next_page = location.0 + left_in_page;
-        let begins_segment = next_page.is_multiple_of(segment_size.0.max(1));
-        end += if begins_segment { SEGMENT_HEADER } else { PAGE_HEADER };
-    }
-    Lsn(end.next_multiple_of(ALIGNMENT))
+    end::ends(location, CHECKPOINT_RECORD, segment_size)
 }
 
 /// What can be said of the health of a server without processes.

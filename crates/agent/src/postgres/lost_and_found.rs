@@ -94,7 +94,7 @@ fn copy(site: &Site, tail: &[Segment], into: &Path) -> Result<(), KeepError> {
     folder::make_private(&site.lost_and_found(), site.owner).map_err(prepare)?;
     folder::make_private(into, site.owner).map_err(prepare)?;
     for segment in tail {
-        let path = wal::folder(&site.data).join(segment.to_string());
+        let path = wal::path(&site.data, *segment);
         let to = into.join(segment.to_string());
         let attempt = || -> io::Result<()> {
             std::fs::copy(&path, &to)?;

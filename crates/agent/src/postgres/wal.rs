@@ -75,6 +75,11 @@ pub fn folder(data: &Path) -> PathBuf {
     data.join("pg_wal")
 }
 
+/// Where a segment lies.
+pub fn path(data: &Path, segment: Segment) -> PathBuf {
+    folder(data).join(segment.to_string())
+}
+
 /// The position that a page claims for itself: a page that is only kept for reuse claims one of an
 /// earlier time.
 pub fn claimed(page: &[u8]) -> Option<Lsn> {

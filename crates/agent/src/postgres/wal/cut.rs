@@ -59,13 +59,10 @@ pub fn cut(site: &Site, fork: WalPosition) -> Result<(), CutError> {
         Err(error) => warn!(error = %chain(&error), "log is cut off and could not be kept"),
     }
     for segment in whole.iter().rev() {
-        durable::remove(&path(site, *segment)).map_err(|source| CutError::Remove { source })?;
+        durable::remove(&wal::path(&site.data, *segment))
+            .map_err(|source| CutError::Remove { source })?;
     }
     split.map_or(Ok(()), |split| split.clear(site))
-}
-
-fn path(site: &Site, segment: Segment) -> PathBuf {
-    wal::folder(&site.data).join(segment.to_string())
 }
 
 /// The segment in which the fork lies.
@@ -96,7 +93,7 @@ impl Split {
     }
 
     fn has_log(self, site: &Site) -> Result<bool, CutError> {
-        let path = path(site, self.segment);
+        let path = wal::path(&site.data, self.segment);
         let mut piece = vec![0; PIECE];
         let mut look = || -> io::Result<bool> {
             let file = File::open(&path)?;
@@ -113,7 +110,7 @@ impl Split {
     /// In place, since the disk may be full. What a crash leaves half-cleared is found again by the
     /// next start.
     fn clear(self, site: &Site) -> Result<(), CutError> {
-        let path = path(site, self.segment);
+        let path = wal::path(&site.data, self.segment);
         let zero = vec![0; PIECE];
         let clear = || -> io::Result<()> {
             let file = File::options().write(true).open(&path)?;

@@ -176,7 +176,7 @@ fn parse_record(line: &str, segment: Bytes) -> Option<Lsn> {
 
 /// Where a record of `total` bytes ends that begins at `begins`: each page it enters has a header,
 /// and the next record begins at a multiple of eight.
-fn ends(begins: Lsn, total: u64, segment: Bytes) -> Lsn {
+pub fn ends(begins: Lsn, total: u64, segment: Bytes) -> Lsn {
     let mut at = begins.0;
     let mut left = total;
     loop {

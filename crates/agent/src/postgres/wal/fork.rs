@@ -79,13 +79,9 @@ fn find(data: &Path) -> Result<Option<Fork>, ForkError> {
     let at = last.at;
     let (newer, older) =
         (Segment::holding(newest, at, size), Segment::holding(last.timeline, at, size));
-    let exists = |segment| path(data, segment).exists();
+    let exists = |segment| wal::path(data, segment).exists();
     let shared = newer.begins(size) < at && exists(newer) && exists(older);
     Ok(shared.then_some(Fork { newer, older, at, size }))
-}
-
-fn path(data: &Path, segment: Segment) -> PathBuf {
-    wal::folder(data).join(segment.to_string())
 }
 
 impl Fork {
@@ -96,8 +92,8 @@ impl Fork {
 }
 
 async fn is_same(data: PathBuf, fork: Fork) -> Result<bool, ForkError> {
-    let newer = path(&data, fork.newer);
-    let paths = [newer.clone(), path(&data, fork.older)];
+    let newer = wal::path(&data, fork.newer);
+    let paths = [newer.clone(), wal::path(&data, fork.older)];
     let attempt = move || -> io::Result<bool> {
         let mut files = [File::open(&paths[0])?, File::open(&paths[1])?];
         let [mut first, mut second] = [vec![0; PIECE], vec![0; PIECE]];
@@ -149,12 +145,12 @@ async fn is_readable(
 /// What comes after the fork is zero, as in a segment that nothing was written to yet.
 fn write(site: &Site, fork: Fork) -> Result<(), ForkError> {
     let fill = |mut file: &File| -> io::Result<()> {
-        let older = File::open(path(&site.data, fork.older))?;
+        let older = File::open(wal::path(&site.data, fork.older))?;
         io::copy(&mut older.take(fork.shared()), &mut file)?;
         let rest = fork.size.0.saturating_sub(fork.shared());
         io::copy(&mut io::repeat(0).take(rest), &mut file)?;
         file.flush()
     };
-    durable::write_with(&path(&site.data, fork.newer), site.private(), fill)
+    durable::write_with(&wal::path(&site.data, fork.newer), site.private(), fill)
         .map_err(|source| ForkError::Write { segment: fork.newer, source })
 }

@@ -57,14 +57,11 @@ pub fn remove(data: &Path) -> Result<(), UnbegunError> {
         }
     }
     for segment in unbegun.iter().rev() {
-        durable::remove(&path(data, *segment)).map_err(|source| UnbegunError::Remove { source })?;
+        durable::remove(&wal::path(data, *segment))
+            .map_err(|source| UnbegunError::Remove { source })?;
         info!(%segment, "removed what a promotion left that began nothing");
     }
     Ok(())
-}
-
-fn path(data: &Path, segment: Segment) -> PathBuf {
-    wal::folder(data).join(segment.to_string())
 }
 
 /// Whether a segment has no log that `copied` does not have.
@@ -74,10 +71,10 @@ fn is_empty(
     copied: Option<Segment>,
     size: Bytes,
 ) -> Result<bool, UnbegunError> {
-    let path = path(data, segment);
+    let path = wal::path(data, segment);
     let look = || -> io::Result<bool> {
         let mut file = File::open(&path)?;
-        let mut original = copied.map(|copied| File::open(self::path(data, copied))).transpose()?;
+        let mut original = copied.map(|copied| File::open(wal::path(data, copied))).transpose()?;
         let [mut page, mut same] = [Vec::new(), Vec::new()];
         let mut at = segment.begins(size);
         while read(&mut file, &mut page)? > 0 {
