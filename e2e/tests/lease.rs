@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 use pgherd_core::names::{ClusterName, InstanceName};
-use pgherd_core::ports::{Coordinator, Written, contract};
+use pgherd_core::ports::{Coordinator, CoordinatorError, Written, contract};
 use pgherd_core::record::{Record, Write, WriteId};
 use pgherd_core::units::Epoch;
 use pgherd_kubernetes::pod::lease::{LeaseCoordinator, RECORD};
@@ -22,6 +22,7 @@ use pgherd_kubernetes::pod::whose::Whose;
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -160,9 +161,8 @@ async fn a_write_whose_answer_was_lost_is_found_when_it_is_repeated() {
     let relay = Relay::before(&config).await;
     let coordinator = made.coordinator(&relay.config);
     let first = begin(&coordinator).await;
-    relay.pass(Passing::Requests);
     let write = next(&first, 1);
-    let error = coordinator.write(&write).await.unwrap_err();
+    let error = relay.cut_short(Passing::Requests, &coordinator, &write).await;
     assert!(error.to_string().ends_with("the API server did not answer within 2s"), "{error}");
     relay.pass(Passing::All);
     let conflict = Written::Conflict { current: Some(write.record.clone()) };
@@ -178,9 +178,8 @@ async fn a_write_that_arrives_late_is_never_denied() {
     let (relay, direct) = (Relay::before(&config).await, made.coordinator(&config));
     let coordinator = made.coordinator(&relay.config);
     let first = begin(&coordinator).await;
-    relay.pass(Passing::Nothing);
     let write = next(&first, 1);
-    coordinator.write(&write).await.unwrap_err();
+    relay.cut_short(Passing::Nothing, &coordinator, &write).await;
     assert_eq!(direct.read().await, Ok(Some(first.clone())));
     relay.pass(Passing::All);
     let arrived = async { while direct.read().await == Ok(Some(first.clone())) {} };
@@ -446,22 +445,47 @@ struct Relay {
     /// How to reach the API server through it.
     config: Config,
     passing: watch::Sender<Passing>,
+    /// What came from agents on lines on which they had an answer before.
+    asked: Arc<AtomicU64>,
     _work: JoinSet<()>,
 }
 
 impl Relay {
+    /// Writes while only `passing` gets through, on a line that is open already: on a new one not
+    /// even the greeting would pass, and the write would never be sent.
+    async fn cut_short(
+        &self,
+        passing: Passing,
+        coordinator: &LeaseCoordinator,
+        write: &Write,
+    ) -> CoordinatorError {
+        let mut tries = 0..10;
+        loop {
+            assert!(tries.next().is_some(), "the agent opens a line for every request");
+            coordinator.read().await.unwrap();
+            let before = self.asked.load(Relaxed);
+            self.pass(passing);
+            let error = coordinator.write(write).await.unwrap_err();
+            if self.asked.load(Relaxed) > before {
+                return error;
+            }
+            // The agent had not taken the line back from its last request yet, and opened another.
+            self.pass(Passing::All);
+        }
+    }
+
     async fn before(config: &Config) -> Self {
         let url = config.cluster_url.clone();
         let server = format!("{}:{}", url.host().unwrap(), url.port_u16().unwrap_or(443));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here: SocketAddr = listener.local_addr().unwrap();
         let (passing, allowed) = watch::channel(Passing::All);
-        let mut work = JoinSet::new();
-        work.spawn(accept(listener, server.into(), allowed));
+        let (mut work, asked) = (JoinSet::new(), Arc::default());
+        work.spawn(accept(listener, server.into(), allowed, Arc::clone(&asked)));
         let mut config = config.clone();
         config.tls_server_name = config.tls_server_name.or(url.host().map(str::to_owned));
         config.cluster_url = format!("https://{here}").parse().unwrap();
-        Self { config, passing, _work: work }
+        Self { config, passing, asked, _work: work }
     }
 
     fn pass(&self, passing: Passing) {
@@ -469,35 +493,51 @@ impl Relay {
     }
 }
 
-async fn accept(listener: TcpListener, server: Arc<str>, allowed: watch::Receiver<Passing>) {
+async fn accept(
+    listener: TcpListener,
+    server: Arc<str>,
+    allowed: watch::Receiver<Passing>,
+    asked: Arc<AtomicU64>,
+) {
     let mut lines = JoinSet::new();
     while let Ok((agent, _)) = listener.accept().await {
-        let (server, allowed) = (Arc::clone(&server), allowed.clone());
+        let (server, allowed, asked) = (Arc::clone(&server), allowed.clone(), Arc::clone(&asked));
         lines.spawn(async move {
             let Ok(server) = TcpStream::connect(&*server).await else { return };
             let ((from_agent, to_agent), (from_server, to_server)) =
                 (agent.into_split(), server.into_split());
             // Neither way ends the other: what the agent sent before it hung up still arrives.
+            let is_answered = AtomicBool::new(false);
+            let (answered, told) = (
+                || is_answered.store(true, Relaxed),
+                || {
+                    asked.fetch_add(u64::from(is_answered.load(Relaxed)), Relaxed);
+                },
+            );
+            let requests = &[Passing::All, Passing::Requests];
             tokio::join!(
-                pump(from_agent, to_server, allowed.clone(), &[Passing::All, Passing::Requests]),
-                pump(from_server, to_agent, allowed, &[Passing::All]),
+                pump((from_agent, told), (to_server, || ()), allowed.clone(), requests),
+                pump((from_server, || ()), (to_agent, answered), allowed, &[Passing::All]),
             );
         });
     }
 }
 
+/// Calls what stands beside an end when something came from it, or went to it.
 async fn pump(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
+    (mut from, came): (impl AsyncReadExt + Unpin, impl Fn()),
+    (mut to, went): (impl AsyncWriteExt + Unpin, impl Fn()),
     mut allowed: watch::Receiver<Passing>,
     open: &[Passing],
 ) {
     let mut held = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut held).await {
+        came();
         let passes = allowed.wait_for(|passing| open.contains(passing)).await.is_ok();
         if !passes || to.write_all(&held[..length]).await.is_err() {
             return;
         }
+        went();
     }
     // The server must not learn that the agent has hung up: it could give up what it was asked.
     std::future::pending::<()>().await;
