@@ -26,7 +26,7 @@ pub use claim::owner;
 pub use counts::Counts;
 pub(crate) use opened::{Around, Opened};
 pub use permit::Permit;
-pub use ready::{Marks, marks};
+pub use ready::{Marks, marks, settled};
 pub use repository::{OpenError, check, check_key};
 
 use crate::durable::Access;

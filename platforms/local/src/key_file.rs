@@ -2,10 +2,11 @@
 //!
 //! Never takes one that others can read, and never shows what is in it.
 
+use crate::account;
 use crate::failure::{Failure, Kind};
 use pgherd_agent::archive;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -19,9 +20,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let what = || format!("the key of the repository cannot be read from {}", path.display());
     let failed = |why: String| Failure::new(Kind::Refused, what()).because(why);
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (metadata, file) = opened.map_err(|error| {
-        failed(error.to_string()).fix("bring the file back, or correct pgherd.dev/repositoryKey")
-    })?;
+    let (metadata, file) =
+        opened.map_err(|error| failed(error.to_string()).fix(way_in(path, &error)))?;
     if !metadata.is_file() {
         return Err(failed("it is no file".to_owned()).fix("name a file with a key in it"));
     }
@@ -35,6 +35,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| failed(error.to_string()))?;
     archive::check_key(&content).map_err(|error| failed(error.to_string()))?;
     Ok(content)
+}
+
+fn way_in(path: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return "bring the file back, or correct pgherd.dev/repositoryKey".to_owned();
+    }
+    let own = rustix::process::geteuid().as_raw();
+    let name = account::of(own).map_or_else(|_| own.to_string(), |account| account.name);
+    let path = path.display();
+    format!("the instances run as {name}, which has to own it and reach it: chown {name} {path}")
 }
 
 #[cfg(test)]

@@ -74,6 +74,11 @@ pub struct Placing {
     pub port: Option<u16>,
 }
 
+/// Whom the folder of a new cluster is given to.
+pub fn new_owner() -> Result<Account, PrepareError> {
+    account::choose().map_err(|source| PrepareError::ChooseAccount { source })
+}
+
 /// Whom the cluster's folder belongs to; `None` when there is no such folder.
 pub fn owner(folder: &ClusterFolder) -> Result<Option<Account>, PrepareError> {
     let path = folder.root();
@@ -117,7 +122,7 @@ pub enum Claim {
 
 /// Makes the cluster's folder and gives it to the account that everything in it runs as.
 pub fn claim(folder: &ClusterFolder, claim: Claim) -> Result<Account, PrepareError> {
-    let account = account::choose().map_err(|source| PrepareError::ChooseAccount { source })?;
+    let account = new_owner()?;
     let path = folder.root();
     let failed = |source| PrepareError::MakeFolder { path: path.to_owned(), source };
     let is_root = rustix::process::geteuid().is_root();

@@ -4,6 +4,7 @@
 //! Never with a password, unless that is asked for.
 
 use crate::control::View;
+use crate::failure::{Failure, Kind};
 use crate::folder::ClusterFolder;
 use pgherd_agent::postgres::install::Tls;
 use std::fmt::Write;
@@ -43,20 +44,28 @@ pub struct Address<'a> {
 }
 
 /// The address of the owner of the application's database, for writing.
-pub fn plain(view: &View, folder: &ClusterFolder) -> String {
-    uri(&Address {
-        ports: ports(view),
+pub fn plain(view: &View, folder: &ClusterFolder) -> Result<String, Failure> {
+    Ok(uri(&Address {
+        ports: ports(view)?,
         user: &view.owner,
         database: &view.database,
         password: None,
         session: Session::ReadWrite,
         tls: view.tls,
         folder,
-    })
+    }))
 }
 
-pub fn ports(view: &View) -> Vec<u16> {
-    view.instances.iter().map(|instance| instance.port).collect()
+/// Of all instances. An address without one would lead to whatever server a client's environment
+/// names, or listens at its usual socket.
+pub fn ports(view: &View) -> Result<Vec<u16>, Failure> {
+    let ports: Vec<u16> = view.instances.iter().map(|instance| instance.port).collect();
+    if ports.is_empty() {
+        let what = format!("cluster {} has no instances yet", view.cluster);
+        return Err(Failure::new(Kind::NotFound, what)
+            .fix("pgherd local up with -f and its manifest, or pgherd local destroy"));
+    }
+    Ok(ports)
 }
 
 pub fn uri(address: &Address<'_>) -> String {

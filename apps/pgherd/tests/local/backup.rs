@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 const TWO: &str = "instances: 2, enableSuperuserAccess: true";
 
-fn store(place: &Path) -> String {
+pub(crate) fn store(place: &Path) -> String {
     format!(
         "backup: {{retentionPolicy: 2d, barmanObjectStore: {{destinationPath: '{}', wal: \
          {{compression: gzip}}, data: {{compression: gzip}}}}}}",
@@ -92,6 +92,25 @@ fn a_backup_of_a_standby_is_listed_verified_held_and_removed() {
 }
 
 /// One that is made again under the name of another has not the backups of that one.
+#[test]
+fn a_repository_that_cannot_be_used_is_told_by_up() {
+    let mut home = Home::new();
+    home.owns("local");
+    let nowhere = home.folder().with_file_name("nowhere");
+    let manifest = home.manifest("local", &format!("instances: 1, {}", store(&nowhere)));
+    let again = ["up", "--file", manifest.to_str().unwrap()];
+    for how in ["ready in", "is up already"] {
+        let said = home.run(&again);
+        assert!(said.code == Some(0) && said.out.contains(how), "{said:?}");
+        let told = "warning: nothing is backed up until this is mended: ";
+        assert!(said.err.contains(told) && said.err.contains("nowhere"), "{said:?}");
+    }
+    fs::create_dir(&nowhere).unwrap();
+    fs::set_permissions(&nowhere, fs::Permissions::from_mode(0o777)).unwrap();
+    let said = home.run(&again);
+    assert!(said.code == Some(0) && !said.err.contains("warning"), "{said:?}");
+}
+
 #[test]
 fn backups_of_an_earlier_cluster_of_the_name_are_left_alone() {
     let mut home = Home::new();

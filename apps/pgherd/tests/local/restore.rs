@@ -4,7 +4,9 @@
 
 use super::archive::place::{Store, files, folder};
 use super::archive::{sql, up, wait_for};
+use super::backup::store;
 use super::home::{Home, PROGRAM};
+use super::stream::manifest;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -231,6 +233,29 @@ fn a_source_is_written_to_only_for_what_its_archive_may_lack() {
     let before = segment();
     assert_eq!(rows_at(&home, "fourth", &["--latest"]), up_to(60));
     assert_ne!(segment(), before);
+}
+
+#[test]
+fn a_position_of_a_moment_ago_is_reached_without_a_stream() {
+    let mut home = Home::new();
+    home.owns("local");
+    let names = ["now-1", "now-2", "now-3", "now-4"];
+    for copy in names {
+        home.owns(copy);
+    }
+    let store = format!("{ONE}, {}", store(&folder(&home)));
+    let alone = "annotations: {pgherd.dev/walStream: 'off'}";
+    up(&home, &manifest(&home, alone, &store, ""));
+    sql(&home, "create table ledger (n int primary key, before pg_lsn)");
+    assert_eq!(home.json(&["backup", "--immediate-checkpoint"])["phase"], "completed");
+    for (n, copy) in (1..).zip(names) {
+        let add = |n: i32| format!("insert into ledger values ({n}, null)");
+        // Whatever is known of the archive is about the segment before.
+        sql(&home, "select pg_switch_wal()");
+        sql(&home, &add(n));
+        let position = sql(&home, "select pg_current_wal_lsn()");
+        assert_eq!(rows_at(&home, copy, &["--to-lsn", &position]), format!("{n}/{n}"));
+    }
 }
 
 #[test]

@@ -10,6 +10,10 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 pub(super) fn folder(data: &Path) -> PathBuf {
     data.join("pg_wal")
@@ -20,6 +24,21 @@ pub(super) fn ready(data: &Path) -> io::Result<BTreeSet<WalFile>> {
     let names = names(&folder(data).join("archive_status"))?;
     let ready = names.iter().filter_map(|name| name.strip_suffix(".ready"));
     Ok(ready.filter_map(|name| WalFile::parse(name).ok()).collect())
+}
+
+/// Waits until what is ready by now is archived, at most this long.
+pub async fn settled(data: &Path, within: Duration) {
+    let list = || {
+        let data = data.to_owned();
+        async move { tokio::task::spawn_blocking(move || ready(&data).ok()).await.ok().flatten() }
+    };
+    let ended = async {
+        let Some(meant) = list().await else { return };
+        while list().await.is_some_and(|now| !meant.is_disjoint(&now)) {
+            sleep(BETWEEN_LOOKS).await;
+        }
+    };
+    let _still_waiting = timeout(within, ended).await.is_err();
 }
 
 /// How many files PostgreSQL has marked as to be archived, and as archived.
@@ -120,5 +139,22 @@ mod tests {
         assert_eq!(ready, ["00000002.history", "000000010000000000000002"]);
         assert_eq!(marks(root.path()).unwrap(), Marks { ready: 3, done: 1 });
         assert_eq!(segment_size(root.path()), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_is_waited_for_and_nothing_later() {
+        let root = tempfile::tempdir().unwrap();
+        let status = root.path().join("pg_wal/archive_status");
+        std::fs::create_dir_all(&status).unwrap();
+        let [first, second] =
+            [1, 2].map(|n| status.join(format!("00000001000000000000000{n}.ready")));
+        std::fs::write(&first, "").unwrap();
+        let mut settling = std::pin::pin!(settled(root.path(), Duration::from_mins(1)));
+        assert!(timeout(BETWEEN_LOOKS * 5, &mut settling).await.is_err());
+        std::fs::write(&second, "").unwrap();
+        std::fs::remove_file(&first).unwrap();
+        timeout(Duration::from_secs(20), settling).await.unwrap();
+        // A store that is away holds nobody up.
+        settled(root.path(), BETWEEN_LOOKS).await;
     }
 }

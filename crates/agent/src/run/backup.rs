@@ -3,6 +3,7 @@
 //! Never waits for one.
 
 use super::Agent;
+use crate::archive;
 use crate::backup::{Asked, Role, Subject};
 use crate::chain::chain;
 use crate::http::client::Endpoint;
@@ -20,6 +21,9 @@ use tracing::warn;
 
 /// A record of the log, on a busy disk.
 const SWITCH: Duration = Duration::from_secs(10);
+/// What is finished by now is stored a moment later, unless the store is slow; whoever asked can see
+/// then that it waits.
+const STORED: Duration = Duration::from_secs(2);
 
 impl Agent {
     pub(super) fn tend_backups(&mut self) {
@@ -91,7 +95,7 @@ impl Agent {
         });
     }
 
-    /// A standby takes a backup, and needs log that is not finished.
+    /// Somebody needs log that is not finished: a standby for its backup, or a restore.
     pub(super) fn log_asked(&mut self, answer: oneshot::Sender<Result<(), Refusal>>) {
         let Server::Primary(_) = &self.seen.server else {
             let refusal = Refusal::new(Kind::Conflict, "this is not the primary");
@@ -99,8 +103,11 @@ impl Agent {
             return;
         };
         let site = self.site.clone();
-        self.outside.tasks.spawn_at_most(2, "finishing a segment for a standby", async move {
+        self.outside.tasks.spawn_at_most(8, "finishing a segment for another", async move {
             let switched = switch(&site).await;
+            if switched.is_ok() {
+                archive::settled(&site.data, STORED).await;
+            }
             let switched =
                 switched.map_err(|error| Refusal::new(Kind::Failed, chain(&error).to_string()));
             let _gone = answer.send(switched).is_err();

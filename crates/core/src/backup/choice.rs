@@ -102,6 +102,11 @@ pub enum Refusal {
          it; choose another backup"
     )]
     Gone { backup: BackupId },
+    #[error(
+        "none of the {count} backups that are done can be restored, and the repository's window says \
+         why of each: take a new one"
+    )]
+    NoneUsable { count: usize },
     #[error("a restore point or a transaction is sought: name the backup to begin with")]
     NeedsBackup,
     #[error("the target lies before backup {first} ended, which is the first: choose a later one")]
@@ -122,6 +127,7 @@ pub fn choose(
     window: &Window,
 ) -> Result<Choice, Refusal> {
     let mut candidates = candidates(wanted, backups)?;
+    let count = candidates.len();
     candidates.sort_by(|(one, _), (other, _)| other.cmp(one));
     let because = match (&wanted.backup, &wanted.target) {
         (Some(_), _) => Because::Named,
@@ -143,6 +149,11 @@ pub fn choose(
     }
     Err(match (refusal, &wanted.backup) {
         (Refusal::EndedAfter { backup }, None) => Refusal::TooEarly { first: backup },
+        (Refusal::Unusable { .. } | Refusal::Broken { .. } | Refusal::Gone { .. }, None)
+            if count > 1 =>
+        {
+            Refusal::NoneUsable { count }
+        }
         (refusal, _) => refusal,
     })
 }
@@ -167,7 +178,10 @@ fn more_telling(before: Refusal, now: Refusal) -> Refusal {
 fn rank(refusal: &Refusal) -> u8 {
     match refusal {
         Refusal::NoBackup | Refusal::UnknownBackup(_) | Refusal::NeedsBackup => 0,
-        Refusal::Unusable { .. } | Refusal::Broken { .. } | Refusal::Gone { .. } => 1,
+        Refusal::Unusable { .. }
+        | Refusal::Broken { .. }
+        | Refusal::Gone { .. }
+        | Refusal::NoneUsable { .. } => 1,
         Refusal::EndedAfter { .. } | Refusal::TooEarly { .. } => 2,
         Refusal::NoWayTo(_) => 3,
         Refusal::TooLate { .. } => 4,
@@ -550,16 +564,23 @@ mod tests {
         let window = window(&backups, &archive);
         let named =
             |at: usize| Wanted { backup: Some(backups[at].id.clone()), ..wanted(Target::Latest) };
-        let said = [wanted(Target::Latest), named(1), named(2)].map(|wanted| {
-            match choose(&wanted, &backups, &archive, &window) {
+        let latest = wanted(Target::Latest);
+        let asked = [
+            (&latest, &backups[..]),
+            (&named(1), &backups),
+            (&named(2), &backups),
+            (&latest, &backups[1..]),
+        ];
+        let said =
+            asked.map(|(wanted, backups)| match choose(wanted, backups, &archive, &window) {
                 Ok(choice) => format!("{choice}\n"),
                 Err(refusal) => format!("refused: {refusal}\n"),
-            }
-        });
+            });
         expect![[r#"
             backup 19700102T000000 along timeline 1: the newest
             refused: backup 19700103T000000 is incremental, and backup 19700110T000000, which it builds on, is not there: choose another backup
             refused: the data of backup 19700104T000000 is gone, and only what describes it is left: something removed it; choose another backup
+            refused: none of the 2 backups that are done can be restored, and the repository's window says why of each: take a new one
         "#]]
         .assert_eq(&said.concat());
     }

@@ -16,9 +16,12 @@ pub fn is_needed(target: &Target, chosen: Result<&Choice, &Refusal>, window: &Wi
     let choice = match chosen {
         Ok(choice) => choice,
         // What is missing may be what it writes to.
-        Err(Refusal::TooLate { .. } | Refusal::Unusable { .. } | Refusal::NoWayTo(_)) => {
-            return true;
-        }
+        Err(
+            Refusal::TooLate { .. }
+            | Refusal::Unusable { .. }
+            | Refusal::NoneUsable { .. }
+            | Refusal::NoWayTo(_),
+        ) => return true,
         Err(
             Refusal::NoBackup
             | Refusal::UnknownBackup(_)

@@ -27,7 +27,8 @@ pub(crate) struct Psql {
     /// Prefer a standby
     #[arg(long, conflicts_with = "instance")]
     standby: bool,
-    /// The user (default: the owner of the application's database)
+    /// The user (default: the owner of the application's database); postgres, the superuser, only
+    /// where `spec.enableSuperuserAccess` is true
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
     /// The database (default: the application's)
@@ -47,7 +48,7 @@ impl Psql {
                 let view = supervisor.view().await?;
                 let ports = match &instance {
                     Some(instance) => vec![port(&view, instance)?],
-                    None => uri::ports(&view),
+                    None => uri::ports(&view)?,
                 };
                 let session = if standby { Session::PreferStandby } else { Session::ReadWrite };
                 let uri = uri::uri(&Address {
@@ -62,7 +63,10 @@ impl Psql {
                 Ok((program(&view), uri))
             }
         })?;
-        let error = Command::new(&program).arg(uri).args(self.arguments).exec();
+        let mut psql = Command::new(&program);
+        // They would lead elsewhere than the address says.
+        psql.env_remove("PGHOSTADDR").env_remove("PGSERVICE");
+        let error = psql.arg(uri).args(self.arguments).exec();
         Err(Failure::new(Kind::Failed, format!("{} cannot be run", program.display()))
             .because(error.to_string())
             .fix("install PostgreSQL's client programs, or use the address: pgherd local uri"))

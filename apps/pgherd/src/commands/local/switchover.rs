@@ -128,26 +128,13 @@ fn forget_book(folder: &ClusterFolder) {
     let _absent = std::fs::remove_file(folder.probe_book()).is_err();
 }
 
-/// The same for programs that read passwords from the cluster's file.
-pub(super) fn passwordless(supervisor: &Supervisor, view: &View) -> String {
-    uri::uri(&uri::Address {
-        ports: uri::ports(view),
-        user: &view.owner,
-        database: &view.database,
-        password: None,
-        session: uri::Session::ReadWrite,
-        tls: view.tls,
-        folder: supervisor.folder(),
-    })
-}
-
 /// Where our own clients connect: with the password, and insisting on the servers' names.
 pub(super) fn address(supervisor: &Supervisor, view: &View) -> Result<Address, Failure> {
     let folder = supervisor.folder();
     let password = credentials::password(folder, "app")
         .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     let uri = uri::uri(&uri::Address {
-        ports: uri::ports(view),
+        ports: uri::ports(view)?,
         user: &view.owner,
         database: &view.database,
         password: Some(&password),

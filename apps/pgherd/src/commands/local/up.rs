@@ -6,6 +6,7 @@ use super::super::manifest::read;
 use super::super::recovery::came_about;
 use super::output::{Output, remark, say, say_all, say_either, say_json, warn};
 use super::place::{self, Place};
+use super::repository;
 use super::restore::recovery;
 use super::wait::{self, Sight};
 use pgherd_core::names::{ClusterName, InstanceName};
@@ -25,8 +26,11 @@ use pgherd_local::summary::{self, is_ready};
 use pgherd_local::uri;
 use std::error::Error;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
+/// For a look at the repository; the agent goes on trying, and tells.
+const REPOSITORY: Duration = Duration::from_secs(5);
 /// An agent that fails this often in a row will fail again.
 const FAILURES: u32 = 3;
 
@@ -86,14 +90,19 @@ impl Up {
     ) -> Result<(), Failure> {
         let wanted = self.understood(&folder, text.as_deref())?;
         let owner = prepare::owner(&folder).map_err(|error| told(&error))?;
-        let account = if let Some(owner) = owner {
-            owner
+        // Whatever stands against it is told before a folder is made.
+        let account = if let Some(owner) = &owner {
+            owner.clone()
         } else {
-            // Whatever stands against it is told before a folder is made.
             let found = prepare::find_programs(self.pg_bindir.as_deref());
             found.map_err(|error| told(&error))?;
-            prepare::claim(&folder, Claim::Any).map_err(|error| told(&error))?
+            prepare::new_owner().map_err(|error| told(&error))?
         };
+        let with_keys = || async { wanted.map(Manifest::with_key_files).transpose() };
+        let wanted = place::as_account(&account, with_keys)?;
+        if owner.is_none() {
+            prepare::claim(&folder, Claim::Any).map_err(|error| told(&error))?;
+        }
         let work = Work { home, folder, account: account.clone(), wanted };
         place::as_account(&account, || self.bring_up(work, text))
     }
@@ -108,7 +117,7 @@ impl Up {
         ClusterName::parse(USUAL_NAME).map_err(|error| Failure::from_error(Kind::Usage, &error))
     }
 
-    /// The manifest given or built in; `None` leaves it to the supervisor to take the kept one.
+    /// The manifest given or built in, without the files that it names; `None` leaves it to the supervisor to take the kept one.
     fn understood(
         &self,
         folder: &ClusterFolder,
@@ -116,7 +125,7 @@ impl Up {
     ) -> Result<Option<Manifest>, Failure> {
         match text {
             Some(text) => {
-                let manifest = manifest::understand(text, self.instances)?.with_key_files()?;
+                let manifest = manifest::understand(text, self.instances)?;
                 manifest.refuse_other_name(folder.name())?;
                 Ok(Some(manifest))
             }
@@ -160,6 +169,7 @@ impl Up {
         let view = wait::until(&supervisor, self.place.timeout(), sight).await?;
         let mut found = summary::warnings(&view);
         found.retain(|warning| !done.warnings.contains(warning));
+        found.extend(unusable_repository(&work.folder).await);
         warn(&found);
         let bindir = view.bindir.display();
         let how = match done.effect {
@@ -182,11 +192,25 @@ impl Up {
         let line = instances.map(|it| format!("{} {} :{}", it.name, it.role, it.port));
         say(&format!("  {}", line.collect::<Vec<_>>().join("   ")));
         say_all(&summary.commits.iter().map(|it| format!("  {it}")).collect::<Vec<_>>());
-        say(&format!("  psql \"{}\"", uri::plain(view, supervisor.folder())));
+        say(&format!("  psql \"{}\"", uri::plain(view, supervisor.folder())?));
         let hint = "try: pgherd local status   |   pgherd local kill 1   |   pgherd local psql";
         say(&hint::addressed(hint, supervisor.folder().root()));
         Ok(())
     }
+}
+
+/// Why nothing can be archived, if that is known soon: the cluster is up all the same.
+async fn unusable_repository(folder: &ClusterFolder) -> Option<String> {
+    let (_, manifest) = repository::kept(folder).ok()?;
+    manifest.checked.postgres.archive.as_ref()?;
+    let looked = async {
+        let opened = repository::open(folder)?;
+        let listed = opened.repository.list().await;
+        listed.map(|_| ()).map_err(|error| opened.failed(&error))
+    };
+    let failure = timeout(REPOSITORY, looked).await.ok()?.err()?;
+    let why = failure.cause.unwrap_or(failure.what);
+    Some(format!("nothing is backed up until this is mended: {why}"))
 }
 
 /// What it takes to bring a cluster up.

@@ -43,7 +43,7 @@ impl Uri {
             let password = credentials::password(folder, secret)
                 .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
             Ok(uri::uri(&Address {
-                ports: uri::ports(&view),
+                ports: uri::ports(&view)?,
                 user,
                 database: self.database.as_deref().unwrap_or(&view.database),
                 password: self.with_password.then_some(password.as_str()),

@@ -124,13 +124,11 @@ impl Answer for Found {
     fn lines(&self) -> Vec<String> {
         let retention = self.retention.as_deref().unwrap_or("none: backups are kept for ever");
         let mut lines = vec![format!("{}   retention {retention}", self.repository)];
-        if self.intervals.is_empty() && self.unusable.is_empty() {
+        lines.extend(self.intervals.iter().map(interval));
+        if self.intervals.is_empty() {
             let nothing = "  nothing can be recovered: take a backup (pgherd local backup)";
             lines.push(nothing.to_owned());
-            return lines;
-        }
-        lines.extend(self.intervals.iter().map(interval));
-        if self.gaps.is_empty() && self.strays.is_empty() {
+        } else if self.gaps.is_empty() && self.strays.is_empty() {
             lines.push("  no gaps".to_owned());
         }
         lines.extend(self.gaps.iter().map(gap));
@@ -187,16 +185,27 @@ mod tests {
                 timeline: Timeline(3),
                 first: Segment::parse("000000030000000000000005").unwrap(),
             }],
-            unusable: Vec::new(),
+            unusable: vec![window::Unusable {
+                backup: BackupId::parse("20261122T112333").unwrap(),
+                missing: window::Missing::Data,
+            }],
         };
         let found = found("shop".to_owned(), "/b/shop".to_owned(), (&None, &window));
         let document = serde_json::to_string(&found).unwrap();
         expect![[r#"
-            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z"}],"gaps":[],"strays":[{"timeline":3,"first":"000000030000000000000005","history":"00000003.history"}],"unusable":[]}
+            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z"}],"gaps":[],"strays":[{"timeline":3,"first":"000000030000000000000005","history":"00000003.history"}],"unusable":[{"backup":"20261122T112333","missing":"its data"}]}
             /b/shop   retention none: backups are kept for ever
               timeline 2   2026-11-22 11:22:33Z to 2026-11-22 11:27:33Z   0/3000000 to 0/5000000   from backup 20261122T112233
               GAP: 00000003.history is missing or damaged, so nothing leads to the log of timeline 3, which is there from 000000030000000000000005 on
+              backup 20261122T112333 cannot be restored: its data is missing
         "#]]
         .assert_eq(&format!("{document}\n{}\n", found.lines().join("\n")));
+        let nothing = Known { intervals: Vec::new(), strays: Vec::new(), ..window };
+        let found = super::found("shop".to_owned(), "/b/shop".to_owned(), (&None, &nothing));
+        expect![[r#"
+            /b/shop   retention none: backups are kept for ever
+              nothing can be recovered: take a backup (pgherd local backup)
+              backup 20261122T112333 cannot be restored: its data is missing"#]]
+        .assert_eq(&found.lines().join("\n"));
     }
 }
