@@ -248,6 +248,15 @@ fn an_old_primarys_last_words_are_not_taken_for_its_successors() {
     assert!(beyond, "the old primary stored nothing on its own: {streamed:?}, {fork:X}");
     let there = sql(&home, ROWS);
     assert_eq!(restored(&home, "next", &["--latest"], ROWS), there);
-    // Its successor has all of that segment that counts.
-    wait_for("room", || !pieces(&server).iter().any(|piece| piece.starts_with(&of_old)));
+    // Its successor's segment has all that counts, and what it never had stays where it is.
+    let name = sql(&home, "select pg_walfile_name(pg_switch_wal())");
+    wait_for("the segment", || files(&server).contains(&name));
+    let (parent, fork) = (parent.to_string(), format!("{:X}/{:X}", fork >> 32, fork & 0xFFFF_FFFF));
+    let (common, alone) = (["--to-lsn", &fork], ["--latest"]);
+    let [common, alone] =
+        [("common", common.as_slice()), ("alone", &alone)].map(|(name, target)| {
+            let target = [&["--timeline", &parent][..], target].concat();
+            restored(&home, name, &target, "select count(*) from ledger").parse::<u64>().unwrap()
+        });
+    assert!(alone > common, "{alone} rows of its own primary, {common} of its successor's past");
 }

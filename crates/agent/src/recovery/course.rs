@@ -280,6 +280,7 @@ impl Work<'_> {
         let feed = Feed::new(from, self.plan.backup.system, size, (&self.staged.data, spool))
             .map_err(|source| RecoveryError::Spool { path: spool.clone(), source })?;
         let feed = feed.witnessed_by(self.source.layout.witnesses(&self.plan.choice.backup));
+        let feed = feed.along(self.new.spec.timeline);
         let socket = self.listen()?;
         let tell = |file: WalFile| {
             self.tell(|report| {

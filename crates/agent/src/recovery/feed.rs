@@ -13,7 +13,7 @@ use pgherd_backup::catalogue::Repository;
 use pgherd_backup::layout::{Key, Layout};
 use pgherd_backup::store::{Retry, Store};
 use pgherd_backup::wal::{Archive, Fetched, Partials, WalError};
-use pgherd_core::units::{Bytes, SystemId, Time};
+use pgherd_core::units::{Bytes, SystemId, Time, Timeline};
 use pgherd_core::wal::prefetch::{Pace, Sight, plan};
 use pgherd_core::wal::{Segment, SegmentSize, WalFile};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,8 @@ pub struct Feed {
     archive: Archive,
     repository: Repository,
     size: SegmentSize,
+    /// The timeline to go along whatever came after it, if one was named.
+    only: Option<Timeline>,
     /// PostgreSQL's data folder.
     data: PathBuf,
     /// What was fetched and not asked for yet.
@@ -76,7 +78,13 @@ impl Feed {
         empty(spool)?;
         let repository = Repository::new(store.clone(), layout.clone());
         let archive = archive(store, layout, system);
-        Ok(Self { archive, repository, size, data: data.to_owned(), spool: spool.to_owned() })
+        let (data, spool) = (data.to_owned(), spool.to_owned());
+        Ok(Self { archive, repository, size, only: None, data, spool })
+    }
+
+    /// The same for one who goes along this timeline alone, if one is named.
+    pub fn along(self, only: Option<Timeline>) -> Self {
+        Self { only, ..self }
     }
 
     /// That a file is not there is believed only while one of these is.
@@ -218,7 +226,7 @@ impl Feed {
         let file = WalFile::Segment(segment);
         let path = self.path(file);
         let attempt = async || {
-            let end = self.repository.end_in(segment, self.size).await;
+            let end = self.repository.end_in((segment, self.only), self.size).await;
             let end = end.map_err(|source| WalError::Fetch { file, source })?;
             if let Some(end) = end {
                 let put = self.archive.put_together(segment, (self.size, end), &path);

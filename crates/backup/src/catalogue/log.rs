@@ -25,16 +25,16 @@ impl Repository {
     }
 
     /// Up to where a segment may be put together from pieces: it was never archived, and the log
-    /// goes on nowhere else.
+    /// goes on nowhere else; all that there is of it for one who goes along `only` its timeline.
     pub async fn end_in(
         &self,
-        segment: Segment,
+        (segment, only): (Segment, Option<Timeline>),
         size: SegmentSize,
     ) -> Result<Option<Lsn>, StoreError> {
         if pieces(&self.store, &self.layout, Some(segment)).await?.is_empty() {
             return Ok(None);
         }
-        Ok(self.look(size).await?.put_together(segment))
+        Ok(self.look(size).await?.put_together(segment, only))
     }
 
     /// Takes in all names under `wals`, and of pieces, and reads the history files.

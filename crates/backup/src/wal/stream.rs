@@ -64,13 +64,6 @@ impl Archive {
         self.store.delete(pieces.iter().map(|piece| self.layout.piece(*piece)).collect()).await
     }
 
-    /// Whether this file is in the repository, however it is packed.
-    pub async fn holds(&self, file: WalFile) -> Result<bool, StoreError> {
-        let listed = self.store.folder(&self.layout.wal_folder(file)).await?;
-        let mut there = listed.objects.iter().filter_map(|it| self.layout.wal_at(&it.key));
-        Ok(there.any(|(found, _)| found == file))
-    }
-
     /// Which of these segments are in the repository as a whole. Each folder is listed once.
     pub async fn whole(
         &self,

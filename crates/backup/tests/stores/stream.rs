@@ -211,10 +211,10 @@ async fn the_window_ends_with_what_was_streamed_and_retention_takes_it_along() {
     let [interval] = window.intervals.as_slice() else { panic!("{window}") };
     assert_eq!((interval.to, window.gaps.len()), (Lsn(0x600_0300), 0));
     let held = |number: u64| Segment::holding(Timeline(1), Lsn(number << 24), size);
-    assert_eq!(log.put_together(held(5)), Some(Lsn(0x600_0000)));
-    assert_eq!(repository.end_in(held(6), size).await.unwrap(), Some(Lsn(0x600_0300)));
-    assert_eq!(repository.end_in(held(7), size).await.unwrap(), None);
-    assert_eq!(repository.end_in(held(2), size).await.unwrap(), None);
+    assert_eq!(log.put_together(held(5), None), Some(Lsn(0x600_0000)));
+    assert_eq!(repository.end_in((held(6), None), size).await.unwrap(), Some(Lsn(0x600_0300)));
+    assert_eq!(repository.end_in((held(7), None), size).await.unwrap(), None);
+    assert_eq!(repository.end_in((held(2), None), size).await.unwrap(), None);
 
     // Pieces behind a hole prove that log is missing, and where its segment is there, they do not.
     put(6, 0x500, 0x700).await;
@@ -225,7 +225,7 @@ async fn the_window_ends_with_what_was_streamed_and_retention_takes_it_along() {
         (gap.first, gap.at, gap.ends(torn.intervals[0].timeline, torn.intervals[0].to)),
         (held(6), Lsn(0x600_0300), true)
     );
-    assert_eq!(log.put_together(held(6)), Some(Lsn(0x600_0300)));
+    assert_eq!(log.put_together(held(6), None), Some(Lsn(0x600_0300)));
 
     let plan = super::catalogue::plan(&catalogue, &std::collections::BTreeSet::new(), "1");
     repository.prune(&plan).await.unwrap();

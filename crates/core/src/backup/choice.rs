@@ -211,13 +211,15 @@ fn judge<'a>(
         return Err(Refusal::EndedAfter { backup: id.clone() });
     }
     let last = destination(wanted.along, extent, archive, window)?;
+    let (to, until) = match wanted.along {
+        Along::Only(_) => last.alone(),
+        Along::Latest | Along::Current => (last.to, last.until),
+    };
     let concern = match &wanted.target {
-        Target::Lsn(lsn) if *lsn > last.to => {
-            return Err(Refusal::TooLate { backup: id.clone(), to: last.to });
+        Target::Lsn(lsn) if *lsn > to => {
+            return Err(Refusal::TooLate { backup: id.clone(), to });
         }
-        Target::Time(time) if *time > last.until => {
-            Some(Concern::BehindTheArchive { until: last.until })
-        }
+        Target::Time(time) if *time > until => Some(Concern::BehindTheArchive { until }),
         Target::Latest
         | Target::Immediate
         | Target::Sought(_)
@@ -390,6 +392,24 @@ mod tests {
         let Some(Obstacle::Gap(gap)) = named(Along::Latest) else { panic!("{window}") };
         assert_eq!(gap.first.to_string(), "000000020000000000000005");
         assert_eq!(named(Along::Only(Timeline(1))), None);
+    }
+
+    #[test]
+    fn what_a_failover_lost_is_reached_by_naming_its_timeline() {
+        let backups = [backup(1, 1, 3)];
+        let archive = archive(&[(1, 2, 5), (2, 6, 9)], &[(2, 1, 0x600_0100)]);
+        let archive = crate::backup::fixtures::streaming(archive, &[(1, 0x600_0900)]);
+        let window = window(&backups, &archive);
+        let to = |along, lsn: u64| {
+            let wanted = Wanted { along, ..wanted(Target::Lsn(Lsn(lsn))) };
+            choose(&wanted, &backups, &archive, &window).map(|choice| choice.timeline)
+        };
+        let only = Along::Only(Timeline(1));
+        assert_eq!(to(only, 0x600_0900), Ok(Timeline(1)));
+        // Along the newest, that position is of the one that took over.
+        assert_eq!(to(Along::Latest, 0x600_0900), Ok(Timeline(2)));
+        let too_late = Refusal::TooLate { backup: backups[0].id.clone(), to: Lsn(0x600_0900) };
+        assert_eq!(to(only, 0x600_0901), Err(too_late));
     }
 
     #[test]

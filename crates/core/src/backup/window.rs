@@ -92,6 +92,14 @@ impl Archive {
         (!self.goes_on(segment) && to > segment.start(self.size)).then_some((to, stored))
     }
 
+    /// What is in pieces alone, behind where the next timeline began.
+    fn beyond(&self, interval: &Interval) -> Option<Beyond> {
+        let segment = Segment::holding(interval.timeline, interval.to, self.size);
+        let Streamed { to, stored, .. } = *self.streams.get(&segment)?;
+        let is_more = interval.to < to && !self.goes_on(segment);
+        is_more.then_some(Beyond { to, until: stored })
+    }
+
     /// Whether there is a finished segment of this timeline at or behind this one.
     fn goes_on(&self, segment: Segment) -> bool {
         self.on(segment.timeline()).any(|run| run.last >= segment)
@@ -119,10 +127,12 @@ impl Archive {
         begins
     }
 
-    /// Up to where a segment that was never archived as a whole may be put together from pieces.
-    pub fn put_together(&self, segment: Segment) -> Option<Lsn> {
+    /// Up to where a segment that was never archived as a whole may be put together from pieces, by
+    /// one who goes along `only` this timeline, or along the newest.
+    pub fn put_together(&self, segment: Segment, only: Option<Timeline>) -> Option<Lsn> {
         let streamed = self.streams.get(&segment)?;
-        if streamed.to == segment.end(self.size) {
+        let is_meant = only == Some(segment.timeline()) && !self.goes_on(segment);
+        if is_meant || streamed.to == segment.end(self.size) {
             return Some(streamed.to);
         }
         self.tail(segment).map(|(to, _)| to)
@@ -202,9 +212,25 @@ pub struct Interval {
     pub to: Lsn,
     /// What was committed until shortly before this is in it.
     pub until: Moment,
+    pub beyond: Option<Beyond>,
+}
+
+/// What a primary stored that was left before a standby had it. It is lost to whoever follows the
+/// newest timeline, and not to those who name this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beyond {
+    pub to: Lsn,
+    /// When the last of it was stored.
+    pub until: Moment,
 }
 
 impl Interval {
+    /// How far it goes for those who name its timeline.
+    pub fn alone(&self) -> (Lsn, Moment) {
+        self.beyond.map_or((self.to, self.until), |beyond| (beyond.to, beyond.until))
+    }
+
     pub fn holds(&self, lsn: Lsn) -> bool {
         self.from <= lsn && lsn <= self.to
     }
@@ -263,6 +289,9 @@ pub fn window(backups: &[Backup], archive: &Archive) -> Window {
         }
     }
     intervals.sort_by_key(|interval| (interval.timeline, interval.from));
+    for interval in &mut intervals {
+        interval.beyond = archive.beyond(interval);
+    }
     let (gaps, strays) = (gaps::gaps(&intervals, archive), gaps::strays(&intervals, archive));
     Window { intervals, gaps, strays, unusable }
 }
@@ -284,7 +313,8 @@ fn start(id: &BackupId, extent: Extent, archive: &Archive) -> Result<Interval, S
         }
     };
     let (timeline, backup) = (extent.timeline, id.clone());
-    Ok(Interval { timeline, backup, from: extent.end, since: extent.ended, to, until })
+    let (from, since) = (extent.end, extent.ended);
+    Ok(Interval { timeline, backup, from, since, to, until, beyond: None })
 }
 
 /// Where the backup's timeline was left, if that was in the backup's last segment and only this
@@ -361,6 +391,9 @@ impl fmt::Display for Window {
                 "timeline {}: {} to {} ({} to {}) from backup {}",
                 one.timeline, one.from, one.to, one.since, one.until, one.backup
             )?;
+            if let Some(Beyond { to, until }) = one.beyond {
+                writeln!(f, "timeline {} alone: to {to} ({until})", one.timeline)?;
+            }
         }
         for Gap { first, last, since, .. } in &self.gaps {
             writeln!(f, "missing: {first} to {last}, after {since}")?;
@@ -662,20 +695,27 @@ mod tests {
             &both,
             &expect![[r#"
             timeline 1: 0/3000100 to 0/6000100 (1970-01-02 00:00:00 UTC to 1970-01-01 01:00:00 UTC) from backup 19700102T000000
+            timeline 1 alone: to 0/6000900 (1970-01-01 01:00:00 UTC)
             timeline 2: 0/6000100 to 0/6000700 (1970-01-02 00:00:00 UTC to 1970-01-01 01:00:00 UTC) from backup 19700102T000000
         "#]],
         );
         let segment =
             |timeline| Segment::holding(Timeline(timeline), Lsn(0x600_0000), SegmentSize::DEFAULT);
-        assert_eq!(both.put_together(segment(1)), Some(Lsn(0x600_0100)));
-        assert_eq!(both.put_together(segment(2)), Some(Lsn(0x600_0700)));
+        let along = |archive: &Archive, timeline, only: Option<u32>| {
+            archive.put_together(segment(timeline), only.map(Timeline))
+        };
+        assert_eq!(along(&both, 1, None), Some(Lsn(0x600_0100)));
+        assert_eq!(along(&both, 1, Some(2)), Some(Lsn(0x600_0100)));
+        assert_eq!(along(&both, 1, Some(1)), Some(Lsn(0x600_0900)));
+        assert_eq!(along(&both, 2, None), Some(Lsn(0x600_0700)));
         // It was left before this segment, or the segment after it is there.
         let forks = [(2, 1, 0x5FF_0000)];
         let left = streaming(archive(&[(1, 3, 5), (2, 5, 7)], &forks), &streams);
-        assert_eq!(left.put_together(segment(1)), None);
-        assert_eq!(left.put_together(segment(2)), None);
+        assert_eq!(along(&left, 1, None), None);
+        assert_eq!(along(&left, 1, Some(1)), Some(Lsn(0x600_0900)));
+        assert_eq!(along(&left, 2, Some(2)), None);
         let whole = streaming(archive(&[(1, 3, 9)], &forks), &[(1, 0x700_0000)]);
-        assert_eq!(whole.put_together(segment(1)), Some(Lsn(0x700_0000)));
+        assert_eq!(along(&whole, 1, None), Some(Lsn(0x700_0000)));
     }
 
     #[test]

@@ -89,8 +89,10 @@ impl Restore {
         let check = self.sql_check.as_deref().map(statements).transpose()?;
         let account = place::owner(source)?;
         let (this, new) = (&self, &new);
-        let prepare =
-            |ask: Ask| place::as_account(&account, || this.prepare((source.clone(), new), ask));
+        let prepare = |ask: Ask| {
+            let prepared = place::as_account(&account, || this.prepare((source.clone(), new), ask));
+            prepared.map_err(fresh::unasked)
+        };
         let prepared = prepare(Ask::IfNeeded)?;
         if self.wish.plan {
             let output = self.place.output();

@@ -46,6 +46,16 @@ struct Interval {
     since: Timestamp,
     to: String,
     until: Timestamp,
+    /// What was stored behind where the next timeline began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    beyond: Option<Beyond>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Beyond {
+    to: String,
+    until: Timestamp,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,6 +93,9 @@ fn found(
         since: timestamp(it.since),
         to: it.to.to_string(),
         until: timestamp(it.until),
+        beyond: it
+            .beyond
+            .map(|beyond| Beyond { to: beyond.to.to_string(), until: timestamp(beyond.until) }),
     };
     let gap = |it: &window::Gap| Gap {
         first: it.first.to_string(),
@@ -146,12 +159,19 @@ impl Answer for Found {
 }
 
 fn interval(interval: &Interval) -> String {
-    let Interval { timeline, backup, from, since, to, until } = interval;
+    let Interval { timeline, backup, from, since, to, until, beyond } = interval;
     let timeline = pgherd_core::units::Timeline(*timeline);
+    let beyond = beyond.as_ref().map(|Beyond { to, until }| {
+        let until = second(*until);
+        format!(
+            "\n      and to {until}, {to}, with --timeline {timeline}: stored before anybody else had it"
+        )
+    });
     format!(
-        "  timeline {timeline}   {} to {}   {from} to {to}   from backup {backup}",
+        "  timeline {timeline}   {} to {}   {from} to {to}   from backup {backup}{}",
         second(*since),
-        second(*until)
+        second(*until),
+        beyond.unwrap_or_default()
     )
 }
 
@@ -179,6 +199,10 @@ mod tests {
                 since: Moment(1_795_346_553_250_000),
                 to: Lsn(0x500_0000),
                 until: Moment(1_795_346_853_000_000),
+                beyond: Some(window::Beyond {
+                    to: Lsn(0x500_0700),
+                    until: Moment(1_795_346_854_000_000),
+                }),
             }],
             gaps: Vec::new(),
             strays: vec![window::Stray {
@@ -193,9 +217,10 @@ mod tests {
         let found = found("shop".to_owned(), "/b/shop".to_owned(), (&None, &window));
         let document = serde_json::to_string(&found).unwrap();
         expect![[r#"
-            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z"}],"gaps":[],"strays":[{"timeline":3,"first":"000000030000000000000005","history":"00000003.history"}],"unusable":[{"backup":"20261122T112333","missing":"its data"}]}
+            {"cluster":"shop","repository":"/b/shop","retention":null,"intervals":[{"timeline":2,"backup":"20261122T112233","from":"0/3000000","since":"2026-11-22T11:22:33.25Z","to":"0/5000000","until":"2026-11-22T11:27:33Z","beyond":{"to":"0/5000700","until":"2026-11-22T11:27:34Z"}}],"gaps":[],"strays":[{"timeline":3,"first":"000000030000000000000005","history":"00000003.history"}],"unusable":[{"backup":"20261122T112333","missing":"its data"}]}
             /b/shop   retention none: backups are kept for ever
               timeline 2   2026-11-22 11:22:33Z to 2026-11-22 11:27:33Z   0/3000000 to 0/5000000   from backup 20261122T112233
+                  and to 2026-11-22 11:27:34Z, 0/5000700, with --timeline 2: stored before anybody else had it
               GAP: 00000003.history is missing or damaged, so nothing leads to the log of timeline 3, which is there from 000000030000000000000005 on
               backup 20261122T112333 cannot be restored: its data is missing
         "#]]

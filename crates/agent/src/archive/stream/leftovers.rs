@@ -4,9 +4,9 @@
 
 use super::super::opened::Opened;
 use pgherd_backup::store::StoreError;
-use pgherd_core::units::{Lsn, Timeline, WalPosition};
+use pgherd_core::units::{Lsn, WalPosition};
 use pgherd_core::wal::stream::{Piece, cover};
-use pgherd_core::wal::{Segment, SegmentSize, WalFile};
+use pgherd_core::wal::{Segment, SegmentSize};
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::info;
 
@@ -27,7 +27,8 @@ pub(in super::super) struct Leftovers {
     pub(super) held: BTreeMap<Segment, BTreeSet<Piece>>,
 }
 
-/// Of older timelines what a later one has as a whole is of no use, either: it begins with it.
+/// What an older timeline ended with stays: a later one has of it what a standby had, and its own primary
+/// may have stored more than that.
 pub(super) async fn look(
     opened: &Opened,
     present: WalPosition,
@@ -35,18 +36,11 @@ pub(super) async fn look(
 ) -> Result<Leftovers, LookError> {
     let timeline = present.timeline;
     let pieces = opened.archive.pieces(None).await.map_err(LookError::List)?;
-    let wanted = pieces.keys().flat_map(|segment| [*segment, segment.on(timeline)]);
-    let wanted: BTreeSet<_> = wanted.collect();
+    let wanted: BTreeSet<_> = pieces.keys().copied().collect();
     let whole = opened.archive.whole(wanted).await.map_err(LookError::Whole)?;
-    // Without its history nobody gets to a later one.
-    let history = WalFile::History(timeline);
-    let is_known =
-        timeline == Timeline(1) || opened.archive.holds(history).await.map_err(LookError::Whole)?;
     let (mut useless, mut held) = (Vec::new(), BTreeMap::new());
     for (segment, pieces) in pieces {
-        let is_whole = whole.contains(&segment)
-            || (is_known && segment.timeline() < timeline && whole.contains(&segment.on(timeline)));
-        if is_whole {
+        if whole.contains(&segment) {
             useless.extend(pieces.into_keys());
         } else if segment.timeline() == timeline {
             held.insert(segment, pieces.into_keys().collect::<BTreeSet<_>>());

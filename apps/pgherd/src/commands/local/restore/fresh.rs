@@ -33,25 +33,35 @@ fn taken(new: &ClusterFolder) -> Failure {
     Failure::new(Kind::Refused, format!("cluster {} exists", new.name())).fix("choose another name")
 }
 
-/// What was made in vain is removed; what only takes longer goes on.
+/// Who interrupts it before anything was asked for has nothing that goes on.
+pub(in super::super) fn unasked(failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Interrupted => {
+            Failure::new(Kind::Interrupted, "interrupted before anything was asked for")
+        }
+        Kind::Failed | Kind::Refused | Kind::Usage | Kind::NotFound | Kind::TimedOut => failure,
+    }
+}
+
+/// What was made in vain is removed; what was asked for and only takes longer goes on.
 pub(in super::super) fn cleared(
     (new, owner): (&ClusterFolder, &Account),
     patience: Duration,
     failure: Failure,
 ) -> Failure {
     let name = new.name();
-    match failure.kind {
-        Kind::TimedOut | Kind::Interrupted => failure.fix(format!(
+    let is_asked = new.manifest().exists();
+    if is_asked && matches!(failure.kind, Kind::TimedOut | Kind::Interrupted) {
+        return failure.fix(format!(
             "it goes on: pgherd local status --name {name}; pgherd local destroy --name {name} ends it"
-        )),
-        Kind::Failed | Kind::Refused | Kind::Usage | Kind::NotFound => {
-            match destroy::destroy(new, owner, patience) {
-                Ok(()) => failure,
-                Err(left) => {
-                    remark(&format!("warning: what was made is still there: {left}"));
-                    failure.fix(format!("pgherd local destroy --name {name}"))
-                }
-            }
+        ));
+    }
+    let failure = unasked(failure);
+    match destroy::destroy(new, owner, patience) {
+        Ok(()) => failure,
+        Err(left) => {
+            remark(&format!("warning: what was made is still there: {left}"));
+            failure.fix(format!("pgherd local destroy --name {name}"))
         }
     }
 }
