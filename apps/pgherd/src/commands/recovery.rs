@@ -142,8 +142,8 @@ pub(crate) fn words(report: &RecoveryReport) -> (String, String) {
             ("restoring files".to_owned(), detail)
         }
         RecoveryPhase::Replaying => {
-            let file = report.log.clone().unwrap_or_default();
-            let detail = format!("{} so far, {file}", counted(report.log_files, "file"));
+            let file = report.log.as_ref().map(|file| format!(", {file}")).unwrap_or_default();
+            let detail = format!("{} so far{file}", counted(report.log_files, "file"));
             ("replaying log".to_owned(), detail)
         }
         RecoveryPhase::Opening => ("opening".to_owned(), String::new()),

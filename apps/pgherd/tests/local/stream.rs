@@ -201,7 +201,10 @@ fn pieces_go_when_their_segment_is_there_and_can_be_switched_off() {
     wait_for("no stream", || stream(&home).is_null());
     row(&home, 4);
     finished(&home);
-    assert_eq!(pieces(&server), BTreeSet::new());
+    // Those of timelines that were left stay: they may hold what no other one has.
+    let present = format!("{:08X}/", timeline(&home));
+    let left = pieces(&server);
+    assert!(left.iter().all(|piece| *piece < present), "{left:?}, {present}");
 }
 
 #[test]

@@ -60,7 +60,6 @@ pub(super) struct Stream {
     /// How far it is; nothing before what others left was looked at.
     next: Option<Lsn>,
     looked: Option<Time>,
-    is_tidy: bool,
     putting: Option<Time>,
     dropping: bool,
     last: Option<(Time, Duration)>,
@@ -87,10 +86,6 @@ impl Stream {
         match file {
             WalFile::Segment(segment) if Some(segment.timeline()) == self.timeline => {
                 self.landed.insert(segment);
-                if !self.is_tidy {
-                    // The first one of a timeline holds all that its past ended with.
-                    self.looked = None;
-                }
             }
             WalFile::Segment(_)
             | WalFile::History(_)
@@ -113,9 +108,8 @@ impl Stream {
             self.timeline = Some(timeline);
         }
         self.note(now, reign.position.lsn);
-        if self.looked.is_none_or(|looked| self.next.is_none() && now.since(looked) >= AGAIN) {
+        if self.next.is_none() && self.looked.is_none_or(|looked| now.since(looked) >= AGAIN) {
             self.looked = Some(now);
-            self.is_tidy = self.next.is_some();
             look(tools, reign.position, size);
         }
         let Some(next) = self.next else { return now.after(AGAIN) };
@@ -196,11 +190,7 @@ impl Stream {
         match done {
             Done::Looked(timeline, looked) if Some(timeline) == self.timeline => match looked {
                 Ok(leftovers) => self.take_up(leftovers),
-                Err(why) if self.next.is_none() => self.fail(now, why),
-                Err(why) => {
-                    warn!(why, "what was streamed before stays until the next segment is archived");
-                    self.is_tidy = false;
-                }
+                Err(why) => self.fail(now, why),
             },
             Done::Put(piece, put) if Some(piece.segment.timeline()) == self.timeline => {
                 let began = self.putting.take();
