@@ -506,7 +506,6 @@ async fn accept(
             let Ok(server) = TcpStream::connect(&*server).await else { return };
             let ((from_agent, to_agent), (from_server, to_server)) =
                 (agent.into_split(), server.into_split());
-            // Neither way ends the other: what the agent sent before it hung up still arrives.
             let is_answered = AtomicBool::new(false);
             let (answered, told) = (
                 || is_answered.store(true, Relaxed),
@@ -515,6 +514,7 @@ async fn accept(
                 },
             );
             let requests = &[Passing::All, Passing::Requests];
+            // Neither way ends the other: what the agent sent before it hung up still arrives.
             tokio::join!(
                 pump((from_agent, told), (to_server, || ()), allowed.clone(), requests),
                 pump((from_server, || ()), (to_agent, answered), allowed, &[Passing::All]),

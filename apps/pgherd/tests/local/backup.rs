@@ -91,7 +91,6 @@ fn a_backup_of_a_standby_is_listed_verified_held_and_removed() {
     assert!(verified.err.contains("is damaged in"), "{verified:?}");
 }
 
-/// One that is made again under the name of another has not the backups of that one.
 #[test]
 fn a_repository_that_cannot_be_used_is_told_by_up() {
     let mut home = Home::new();
@@ -111,6 +110,7 @@ fn a_repository_that_cannot_be_used_is_told_by_up() {
     assert!(said.code == Some(0) && !said.err.contains("warning"), "{said:?}");
 }
 
+/// One that is made again under the name of another has not the backups of that one.
 #[test]
 fn backups_of_an_earlier_cluster_of_the_name_are_left_alone() {
     let mut home = Home::new();

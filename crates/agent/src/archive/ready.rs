@@ -26,7 +26,8 @@ pub(super) fn ready(data: &Path) -> io::Result<BTreeSet<WalFile>> {
     Ok(ready.filter_map(|name| WalFile::parse(name).ok()).collect())
 }
 
-/// Waits until what is ready by now is archived, at most this long.
+/// Waits until what is ready by now is archived, at most this long. A folder that cannot be listed is
+/// told by the archiver, and not waited for.
 pub async fn settled(data: &Path, within: Duration) {
     let list = || {
         let data = data.to_owned();

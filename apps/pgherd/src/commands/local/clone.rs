@@ -98,7 +98,8 @@ impl Cloning {
         let account = place::owner(source)?;
         let (to, instances) = (new.clone(), self.wanted.instances);
         let from = source.clone();
-        let prepared = place::as_account(&account, || prepare(from, to, instances))?;
+        let prepared = place::as_account(&account, || prepare(from, to, instances));
+        let prepared = prepared.map_err(fresh::unasked)?;
         let count = prepared.manifest.checked.instances;
         let lines = plan(&prepared.primary, &self.new, count);
         if self.wanted.plan {

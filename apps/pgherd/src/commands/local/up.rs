@@ -117,7 +117,8 @@ impl Up {
         ClusterName::parse(USUAL_NAME).map_err(|error| Failure::from_error(Kind::Usage, &error))
     }
 
-    /// The manifest given or built in, without the files that it names; `None` leaves it to the supervisor to take the kept one.
+    /// The manifest given or built in, without the files that it names; `None` leaves it to the
+    /// supervisor to take the kept one.
     fn understood(
         &self,
         folder: &ClusterFolder,
@@ -202,9 +203,9 @@ impl Up {
 /// Why nothing can be archived, if that is known soon: the cluster is up all the same.
 async fn unusable_repository(folder: &ClusterFolder) -> Option<String> {
     let (_, manifest) = repository::kept(folder).ok()?;
-    manifest.checked.postgres.archive.as_ref()?;
+    let archive = manifest.checked.postgres.archive?;
     let looked = async {
-        let opened = repository::open(folder)?;
+        let opened = repository::open_for((archive, &manifest.keys), folder, None)?;
         let listed = opened.repository.list().await;
         listed.map(|_| ()).map_err(|error| opened.failed(&error))
     };

@@ -36,8 +36,8 @@ pub(super) async fn look(
 ) -> Result<Leftovers, LookError> {
     let timeline = present.timeline;
     let pieces = opened.archive.pieces(None).await.map_err(LookError::List)?;
-    let wanted: BTreeSet<_> = pieces.keys().copied().collect();
-    let whole = opened.archive.whole(wanted).await.map_err(LookError::Whole)?;
+    let whole = opened.archive.whole(pieces.keys().copied()).await;
+    let whole = whole.map_err(LookError::Whole)?;
     let (mut useless, mut held) = (Vec::new(), BTreeMap::new());
     for (segment, pieces) in pieces {
         if whole.contains(&segment) {

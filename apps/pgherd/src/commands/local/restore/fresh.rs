@@ -35,12 +35,10 @@ fn taken(new: &ClusterFolder) -> Failure {
 
 /// Who interrupts it before anything was asked for has nothing that goes on.
 pub(in super::super) fn unasked(failure: Failure) -> Failure {
-    match failure.kind {
-        Kind::Interrupted => {
-            Failure::new(Kind::Interrupted, "interrupted before anything was asked for")
-        }
-        Kind::Failed | Kind::Refused | Kind::Usage | Kind::NotFound | Kind::TimedOut => failure,
+    if failure.kind != Kind::Interrupted {
+        return failure;
     }
+    Failure::new(Kind::Interrupted, "interrupted before anything was asked for")
 }
 
 /// What was made in vain is removed; what was asked for and only takes longer goes on.
